@@ -1,0 +1,83 @@
+"""Invoices: numbered per business without gaps, immutable once issued. The PDF is rendered from the issued snapshot."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Base, CustomerOwned, JSONType, of_customer, within_customer
+
+
+class Invoice(Base, CustomerOwned):
+    """`operation` names the work it bills (renewal:sub:n, purchase:…): unique, so the same work is billed once."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        of_customer(),
+        within_customer("subscription_id", "subscriptions"),
+        UniqueConstraint("business_id", "customer_id", "id"),
+        UniqueConstraint("business_id", "number"),
+        UniqueConstraint("business_id", "operation"),
+        CheckConstraint("refunded_minor >= 0 AND refunded_minor + credited_minor <= paid_minor", name="refunds"),
+        Index("ix_invoices_customer", "business_id", "customer_id", "issued_at", "id"),
+        Index("ix_invoices_subscription", "business_id", "subscription_id", "issued_at"),
+    )
+
+    number: Mapped[str]
+    operation: Mapped[str]
+    kind: Mapped[str]  # new, renewal, plan_change, one_time
+    status: Mapped[str] = mapped_column(default="open")
+    subscription_id: Mapped[str | None]
+    description: Mapped[str]
+    currency: Mapped[str]
+    subtotal_minor: Mapped[int]
+    tax_minor: Mapped[int]
+    total_minor: Mapped[int]
+    credit_applied_minor: Mapped[int] = mapped_column(default=0)
+    due_minor: Mapped[int]
+    paid_minor: Mapped[int] = mapped_column(default=0)
+    refunded_minor: Mapped[int] = mapped_column(default=0)
+    credited_minor: Mapped[int] = mapped_column(default=0)
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    issued_at: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+    snapshot: Mapped[dict] = mapped_column(JSONType, deferred=True)
+
+
+class InvoiceLine(Base, CustomerOwned):
+    __tablename__ = "invoice_lines"
+    __table_args__ = (
+        of_customer(),
+        within_customer("invoice_id", "invoices"),
+        CheckConstraint("refunded_minor >= 0 AND refunded_minor <= net_minor + tax_minor", name="line_refunds"),
+        Index("ix_invoice_lines_invoice", "business_id", "invoice_id", "position"),
+    )
+
+    invoice_id: Mapped[str]
+    position: Mapped[int]
+    product_id: Mapped[str | None]
+    description: Mapped[str]
+    quantity: Mapped[int]
+    unit_minor: Mapped[int]
+    net_minor: Mapped[int]
+    tax_minor: Mapped[int]
+    tax_bps: Mapped[int]
+    refunded_minor: Mapped[int] = mapped_column(default=0)
+    starts_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+
+
+class Document(Base, CustomerOwned):
+    """The bytes of an invoice's or refund's PDF, kept with their hash. `id` is the noun's id and version."""
+
+    __tablename__ = "documents"
+    __table_args__ = (of_customer(),)
+
+    noun_id: Mapped[str]
+    version: Mapped[int]
+    sha256: Mapped[str]
+    pdf: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]

@@ -1,0 +1,47 @@
+"""Licence keys and where they are in use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
+
+
+class LicenseKey(Base, CustomerOwned):
+    """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own."""
+
+    __tablename__ = "license_keys"
+    __table_args__ = (
+        of_customer(),
+        within_business("product_id", "products"),
+        within_customer("subscription_id", "subscriptions"),
+        within_customer("payment_id", "payments"),
+        UniqueConstraint("business_id", "customer_id", "id"),
+        UniqueConstraint("business_id", "key"),
+        Index("ix_license_keys_customer", "business_id", "customer_id", "created_at"),
+    )
+
+    brand_id: Mapped[str]
+    product_id: Mapped[str]
+    subscription_id: Mapped[str | None]
+    payment_id: Mapped[str | None]
+    key: Mapped[str]
+    status: Mapped[str] = mapped_column(default="active")
+    source: Mapped[str] = mapped_column(default="auto")
+    activations_limit: Mapped[int | None]
+    instances_count: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class LicenseInstance(Base, CustomerOwned):
+    __tablename__ = "license_instances"
+    __table_args__ = (of_customer(), within_customer("license_key_id", "license_keys"),
+                      Index("ix_license_instances_key", "business_id", "license_key_id"))
+
+    license_key_id: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[datetime]

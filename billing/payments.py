@@ -1,0 +1,123 @@
+"""Payments, refunds and saved methods. A payment is one attempt to pay one invoice, under a key derived from both."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Base, CustomerOwned, of_customer, within_customer
+
+
+class PaymentMethod(Base, CustomerOwned):
+    """Brand, last four, expiry, and the gateway's reference. Never a number."""
+
+    __tablename__ = "payment_methods"
+    __table_args__ = (
+        of_customer(),
+        UniqueConstraint("business_id", "customer_id", "id"),
+        UniqueConstraint("business_id", "reference"),
+        Index("ix_payment_methods_customer", "business_id", "customer_id", "created_at"),
+    )
+
+    reference: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="card")
+    brand: Mapped[str | None]
+    last4: Mapped[str | None]
+    expiry_month: Mapped[int | None]
+    expiry_year: Mapped[int | None]
+    holder: Mapped[str | None]
+    country: Mapped[str | None]
+    recurring: Mapped[bool] = mapped_column(default=True)
+    is_default: Mapped[bool] = mapped_column(default=False)
+    removed_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class Payment(Base, CustomerOwned):
+    """`is_open`: its outcome is not known yet. At most one open per subscription and per invoice (partial unique indexes)."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        of_customer(),
+        within_customer("invoice_id", "invoices"),
+        within_customer("subscription_id", "subscriptions"),
+        UniqueConstraint("business_id", "customer_id", "id"),
+        UniqueConstraint("business_id", "key"),
+        CheckConstraint("refunded_minor >= 0 AND refunded_minor <= amount_minor", name="refunds"),
+        Index("uq_payments_open_invoice", "business_id", "invoice_id", unique=True,
+              sqlite_where=text("is_open"), postgresql_where=text("is_open")),
+        Index("uq_payments_open_subscription", "business_id", "subscription_id", unique=True,
+              sqlite_where=text("is_open AND subscription_id IS NOT NULL"),
+              postgresql_where=text("is_open AND subscription_id IS NOT NULL")),
+        Index("ix_payments_customer", "business_id", "customer_id", "created_at", "id"),
+        Index("ix_payments_created", "business_id", "created_at", "id"),
+        Index("ix_payments_check", "is_open", "check_at"),
+        Index("ix_payments_key", "key"),
+    )
+
+    invoice_id: Mapped[str | None]
+    subscription_id: Mapped[str | None]
+    brand_id: Mapped[str]
+    charge_type: Mapped[str]  # new, renewal, plan_change, on_demand
+    amount_minor: Mapped[int]
+    tax_minor: Mapped[int] = mapped_column(default=0)
+    currency: Mapped[str]
+    status: Mapped[str]
+    is_open: Mapped[bool] = mapped_column(default=True)
+    unknown: Mapped[bool] = mapped_column(default=False)  # asked, and the answer did not come: "we are checking with the bank"
+    key: Mapped[str]
+    attempt: Mapped[int] = mapped_column(default=1)
+    off_session: Mapped[bool] = mapped_column(default=False)
+    payment_method_id: Mapped[str | None]
+    method: Mapped[dict] = mapped_column(default=dict)  # brand, last4, kind, expiry at the time
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    challenged: Mapped[bool] = mapped_column(default=False)
+    gateway: Mapped[str]
+    gateway_reference: Mapped[str | None]
+    hosted_url: Mapped[str | None]
+    return_url: Mapped[str | None]
+    cart: Mapped[list] = mapped_column(default=list)
+    billing: Mapped[dict] = mapped_column(default=dict)
+    meta: Mapped[dict] = mapped_column(default=dict)
+    refunded_minor: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]  # wall clock: when the gateway was first asked
+    check_at: Mapped[datetime | None]  # wall clock: when to ask again
+    fence: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Refund(Base, CustomerOwned):
+    __tablename__ = "refunds"
+    __table_args__ = (
+        of_customer(),
+        within_customer("payment_id", "payments"),
+        UniqueConstraint("business_id", "number"),
+        UniqueConstraint("business_id", "key"),
+        Index("ix_refunds_customer", "business_id", "customer_id", "created_at", "id"),
+        Index("ix_refunds_key", "key"),
+        Index("ix_refunds_check", "status", "check_at"),
+    )
+
+    payment_id: Mapped[str]
+    invoice_id: Mapped[str | None]
+    subscription_id: Mapped[str | None]
+    brand_id: Mapped[str]
+    number: Mapped[str | None]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    status: Mapped[str] = mapped_column(default="pending")
+    is_partial: Mapped[bool]
+    reason: Mapped[str | None]
+    key: Mapped[str]
+    lines: Mapped[list] = mapped_column(default=list)  # [{line_id, amount_minor}]
+    snapshot: Mapped[dict | None]
+    meta: Mapped[dict] = mapped_column(default=dict)
+    check_at: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    settled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]

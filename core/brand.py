@@ -1,0 +1,130 @@
+"""A business's brand: three choices in, a handful of CSS tokens out, readable whatever was chosen.
+
+    stored  {"accent": "#5a2e14", "radius": 2, "font": "serif"}      (anything; hostile values become the default)
+    tokens  {"brand": "#5a2e14", "on_brand": "#ffffff", "edge_light": …, "edge_dark": …, "link_light": …, "link_dark": …,
+             "radius": 2, "font": "serif", "contrast": {"words": 11.4, "link_light": 10.5, "link_dark": 10.2}}
+
+Nothing a business typed is ever copied into a page: colours are parsed as six hex digits and written from numbers,
+the typeface is a key of our own list. Paper, ink, states and focus are out of a brand's reach.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from typing import Any
+
+Colour = tuple[int, int, int]
+
+DEFAULT_ACCENT = "#2340a0"
+DEFAULT_RADIUS = 4
+RADII = (2, 4, 12)
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+INK: Colour = (0x18, 0x21, 0x1C)
+GROUNDS: dict[str, tuple[Colour, ...]] = {  # paper, slip, sunk of static/portal.css
+    "light": ((0xF3, 0xF6, 0xF0), (255, 255, 255), (0xE7, 0xEC, 0xE2)),
+    "dark": ((0x10, 0x15, 0x12), (0x1A, 0x21, 0x1D), (0x0A, 0x0E, 0x0C)),
+}
+FONTS: dict[str, str] = {
+    "system": 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
+    "humanist": '"Gill Sans", "Gill Sans MT", Calibri, "Trebuchet MS", Carlito, sans-serif',
+    "geometric": 'Avenir, "Avenir Next", Montserrat, Corbel, "URW Gothic", sans-serif',
+    "rounded": 'ui-rounded, "Hiragino Maru Gothic ProN", Quicksand, Comfortaa, Manjari, sans-serif',
+    "serif": '"Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", P052, Georgia, serif',
+    "slab": 'Rockwell, "Rockwell Nova", "Roboto Slab", "DejaVu Serif", Georgia, serif',
+}
+_SIX_DIGITS = re.compile(r"#?([0-9a-fA-F]{6})\Z", re.ASCII)
+
+
+def parse_colour(value: object) -> Colour | None:
+    """`#rrggbb` or `rrggbb` → three numbers; anything else → None."""
+    found = _SIX_DIGITS.match(value) if isinstance(value, str) else None
+    return (int(found[1][0:2], 16), int(found[1][2:4], 16), int(found[1][4:6], 16)) if found else None
+
+
+def written(colour: Colour) -> str:
+    """Three numbers → `#rrggbb`. The only way a colour gets into a page."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def luminance(colour: Colour) -> float:
+    """WCAG relative luminance, 0 to 1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: Colour, b: Colour) -> float:
+    """WCAG contrast ratio, 1 to 21."""
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def words_on(accent: Colour) -> Colour:
+    """White or ink, whichever reads better on the accent; black in the narrow band where neither reaches 4.5."""
+    best = max((WHITE, INK), key=lambda words: contrast(words, accent))
+    return best if contrast(best, accent) >= 4.5 else BLACK
+
+
+def readable(accent: Colour, scheme: str, ratio: float) -> Colour:
+    """The accent, moved in lightness only, away from the scheme's grounds, until `ratio` holds on all of them."""
+    grounds = GROUNDS[scheme]
+    if _worst(accent, grounds) >= ratio:
+        return accent
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(part / 255 for part in accent))
+    near, far = lightness, (0.0 if scheme == "light" else 1.0)
+    for _ in range(24):  # bisection; contrast rises strictly on the way to `far`
+        middle = (near + far) / 2
+        if _worst(_from_hls(hue, middle, saturation), grounds) >= ratio:
+            far = middle
+        else:
+            near = middle
+    return _from_hls(hue, far, saturation)
+
+
+def brand_tokens(stored: object) -> dict[str, Any]:
+    """What a business chose (a dict of any shape, or None) → tokens as in the module's first lines. Never raises."""
+    chosen = stored if isinstance(stored, dict) else {}
+    accent = parse_colour(chosen.get("accent")) or parse_colour(DEFAULT_ACCENT) or BLACK
+    radius = chosen.get("radius")
+    font = chosen.get("font")
+    tokens: dict[str, Any] = {
+        "brand": written(accent),
+        "on_brand": written(words_on(accent)),
+        "radius": radius if isinstance(radius, int) and not isinstance(radius, bool) and radius in RADII else DEFAULT_RADIUS,
+        "font": font if isinstance(font, str) and font in FONTS else "system",
+        "contrast": {"words": round(contrast(words_on(accent), accent), 1)},
+    }
+    for scheme in GROUNDS:
+        link = readable(accent, scheme, 4.5)
+        tokens[f"link_{scheme}"] = written(link)
+        tokens[f"edge_{scheme}"] = written(readable(accent, scheme, 3.0))
+        tokens["contrast"][f"link_{scheme}"] = round(_worst(link, GROUNDS[scheme]), 1)
+    return tokens
+
+
+def brand_css(stored: object) -> str:
+    """The one unlayered rule that a business's page carries in `<style nonce>`; wins over the layers of portal.css."""
+    token = brand_tokens(stored)
+    return (
+        f":root{{--brand:{token['brand']};--on-brand:{token['on_brand']};"
+        f"--brand-edge:light-dark({token['edge_light']},{token['edge_dark']});"
+        f"--link:light-dark({token['link_light']},{token['link_dark']});"
+        f"--radius:{token['radius']}px;--font:{FONTS[token['font']]}}}"
+    )
+
+
+def _worst(colour: Colour, grounds: tuple[Colour, ...]) -> float:
+    return min(contrast(colour, ground) for ground in grounds)
+
+
+def _from_hls(hue: float, lightness: float, saturation: float) -> Colour:
+    red, green, blue = (round(part * 255) for part in colorsys.hls_to_rgb(hue, lightness, saturation))
+    return red, green, blue
+
+
+def clean_logo(raw: bytes) -> bytes:
+    """See `core.logo.clean_logo`; loaded late, for pictures are rare and Pillow is slow to import."""
+    from core.logo import clean_logo as clean
+
+    return clean(raw)

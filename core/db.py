@@ -1,0 +1,103 @@
+"""The only way to a database session, on both engines.
+
+`Database.open(scope)` reads; `open(scope, write=True)` writes and commits on a clean exit. SQLite: WAL, foreign keys,
+synchronous=FULL, BEGIN IMMEDIATE for writers (a read-then-write fails at once with BUSY_SNAPSHOT otherwise).
+PostgreSQL: the scope's variables are set as the transaction begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.orm import Session
+
+from core import guard, rls
+from core.scope import Scope
+from core.settings import Settings
+
+
+class ScopedSession(Session):
+    """A session that knows whose it is."""
+
+    scope: Scope
+
+    @property
+    def actor(self) -> Any:
+        return self.scope.actor
+
+
+class Database:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine = _engine(settings.database_url, settings)
+        self.replica = _engine(settings.database_replica_url, settings) if settings.database_replica_url else self.engine
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def open(self, scope: Scope, write: bool = False, replica: bool = False) -> Iterator[ScopedSession]:
+        session = self.session(scope, write, replica)
+        try:
+            yield session
+            if write:
+                session.commit()
+        finally:
+            session.close()
+
+    def session(self, scope: Scope, write: bool = False, replica: bool = False) -> ScopedSession:
+        """A session whose end the caller owns (the request's edge). Everybody else uses `open`."""
+        engine = self.replica if replica and not write else self.engine
+        session = ScopedSession(engine.execution_options(portal_write=write), expire_on_commit=False, autoflush=write)
+        session.scope = scope
+        one = guard.Guard(scope, write)
+        one.attach(session)
+        event.listen(session, "after_begin", _enter)
+        session.info["guard"] = one
+        return session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+        if self.replica is not self.engine:
+            self.replica.dispose()
+
+
+def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
+    connection.info["guard"] = session.info["guard"]
+    if connection.dialect.name == "postgresql":
+        rls.enter(connection, session.scope)  # type: ignore[attr-defined]
+
+
+def _engine(url: str, settings: Settings) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=16)
+        _sqlite(engine)
+    else:
+        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8,
+                               connect_args={"prepare_threshold": settings.prepare_threshold})
+    guard.install(engine)
+
+    @event.listens_for(engine, "checkin")
+    def forget(_dbapi: Any, record: Any) -> None:
+        record.info.pop("guard", None)  # the next user of this connection starts without a scope
+
+    return engine
+
+
+def _sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def pragmas(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        with guard.raw_sql():
+            conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("portal_write") else "BEGIN")

@@ -1,0 +1,94 @@
+"""Errors as pages for people, as `{code, message}` for programs. The status is always the true one."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Flask, g, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from core.errors import Invalid, PortalError
+from core.security import is_api
+
+log = structlog.get_logger()
+
+# status → (heading, sentence, code for programs); the sentence says what happened and what to do
+WORDS = {
+    400: (_l("This request cannot be read"), _l("Something in it is missing or broken. Nothing was changed."), "INVALID_REQUEST_PARAMETERS"),
+    401: (_l("Please sign in first"), _l("This page is only for the person it belongs to."), "UNAUTHORIZED"),
+    403: (_l("This is not open to you"), _l("Your account is fine, but it may not do this."), "FORBIDDEN"),
+    404: (_l("There is no such page"), _l("The link may be old or cut off, or it belongs to another account."), "NOT_FOUND"),
+    405: (_l("This page cannot be used like that"), _l("Nothing was changed. Go back and use the page's own buttons."), "METHOD_NOT_ALLOWED"),
+    409: (_l("This cannot be done now"), _l("Something changed in the meantime. Nothing was done."), "CONFLICT"),
+    410: (_l("This is no longer here"), _l("It was taken away, and there is nothing left to show."), "GONE"),
+    413: (_l("This is too large"), _l("At most 12 MB can be sent at once. Nothing was saved."), "REQUEST_TOO_LARGE"),
+    415: (_l("This format cannot be read"), _l("Nothing was changed."), "UNSUPPORTED_MEDIA_TYPE"),
+    421: (_l("This address is not served here"), _l("The link leads to the wrong place. Open the portal by its usual address."), "MISDIRECTED_REQUEST"),
+    422: (_l("Some of this cannot be used"), _l("Go back and look at it once more. Nothing was changed."), "INVALID_REQUEST_BODY"),
+    429: (_l("Too many tries"), _l("Please wait a little; then it works again. Nothing was lost."), "TOO_MANY_REQUESTS"),
+    500: (_l("Something broke on our side"), _l("We have noted it. If you were paying, look at your billing history before you try again."),
+          "INTERNAL_SERVER_ERROR"),
+    503: (_l("This cannot be reached at the moment"), _l("Nothing was changed. It works again shortly."), "UNAVAILABLE"),
+}
+
+
+def init(app: Flask) -> None:
+    app.register_error_handler(PortalError, _of_portal)
+    app.register_error_handler(CSRFError, _of_form)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _of_anything)
+
+
+def _of_portal(error: PortalError) -> ResponseReturnValue:
+    if wants_json():
+        body: dict[str, object] = {"code": error.code, "message": error.sentence}
+        if error.fields:
+            body["fields"] = error.fields
+        return jsonify(body), error.status
+    own_words = error.sentence != type(error).sentence
+    return page(error.status, _(error.sentence) if own_words else None, fields=error.fields if isinstance(error, Invalid) else {})
+
+
+def _of_form(error: CSRFError) -> ResponseReturnValue:
+    """A form that was open too long, or came from elsewhere. The way back keeps what was typed in most browsers."""
+    log.info("form refused", reason=error.description)
+    return render_template("errors/form.html", status=400), 400
+
+
+def _of_http(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    if status < 400:
+        return error
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
+    if wants_json():
+        known = WORDS.get(status)
+        return jsonify(code=known[2] if known else "ERROR", message=str(known[0]) if known else error.name), status, headers
+    text, code = page(status)
+    return text, code, headers
+
+
+def _of_anything(error: Exception) -> ResponseReturnValue:
+    from flask import current_app
+
+    log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)
+    if current_app.config.get("PROPAGATE_EXCEPTIONS") or current_app.testing:
+        raise error
+    if wants_json():
+        return jsonify(code="INTERNAL_SERVER_ERROR", message="Something went wrong on our side."), 500
+    g.visitor = None  # whatever broke may be what greets people; the page must not break on it again
+    return page(500)
+
+
+def page(status: int, sentence: str | None = None, fields: dict[str, str] | None = None) -> tuple[str, int]:
+    """The designed page of a status, with its own words where the error brought some."""
+    heading, usual, _code = WORDS.get(status, WORDS[500 if status >= 500 else 400])
+    return render_template("errors/error.html", status=status, heading=heading, sentence=sentence or usual, fields=fields or {}), status
+
+
+def wants_json() -> bool:
+    """Programs get JSON: everything under /api, and whoever accepts JSON but not HTML."""
+    accept = request.accept_mimetypes
+    return is_api(request.path) or (accept["application/json"] > accept["text/html"])

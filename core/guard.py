@@ -1,0 +1,200 @@
+"""Turns a Scope into row filters, and refuses every statement that slips past them.
+
+Three layers, each enough on its own against most mistakes (safety §1):
+
+1. ORM criteria, one `if`-free lambda per table kind, attached to every ORM statement (relationship loads included).
+2. Flush and attach checks: rows outside the scope can be neither written nor adopted.
+3. The engine net, just before the driver runs a statement: owned tables need layer 1's marker (or the unit of
+   work, or `everything`); raw SQL is for `core/` and `migrations/` only.
+
+On PostgreSQL row-level security checks the same scope a fourth time (`core/rls.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+
+from core.errors import ScopeError
+from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, kind_of, mapped, tables_by_kind
+from core.scope import Scope
+
+MARK = "scoped"
+_raw_allowed: ContextVar[bool] = ContextVar("raw_allowed", default=False)
+
+# Which kinds of table a scope may touch at all. Everything else raises, even where it would return nothing.
+_READS: dict[str, frozenset[Any]] = {
+    "nobody": frozenset(),
+    "resolving": frozenset({CustomerOwned, Catalogue, PersonOwned}),
+    "person": frozenset({CustomerOwned, Catalogue, PersonOwned}),
+    "customer": frozenset({CustomerOwned, Catalogue, PersonOwned}),
+    "business": frozenset({CustomerOwned, Catalogue, BusinessOwned}),
+}
+
+
+_RESOLVING = frozenset({"customers", "businesses", "identities", "identity_emails"})
+
+
+@contextmanager
+def raw_sql() -> Iterator[None]:
+    """Allow hand-written SQL for a moment. Only `core/` and `migrations/` import this (a guard test holds it)."""
+    token = _raw_allowed.set(True)
+    try:
+        yield
+    finally:
+        _raw_allowed.reset(token)
+
+
+class Guard:
+    """One per session, for its whole life."""
+
+    def __init__(self, scope: Scope, write: bool) -> None:
+        self.scope = scope
+        self.write = write
+        self.flushing = False
+        self.criteria = tuple(_criteria(scope))
+        self.allowed = _READS.get(scope.kind, frozenset())
+
+    def attach(self, session: Session) -> None:
+        event.listen(session, "do_orm_execute", self.on_execute)
+        event.listen(session, "before_flush", self.before_flush)
+        event.listen(session, "after_flush_postexec", self.after_flush)
+        event.listen(session, "after_soft_rollback", self.after_rollback)
+        event.listen(session, "before_attach", self.before_attach)
+
+    # --- layer 1
+    def on_execute(self, state: ORMExecuteState) -> None:
+        if self.scope.is_everything:
+            return
+        if state.is_from_statement:
+            raise ScopeError("from_statement() cannot be scoped")
+        if state.is_insert or ((state.is_update or state.is_delete) and isinstance(state.parameters, list)):
+            raise ScopeError("bulk statements by key cannot be scoped; load the rows, or add() them")
+        if not state.is_orm_statement:
+            return  # unmarked: the engine net refuses it if it touches an owned table
+        state.update_execution_options(**{MARK: True})
+        if not state.is_column_load:
+            state.statement = state.statement.options(*self.criteria)  # type: ignore[attr-defined]
+
+    # --- layer 2
+    def before_flush(self, session: Session, _context: UOWTransaction, _instances: Any) -> None:
+        touched = [*session.new, *session.dirty, *session.deleted]
+        if not self.write and any(session.is_modified(row) for row in touched):
+            raise ScopeError("this session only reads")
+        for row in touched:
+            self.check_row(row)
+        self.flushing = True
+
+    def after_flush(self, _session: Session, _context: UOWTransaction) -> None:
+        self.flushing = False
+
+    def after_rollback(self, _session: Session, _transaction: Any) -> None:
+        self.flushing = False
+
+    def before_attach(self, _session: Session, row: object) -> None:
+        from sqlalchemy import inspect
+
+        if inspect(row).persistent or inspect(row).detached:
+            self.check_row(row)
+
+    def check_row(self, row: object) -> None:
+        scope, kind = self.scope, kind_of(type(row))
+        if scope.is_everything:
+            return
+        name = type(row).__name__
+        if kind is None:
+            if not getattr(row, "__open__", None):
+                raise ScopeError(f"{name} belongs to nobody; only everything() may touch it")
+            return
+        if kind is PersonOwned:
+            if scope.identity_id is None or row.identity_id != scope.identity_id:  # type: ignore[attr-defined]
+                raise ScopeError(f"{name} of another person")
+            return
+        business_id = row.business_id  # type: ignore[attr-defined]
+        if scope.kind == "business":
+            if business_id != scope.business:
+                raise ScopeError(f"{name} of another business")
+        elif kind is not CustomerOwned or (business_id, row.customer_id) not in scope.pairs:  # type: ignore[attr-defined]
+            raise ScopeError(f"{name} outside of the scope")
+
+    # --- layer 3
+    def check_statement(self, tables: frozenset[str], marked: bool) -> None:
+        if self.scope.is_everything:
+            return
+        for table in tables:
+            kind = _kinds()[table]
+            if kind == "open" or (kind == "insert" and self.flushing):
+                continue
+            if self.scope.kind == "resolving" and table not in _RESOLVING:
+                raise ScopeError(f"{table} may not be read while addresses are resolved")
+            if kind not in self.allowed:
+                raise ScopeError(f"{table} may not be touched under scope {self.scope.kind!r}")
+            if kind is PersonOwned and self.scope.identity_id is None:
+                raise ScopeError(f"{table} needs a person")
+            if not (marked or self.flushing):
+                raise ScopeError(f"a statement on {table} went past the scope")
+
+
+def _criteria(scope: Scope) -> Iterator[Any]:
+    """One lambda per kind, with bound values and no branches inside (SQLAlchemy traces a lambda once per class)."""
+    if scope.is_everything:
+        return
+    businesses, customers, identity = list(scope.business_ids), list(scope.customer_ids), scope.identity_id or ""
+    addresses = list(scope.addresses)
+    if scope.kind == "resolving":
+        customer = mapped("customers")
+        yield with_loader_criteria(customer, customer.email_key.in_(addresses), include_aliases=True)
+    elif scope.kind == "business":
+        business = scope.business or ""
+        yield with_loader_criteria(CustomerOwned, lambda cls: cls.business_id == business, include_aliases=True)
+        yield with_loader_criteria(BusinessOwned, lambda cls: cls.business_id == business, include_aliases=True)
+    else:
+        yield with_loader_criteria(
+            CustomerOwned, lambda cls: cls.business_id.in_(businesses) & cls.customer_id.in_(customers), include_aliases=True
+        )
+    if scope.kind != "resolving":
+        yield with_loader_criteria(Catalogue, lambda cls: cls.business_id.in_(businesses), include_aliases=True)
+    yield with_loader_criteria(PersonOwned, lambda cls: cls.identity_id == identity, include_aliases=True)
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, Any]:
+    return tables_by_kind()
+
+
+@lru_cache(maxsize=1)
+def _owned_names() -> re.Pattern[str]:
+    return re.compile(r"(?<![\w.])(" + "|".join(sorted(_kinds(), key=len, reverse=True)) + r")(?![\w.])")
+
+
+@lru_cache(maxsize=4096)
+def tables_in(sql: str) -> frozenset[str]:
+    """Names of mapped tables that a statement mentions. Reads the SQL itself, so nothing hides from it."""
+    return frozenset(_owned_names().findall(sql.replace('"', "")))
+
+
+def install(engine: Engine) -> None:
+    """Put the engine net in place. Connections opened outside a session may not touch mapped tables at all."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def net(conn: Connection, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+        if _raw_allowed.get():
+            return
+        compiled = getattr(context, "compiled", None)
+        if compiled is None or getattr(compiled.statement, "__visit_name__", "") == "textclause":
+            raise ScopeError("raw SQL is for core/ and migrations/ only")
+        tables = tables_in(sql)
+        if not tables:
+            return
+        guard = conn.info.get("guard")
+        if guard is None:
+            raise ScopeError("a statement without a scope")
+        guard.check_statement(tables, bool(context.execution_options.get(MARK)))

@@ -1,0 +1,148 @@
+"""The base of every table, the four kinds of ownership, and the column types.
+
+Owned tables have the primary key (business_id, id): partitionable by business, and no unique violation
+can tell one business about another. Kinds (safety 1.1):
+
+* CustomerOwned  one customer of one business; that customer, and the business, may read it
+* Catalogue      a business's shop window; its customers may read it, the business too
+* BusinessOwned  staff, keys and the system of that business only
+* PersonOwned    an identity's own rows, no business involved
+
+A table of none of these kinds is refused under every scope but `everything`, unless it says `__open__ = "open"`
+(anybody's session) or `__open__ = "insert"` (anybody may leave a row, only `everything` reads them).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, ForeignKeyConstraint, MetaData, String, TypeDecorator
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant. Text of fixed width on SQLite, so that it sorts and compares; timestamptz on PostgreSQL."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        return dialect.type_descriptor(String(27) if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime is not an instant")
+        value = value.astimezone(UTC)
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return value.astimezone(UTC)
+
+
+JSONType = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: UTCDateTime, dict: JSONType, list: JSONType, str: String}
+    metadata = MetaData(naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    })
+
+
+class CustomerOwned:
+    @declared_attr
+    def business_id(cls) -> Mapped[str]:
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+
+    @declared_attr
+    def id(cls) -> Mapped[str]:
+        return mapped_column(primary_key=True)
+
+    @declared_attr
+    def customer_id(cls) -> Mapped[str]:
+        return mapped_column(nullable=False)
+
+
+class Catalogue:
+    @declared_attr
+    def business_id(cls) -> Mapped[str]:
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+
+    @declared_attr
+    def id(cls) -> Mapped[str]:
+        return mapped_column(primary_key=True)
+
+
+class BusinessOwned:
+    @declared_attr
+    def business_id(cls) -> Mapped[str]:
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+
+    @declared_attr
+    def id(cls) -> Mapped[str]:
+        return mapped_column(primary_key=True)
+
+
+class PersonOwned:
+    @declared_attr
+    def identity_id(cls) -> Mapped[str]:
+        return mapped_column(ForeignKey("identities.identity_id"), primary_key=True)
+
+    @declared_attr
+    def id(cls) -> Mapped[str]:
+        return mapped_column(primary_key=True)
+
+
+KINDS: tuple[type, ...] = (CustomerOwned, Catalogue, BusinessOwned, PersonOwned)
+
+
+def of_customer() -> ForeignKeyConstraint:
+    """The foreign key that makes a row of mixed ownership impossible. First in every CustomerOwned `__table_args__`."""
+    return ForeignKeyConstraint(["business_id", "customer_id"], ["customers.business_id", "customers.customer_id"])
+
+
+def within_customer(column: str, target: str) -> ForeignKeyConstraint:
+    """Reference to a row of the same customer of the same business: column → target.id."""
+    return ForeignKeyConstraint(
+        ["business_id", "customer_id", column], [f"{target}.business_id", f"{target}.customer_id", f"{target}.id"]
+    )
+
+
+def within_business(column: str, target: str) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["business_id", column], [f"{target}.business_id", f"{target}.id"])
+
+
+def kind_of(mapped: type) -> type | None:
+    return next((kind for kind in KINDS if issubclass(mapped, kind)), None)
+
+
+def tables_by_kind() -> dict[str, type | None | str]:
+    """Table name → its kind, 'open', or None (everything-only). Read by the guard and the migrations."""
+    out: dict[str, type | None | str] = {}
+    for mapper in Base.registry.mappers:
+        name = mapper.local_table.name  # type: ignore[attr-defined]
+        out[name] = kind_of(mapper.class_) or getattr(mapper.class_, "__open__", None)
+    return out
+
+
+def mapped(table: str) -> Any:
+    """The mapped class of a table, for rooms that may not import the one that owns it."""
+    return next(mapper.class_ for mapper in Base.registry.mappers if mapper.local_table.name == table)  # type: ignore[attr-defined]
+
+
+def dumps(value: Any) -> str:
+    """JSON with stable key order."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

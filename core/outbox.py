@@ -1,0 +1,91 @@
+"""Write first, speak after: a state change leaves its event in the same transaction; a worker carries it to the world.
+
+`events` is the history a customer or business may read; `outbox` is the work queue (ids only, never a secret).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core import clock
+from core.db import ScopedSession
+from core.models import Base, CustomerOwned
+from core.scope import Actor
+
+
+class Event(Base, CustomerOwned):
+    """What happened, who did it. Append-only. `customer_id` is '' for what concerns a business alone."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_noun", "business_id", "noun_id", "at", "id"),
+        Index("ix_events_customer", "business_id", "customer_id", "at", "id"),
+    )
+
+    type: Mapped[str]
+    noun_id: Mapped[str | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[str | None]
+    data: Mapped[dict]
+    at: Mapped[datetime]
+
+
+class Outbox(Base):
+    """One piece of work. Claimed under a lease with a fencing number; parked after too many failures."""
+
+    __tablename__ = "outbox"
+    __open__ = "insert"
+    __table_args__ = (Index("ix_outbox_due", "state", "due_at", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    business_id: Mapped[str | None]
+    customer_id: Mapped[str | None]
+    noun_id: Mapped[str | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[str | None]
+    data: Mapped[dict]
+    at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(default="pending")  # pending, done, parked
+    due_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(default=0)
+    done: Mapped[list] = mapped_column(default=list)
+    error: Mapped[str | None]
+
+
+def event_id() -> str:
+    """`evt_` + milliseconds in base 16 + randomness: sorts by time."""
+    return f"evt_{int(time.time() * 1000):012x}{secrets.token_hex(5)}"
+
+
+def emit(
+    db: ScopedSession,
+    type: str,
+    *,
+    business_id: str | None = None,
+    customer_id: str | None = None,
+    noun: str | None = None,
+    data: dict[str, Any] | None = None,
+    actor: Actor | None = None,
+    silent: bool = False,
+) -> str:
+    """Leave an event (where a business is concerned) and its work. `silent`: history that was loaded sends nothing.
+
+    Returns the event's id. `data` is JSON-safe and holds no secret.
+    """
+    who = actor or db.scope.actor
+    one = event_id()
+    at = clock.now()
+    common = {"type": type, "actor_type": who.type, "actor_id": who.id, "data": data or {}, "at": at, "noun_id": noun}
+    if business_id:
+        db.add(Event(business_id=business_id, id=one, customer_id=customer_id or "", **common))
+    if not silent:
+        db.add(Outbox(id=one, business_id=business_id, customer_id=customer_id, due_at=clock.wall(), done=[], **common))
+    return one

@@ -1,0 +1,77 @@
+"""Row-level security (PostgreSQL): the same scope, checked again by the database, for a role that owns nothing.
+
+Variables are set per transaction (`set_config(…, true)`), never per session: a pooled connection would carry them
+to its next user. `statements()` is what the migration runs; `enter()` is what each transaction begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from core.guard import raw_sql
+from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned
+from core.scope import Scope
+
+_SET = text(
+    "SELECT set_config('portal.kind', :kind, true), set_config('portal.businesses', :businesses, true),"
+    " set_config('portal.customers', :customers, true), set_config('portal.identity', :identity, true),"
+    " set_config('portal.addresses', :addresses, true)"
+)
+
+
+def enter(connection: Connection, scope: Scope) -> None:
+    """Tell this transaction whose it is."""
+    with raw_sql():
+        connection.execute(_SET, {
+            "kind": scope.kind,
+            "businesses": ",".join(scope.business_ids),
+            "customers": ",".join(scope.customer_ids),
+            "identity": scope.identity_id or "",
+            "addresses": "\n".join(scope.addresses),
+        })
+
+
+def _var(name: str) -> str:
+    return f"NULLIF(current_setting('portal.{name}', true), '')"
+
+
+def _list(name: str) -> str:
+    return f"(SELECT string_to_array({_var(name)}, ','))"
+
+
+_KIND = f"(SELECT {_var('kind')})"
+_ALL = f"{_KIND} = 'everything'"
+_BUSINESS = f"({_KIND} = 'business' AND business_id = ANY ({_list('businesses')}))"
+_MINE = (
+    f"({_KIND} IN ('person', 'customer') AND business_id = ANY ({_list('businesses')})"
+    f" AND customer_id = ANY ({_list('customers')}))"
+)
+_WINDOW = f"({_KIND} IN ('person', 'customer', 'business') AND business_id = ANY ({_list('businesses')}))"
+_PERSON = f"identity_id = (SELECT {_var('identity')})"
+_RESOLVE = f"({_KIND} = 'resolving' AND email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n'))))"
+
+
+def policy(table: str, kind: type | None) -> tuple[str, str]:
+    """(USING, WITH CHECK) of a table."""
+    if kind is CustomerOwned:
+        rule = f"{_ALL} OR {_BUSINESS} OR {_MINE}"
+        return (f"{rule} OR {_RESOLVE}" if table == "customers" else rule), rule
+    if kind is Catalogue:
+        resolving = f" OR {_KIND} = 'resolving'" if table == "businesses" else ""
+        return f"{_ALL} OR {_WINDOW}{resolving}", f"{_ALL} OR {_BUSINESS}"
+    if kind is BusinessOwned:
+        return f"{_ALL} OR {_BUSINESS}", f"{_ALL} OR {_BUSINESS}"
+    if kind is PersonOwned:
+        return f"{_ALL} OR {_PERSON}", f"{_ALL} OR {_PERSON}"
+    return _ALL, _ALL
+
+
+def statements(table: str, kind: type | None) -> Iterator[str]:
+    using, check = policy(table, kind)
+    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+    yield f"DROP POLICY IF EXISTS scope ON {table}"
+    yield f"CREATE POLICY scope ON {table} USING ({using}) WITH CHECK ({check})"

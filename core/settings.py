@@ -1,0 +1,140 @@
+"""Everything that is configured, read once. One deployment has one mode.
+
+`Settings.from_env(environ)` reads the names of docs/self-hosting.md and refuses what a live deployment must not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["test", "live"]
+DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
+_TRUE = {"1", "true", "yes", "on"}
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Misconfigured(RuntimeError):
+    """The settings cannot be served; the message says which one and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    mode: Mode = "test"
+    base_url: str = "http://127.0.0.1:5000"
+    name: str = "Customer portal"
+    gateway: str = "sandbox"
+    database_url: str = ""
+    database_owner_url: str = ""
+    database_replica_url: str = ""
+    secret_keys: tuple[str, ...] = (DEFAULT_SECRET,)
+    mail_server: str = ""
+    mail_port: int = 25
+    mail_use_tls: bool = False
+    mail_username: str = ""
+    mail_password: str = ""
+    mail_default_sender: str = "portal@localhost"
+    data_dir: Path = _ROOT / "var"
+    operator_secret: str = ""
+    support_email: str = ""
+    worker: str = "thread"
+    allow_sqlite: bool = False
+    prepare_threshold: int | None = 5
+    log_level: str = "INFO"
+
+    @property
+    def is_test(self) -> bool:
+        return self.mode == "test"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def host(self) -> str:
+        """host[:port] of the base URL, as a Host header carries it."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def is_loopback(self) -> bool:
+        return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def is_https(self) -> bool:
+        return self.base_url.startswith("https://")
+
+    @property
+    def owner_url(self) -> str:
+        return self.database_owner_url or self.database_url
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        def get(name: str, default: str = "") -> str:
+            return environ.get(name, default).strip()
+
+        mode = get("PORTAL_MODE", "test")
+        if mode not in ("test", "live"):
+            raise Misconfigured(f"PORTAL_MODE is {mode!r}; it must be 'test' or 'live'.")
+        data_dir = Path(get("PORTAL_DATA_DIR") or cls.data_dir)
+        port = get("PORT", "5000")
+        base_url = get("PORTAL_BASE_URL") or (
+            f"http://127.0.0.1:{port}" if mode == "test" else "https://customer.dodopayments.com"
+        )
+        settings = cls(
+            mode="live" if mode == "live" else "test",
+            base_url=base_url.rstrip("/"),
+            name=get("PORTAL_NAME", cls.name),
+            gateway=get("PORTAL_GATEWAY") or ("sandbox" if mode == "test" else "none"),
+            database_url=_driver(get("DATABASE_URL") or f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
+            database_owner_url=_driver(get("DATABASE_OWNER_URL")),
+            database_replica_url=_driver(get("DATABASE_REPLICA_URL")),
+            secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
+            mail_server=get("MAIL_SERVER"),
+            mail_port=int(get("MAIL_PORT", "25")),
+            mail_use_tls=get("MAIL_USE_TLS").lower() in _TRUE,
+            mail_username=get("MAIL_USERNAME"),
+            mail_password=get("MAIL_PASSWORD"),
+            mail_default_sender=get("MAIL_DEFAULT_SENDER", f"portal@{urlsplit(base_url).hostname}"),
+            data_dir=data_dir,
+            operator_secret=get("PORTAL_OPERATOR_SECRET"),
+            support_email=get("PORTAL_SUPPORT_EMAIL"),
+            worker=get("PORTAL_WORKER", "thread"),
+            allow_sqlite=get("PORTAL_ALLOW_SQLITE").lower() in _TRUE,
+            prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
+            log_level=get("LOG_LEVEL", "INFO").upper(),
+        )
+        return settings.checked()
+
+    def checked(self) -> Settings:
+        """Refuse what must not be served. Returns itself."""
+        if self.gateway not in ("sandbox", "none"):
+            raise Misconfigured(f"PORTAL_GATEWAY is {self.gateway!r}; known are 'sandbox' and 'none'.")
+        if self.is_test:
+            return self
+        weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]
+        if weak:
+            raise Misconfigured("SECRET_KEY must be set in live mode, to random text of 32 characters or more.")
+        if not self.is_https:
+            raise Misconfigured("PORTAL_BASE_URL must start with https:// in live mode.")
+        if self.gateway == "sandbox":
+            raise Misconfigured("PORTAL_GATEWAY=sandbox takes no real money; it is refused in live mode.")
+        if not self.mail_server:
+            raise Misconfigured("MAIL_SERVER must be set in live mode: people sign in by letter.")
+        if self.is_sqlite and not self.allow_sqlite:
+            raise Misconfigured("DATABASE_URL must be PostgreSQL in live mode (or set PORTAL_ALLOW_SQLITE=1 for one machine).")
+        return self
+
+
+def _driver(url: str) -> str:
+    """The URL people know (postgresql://…) with the driver SQLAlchemy needs named."""
+    for plain in ("postgres://", "postgresql://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url[len(plain) :]
+    return url
+
+
+def _number(text: str) -> int | None:
+    return None if text.lower() in ("", "none", "off") else int(text)

@@ -1,0 +1,160 @@
+"""Hosted pages and challenges: what happens when a person types a card, answers their bank, or goes back.
+
+A decline leaves the page open for another card; the key settles on success, when the person leaves, or by `cancel`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from billing.ports import FINAL, Charge, Collect
+from core.errors import NotFound
+from core.ids import new_id
+from core.money import Money
+from gateways.sandbox import cards, journal, knobs, methods, operations
+from gateways.sandbox.store import stamp
+
+
+@dataclass(frozen=True)
+class Page:
+    """A hosted page, or the challenge of a saved card (then `reference` is None). `state` is the operation's."""
+
+    reference: str | None
+    challenge: str
+    key: str
+    state: str
+    challenged: bool
+    error_code: str | None
+    amount: Money | None
+    description: str
+    business_id: str
+    return_url: str | None
+    cancel_url: str | None
+    locale: str
+    prefill: str | None
+    lost: bool = False
+
+    @property
+    def open(self) -> bool:
+        return self.state == "requires_action"
+
+    @property
+    def status(self) -> str:
+        """The word the return address gets. A lost answer looks like one in progress: only look-up knows."""
+        return "processing" if self.lost else "failed" if self.state == "declined" else self.state
+
+
+def open_page(c: sqlite3.Connection, request: Collect) -> str:
+    """The reference of the page of the request's key: a new one, or the one it already has."""
+    operation, _ = operations.arrive(c, request, state="requires_action")
+    known = c.execute("SELECT reference FROM pages WHERE key = ?", (request.key,)).fetchone()
+    if known:
+        return str(known["reference"])
+    reference = new_id("page")
+    amount = request.amount
+    c.execute(
+        "INSERT INTO pages (reference, key, state, kind, amount, currency, business_id, customer_id, description, return_url, cancel_url,"
+        " locale, prefill, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (reference, request.key, "open" if operation["state"] == "requires_action" else "closed", "pay" if amount else "save",
+         operation["amount"], operation["currency"], request.business_id, request.customer_id, request.description,
+         request.return_url, request.cancel_url, request.locale, request.prefill_name, stamp()),
+    )  # fmt: skip
+    if operation["state"] == "requires_action":
+        journal.write(c, "collect", operation, "requires_action")
+    return reference
+
+
+def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | None = None, lost: bool = False) -> Page:
+    """By the page's reference or by the operation's. Raises NotFound."""
+    row = c.execute(
+        "SELECT p.reference, o.reference AS challenge, o.key, o.state, p.state AS page_state, o.challenged, o.error_code, o.amount,"
+        " o.currency, p.description, o.business_id, coalesce(p.return_url, o.return_url) AS return_url, p.cancel_url, p.locale, p.prefill"
+        " FROM operations o LEFT JOIN pages p ON p.key = o.key WHERE p.reference = ? OR o.reference = ?",
+        (page, challenge),
+    ).fetchone()
+    if row is None or row["business_id"] is None:
+        raise NotFound()
+    return Page(
+        row["reference"], row["challenge"], row["key"], row["state"],
+        row["state"] == "requires_action" and row["page_state"] != "open", row["error_code"],
+        Money(row["amount"], row["currency"]) if row["amount"] is not None else None, row["description"] or "",
+        row["business_id"], row["return_url"], row["cancel_url"], row["locale"] or "en", row["prefill"], lost,
+    )  # fmt: skip
+
+
+def submit(c: sqlite3.Connection, reference: str, card: cards.Card) -> tuple[Page, str]:
+    """Try a card on an open page: the page as it stands then, and the knob that was used (for crash and loss)."""
+    page = read(c, page=reference)
+    if not page.open or page.challenged:
+        return page, ""
+    knob = knobs.take(c, "next_charge") if page.amount else ""
+    state, code = cards.verdict(card.behaviour, present=True, month=card.expiry_month, year=card.expiry_year)
+    if knob == "slow" and state == "succeeded":
+        state = "processing"
+    if not page.amount and state in ("processing", "lost"):
+        state = "succeeded"  # saving alone moves no money: nothing to wait for, nothing to lose
+    if state == "declined":
+        operation = operations.need(c, page.key)
+        journal.write(c, "try", operation, "declined", error_code=code, card=cards.label(card.brand, card.last4))
+        c.execute("UPDATE operations SET error_code = ? WHERE key = ?", (code, page.key))
+        return read(c, page=reference), knob
+    customer_id = operations.need(c, page.key)["customer_id"]
+    method = methods.keep(c, customer_id, card, saved=state != "requires_action")
+    if state == "requires_action":
+        c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (page.key,))
+    operations.move(c, page.key, "succeeded" if state == "lost" else state, verb="try", method=method)
+    c.execute("UPDATE pages SET state = ? WHERE key = ?", ("challenge" if state == "requires_action" else "done", page.key))
+    lost = state == "lost" or knob == "lost"
+    return read(c, page=reference, lost=lost), knob
+
+
+def answer(c: sqlite3.Connection, challenge: str, approved: bool) -> Page:
+    """The bank's challenge was confirmed or not. On a hosted page a failed one lets the person try another card."""
+    page = read(c, challenge=challenge)
+    if not page.challenged:
+        return page
+    if approved:
+        methods.confirm(c, operations.need(c, page.key)["method"])
+        operations.move(c, page.key, "succeeded", verb="challenge")
+        c.execute("UPDATE pages SET state = 'done' WHERE key = ?", (page.key,))
+    elif page.reference:
+        operations.move(c, page.key, "requires_action", verb="challenge", error_code="AUTHENTICATION_REQUIRED")
+        c.execute("UPDATE operations SET method = NULL WHERE key = ?", (page.key,))
+        c.execute("UPDATE pages SET state = 'open' WHERE key = ?", (page.key,))
+    else:
+        operations.move(c, page.key, "declined", verb="challenge", error_code="AUTHENTICATION_REQUIRED")
+    return read(c, challenge=challenge)
+
+
+def leave(c: sqlite3.Connection, reference: str) -> Page:
+    """The person goes back: a page whose last try was declined settles as declined, an untouched one as cancelled."""
+    page = read(c, page=reference)
+    if page.open:
+        declined = page.amount is not None and page.error_code is not None and not page.challenged
+        operations.move(
+            c, page.key, "declined" if declined else "cancelled", verb="leave", error_code=page.error_code if declined else None
+        )
+        c.execute("UPDATE pages SET state = 'closed' WHERE key = ?", (page.key,))
+    return read(c, page=reference)
+
+
+def charge(c: sqlite3.Connection, request: Charge) -> tuple[sqlite3.Row, bool, str]:
+    """Charge a saved card: the operation, whether its answer gets lost, and the knob that was used."""
+    operation, new = operations.arrive(c, request, state="processing")
+    if not new:
+        return operation, False, ""
+    knob = knobs.take(c, "next_charge")
+    method = methods.find(c, request.method_reference)
+    if method is None or method["customer_id"] != request.customer_id:
+        return operations.move(c, request.key, "declined", verb="charge", error_code="MANDATE_INVALID"), False, knob
+    state, code = cards.verdict(
+        method["behaviour"], present=not request.off_session, month=method["expiry_month"], year=method["expiry_year"]
+    )
+    if knob == "slow" and state == "succeeded":
+        state = "processing"
+    if state == "requires_action":
+        c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (request.key,))
+    stored = "succeeded" if state == "lost" else state
+    row = operations.move(c, request.key, stored, verb="charge", error_code=code, method=request.method_reference)
+    return row, state == "lost" or knob == "lost", knob

@@ -1,0 +1,53 @@
+"""Saved cards: brand, last four, expiry, holder, country and the name of a behaviour."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from billing.ports import MethodDetails
+from core.ids import new_id
+from gateways.sandbox import cards
+from gateways.sandbox.store import stamp
+
+
+def keep(c: sqlite3.Connection, customer_id: str, card: cards.Card, *, saved: bool) -> str:
+    """Write a card and return its reference. `saved` False: it waits for the bank's confirmation."""
+    reference = new_id("sbm")
+    c.execute(
+        "INSERT INTO methods (reference, customer_id, brand, last4, expiry_month, expiry_year, holder, country, behaviour, saved, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (reference, customer_id, card.brand, card.last4, card.expiry_month, card.expiry_year, card.holder, card.country,
+         card.behaviour, saved, stamp()),
+    )  # fmt: skip
+    return reference
+
+
+def confirm(c: sqlite3.Connection, reference: str | None) -> None:
+    c.execute("UPDATE methods SET saved = 1 WHERE reference = ?", (reference,))
+
+
+def find(c: sqlite3.Connection, reference: str | None) -> sqlite3.Row | None:
+    """The row of a saved card; None when there is none, or it was never confirmed."""
+    row: sqlite3.Row | None = c.execute("SELECT * FROM methods WHERE reference = ? AND saved = 1", (reference,)).fetchone()
+    return row
+
+
+def details(c: sqlite3.Connection, reference: str | None) -> MethodDetails | None:
+    row = find(c, reference)
+    if row is None:
+        return None
+    return MethodDetails(
+        reference=row["reference"],
+        brand=row["brand"],
+        last4=row["last4"],
+        expiry_month=row["expiry_month"],
+        expiry_year=row["expiry_year"],
+        holder=row["holder"],
+        country=row["country"],
+    )
+
+
+def label_of(c: sqlite3.Connection, reference: str | None) -> str | None:
+    """`Visa 4242`, for the journal."""
+    row = c.execute("SELECT brand, last4 FROM methods WHERE reference = ?", (reference,)).fetchone()
+    return cards.label(row["brand"], row["last4"]) if row else None

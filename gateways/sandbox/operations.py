@@ -1,0 +1,143 @@
+"""Operations: what a key was asked to do and what became of it. Every function works inside the caller's transaction.
+
+States are the port's, `lost` excepted, which is stored as succeeded. `requires_action` is a page or a challenge that
+is open; `processing` a slow charge that settles at `due_at`. Final states never change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+
+from billing.ports import FINAL, Charge, Collect, Outcome, Refund
+from core.errors import Conflict
+from core.ids import new_id
+from core.money import Money
+from gateways.sandbox import journal, knobs, methods, notifications
+from gateways.sandbox.declines import reason
+from gateways.sandbox.store import stamp
+
+
+def find(c: sqlite3.Connection, key: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = c.execute("SELECT * FROM operations WHERE key = ?", (key,)).fetchone()
+    return row
+
+
+def need(c: sqlite3.Connection, key: str) -> sqlite3.Row:
+    row = find(c, key)
+    if row is None:
+        raise LookupError(f"no operation under {key!r}")
+    return row
+
+
+def fingerprint(request: Collect | Charge | Refund) -> str:
+    """A hash of what money depends on. Words and addresses may change between two tries of one intent."""
+    amount = request.amount
+    told = [type(request).__name__, request.business_id, amount and amount.minor, amount and amount.currency]
+    if isinstance(request, Refund):
+        told += [request.charge_key]
+    else:
+        told += [request.customer_id]
+    if isinstance(request, Charge):
+        told += [request.method_reference, request.off_session]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, *, state: str, charge_key: str | None = None) -> tuple[sqlite3.Row, bool]:
+    """The operation of the request's key, and whether it is new. A new one is written in `state`.
+
+    A key that was cancelled before it arrived stays cancelled. Raises Conflict when the key meant something else.
+    """
+    known, parameters = find(c, request.key), fingerprint(request)
+    if known is not None and known["parameters"] not in ("", parameters):
+        raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was used before, for something else.")
+    if known is not None and known["parameters"]:
+        return known, False
+    kind = type(request).__name__.lower()
+    customer_id = None if isinstance(request, Refund) else request.customer_id
+    amount = request.amount
+    c.execute(
+        "INSERT INTO operations (key, reference, kind, parameters, business_id, customer_id, amount, currency, state, charge_key,"
+        " return_url, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        " kind = excluded.kind, parameters = excluded.parameters, business_id = excluded.business_id,"
+        " customer_id = excluded.customer_id, amount = excluded.amount, currency = excluded.currency",
+        (request.key, new_id("sbx"), kind, parameters, request.business_id, customer_id, amount and amount.minor,
+         amount and amount.currency, state, charge_key, getattr(request, "return_url", None), stamp()),
+    )  # fmt: skip
+    row = need(c, request.key)
+    if known is not None:
+        journal.write(c, kind, row, "cancelled")
+    return row, known is None
+
+
+def move(
+    c: sqlite3.Connection, key: str, state: str, *, verb: str, error_code: str | None = None, method: str | None = None
+) -> sqlite3.Row:
+    """Lead an open operation to `state`, note it, and tell the portal when it is final. A final one is left alone."""
+    row = need(c, key)
+    if row["state"] in FINAL:
+        return row
+    due_at = stamp() + float(knobs.get(c, "settle_after")) if state == "processing" else None
+    c.execute(
+        "UPDATE operations SET state = ?, error_code = ?, method = coalesce(?, method), due_at = ?, settled_at = ? WHERE key = ?",
+        (state, error_code, method, due_at, stamp() if state in FINAL else None, key),
+    )
+    row = need(c, key)
+    journal.write(c, verb, row, state, error_code=error_code, card=methods.label_of(c, row["method"]))
+    if state in FINAL and row["kind"]:
+        notifications.enqueue(c, key, row["kind"])
+    return row
+
+
+def settle_due(c: sqlite3.Connection) -> None:
+    """Slow charges whose time has come succeed."""
+    for row in c.execute("SELECT key FROM operations WHERE state = 'processing' AND due_at <= ?", (stamp(),)).fetchall():
+        move(c, row["key"], "succeeded", verb="settle")
+
+
+def has_due(c: sqlite3.Connection) -> bool:
+    return c.execute("SELECT 1 FROM operations WHERE state = 'processing' AND due_at <= ?", (stamp(),)).fetchone() is not None
+
+
+def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
+    """Close `key`. One never seen is written as cancelled, so that what is still travelling arrives in vain."""
+    c.execute(
+        "INSERT INTO operations (key, reference, kind, parameters, state, created, settled_at) VALUES (?, ?, '', '', 'cancelled', ?, ?)"
+        " ON CONFLICT (key) DO NOTHING",
+        (key, new_id("sbx"), stamp(), stamp()),
+    )
+    row = move(c, key, "cancelled", verb="cancel")
+    c.execute("UPDATE pages SET state = 'closed' WHERE key = ? AND state <> 'done'", (key,))
+    return row
+
+
+def refundable(c: sqlite3.Connection, request: Refund) -> bool:
+    """Whether the charge succeeded, for that business and currency, and enough of it is left."""
+    charge = find(c, request.charge_key)
+    if charge is None or charge["state"] != "succeeded" or charge["kind"] not in ("charge", "collect"):
+        return False
+    if charge["business_id"] != request.business_id or charge["currency"] != request.amount.currency:
+        return False
+    (given,) = c.execute(
+        "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge_key,)
+    ).fetchone()
+    return bool(given + request.amount.minor <= charge["amount"])
+
+
+def outcome(c: sqlite3.Connection, row: sqlite3.Row, base_url: str) -> Outcome:
+    """What the port may know of an operation."""
+    open_page = c.execute("SELECT reference FROM pages WHERE key = ? AND state = 'open'", (row["key"],)).fetchone()
+    path = f"pages/{open_page['reference']}" if open_page else f"challenge/{row['reference']}"
+    moved = row["state"] == "succeeded" and row["amount"] is not None
+    return Outcome(
+        state=row["state"],
+        key=row["key"],
+        reference=row["reference"],
+        amount=Money(row["amount"], row["currency"]) if moved else None,
+        error_code=row["error_code"],
+        error_message=reason(row["error_code"]),
+        redirect_url=f"{base_url}/sandbox/{path}" if row["state"] == "requires_action" else None,
+        method=methods.details(c, row["method"]),
+        challenged=bool(row["challenged"]),
+    )

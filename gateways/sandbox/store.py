@@ -1,0 +1,100 @@
+"""The sandbox's own database: what a provider would hold, never a card number, in a file apart from the portal's.
+
+One short connection per call, so that threads and processes may share the file; commits are the sandbox's own, so that
+a crash of the portal's transaction undoes nothing here. Times are Unix seconds of the world's clock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.clock import wall
+
+BUSY_SECONDS = 30
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS operations (
+  key TEXT PRIMARY KEY, reference TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, parameters TEXT NOT NULL,
+  business_id TEXT, customer_id TEXT, amount INTEGER, currency TEXT, state TEXT NOT NULL,
+  error_code TEXT, method TEXT REFERENCES methods (reference), challenged INTEGER NOT NULL DEFAULT 0,
+  charge_key TEXT, return_url TEXT, due_at REAL, created REAL NOT NULL, settled_at REAL);
+CREATE INDEX IF NOT EXISTS operations_processing ON operations (due_at) WHERE state = 'processing';
+CREATE INDEX IF NOT EXISTS operations_refunds ON operations (charge_key) WHERE charge_key IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS pages (
+  reference TEXT PRIMARY KEY, key TEXT NOT NULL UNIQUE REFERENCES operations (key), state TEXT NOT NULL,
+  kind TEXT NOT NULL, amount INTEGER, currency TEXT, business_id TEXT NOT NULL, customer_id TEXT NOT NULL,
+  description TEXT NOT NULL, return_url TEXT NOT NULL, cancel_url TEXT, locale TEXT NOT NULL, prefill TEXT, created REAL NOT NULL);
+
+CREATE TABLE IF NOT EXISTS methods (
+  reference TEXT PRIMARY KEY, customer_id TEXT NOT NULL, brand TEXT NOT NULL, last4 TEXT NOT NULL,
+  expiry_month INTEGER NOT NULL, expiry_year INTEGER NOT NULL, holder TEXT, country TEXT,
+  behaviour TEXT NOT NULL, saved INTEGER NOT NULL, created REAL NOT NULL);
+
+CREATE TABLE IF NOT EXISTS notifications (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL, kind TEXT NOT NULL, due_at REAL NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0, remaining INTEGER NOT NULL, deliveries INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS notifications_due ON notifications (due_at) WHERE remaining > 0;
+
+CREATE TABLE IF NOT EXISTS journal (
+  number INTEGER PRIMARY KEY, at REAL NOT NULL, verb TEXT NOT NULL, key TEXT NOT NULL, business_id TEXT, customer_id TEXT,
+  amount INTEGER, currency TEXT, result TEXT NOT NULL, error_code TEXT, card TEXT);
+
+CREATE TABLE IF NOT EXISTS knobs (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+def stamp() -> float:
+    """Seconds since 1970, world's clock."""
+    return wall().timestamp()
+
+
+class Store:
+    """Opens connections to the sandbox's file and makes its tables on first use."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._found()
+
+    def _found(self) -> None:
+        """Two processes may start at once; turning WAL on ignores the busy time-out, so it is asked again."""
+        for attempt in range(50):
+            try:
+                with self.read() as c:
+                    c.execute("PRAGMA journal_mode = WAL")
+                    c.executescript("BEGIN IMMEDIATE;" + SCHEMA + "COMMIT;")
+                return
+            except sqlite3.OperationalError:
+                if attempt == 49:
+                    raise
+                time.sleep(0.05)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        c = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        c.row_factory = sqlite3.Row
+        try:
+            c.execute("PRAGMA synchronous = FULL")
+            c.execute("PRAGMA foreign_keys = ON")
+            yield c
+        finally:
+            c.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that holds the write lock from its first line: what is read in it stays true."""
+        with self.read() as c:
+            c.execute("BEGIN IMMEDIATE")
+            try:
+                yield c
+            except BaseException:
+                if c.in_transaction:
+                    c.execute("ROLLBACK")
+                raise
+            if c.in_transaction:
+                c.execute("COMMIT")
