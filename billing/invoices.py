@@ -44,7 +44,8 @@ class Invoice(Base, CustomerOwned):
     ends_at: Mapped[datetime | None]
     issued_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
-    snapshot: Mapped[dict] = mapped_column(JSONType, deferred=True)
+    snapshot: Mapped[dict] = mapped_column(JSONType, deferred=True)  # what was issued; never changes
+    receipt: Mapped[dict | None]  # {state, at, method}: how it was paid; printed by the paid document
 
 
 class InvoiceLine(Base, CustomerOwned):

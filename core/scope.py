@@ -85,9 +85,9 @@ def api_key(business_id: str, key_id: str) -> Scope:
     return Scope("business", Actor("api_key", key_id), business=business_id)
 
 
-def system(business_id: str) -> Scope:
-    """Background work for one business."""
-    return Scope("business", Actor("system"), business=business_id)
+def system(business_id: str, actor: Actor | None = None) -> Scope:
+    """Work for one business on behalf of `actor` (the system itself, unless somebody asked for it)."""
+    return Scope("business", actor or Actor("system"), business=business_id)
 
 
 def everything(why: str) -> Scope:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from billing.documents.figures import Snapshot, instant, printed
-from billing.documents.press import Unprintable, press
+from billing.documents.press import Unprintable, typeset
 
 __all__ = ["Snapshot", "Unprintable", "render_invoice", "render_refund", "sha256_of"]
 
@@ -32,4 +32,4 @@ def sha256_of(pdf: bytes) -> str:
 def _render(snapshot: Snapshot, kind: str) -> bytes:
     if snapshot["kind"] != kind:
         raise ValueError(f"a snapshot of kind {snapshot['kind']!r} is no {kind}")
-    return press(printed(snapshot), int(instant(snapshot["issued_at"]).timestamp()))
+    return typeset(printed(snapshot), int(instant(snapshot["issued_at"]).timestamp()))

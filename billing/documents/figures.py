@@ -68,6 +68,10 @@ class Figures:
             first=show.date_words(first, self.locale, style=style), last=show.date_words(last, self.locale, style="document")
         )
 
+    def country(self, code: str | None) -> str:
+        """A country's name; a code nobody knows stands as it is."""
+        return str(show.locale_of(self.locale).territories.get(code or "") or plain(code))
+
     def method(self, name: str | None) -> str:
         card = re.fullmatch(r"(.+) (\d{4})", plain(name))
         return self.words["card"].format(brand=card[1], last4=card[2]) if card else plain(name)
@@ -93,10 +97,13 @@ def printed(snapshot: Snapshot) -> dict[str, Any]:
         "kind": say[kind], "number": plain(snapshot["number"]), "state": state, "said": sentence,
         "good": snapshot["paid"]["state"] == "paid", "test": say["test"] if snapshot.get("test_mode") else "",
         "facts": _facts(snapshot, figures),
-        "parties": [[say["from"], _party(seller, "legal_name", "name", say)], [say["to"], _party(snapshot["buyer"], "business_name", "name", say)]],
-        "caption": say["lines"].format(number=plain(snapshot["number"])),
+        "parties": [
+            # The trading name stands above the title already; the statement names who is liable.
+            [say["from"], _party({**seller, "name": "" if seller.get("legal_name") else seller.get("name")}, "legal_name", figures)],
+            [say["to"], _party(snapshot["buyer"], "business_name", figures)],
+        ],
         "heads": [say[head] for head in ("what", "quantity", "each", "rate", "amount")],
-        "lines": [_line(line, figures) for line in snapshot["lines"]],
+        "lines": [_line(line, figures, _span_of(snapshot, figures)) for line in snapshot["lines"]],
         "totals": _totals(snapshot, figures),
         "questions": say["questions"].format(email=plain(seller.get("email"))) if seller.get("email") else "",
         "fixed": say["fixed"], "page": say["page"],
@@ -104,10 +111,10 @@ def printed(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _facts(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
-    say, period = figures.words, snapshot.get("period") or {}
+    say = figures.words
     facts = [
         (say["issued"], figures.day(snapshot["issued_at"])),
-        (say["period"], figures.span(period.get("starts_at"), period.get("ends_at"))),
+        (say["period"], _span_of(snapshot, figures)),
         (say["credits"], plain(snapshot.get("credits"))),
         (say["corrects"], plain(snapshot.get("corrects"))),
         (say["currency"], figures.currency),
@@ -116,26 +123,34 @@ def _facts(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
     return [[name, value] for name, value in facts if value]
 
 
-def _party(party: Snapshot, first: str, second: str, say: dict[str, str]) -> list[str]:
-    """Name, second name when it differs, address lines, e-mail, tax number; empty ones are left out."""
-    names = list(dict.fromkeys(filter(None, (plain(party.get(first)), plain(party.get(second))))))
+def _party(party: Snapshot, first: str, figures: Figures) -> list[str]:
+    """The `first` name, the plain name when it differs, address lines, e-mail, tax number; empty ones are left out."""
+    say = figures.words
+    names = list(dict.fromkeys(filter(None, (plain(party.get(first)), plain(party.get("name"))))))
     address = [plain(line) for line in party.get("lines") or []]
     tax_id = plain(party.get("tax_id"))
-    rows = [*names, *address, plain(party.get("country")), plain(party.get("email")), say["tax_id"].format(id=tax_id) if tax_id else ""]
+    reach = [figures.country(party.get("country")), plain(party.get("email")), say["tax_id"].format(id=tax_id) if tax_id else ""]
+    rows = [*names, *address, *reach]
     return [row for row in rows if row]
 
 
-def _line(line: Snapshot, figures: Figures) -> dict[str, str]:
-    rate = line.get("tax_bps")
+def _span_of(snapshot: Snapshot, figures: Figures) -> str:
+    period = snapshot.get("period") or {}
+    return figures.span(period.get("starts_at"), period.get("ends_at"))
+
+
+def _line(line: Snapshot, figures: Figures, usual: str) -> dict[str, str]:
+    """One row. Its time is said only when it is not the `usual` one at the head of the document."""
+    rate, span = line.get("tax_bps"), figures.span(line.get("starts_at"), line.get("ends_at"))
     return {
-        "what": plain(line["description"]), "when": figures.span(line.get("starts_at"), line.get("ends_at")),
+        "what": plain(line["description"]), "when": "" if span == usual else span,
         "quantity": show.count(line["quantity"], figures.locale), "each": figures.money(line["unit_minor"]),
         "rate": "" if rate is None else show.percent(rate, figures.locale), "amount": figures.money(line["net_minor"]),
     }
 
 
 def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
-    """Rows [label, amount, weight]; weight 'total' has the double rule, 'after' stands below it."""
+    """Rows [label, amount, weight]; weight 'total' has the double rule, 'after' and 'due' stand below it."""
     say, total, credit = figures.words, snapshot["total_minor"], snapshot.get("credit_applied_minor") or 0
     rows = [[say["subtotal"], figures.money(snapshot["subtotal_minor"]), "part"]]
     for tax in snapshot.get("tax") or []:
@@ -145,7 +160,7 @@ def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
     if credit:
         rows.append([say["credit"], figures.money(-credit), "after"])
         label = say["paid"] if snapshot["paid"]["state"] == "paid" else say["due"]
-        rows.append([label, figures.money(total - credit), "after"])
+        rows.append([label, figures.money(total - credit), "due"])
     return rows
 
 

@@ -30,7 +30,7 @@ class _Refused(Unprintable):
     """typst's own answer, as opposed to a time-out or a crash."""
 
 
-def press(data: dict[str, Any], timestamp: int) -> bytes:
+def typeset(data: dict[str, Any], timestamp: int) -> bytes:
     """PDF/A-3a + PDF/UA-1 bytes of `data` (see figures.printed), dated `timestamp` (Unix seconds). Raises Unprintable.
 
     If typst refuses the standards (a letter combination our fonts cannot form), the document is set again without

@@ -30,7 +30,7 @@ def main() -> int:
     except typst.TypstError as error:
         sys.stderr.write(str(error)[:2000])
         return 3
-    sys.stdout.buffer.write(pdf)
+    sys.stdout.buffer.write(pdf)  # type: ignore[arg-type]  # a list only for formats with many files
     return 0
 
 

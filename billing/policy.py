@@ -1,0 +1,34 @@
+"""What a business allows its customers. State is `lifecycle.py`, staff roles are `tenants/team.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing.parties import Business
+
+DEFAULTS: dict[str, Any] = {
+    "plan_change": False,
+    "cancel": True,
+    "pause": False,
+    "multiple_subscriptions": True,
+    "effective_on_upgrade": "immediately",
+    "effective_on_downgrade": "next_billing_date",
+    "proration_on_upgrade": "prorated_immediately",
+    "proration_on_downgrade": "prorated_immediately",
+    "on_payment_failure": "prevent_change",
+    "invoice_links": "protected",
+    "return_urls": [],
+    "portal_return_url": None,
+    "theme_mode": "system",
+}
+"""Contract §5.5, with the stricter defaults of design §6."""
+
+
+def setting(business: Business, name: str) -> Any:
+    """A business's setting, or its default. Raises KeyError for a name that does not exist."""
+    return (business.settings or {}).get(name, DEFAULTS[name])
+
+
+def allows(business: Business, verb: str) -> bool:
+    """May this business's customers `plan_change`, `cancel`, `pause`? Taking back and resuming are always allowed."""
+    return bool(setting(business, verb))
