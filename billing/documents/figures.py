@@ -96,7 +96,7 @@ def printed(snapshot: Snapshot) -> dict[str, Any]:
         "accent": colour, "accent_ink": readable(colour), "seller_name": plain(seller.get("name") or seller.get("legal_name")),
         "kind": say[kind], "number": plain(snapshot["number"]), "state": state, "said": sentence,
         "good": snapshot["paid"]["state"] == "paid", "test": say["test"] if snapshot.get("test_mode") else "",
-        "facts": _facts(snapshot, figures),
+        "facts": _facts(snapshot, figures), "reason": [say["reason"], plain(snapshot.get("reason"))] if snapshot.get("reason") else None,
         "parties": [
             # The trading name stands above the title already; the statement names who is liable.
             [say["from"], _party({**seller, "name": "" if seller.get("legal_name") else seller.get("name")}, "legal_name", figures)],
@@ -118,7 +118,6 @@ def _facts(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
         (say["credits"], plain(snapshot.get("credits"))),
         (say["corrects"], plain(snapshot.get("corrects"))),
         (say["currency"], figures.currency),
-        (say["reason"], plain(snapshot.get("reason"))),
     ]
     return [[name, value] for name, value in facts if value]
 
@@ -159,7 +158,8 @@ def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
     rows.append([say["total"], figures.money(total), "total"])
     if credit:
         rows.append([say["credit"], figures.money(-credit), "after"])
-        label = say["paid"] if snapshot["paid"]["state"] == "paid" else say["due"]
+        settled = "refunded" if snapshot["kind"] == "refund" else "paid"
+        label = say[{"paid": settled, "open": "due", "void": "void"}[snapshot["paid"]["state"]]]
         rows.append([label, figures.money(total - credit), "due"])
     return rows
 

@@ -1,0 +1,171 @@
+"""Invoices and refunds as PDF: what is printed, that it cannot be tampered with from data, and that it is archive grade."""
+
+import io
+import re
+from string import Formatter
+
+import pypdf
+import pytest
+
+from billing.documents import press as pressing
+from billing.documents import render_invoice, render_refund, sha256_of
+from billing.documents.figures import accent, printed, readable
+from billing.documents.plain import BOX, _ranges, plain
+from billing.documents.words import WORDS, words
+
+START, END = "2026-10-26T09:00:00+00:00", "2026-11-26T09:00:00+00:00"
+LINE = {"description": "Acorn Team, monthly", "quantity": 1, "unit_minor": 2417, "net_minor": 2417, "tax_minor": 483, "tax_bps": 2000,
+        "starts_at": START, "ends_at": END}  # fmt: skip
+SELLER = {"name": "Acorn Notes", "legal_name": "Acorn Notes Ltd", "lines": ["8 Shore Place", "Edinburgh EH6 6SW"], "country": "GB",
+          "tax_id": "GB 987 6543 21", "email": "billing@acorn.example", "accent": "#5a2e14"}  # fmt: skip
+BUYER = {"name": "Ada Marlow", "business_name": "Marlow Studio Ltd", "email": "ada@marlow.example", "lines": ["14 Tanner Street"],
+         "country": "GB", "tax_id": "GB 123 4567 89"}  # fmt: skip
+
+
+def snapshot(**changes):
+    return {
+        "kind": "invoice", "number": "ACN-2041", "locale": "en", "zone": "Europe/London", "currency": "EUR", "issued_at": START,
+        "period": {"starts_at": START, "ends_at": END}, "corrects": None, "credits": None, "seller": SELLER, "buyer": BUYER,
+        "lines": [LINE], "subtotal_minor": 2417, "tax": [{"bps": 2000, "net_minor": 2417, "tax_minor": 483}], "total_minor": 2900,
+        "credit_applied_minor": 0, "due_minor": 2900, "reason": None, "test_mode": False,
+        "paid": {"state": "paid", "at": START, "method": "Visa 4242"},
+    } | changes  # fmt: skip
+
+
+def pages(pdf):
+    return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages]
+
+
+def text_of(pdf):
+    return re.sub(r"\s+", " ", " ".join(pages(pdf)))
+
+
+def test_an_invoice_says_everything():
+    text = text_of(render_invoice(snapshot()))
+    for part in ("Invoice ACN-2041", "26 October to 25 November 2026", "Acorn Notes Ltd", "GB 987 6543 21",
+                 "Marlow Studio Ltd", "GB 123 4567 89",
+                 "United Kingdom", "Subtotal €24.17", "Tax 20% on €24.17 €4.83", "Total €29.00", "Page 1 of 1",
+                 "€29.00 was paid on 26 October 2026 with Visa ending 4242.", "Questions about this document: billing@acorn.example",
+                 "This document cannot change; a correction is a new one beside it."):  # fmt: skip
+        assert part in text
+    assert "Test mode" not in text
+
+
+def test_the_same_snapshot_gives_the_same_bytes():
+    first, again, other = render_invoice(snapshot()), render_invoice(snapshot()), render_invoice(snapshot(number="ACN-2042"))
+    assert first == again and sha256_of(first) == sha256_of(again) != sha256_of(other)
+
+
+def test_it_is_an_accessible_archive_document():
+    pdf = render_invoice(snapshot(locale="de"))
+    root = pypdf.PdfReader(io.BytesIO(pdf)).trailer["/Root"]
+    metadata = root["/Metadata"].get_object().get_data().decode()
+    assert "/StructTreeRoot" in root and root["/MarkInfo"]["/Marked"] and root["/Lang"].startswith("de")
+    assert re.search(r"pdfaid:part>3<.*pdfaid:conformance>A<", metadata, re.S) and "pdfuaid:part>1<" in metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [("株式会社髙橋 山田花子", "株式会社髙橋"), ("شركة المثال", "المثال"), ("Ελένη Παπαδοπούλου", "Ελένη Παπαδοπούλου"),
+     ("Łódź Żółw Đặng", "Łódź Żółw Đặng"), ("Наталья", "Наталья"), ("김민수 李明", "김민수"), ("שרה", "שרה"), ("สมชาย", "สมชาย")],
+)  # fmt: skip
+def test_names_print_in_their_script(name, letters):
+    pdf = render_invoice(snapshot(buyer={**BUYER, "business_name": name}))
+    assert letters in text_of(pdf) and BOX not in text_of(pdf) and b"pdfaid" in pdf
+
+
+@pytest.mark.parametrize(
+    "hostile", ['#eval("1")', "*bold* _it_ $x$", "</style><b>", "`raw` @ref <label>", '#image("/etc/passwd")', r"\u{41} \ // /* -- ~ \"'"]
+)
+def test_text_from_people_is_never_markup(hostile):
+    pdf = render_invoice(
+        snapshot(buyer={**BUYER, "name": hostile}, lines=[{**LINE, "description": hostile}], seller={**SELLER, "name": hostile})
+    )
+    assert text_of(pdf).count(hostile) == 3
+
+
+def test_control_and_direction_characters_go_and_missing_letters_show():
+    assert plain("a\x00b\r\nc\u202egnp.exe") == "a b cgnp.exe"
+    assert plain("🎉 party ⚡\ufe0f") == f"{BOX} party {BOX}"
+    assert plain("\ud800x\ue000") == f"x{BOX}" and plain(None) == ""
+    assert BOX in text_of(render_invoice(snapshot(buyer={**BUYER, "name": "🎉👩‍💻"})))
+
+
+def test_every_letter_our_fonts_claim_prints_under_the_standard():
+    starts, ends = _ranges()
+    letters = [chr(code) for first, last in zip(starts, ends) for code in range(first, last + 1)]
+    rows = ["".join(letters[place : place + 40]) for place in range(0, len(letters), 40)]
+    assert len(letters) > 19_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
+
+
+def test_long_names_and_many_lines():
+    long = snapshot(buyer={**BUYER, "name": "W" * 300}, lines=[{**LINE, "description": f"Line {place}"} for place in range(300)])
+    got = pages(render_invoice(long))
+    assert "Line 299" in "".join(got) and f"Page 2 of {len(got)}" in got[1] and len(got) > 5
+    assert all("Qty" in page for page in got[:-1])
+
+
+def test_a_refund_names_its_invoice_and_why():
+    refund = snapshot(kind="refund", number="ACN-R7", credits="ACN-2041", reason="Charged twice", test_mode=True)
+    text = text_of(render_refund(refund))
+    for part in (
+        "Refund ACN-R7",
+        "Refunds invoice ACN-2041",
+        "Charged twice",
+        "€29.00 was sent back on 26 October 2026 to Visa ending 4242.",
+    ):
+        assert part in text
+    assert "Test mode: no real money" in text
+    with pytest.raises(ValueError):
+        render_invoice(refund)
+
+
+def test_german_words_and_figures():
+    text = text_of(render_invoice(snapshot(locale="de", corrects="ACN-2040", paid={"state": "open", "at": None, "method": None})))
+    for part in ("Rechnung ACN-2041", "26. Oktober bis 25. November 2026", "Berichtigt ACN-2040", "Gesamt 29,00 €",
+                 "29,00 € sind zu zahlen.",
+                 "Vereinigtes Königreich", "Noch nicht bezahlt", "Seite 1 von 1"):  # fmt: skip
+        assert part in text
+
+
+def test_every_language_has_every_word_with_the_same_places():
+    def places(text):
+        return sorted(name for _, name, _, _ in Formatter().parse(text) if name)
+
+    for language, entry in WORDS.items():
+        assert {key: places(text) for key, text in entry.items()} == {key: places(text) for key, text in WORDS["en"].items()}
+        assert entry["language"] == language
+    assert words("de-AT") is WORDS["de"] and words("xx") is WORDS["en"]
+
+
+def test_credit_and_zero_decimals():
+    data = printed(snapshot(currency="JPY", credit_applied_minor=1000, due_minor=1900, paid={"state": "open", "at": None, "method": None}))
+    assert data["totals"][-2:] == [["Credit used", "\u2212¥1,000", "after"], ["To pay", "¥1,900", "due"]]
+    assert data["said"] == "¥1,900 is to be paid."
+    covered = printed(snapshot(credit_applied_minor=2900, due_minor=0))
+    assert covered["said"] == "Nothing is to be paid: credit covers it."
+
+
+def test_the_accent_is_written_from_numbers_and_stays_readable():
+    assert accent("#5A2E14") == "#5a2e14"
+    assert accent("red") == accent(None) == accent('#fff"); #eval("1') == "#18211c"
+    assert readable("#5a2e14") == "#5a2e14" and readable("#f4d63a") < "#f4d63a"
+
+
+def test_a_refusal_of_the_standard_still_prints(monkeypatch):
+    tried = []
+
+    def run(data, timestamp, standards):
+        tried.append(standards)
+        if standards:
+            raise pressing._Refused("no glyph")
+        return b"%PDF"
+
+    monkeypatch.setattr(pressing, "_run", run)
+    assert render_invoice(snapshot()) == b"%PDF" and tried == [["a-3a", "ua-1"], []]
+
+
+def test_a_document_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(pressing, "TIMEOUT", 0.001)
+    with pytest.raises(pressing.Unprintable, match="not set within"):
+        render_invoice(snapshot())
