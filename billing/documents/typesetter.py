@@ -12,7 +12,8 @@ from pathlib import Path
 
 # Set here, before anything else is loaded: the parent may be threaded, where code between fork and exec is unsafe.
 resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+# Memory that is used, not address space: every thread of a large machine reserves some it never touches.
+resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 
 import typst  # noqa: E402
 
