@@ -17,16 +17,19 @@ log = structlog.get_logger()
 
 # status → (heading, sentence, code for programs); the sentence says what happened and what to do
 WORDS = {
-    400: (_l("This request cannot be read"), _l("Something in it is missing or broken. Nothing was changed."), "INVALID_REQUEST_PARAMETERS"),
+    400: (_l("This request cannot be read"), _l("Something in it is missing or broken. Nothing was changed."),
+          "INVALID_REQUEST_PARAMETERS"),
     401: (_l("Please sign in first"), _l("This page is only for the person it belongs to."), "UNAUTHORIZED"),
     403: (_l("This is not open to you"), _l("Your account is fine, but it may not do this."), "FORBIDDEN"),
     404: (_l("There is no such page"), _l("The link may be old or cut off, or it belongs to another account."), "NOT_FOUND"),
-    405: (_l("This page cannot be used like that"), _l("Nothing was changed. Go back and use the page's own buttons."), "METHOD_NOT_ALLOWED"),
+    405: (_l("This page cannot be used like that"), _l("Nothing was changed. Go back and use the page's own buttons."),
+          "METHOD_NOT_ALLOWED"),
     409: (_l("This cannot be done now"), _l("Something changed in the meantime. Nothing was done."), "CONFLICT"),
     410: (_l("This is no longer here"), _l("It was taken away, and there is nothing left to show."), "GONE"),
     413: (_l("This is too large"), _l("At most 12 MB can be sent at once. Nothing was saved."), "REQUEST_TOO_LARGE"),
     415: (_l("This format cannot be read"), _l("Nothing was changed."), "UNSUPPORTED_MEDIA_TYPE"),
-    421: (_l("This address is not served here"), _l("The link leads to the wrong place. Open the portal by its usual address."), "MISDIRECTED_REQUEST"),
+    421: (_l("This address is not served here"), _l("The link leads to the wrong place. Open the portal by its usual address."),
+          "MISDIRECTED_REQUEST"),
     422: (_l("Some of this cannot be used"), _l("Go back and look at it once more. Nothing was changed."), "INVALID_REQUEST_BODY"),
     429: (_l("Too many tries"), _l("Please wait a little; then it works again. Nothing was lost."), "TOO_MANY_REQUESTS"),
     500: (_l("Something broke on our side"), _l("We have noted it. If you were paying, look at your billing history before you try again."),

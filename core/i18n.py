@@ -115,16 +115,22 @@ def zone_city(zone: str, in_locale: str) -> str:
 
 
 @contextmanager
-def speaking(name: str | None) -> Iterator[str]:
-    """Within, `_()` speaks this locale; an unknown one falls back to English. Works in the worker, outside of requests."""
-    use = best_locale([name]) or "en"
+def in_application() -> Iterator[Flask]:
+    """An application context where there is none: the worker has words and letters to make too."""
     if current_app:
-        with force_locale(use):
-            yield use
+        yield current_app._get_current_object()  # type: ignore[attr-defined]
         return
     if _speaker is None:
         raise RuntimeError("no application yet: create_app() registers the languages")
-    with _speaker.app_context(), force_locale(use):
+    with _speaker.app_context():
+        yield _speaker
+
+
+@contextmanager
+def speaking(name: str | None) -> Iterator[str]:
+    """Within, `_()` speaks this locale; an unknown one falls back to English. Works in the worker, outside of requests."""
+    use = best_locale([name]) or "en"
+    with in_application(), force_locale(use):
         yield use
 
 

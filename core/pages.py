@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from babel.dates import format_skeleton
 from flask import Flask, g, request
 from flask_babel import gettext as _
 from markupsafe import Markup, escape
@@ -39,6 +40,10 @@ class Words:
 
     def date(self, moment: dt.datetime | dt.date, style: str = "table") -> str:
         return formatting.date_words(moment, self.locale, self.zone, style)
+
+    def short(self, day: dt.date) -> str:
+        """`6 Dec`, for the ruler only."""
+        return format_skeleton("MMMd", day, locale="en_GB" if self.locale == "en" else self.locale)
 
     def local_date(self, moment: dt.datetime | dt.date) -> dt.date:
         return formatting.local_date(moment, self.zone)

@@ -1,0 +1,85 @@
+"""`/healthz` (the process answers), `/readyz` (it can serve: database, schema, mode, database role), `/metrics` (operators)."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from flask import Flask, Response, g, jsonify, request
+from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+
+from core import guard
+from core.errors import NotFound
+from core.web import House, house, is_operator
+
+REGISTRY = CollectorRegistry()
+REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
+SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
+_MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def init(app: Flask) -> None:
+    app.add_url_rule("/healthz", "healthz", _healthz)
+    app.add_url_rule("/readyz", "readyz", _readyz)
+    app.add_url_rule("/metrics", "metrics", _metrics)
+    app.after_request(_count)
+
+
+def _healthz() -> ResponseReturnValue:
+    return jsonify(status="ok")
+
+
+def _readyz() -> ResponseReturnValue:
+    troubles = checks(house())
+    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles), 200 if not troubles else 503
+
+
+def _metrics() -> ResponseReturnValue:
+    if not is_operator():
+        raise NotFound()
+    return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+
+def checks(of: House) -> list[str]:
+    """What keeps this process from serving, in words; empty when all is well. Never raises, says no addresses."""
+    troubles: list[str] = []
+    try:
+        with guard.raw_sql(), of.database.engine.connect() as connection:
+            run = connection.exec_driver_sql
+            found = set(run("SELECT version_num FROM alembic_version").scalars())
+            if wanted := _heads():
+                troubles += [] if found == wanted else ["the database is not at the newest schema: run `flask --app wsgi upgrade`"]
+            stamp = run("SELECT mode FROM deployment").scalar()
+            if stamp != of.settings.mode:
+                troubles.append(f"the database is stamped {stamp!r}, this deployment is {of.settings.mode!r}")
+            if connection.dialect.name == "postgresql":
+                role = run(
+                    "SELECT r.rolsuper, r.rolbypassrls, EXISTS (SELECT 1 FROM pg_tables t WHERE t.tableowner = current_user "
+                    "AND t.schemaname = current_schema()) FROM pg_roles r WHERE r.rolname = current_user"
+                ).one()
+                if any(role):
+                    troubles.append("the database role is a superuser, an owner of tables, or bypasses row-level security")
+    except Exception as why:  # whatever it is, this process is not ready; the name is enough, the message may hold a password
+        troubles.append(f"the database does not answer as it should ({type(why).__name__})")
+    return troubles
+
+
+@lru_cache(maxsize=1)
+def _heads() -> set[str]:
+    """The newest revision of migrations/: files name theirs in `revision = "…"` and their parent in `down_revision`."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return set(ScriptDirectory.from_config(config).get_heads())
+
+
+def _count(response: Response) -> Response:
+    name = request.endpoint or "unknown"
+    REQUESTS.labels(name, request.method, str(response.status_code)).inc()
+    if "started" in g:
+        SECONDS.labels(name).observe(time.perf_counter() - g.started)
+    return response
