@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from billing.ports import FINAL, Charge, Collect
+from billing.ports import Collect
 from core.errors import NotFound
 from core.ids import new_id
 from core.money import Money
@@ -42,12 +42,14 @@ class Page:
     @property
     def status(self) -> str:
         """The word the return address gets. A lost answer looks like one in progress: only look-up knows."""
-        return "processing" if self.lost else "failed" if self.state == "declined" else self.state
+        if self.state == "declined":
+            return "cancelled" if self.reference else "failed"
+        return "processing" if self.lost else self.state
 
 
 def open_page(c: sqlite3.Connection, request: Collect) -> str:
     """The reference of the page of the request's key: a new one, or the one it already has."""
-    operation, _ = operations.arrive(c, request, state="requires_action")
+    operation, _ = operations.arrive(c, request, "requires_action")
     known = c.execute("SELECT reference FROM pages WHERE key = ?", (request.key,)).fetchone()
     if known:
         return str(known["reference"])
@@ -69,7 +71,7 @@ def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | Non
     """By the page's reference or by the operation's. Raises NotFound."""
     row = c.execute(
         "SELECT p.reference, o.reference AS challenge, o.key, o.state, p.state AS page_state, o.challenged, o.error_code, o.amount,"
-        " o.currency, p.description, o.business_id, coalesce(p.return_url, o.return_url) AS return_url, p.cancel_url, p.locale, p.prefill"
+        " o.currency, o.description, o.business_id, coalesce(p.return_url, o.return_url) AS return_url, p.cancel_url, p.locale, p.prefill"
         " FROM operations o LEFT JOIN pages p ON p.key = o.key WHERE p.reference = ? OR o.reference = ?",
         (page, challenge),
     ).fetchone()
@@ -137,24 +139,3 @@ def leave(c: sqlite3.Connection, reference: str) -> Page:
         )
         c.execute("UPDATE pages SET state = 'closed' WHERE key = ?", (page.key,))
     return read(c, page=reference)
-
-
-def charge(c: sqlite3.Connection, request: Charge) -> tuple[sqlite3.Row, bool, str]:
-    """Charge a saved card: the operation, whether its answer gets lost, and the knob that was used."""
-    operation, new = operations.arrive(c, request, state="processing")
-    if not new:
-        return operation, False, ""
-    knob = knobs.take(c, "next_charge")
-    method = methods.find(c, request.method_reference)
-    if method is None or method["customer_id"] != request.customer_id:
-        return operations.move(c, request.key, "declined", verb="charge", error_code="MANDATE_INVALID"), False, knob
-    state, code = cards.verdict(
-        method["behaviour"], present=not request.off_session, month=method["expiry_month"], year=method["expiry_year"]
-    )
-    if knob == "slow" and state == "succeeded":
-        state = "processing"
-    if state == "requires_action":
-        c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (request.key,))
-    stored = "succeeded" if state == "lost" else state
-    row = operations.move(c, request.key, stored, verb="charge", error_code=code, method=request.method_reference)
-    return row, state == "lost" or knob == "lost", knob

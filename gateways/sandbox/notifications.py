@@ -42,6 +42,10 @@ def enqueue(c: sqlite3.Connection, key: str, kind: str) -> None:
     )
 
 
+def any_due(c: sqlite3.Connection) -> bool:
+    return c.execute("SELECT 1 FROM notifications WHERE remaining > 0 AND due_at <= ?", (stamp(),)).fetchone() is not None
+
+
 def claim(c: sqlite3.Connection, secret: str) -> Delivery | None:
     """The next due one, signed. It is put off at once: whoever dies with it in hand is followed by the next try."""
     order = "number DESC" if knobs.get(c, "reorder") == "yes" else "due_at, number"

@@ -44,7 +44,7 @@ def fingerprint(request: Collect | Charge | Refund) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, *, state: str, charge_key: str | None = None) -> tuple[sqlite3.Row, bool]:
+def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, state: str) -> tuple[sqlite3.Row, bool]:
     """The operation of the request's key, and whether it is new. A new one is written in `state`.
 
     A key that was cancelled before it arrived stays cancelled. Raises Conflict when the key meant something else.
@@ -59,11 +59,13 @@ def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, *, state: 
     amount = request.amount
     c.execute(
         "INSERT INTO operations (key, reference, kind, parameters, business_id, customer_id, amount, currency, state, charge_key,"
-        " return_url, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        " description, return_url, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
         " kind = excluded.kind, parameters = excluded.parameters, business_id = excluded.business_id,"
-        " customer_id = excluded.customer_id, amount = excluded.amount, currency = excluded.currency",
+        " customer_id = excluded.customer_id, amount = excluded.amount, currency = excluded.currency, charge_key = excluded.charge_key,"
+        " description = excluded.description, return_url = excluded.return_url",
         (request.key, new_id("sbx"), kind, parameters, request.business_id, customer_id, amount and amount.minor,
-         amount and amount.currency, state, charge_key, getattr(request, "return_url", None), stamp()),
+         amount and amount.currency, state, getattr(request, "charge_key", None), getattr(request, "description", None),
+         getattr(request, "return_url", None), stamp()),
     )  # fmt: skip
     row = need(c, request.key)
     if known is not None:
@@ -110,19 +112,6 @@ def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
     row = move(c, key, "cancelled", verb="cancel")
     c.execute("UPDATE pages SET state = 'closed' WHERE key = ? AND state <> 'done'", (key,))
     return row
-
-
-def refundable(c: sqlite3.Connection, request: Refund) -> bool:
-    """Whether the charge succeeded, for that business and currency, and enough of it is left."""
-    charge = find(c, request.charge_key)
-    if charge is None or charge["state"] != "succeeded" or charge["kind"] not in ("charge", "collect"):
-        return False
-    if charge["business_id"] != request.business_id or charge["currency"] != request.amount.currency:
-        return False
-    (given,) = c.execute(
-        "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge_key,)
-    ).fetchone()
-    return bool(given + request.amount.minor <= charge["amount"])
 
 
 def outcome(c: sqlite3.Connection, row: sqlite3.Row, base_url: str) -> Outcome:

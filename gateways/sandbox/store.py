@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS operations (
   key TEXT PRIMARY KEY, reference TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, parameters TEXT NOT NULL,
   business_id TEXT, customer_id TEXT, amount INTEGER, currency TEXT, state TEXT NOT NULL,
   error_code TEXT, method TEXT REFERENCES methods (reference), challenged INTEGER NOT NULL DEFAULT 0,
-  charge_key TEXT, return_url TEXT, due_at REAL, created REAL NOT NULL, settled_at REAL);
+  charge_key TEXT, description TEXT, return_url TEXT, due_at REAL, created REAL NOT NULL, settled_at REAL);
 CREATE INDEX IF NOT EXISTS operations_processing ON operations (due_at) WHERE state = 'processing';
 CREATE INDEX IF NOT EXISTS operations_refunds ON operations (charge_key) WHERE charge_key IS NOT NULL;
 
