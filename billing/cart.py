@@ -1,0 +1,18 @@
+"""Priced lines as JSON on a payment, so that what was shown on the hosted page is what the invoice says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from billing.pricing import Line
+
+
+def cart_of(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in asdict(line).items() if k not in ("starts_at", "ends_at")} for line in lines]
+
+
+def lines_of(cart: Sequence[dict[str, Any]], starts_at: datetime | None = None, ends_at: datetime | None = None) -> list[Line]:
+    return [Line(**item, starts_at=starts_at, ends_at=ends_at) for item in cart]

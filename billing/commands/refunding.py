@@ -1,0 +1,38 @@
+"""Refunding a payment, in whole or in part: asked for, sent, recorded (three steps, as for a charge)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.payments import Payment, Refund
+from billing.refunds import request_refund
+from billing.till import Till
+from core.errors import NotFound
+from core.scope import Scope
+
+
+def refund(
+    till: Till, scope: Scope, payment_id: str, *, amount_minor: int | None = None, items: Sequence[dict[str, Any]] | None = None,
+    reason: str | None = None, metadata: dict[str, Any] | None = None,
+) -> Refund:
+    """`items` [{line_id, amount_minor}] or an amount, or all that is left. Opens its own sessions.
+
+    Raises NotFound, Conflict (contract §1.5 refund codes).
+    """
+    with till.database.open(scope, write=True) as db:
+        payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())
+        if payment is None:
+            raise NotFound(sentence="There is no such payment.")
+        lines = list(items or [])
+        if lines:
+            amount_minor = sum(one["amount_minor"] for one in lines)
+        amount = amount_minor if amount_minor is not None else payment.amount_minor - payment.refunded_minor
+        row = request_refund(db, payment, amount, reason, till.settings, lines=lines, metadata=metadata)
+    till.start_refund(row.business_id, row.id)
+    with till.database.open(scope) as db:
+        found = db.scalar(select(Refund).where(Refund.id == row.id))
+        assert found is not None
+        return found

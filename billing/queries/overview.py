@@ -1,0 +1,111 @@
+"""The short lists of an overview: recent invoices, what was bought once, keys, and twelve months of spending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import and_, func, literal, null, select, union_all
+
+from billing.catalogue import Product
+from billing.invoices import Invoice
+from billing.licences import LicenseKey
+from billing.parties import SpendMonth
+from billing.payments import Payment
+from core.db import ScopedSession
+
+
+@dataclass(slots=True)
+class InvoiceRow:
+    """An invoice and, where one is under way, its payment."""
+
+    business_id: str
+    id: str
+    number: str
+    description: str
+    status: str
+    currency: str
+    total_minor: int
+    due_minor: int
+    paid_minor: int
+    refunded_minor: int
+    issued_at: datetime
+    payment_status: str | None
+    payment_unknown: bool | None
+
+    @property
+    def refunded(self) -> str | None:
+        return None if not self.refunded_minor else "full" if self.refunded_minor >= self.paid_minor else "partial"
+
+    @property
+    def shown(self) -> str:
+        """The state for people: an open invoice whose payment is under way is in progress."""
+        return "processing" if self.status == "open" and self.payment_status == "processing" else self.status
+
+
+@dataclass(slots=True)
+class Holding:
+    """`kind` "purchase": a payment and what it was for; "key": a licence key with its product."""
+
+    kind: str
+    business_id: str
+    id: str
+    name: str
+    at: datetime
+    minor: int | None
+    currency: str | None
+    key: str | None
+    status: str | None
+    limit: int | None
+    used: int | None
+    refunded_minor: int | None
+
+
+def recent_invoices(db: ScopedSession, limit: int = 6) -> list[InvoiceRow]:
+    query = (
+        select(Invoice.business_id, Invoice.id, Invoice.number, Invoice.description, Invoice.status, Invoice.currency,
+               Invoice.total_minor, Invoice.due_minor, Invoice.paid_minor, Invoice.refunded_minor, Invoice.issued_at,
+               Payment.status, Payment.unknown)
+        .outerjoin(Payment, and_(Payment.business_id == Invoice.business_id, Payment.customer_id == Invoice.customer_id,
+                                 Payment.invoice_id == Invoice.id, Payment.is_open.is_(True)))
+        .order_by(Invoice.issued_at.desc(), Invoice.id.desc()).limit(limit)
+    )
+    return [InvoiceRow(*row) for row in db.execute(query)]
+
+
+def holdings(db: ScopedSession, limit: int = 4) -> list[Holding]:
+    """The newest purchases and the newest keys, `limit` of each, in one statement."""
+    bought = (
+        select(literal("purchase").label("kind"), Payment.business_id, Payment.id, func.coalesce(Invoice.description, "").label("name"),
+               Payment.created_at.label("at"), Payment.amount_minor.label("minor"), Payment.currency, null().label("key"),
+               Payment.status, null().label("limit"), null().label("used"), Payment.refunded_minor)
+        .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
+        .where(Payment.subscription_id.is_(None), Payment.status == "succeeded")
+        .order_by(Payment.created_at.desc()).limit(limit).subquery()
+    )
+    keys = (
+        select(literal("key").label("kind"), LicenseKey.business_id, LicenseKey.id, Product.name, LicenseKey.created_at.label("at"),
+               null().label("minor"), null().label("currency"), LicenseKey.key, LicenseKey.status,
+               LicenseKey.activations_limit.label("limit"), LicenseKey.instances_count.label("used"), null().label("refunded_minor"))
+        .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
+        .order_by(LicenseKey.created_at.desc()).limit(limit).subquery()
+    )
+    return [Holding(*row) for row in db.execute(union_all(select(bought), select(keys)))]
+
+
+def months_back(today: date, count: int = 12) -> list[str]:
+    """`count` months as YYYY-MM, oldest first, this one last."""
+    numbers = range(today.year * 12 + today.month - count, today.year * 12 + today.month)
+    return [f"{n // 12:04d}-{n % 12 + 1:02d}" for n in numbers]
+
+
+def spend(db: ScopedSession, months: list[str]) -> dict[str, list[int]]:
+    """Currency → paid less refunded, in minor units, for each of `months`. Currencies without money are left out."""
+    query = (
+        select(SpendMonth.month, SpendMonth.currency, func.sum(SpendMonth.paid_minor - SpendMonth.refunded_minor))
+        .where(SpendMonth.month >= months[0], SpendMonth.month <= months[-1]).group_by(SpendMonth.month, SpendMonth.currency)
+    )
+    out: dict[str, list[int]] = {}
+    for month, currency, minor in db.execute(query):
+        out.setdefault(currency, [0] * len(months))[months.index(month)] = int(minor)
+    return {currency: values for currency, values in sorted(out.items(), key=lambda item: -sum(1 for v in item[1] if v)) if any(values)}

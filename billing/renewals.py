@@ -1,0 +1,126 @@
+"""What the calendar brings: renewals, ends of trials, scheduled cancellations. Due rows, in small batches, run by the worker.
+
+Each renewal is one operation (`renewal:<subscription>:<n>`): its invoice is unique, its payment's key is derived from it,
+so that running twice, or on two machines, charges once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from billing import activation, pricing
+from billing.catalogue import Product
+from billing.commands.cancelling import end
+from billing.invoices import Invoice
+from billing.invoicing import issue
+from billing.parties import Business, Customer
+from billing.payments import Payment, PaymentMethod
+from billing.settlement import method_of
+from billing.subscriptions import Subscription
+from billing.till import Till
+from core import clock
+from core.db import ScopedSession
+from core.ids import new_id
+from core.scope import everything, system
+
+BATCH = 50
+FIRST_CHECK = timedelta(seconds=30)
+
+
+def run_due(till: Till, limit: int = BATCH) -> int:
+    """Renew or end what is due. Returns how many subscriptions were looked at."""
+    with till.database.open(everything("renewals due")) as db:
+        open_payment = select(Payment.id).where(
+            Payment.business_id == Subscription.business_id, Payment.subscription_id == Subscription.id, Payment.is_open
+        )
+        due = db.execute(
+            select(Subscription.business_id, Subscription.id)
+            .where(Subscription.status.in_(("active", "past_due")), Subscription.next_billing_at <= clock.now(),
+                   Subscription.collected_by == "us", ~open_payment.exists())
+            .order_by(Subscription.next_billing_at).limit(limit)
+        ).all()
+    for business_id, subscription_id in due:
+        payment_id = prepare(till, business_id, subscription_id)
+        if payment_id:
+            till.start(business_id, payment_id)
+    return len(due)
+
+
+def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
+    """Step 1: invoice and payment, committed. Returns the payment to send, or None when nothing is to be charged."""
+    with till.database.open(system(business_id), write=True) as db:
+        subscription = db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update(skip_locked=True))
+        if subscription is None or subscription.status != "active" or not _due(subscription):
+            return None
+        if subscription.cancel_at_period_end:
+            end(db, subscription)
+            activation.switch_keys(db, subscription, "active", "disabled")
+            return None
+        if subscription.expires_at and subscription.next_billing_at >= subscription.expires_at:  # type: ignore[operator]
+            end(db, subscription, "expire")
+            activation.switch_keys(db, subscription, "active", "expired")
+            return None
+        invoice = bill(till, db, subscription)
+        if invoice.due_minor == 0:
+            invoice.status, invoice.paid_at = "paid", clock.now()
+            activation.renew(db, subscription, invoice)
+            return None
+        method = _method(db, subscription)
+        if method is None:
+            activation.hold(db, subscription)
+            return None
+        return attempt(till, db, invoice, subscription, method, off_session=True).id
+
+
+def bill(till: Till, db: ScopedSession, subscription: Subscription) -> Invoice:
+    """The invoice of the next period; the same one when it exists already."""
+    business = db.scalar(select(Business))
+    customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
+    product = db.scalar(select(Product).where(Product.id == subscription.product_id))
+    assert business and customer and product and subscription.next_billing_at and subscription.anchor_at
+    n = subscription.period_n + 1
+    ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, n)
+    lines = pricing.for_period(business, subscription, product, subscription.next_billing_at, ends)
+    invoice = issue(
+        db, business, customer, operation=f"renewal:{subscription.id}:{n}", kind="renewal", lines=lines, currency=subscription.currency,
+        subscription_id=subscription.id, credit_minor=subscription.credit_minor, starts_at=subscription.next_billing_at, ends_at=ends,
+        billing=subscription.billing, tax_id=subscription.tax_id, business_name=subscription.business_name, test_mode=till.settings.is_test,
+    )
+    subscription.credit_minor -= invoice.credit_applied_minor if invoice.status == "open" and invoice.issued_at == clock.now() else 0
+    return invoice
+
+
+def attempt(
+    till: Till, db: ScopedSession, invoice: Invoice, subscription: Subscription, method: PaymentMethod | None, *, off_session: bool,
+    return_url: str | None = None,
+) -> Payment:
+    """The next payment of an open invoice. Its number, and so its key, rises only after a definite decline."""
+    db.flush()
+    open_one = db.scalar(select(Payment).where(Payment.invoice_id == invoice.id, Payment.is_open))
+    if open_one is not None:
+        return open_one
+    number = (db.scalar(select(func.count()).select_from(Payment).where(Payment.invoice_id == invoice.id)) or 0) + 1
+    at = clock.now()
+    payment = Payment(
+        business_id=invoice.business_id, customer_id=invoice.customer_id, id=new_id("pay"), invoice_id=invoice.id,
+        subscription_id=subscription.id, brand_id=subscription.brand_id, charge_type="renewal", amount_minor=invoice.due_minor,
+        tax_minor=invoice.tax_minor, currency=invoice.currency, status="processing" if method else "requires_payment_method", is_open=True,
+        unknown=False, key=till.key(invoice.business_id, invoice.operation, number), attempt=number, off_session=off_session,
+        payment_method_id=method.id if method else None, method=method_of(method) if method else {}, gateway=till.gateway.name,
+        return_url=return_url, cart=[], billing=subscription.billing, meta={}, refunded_minor=0, fence=0,
+        check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
+    )
+    db.add(payment)
+    return payment
+
+
+def _due(subscription: Subscription) -> bool:
+    return subscription.next_billing_at is not None and subscription.next_billing_at <= clock.now()
+
+
+def _method(db: ScopedSession, subscription: Subscription) -> PaymentMethod | None:
+    if subscription.payment_method_id is None:
+        return None
+    return db.scalar(select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, PaymentMethod.removed_at.is_(None)))

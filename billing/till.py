@@ -1,0 +1,242 @@
+"""The three steps of every charge (design §6, safety §4): write the attempt and commit; ask the gateway; record the outcome.
+
+No gateway call runs inside a transaction. A crash at any line leaves an open payment whose key is known; `reconcile()`
+asks the gateway about it. The key changes only after a *definite* decline: it is derived from the operation and the
+attempt, so the same work has the same key after a restart, a restore or a promotion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import or_, select
+
+from billing import settlement
+from billing.notifications import GatewayNotification
+from billing.parties import Business, Customer
+from billing.payments import Payment, PaymentMethod, Refund
+from billing.ports import Charge, Collect, Gateway, Outcome
+from billing.ports import Refund as RefundRequest
+from core import clock
+from core.db import Database
+from core.errors import Conflict, NotFound
+from core.money import Money
+from core.outbox import emit
+from core.scope import everything, system
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+LEASE = timedelta(seconds=60)
+RETRY = [timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800, 3600, 6 * 3600)]
+CLICK_WINDOW = timedelta(minutes=10)  # a customer's click is not first sent after this
+PAGE_LIFE = timedelta(hours=24)  # a hosted page nobody finished
+
+
+class Till:
+    def __init__(self, database: Database, gateway: Gateway | None, settings: Settings) -> None:
+        self.database, self._gateway, self.settings = database, gateway, settings
+
+    @property
+    def gateway(self) -> Gateway:
+        if self._gateway is None:
+            raise Conflict("MERCHANT_NOT_LIVE", "Nothing can be paid here: this portal has no payment provider.")
+        return self._gateway
+
+    def key(self, business_id: str, operation: str, attempt: int) -> str:
+        return f"{self.settings.mode}/{business_id}/{operation}/{attempt}"
+
+    # --- charging a saved method
+    def start(self, business_id: str, payment_id: str) -> str:
+        """Send an open payment (step 2) and record what came back (step 3). Returns the payment's status.
+
+        Safe to call again at any time: the gateway has at most one effect per key.
+        """
+        request = self._claim(business_id, payment_id)
+        if request is None:
+            return self.status(business_id, payment_id)
+        return self.record(business_id, payment_id, self._ask(lambda: self.gateway.charge(request), request.key))
+
+    def _claim(self, business_id: str, payment_id: str) -> Charge | None:
+        at = clock.wall()
+        with self.database.open(system(business_id), write=True) as db:
+            payment = _locked(db, payment_id)
+            if not payment.is_open or payment.payment_method_id is None or payment.status == "requires_customer_action":
+                return None
+            if not payment.off_session and payment.sent_at is None and at - payment.created_at > CLICK_WINDOW + abs(clock.offset()):
+                settlement.cancelled(db, payment, "TRY_AGAIN_LATER", "This was not sent in time. Nothing was taken.")
+                return None
+            method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment.payment_method_id))
+            if method is None:
+                raise NotFound(sentence="There is no such payment method.")
+            payment.sent_at = payment.sent_at or at
+            payment.check_at, payment.fence = at + LEASE, payment.fence + 1
+            return Charge(
+                key=payment.key, business_id=business_id, customer_id=payment.customer_id, method_reference=method.reference,
+                amount=Money(payment.amount_minor, payment.currency), description=_words(payment), off_session=payment.off_session,
+                return_url=payment.return_url,
+            )
+
+    # --- the hosted page
+    def open_page(self, business_id: str, payment_id: str, locale: str = "en") -> str:
+        """Ask the gateway for the page where a method is entered (and charged, where there is an amount). Returns its URL."""
+        with self.database.open(system(business_id)) as db:
+            payment = db.scalar(select(Payment).where(Payment.id == payment_id))
+            if payment is None:
+                raise NotFound()
+            if payment.hosted_url:
+                return payment.hosted_url
+            customer = db.scalar(select(Customer).where(Customer.customer_id == payment.customer_id))
+            business = db.scalar(select(Business))
+            here = f"{self.settings.base_url}/business/{business_id}/payments/{payment_id}"
+            request = Collect(
+                key=payment.key, business_id=business_id, customer_id=payment.customer_id,
+                amount=Money(payment.amount_minor, payment.currency) if payment.amount_minor else None,
+                description=f"{business.name if business else ''}: {_words(payment)}", return_url=payment.return_url or here,
+                cancel_url=payment.return_url or here, locale=locale, prefill_name=customer.name if customer else None,
+            )
+        page = self.gateway.collect(request)
+        with self.database.open(system(business_id), write=True) as db:
+            payment = _locked(db, payment_id)
+            payment.hosted_url, payment.gateway_reference = page.url, page.reference
+            payment.check_at = clock.wall() + timedelta(minutes=2)
+        return page.url
+
+    # --- refunds follow the same three steps
+    def start_refund(self, business_id: str, refund_id: str) -> str:
+        with self.database.open(system(business_id), write=True) as db:
+            refund = db.scalar(select(Refund).where(Refund.id == refund_id).with_for_update())
+            if refund is None:
+                raise NotFound()
+            if refund.status != "pending":
+                return refund.status
+            payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
+            assert payment is not None
+            refund.check_at, refund.fence = clock.wall() + LEASE, refund.fence + 1
+            request = RefundRequest(refund.key, payment.key, business_id, Money(refund.amount_minor, refund.currency))
+        outcome = self._ask(lambda: self.gateway.refund(request), request.key)
+        return self.record_refund(business_id, refund_id, outcome)
+
+    # --- step 3
+    def record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
+        """Write what the gateway said. Recording the same outcome twice changes nothing."""
+        with self.database.open(system(business_id), write=True) as db:
+            payment = _locked(db, payment_id)
+            if outcome.state == "succeeded":
+                if outcome.amount is not None and outcome.amount != Money(payment.amount_minor, payment.currency):
+                    log.error("amount differs", payment=payment_id, ours=payment.amount_minor, theirs=outcome.amount.minor)
+                    payment.unknown, payment.check_at = True, clock.wall() + RETRY[-1]
+                    return payment.status
+                settlement.succeeded(db, payment, outcome, self.settings)
+            elif not payment.is_open:
+                return payment.status  # settled already; only money that was taken after all still counts
+            elif outcome.state == "declined":
+                settlement.declined(db, payment, outcome)
+            elif outcome.state == "cancelled":
+                settlement.cancelled(db, payment, outcome.error_code, outcome.error_message)
+            else:
+                settlement.waiting(db, payment, outcome, clock.wall() + RETRY[min(payment.fence, len(RETRY) - 1)])
+            return payment.status
+
+    def record_refund(self, business_id: str, refund_id: str, outcome: Outcome) -> str:
+        with self.database.open(system(business_id), write=True) as db:
+            refund = db.scalar(select(Refund).where(Refund.id == refund_id).with_for_update())
+            assert refund is not None
+            if refund.status == "pending":
+                if outcome.state == "succeeded":
+                    settlement.refunded(db, refund, self.settings)
+                elif outcome.final:
+                    settlement.refund_failed(db, refund, outcome)
+                else:
+                    refund.check_at = clock.wall() + RETRY[min(refund.fence, len(RETRY) - 1)]
+            return refund.status
+
+    # --- what was left open
+    def reconcile(self, limit: int = 50) -> int:
+        """Ask the gateway about every open payment and refund whose time to be asked about has come. Returns how many."""
+        if self._gateway is None:
+            return 0
+        at = clock.wall()
+        with self.database.open(everything("reconcile open payments")) as db:
+            payments = db.execute(
+                select(Payment.business_id, Payment.id).where(Payment.is_open, or_(Payment.check_at.is_(None), Payment.check_at <= at))
+                .order_by(Payment.check_at).limit(limit)
+            ).all()
+            refunds = db.execute(
+                select(Refund.business_id, Refund.id).where(Refund.status == "pending", or_(Refund.check_at.is_(None), Refund.check_at <= at))
+                .limit(limit)
+            ).all()
+        for business_id, payment_id in payments:
+            self.check(business_id, payment_id)
+        for business_id, refund_id in refunds:
+            self.start_refund(business_id, refund_id)
+        return len(payments) + len(refunds)
+
+    def check(self, business_id: str, payment_id: str) -> str:
+        """Look one open payment up and act on the answer. `not found` is not `declined`: the call may still travel."""
+        with self.database.open(system(business_id), write=True) as db:
+            payment = _locked(db, payment_id)
+            if not payment.is_open:
+                return payment.status
+            payment.fence += 1
+            payment.check_at = clock.wall() + LEASE
+            key, sent, hosted = payment.key, payment.sent_at, payment.hosted_url is not None
+            has_method, created = payment.payment_method_id is not None, payment.updated_at
+        outcome = self._ask(lambda: self.gateway.look_up(key), key)
+        age = clock.wall() - (sent or _wall_of(created))
+        if outcome.state == "not_found" and has_method and not hosted and age < self.gateway.resend_window:
+            return self.start(business_id, payment_id)
+        if not outcome.final and ((hosted or not has_method) and age > PAGE_LIFE):
+            outcome = self._ask(lambda: self.gateway.cancel(key), key)
+        return self.record(business_id, payment_id, outcome)
+
+    # --- hints from the gateway
+    def notified(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Verify a notification, store it once under its id, and leave it to the worker. Raises Unauthorized."""
+        hint = self.gateway.read_notification(headers, body)
+        with self.database.open(everything("store a gateway notification"), write=True) as db:
+            one = f"{self.gateway.name}:{hint.id}"
+            if db.get(GatewayNotification, one) is None:
+                db.add(GatewayNotification(id=one, key=hint.key, kind=hint.kind, received_at=clock.wall()))
+                emit(db, "gateway.notified", data={"key": hint.key, "kind": hint.kind})
+
+    def follow(self, key: str) -> None:
+        """A notification is a hint: state and amount come from look-up. Unknown keys (another deployment's) are ignored."""
+        with self.database.open(everything("find what a notification is about")) as db:
+            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key)).first()
+            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key)).first()
+        if payment:
+            outcome = self._ask(lambda: self.gateway.look_up(key), key)
+            if outcome.state not in ("not_found", "unknown"):
+                self.record(payment[0], payment[1], outcome)
+        elif refund:
+            self.start_refund(*refund)
+
+    def status(self, business_id: str, payment_id: str) -> str:
+        with self.database.open(system(business_id)) as db:
+            return db.scalar(select(Payment.status).where(Payment.id == payment_id)) or "unknown"
+
+    def _ask(self, call: object, key: str) -> Outcome:
+        try:
+            return call()  # type: ignore[operator]
+        except Exception as problem:  # whatever broke, we do not know what the gateway did
+            log.warning("gateway call failed", key=key, error=type(problem).__name__)
+            return Outcome("unknown", key)
+
+
+def _locked(db: object, payment_id: str) -> Payment:
+    payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())  # type: ignore[attr-defined]
+    if payment is None:
+        raise NotFound(sentence="There is no such payment.")
+    return payment
+
+
+def _wall_of(moment: datetime) -> datetime:
+    """A billing-clock instant on the wall clock."""
+    return moment - clock.offset()
+
+
+def _words(payment: Payment) -> str:
+    return ", ".join(line.get("description", "") for line in payment.cart) or payment.charge_type.replace("_", " ")
