@@ -17,6 +17,7 @@ from core.settings import Settings
 View = TypeVar("View", bound=Callable[..., Any])
 _TOKEN_PATHS = ("/login/link/", "/session/", "/invite/")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")
+_CLIMBS = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)  # browsers resolve `..` and `%2e%2e` alike
 csrf = CSRFProtect()
 
 
@@ -148,4 +149,4 @@ def safe_next(value: str | None, allow: Iterable[str] = (), default: str = "/") 
 def _within(parts: Any, entry: Any) -> bool:
     path = entry.path.rstrip("/")
     same = entry.scheme == "https" and parts.netloc.lower() == entry.netloc.lower()
-    return bool(same and (parts.path == path or parts.path.startswith(path + "/") or not path) and "/.." not in parts.path)
+    return bool(same and (parts.path == path or parts.path.startswith(path + "/") or not path) and not _CLIMBS.search(parts.path))
