@@ -1,0 +1,270 @@
+"""One suite for everything that implements billing.ports.Gateway. Money moves once per key, whatever happens around it.
+
+A rig makes a gateway and tells how to come by saved methods that behave; a real provider's rig uses its test mode.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+
+from billing.ports import Charge, Collect, Gateway, Refund
+from core.clock import wall
+from core.errors import Conflict, Unauthorized
+from core.money import Money
+from gateways.sandbox import SandboxGateway
+from gateways.sandbox.cards import TEST_CARDS, Typed
+
+ADA = {"business_id": "bus_acorn", "customer_id": "cus_ada"}
+CARD = {"good": "4242424242424242", "poor": "4000000000009995", "old": "4000000000000069", "plain": "4000000000000002",
+        "renewals fail": "4000000000000341", "challenge": "4000002500003155", "slow": "4000000000000259",
+        "lost": "4000000000006975"}  # fmt: skip
+
+
+class SandboxRig:
+    def __init__(self, folder: Path):
+        self.file = folder / "sandbox.db"
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.gateway = SandboxGateway(self.file, "http://127.0.0.1:5000", "secret", lambda headers, body: self.heard.append((headers, body)))
+
+    def method(self, kind: str = "good", customer_id: str = "cus_ada") -> str:
+        return self.gateway.save_method(customer_id, CARD[kind], 6, 2032, "Ada Marlow").reference
+
+
+@pytest.fixture(params=[SandboxRig], ids=lambda rig: rig.__name__)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxRig:
+    return request.param(tmp_path)
+
+
+def charge_of(rig: SandboxRig, key: str = "charge-1", kind: str = "good", minor: int = 5400, **more: object) -> Charge:
+    return Charge(key, **ADA, method_reference=rig.method(kind), amount=Money(minor, "GBP"), description="Acorn Team", **more)
+
+
+def page_of(rig: SandboxRig, key: str = "page-1", minor: int | None = 5400) -> tuple[Collect, str]:
+    amount = None if minor is None else Money(minor, "GBP")
+    request = Collect(key, **ADA, amount=amount, description="Acorn Team", return_url="http://127.0.0.1:5000/back?payment_id=pay_1")
+    return request, rig.gateway.collect(request).reference
+
+
+def typed(kind: str = "good") -> Typed:
+    return Typed(CARD[kind], "06/32", "123", "Ada Marlow", "GB", "N1 9GU")
+
+
+def test_it_has_the_shape_of_the_port(rig):
+    gateway: Gateway = rig.gateway
+    assert gateway.name == "dodo" and gateway.resend_window == timedelta(hours=24)
+
+
+def test_a_repeated_charge_has_one_effect_and_one_answer(rig):
+    request = charge_of(rig)
+    first, again = rig.gateway.charge(request), rig.gateway.charge(replace(request, description="other words"))
+    assert first == again and first.state == "succeeded" and first.amount == request.amount and first.method.last4 == "4242"
+    assert rig.gateway.look_up(request.key) == first
+    assert rig.gateway.movements() == [("charge", request.key, request.amount)]
+
+
+def test_a_key_means_one_thing(rig):
+    request = charge_of(rig)
+    rig.gateway.charge(request)
+    for other in (replace(request, amount=Money(5401, "GBP")), replace(request, amount=Money(5400, "USD")),
+                  replace(request, customer_id="cus_ben"), replace(request, method_reference=rig.method())):  # fmt: skip
+        with pytest.raises(Conflict):
+            rig.gateway.charge(other)
+    with pytest.raises(Conflict):
+        rig.gateway.refund(Refund(request.key, request.key, "bus_acorn", request.amount))
+    assert len(rig.gateway.movements()) == 1
+
+
+def test_threads_with_one_key_charge_once(rig):
+    request, answers, start = charge_of(rig), [], threading.Barrier(8)
+
+    def go() -> None:
+        start.wait()
+        answers.append(rig.gateway.charge(request))
+
+    threads = [threading.Thread(target=go) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(answers) == 8 and len(set(answers)) == 1
+    assert len(rig.gateway.movements()) == 1
+
+
+@pytest.mark.parametrize(("knob", "state"), [("crash_before", "not_found"), ("crash_after", "succeeded")])
+@pytest.mark.parametrize("verb", ["charge", "refund"])
+def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
+    paid = charge_of(rig, "paid")
+    rig.gateway.charge(paid)
+    request = charge_of(rig) if verb == "charge" else Refund("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
+    rig.gateway.turn_knob(f"next_{verb}", knob)
+    script = (
+        "import sys; from pathlib import Path; from billing.ports import *; from core.money import Money;"
+        "from gateways.sandbox import SandboxGateway;"
+        f"SandboxGateway(Path(sys.argv[1]), 'http://127.0.0.1:5000', 'secret').{verb}({request!r})"
+    )
+    root = Path(__file__).parents[2]
+    died = subprocess.run([sys.executable, "-c", script, str(rig.file)], cwd=root, capture_output=True, timeout=30)
+    assert died.returncode == -9, died.stderr
+    assert rig.gateway.look_up(request.key).state == state
+    after = getattr(rig.gateway, verb)(request)
+    assert after.state == "succeeded" and rig.gateway.look_up(request.key) == after
+    assert [kind for kind, key, _ in rig.gateway.movements() if key == request.key] == [verb]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("poor", "INSUFFICIENT_FUNDS"), ("plain", "GENERIC_DECLINE"), ("old", "EXPIRED_CARD"),
+                       ("renewals fail", "GENERIC_DECLINE"), ("challenge", "AUTHENTICATION_REQUIRED")]
+)  # fmt: skip
+def test_a_decline_is_final_and_says_why(rig, kind, code):
+    answer = rig.gateway.charge(charge_of(rig, kind=kind))
+    assert (answer.state, answer.error_code, answer.amount) == ("declined", code, None) and answer.error_message
+    assert rig.gateway.cancel("charge-1") == answer == rig.gateway.look_up("charge-1")
+
+
+def test_somebody_elses_method_cannot_be_charged(rig):
+    request = replace(charge_of(rig), method_reference=rig.method(customer_id="cus_ben"))
+    assert rig.gateway.charge(request).error_code == "MANDATE_INVALID"
+    assert rig.gateway.movements() == []
+
+
+def test_a_lost_answer_is_unknown_until_looked_up(rig):
+    request = charge_of(rig, kind="lost")
+    assert rig.gateway.charge(request).state == "unknown"
+    assert rig.gateway.look_up(request.key).state == "succeeded" == rig.gateway.charge(request).state
+    assert len(rig.gateway.movements()) == 1
+
+
+def test_a_slow_charge_is_open_and_settles_by_itself(rig):
+    assert rig.gateway.charge(charge_of(rig, kind="slow")).state == "processing" == rig.gateway.look_up("charge-1").state
+    with time_machine.travel(wall() + timedelta(seconds=4)):
+        assert rig.gateway.look_up("charge-1").state == "succeeded"
+
+
+def test_not_found_is_an_answer(rig):
+    assert rig.gateway.look_up("never").state == "not_found"
+
+
+def test_what_was_cancelled_first_never_happens(rig):
+    request = charge_of(rig)
+    assert rig.gateway.cancel(request.key).state == "cancelled"
+    assert rig.gateway.charge(request).state == "cancelled" == rig.gateway.charge(request).state
+    assert rig.gateway.movements() == []
+    with pytest.raises(Conflict):
+        rig.gateway.charge(replace(request, amount=Money(1, "GBP")))
+
+
+def test_cancel_stops_what_is_open_and_not_what_is_done(rig):
+    rig.gateway.charge(charge_of(rig, "slow", "slow"))
+    assert rig.gateway.cancel("slow").state == "cancelled"
+    rig.gateway.charge(charge_of(rig, "done"))
+    assert rig.gateway.cancel("done").state == "succeeded"
+    request, reference = page_of(rig)
+    assert rig.gateway.cancel(request.key).state == "cancelled"
+    assert rig.gateway.submit_page(reference, typed()).state == "cancelled"
+    with time_machine.travel(wall() + timedelta(minutes=1)):
+        assert [key for _, key, _ in rig.gateway.movements()] == ["done"]
+
+
+def test_refunds_never_exceed_the_charge(rig):
+    rig.gateway.charge(charge_of(rig, "paid"))
+    part = Refund("refund-1", "paid", "bus_acorn", Money(4000, "GBP"))
+    assert rig.gateway.refund(part) == rig.gateway.refund(part) == rig.gateway.look_up("refund-1")
+    assert rig.gateway.refund(replace(part, key="refund-2")).state == "declined"
+    assert rig.gateway.refund(replace(part, key="refund-3", amount=Money(1400, "USD"))).state == "declined"
+    assert rig.gateway.refund(replace(part, key="refund-4", business_id="bus_birch", amount=Money(1, "GBP"))).state == "declined"
+    assert rig.gateway.refund(replace(part, key="refund-5", amount=Money(1400, "GBP"))).state == "succeeded"
+    assert rig.gateway.refund(replace(part, key="refund-6", charge_key="never", amount=Money(1, "GBP"))).error_code
+    assert sum(amount.minor for kind, _, amount in rig.gateway.movements() if kind == "refund") == 5400
+
+
+def test_a_hosted_page_charges_once_and_saves_the_method(rig):
+    request, reference = page_of(rig)
+    assert rig.gateway.collect(request).reference == reference
+    waiting = rig.gateway.look_up(request.key)
+    assert waiting.state == "requires_action" and waiting.redirect_url == rig.gateway.collect(request).url
+    assert rig.gateway.submit_page(reference, typed("poor")).error_code == "INSUFFICIENT_FUNDS"
+    assert rig.gateway.look_up(request.key).state == "requires_action"
+    assert rig.gateway.submit_page(reference, typed()).state == "succeeded" == rig.gateway.submit_page(reference, typed()).state
+    paid = rig.gateway.look_up(request.key)
+    assert paid.amount == request.amount and (paid.method.brand, paid.method.country) == ("visa", "GB")
+    later = replace(charge_of(rig), method_reference=paid.method.reference)
+    assert rig.gateway.charge(later).state == "succeeded" and len(rig.gateway.movements()) == 2
+
+
+def test_a_page_left_after_a_decline_is_declined_and_untouched_is_cancelled(rig):
+    _, touched = page_of(rig, "touched")
+    rig.gateway.submit_page(touched, typed("poor"))
+    rig.gateway.leave_page(touched)
+    _, untouched = page_of(rig, "untouched", None)
+    rig.gateway.leave_page(untouched)
+    assert rig.gateway.look_up("touched").error_code == "INSUFFICIENT_FUNDS"
+    assert rig.gateway.look_up("untouched").state == "cancelled"
+
+
+def test_the_first_payment_succeeds_and_the_renewal_fails(rig):
+    request, reference = page_of(rig)
+    rig.gateway.submit_page(reference, typed("renewals fail"))
+    paid = rig.gateway.look_up(request.key)
+    renewal = replace(charge_of(rig), method_reference=paid.method.reference)
+    assert (paid.state, rig.gateway.charge(renewal).state) == ("succeeded", "declined")
+
+
+@pytest.mark.parametrize(("approved", "state"), [(True, "succeeded"), (False, "declined")])
+def test_a_challenge_of_a_saved_method(rig, approved, state):
+    asked = rig.gateway.charge(charge_of(rig, kind="challenge", off_session=False))
+    assert asked.state == "requires_action" and asked.redirect_url.endswith(asked.reference) and asked.challenged
+    rig.gateway.answer_challenge(asked.reference, approved)
+    assert rig.gateway.look_up("charge-1").state == state
+
+
+def test_notifications_are_signed_hints(rig):
+    rig.gateway.charge(charge_of(rig))
+    assert rig.gateway.deliver_due() == 1 and rig.gateway.deliver_due() == 0
+    headers, body = rig.heard[0]
+    told = rig.gateway.read_notification({name.title(): value for name, value in headers.items()}, body)
+    assert (told.key, told.kind) == ("charge-1", "charge")
+    for forged in ((headers, body + b" "), ({}, body), (headers | {"sandbox-signature": "v1=é"}, body)):
+        with pytest.raises(Unauthorized):
+            rig.gateway.read_notification(*forged)
+    with time_machine.travel(wall() + timedelta(minutes=6)), pytest.raises(Unauthorized):
+        rig.gateway.read_notification(headers, body)
+
+
+def test_a_notification_that_is_not_taken_comes_again(rig):
+    rig.gateway.charge(charge_of(rig))
+    heard, rig.gateway.notify = rig.gateway.notify, lambda headers, body: 1 / 0
+    assert rig.gateway.deliver_due() == 0
+    rig.gateway.notify = heard
+    assert rig.gateway.deliver_due() == 0
+    with time_machine.travel(wall() + timedelta(seconds=6)):
+        assert rig.gateway.deliver_due() == 1
+
+
+def test_notifications_late_repeated_and_out_of_order(rig):
+    for name, value in (("delay", 60), ("repeat", 2), ("reorder", "yes")):
+        rig.gateway.turn_knob(name, value)
+    rig.gateway.charge(charge_of(rig, "first"))
+    rig.gateway.charge(charge_of(rig, "second"))
+    assert rig.gateway.deliver_due() == 0
+    with time_machine.travel(wall() + timedelta(seconds=61)):
+        assert rig.gateway.deliver_due() == 4
+        assert [rig.gateway.read_notification(*each).key for each in rig.heard] == ["second", "second", "first", "first"]
+
+
+def test_no_card_number_is_ever_written(rig):
+    for number, card in enumerate(TEST_CARDS):
+        rig.gateway.save_method("cus_ada", card.grouped, 6, 2032, "Ada Marlow")
+        _, reference = page_of(rig, f"page-{number}", 100 if number % 2 else None)
+        rig.gateway.submit_page(reference, replace(typed(), number=card.number))
+    with rig.gateway.store.read():  # an open connection keeps the WAL in place
+        rig.gateway.charge(charge_of(rig))
+        files = b"".join(file.read_bytes() for file in rig.file.parent.iterdir())
+    assert (rig.file.parent / "sandbox.db").exists() and b"INSUFFICIENT_FUNDS" in files and b"4242" in files
+    for card in TEST_CARDS:
+        assert card.number.encode() not in files and card.grouped.encode() not in files
