@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import colorsys
 import re
+from functools import lru_cache
 from typing import Any
+
+from core.errors import Invalid
 
 Colour = tuple[int, int, int]
 
@@ -84,15 +87,9 @@ def readable(accent: Colour, scheme: str, ratio: float) -> Colour:
 
 def brand_tokens(stored: object) -> dict[str, Any]:
     """What a business chose (a dict of any shape, or None) → tokens as in the module's first lines. Never raises."""
-    chosen = stored if isinstance(stored, dict) else {}
-    accent = parse_colour(chosen.get("accent")) or parse_colour(DEFAULT_ACCENT) or BLACK
-    radius = chosen.get("radius")
-    font = chosen.get("font")
+    accent, radius, font = _chosen(stored)
     tokens: dict[str, Any] = {
-        "brand": written(accent),
-        "on_brand": written(words_on(accent)),
-        "radius": radius if isinstance(radius, int) and not isinstance(radius, bool) and radius in RADII else DEFAULT_RADIUS,
-        "font": font if isinstance(font, str) and font in FONTS else "system",
+        "brand": written(accent), "on_brand": written(words_on(accent)), "radius": radius, "font": font,
         "contrast": {"words": round(contrast(words_on(accent), accent), 1)},
     }
     for scheme in GROUNDS:
@@ -105,13 +102,43 @@ def brand_tokens(stored: object) -> dict[str, Any]:
 
 def brand_css(stored: object) -> str:
     """The one unlayered rule that a business's page carries in `<style nonce>`; wins over the layers of portal.css."""
-    token = brand_tokens(stored)
+    return _css(*_chosen(stored))
+
+
+def clean_brand(accent: str, radius: str | int, font: str) -> dict[str, Any]:
+    """What a form sent → the dict to store: {"accent", "radius", "font"}. Raises `Invalid` with a sentence per field."""
+    colour = parse_colour(accent.strip())
+    wrong = {}
+    if colour is None:
+        wrong["accent"] = "A colour is six hex digits, such as #5a2e14."
+    if str(radius) not in {str(one) for one in RADII}:
+        wrong["radius"] = "Corners are 2, 4 or 12 pixels."
+    if font not in FONTS:
+        wrong["font"] = "Choose a typeface of the list."
+    if wrong or colour is None:
+        raise Invalid(fields=wrong)
+    return {"accent": written(colour), "radius": int(radius), "font": font}
+
+
+@lru_cache(maxsize=1024)
+def _css(accent: Colour, radius: int, font: str) -> str:
+    token = brand_tokens({"accent": written(accent), "radius": radius, "font": font})
     return (
         f":root{{--brand:{token['brand']};--on-brand:{token['on_brand']};"
         f"--brand-edge:light-dark({token['edge_light']},{token['edge_dark']});"
         f"--link:light-dark({token['link_light']},{token['link_dark']});"
-        f"--radius:{token['radius']}px;--font:{FONTS[token['font']]}}}"
+        f"--radius:{radius}px;--font:{FONTS[font]}}}"
     )
+
+
+def _chosen(stored: object) -> tuple[Colour, int, str]:
+    """(accent, radius, font) with a default for each that is missing or hostile."""
+    chosen = stored if isinstance(stored, dict) else {}
+    accent = parse_colour(chosen.get("accent")) or parse_colour(DEFAULT_ACCENT) or BLACK
+    radius, font = chosen.get("radius"), chosen.get("font")
+    if not isinstance(radius, int) or isinstance(radius, bool) or radius not in RADII:
+        radius = DEFAULT_RADIUS
+    return accent, radius, font if isinstance(font, str) and font in FONTS else "system"
 
 
 def _worst(colour: Colour, grounds: tuple[Colour, ...]) -> float:

@@ -104,7 +104,7 @@ class _Timely(Connection):
         return host
 
 
-def render_letter(name: str, locale: str | None, *, zone: str = "UTC", **context: Any) -> tuple[str, str, str]:
+def render_letter(name: str, locale: str | None, /, *, zone: str = "UTC", **context: Any) -> tuple[str, str, str]:
     """(subject, text, html) of templates/email/<name>/{subject.txt,body.txt,body.html} in that locale.
 
     `context` for the layout: `brand` (as stored, or None), `sender` (a business's name), `seller` (legal name and town),
