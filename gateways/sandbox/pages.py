@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from core import i18n
 from core.errors import Invalid, NotFound
@@ -120,8 +121,8 @@ def _secret(page: Page) -> Page:
 def _form(page: Page, values: dict[str, str], errors: dict[str, str] | None = None) -> str:
     with _speaking(page):
         return render_template(
-            "sandbox/page.html", page=page, values=values, errors=errors or {}, countries=countries(i18n.locale()),
-            cards=TEST_CARDS, words=words,
+            "sandbox/page.html", page=page, values=values, errors={name: _(sentence) for name, sentence in (errors or {}).items()},
+            countries=[("", _("Not said")), *countries(i18n.locale())], cards=TEST_CARDS, words=words,
         )  # fmt: skip
 
 

@@ -42,3 +42,7 @@ def voice(name: str) -> str:
     """The class of the colour a result is written in."""
     return {"succeeded": "good", "delivered": "good", "declined": "due", "failed": "due", "processing": "wait",
             "requires_action": "wait"}.get(name, "")  # fmt: skip
+
+
+def icon(name: str) -> str:
+    return {"good": "check", "due": "cross", "wait": "clock"}.get(voice(name), "end")

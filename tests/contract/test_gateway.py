@@ -32,7 +32,7 @@ class SandboxRig:
     def __init__(self, folder: Path):
         self.file = folder / "sandbox.db"
         self.heard: list[tuple[dict[str, str], bytes]] = []
-        self.gateway = SandboxGateway(self.file, "http://127.0.0.1:5000", "secret", lambda headers, body: self.heard.append((headers, body)))
+        self.gateway = SandboxGateway(self.file, "http://127.0.0.1:5000", "secret", lambda *told: self.heard.append(told))
 
     def method(self, kind: str = "good", customer_id: str = "cus_ada") -> str:
         return self.gateway.save_method(customer_id, CARD[kind], 6, 2032, "Ada Marlow").reference
