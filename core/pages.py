@@ -7,12 +7,13 @@ Context: house, door, visitor, csp_nonce, brand_style, navigation, account_links
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 from typing import Any
 
 from babel.dates import format_skeleton
 from flask import Flask, g, request
 from flask_babel import gettext as _
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from werkzeug.local import LocalProxy
 
 from core import charts, clock, i18n, states
@@ -89,7 +90,12 @@ def icon_tag(name: str, classes: str = "") -> Markup:
 
 def state_tag(noun: str, status: str, **flags: Any) -> Markup:
     """A state as word, icon and colour; flags as in `core.states.lookup`."""
-    found = states.lookup(noun, status, **flags)
+    return _state(noun, status, tuple(sorted(flags.items())), i18n.locale())
+
+
+@lru_cache(maxsize=2048)
+def _state(noun: str, status: str, flags: tuple[tuple[str, Any], ...], _locale: str) -> Markup:
+    found = states.lookup(noun, status, **dict(flags))
     classes = " ".join(part for part in ("state", found.voice, "call" if found.call else "") if part)
     icon = icon_tag(found.icon, "flip" if found.icon == "end" else "")
     return Markup('<span class="{}">{}{}</span>').format(classes, icon, str(found.word))
@@ -105,15 +111,19 @@ def mark_tag(business: Any) -> Markup:
         return Markup('<img class="mark" src="{}" alt="" width="36" height="36" decoding="async">').format(logo)
     name = str(_of(business, "name") or "?").strip() or "?"
     brand = _of(business, "brand")
-    accent = parse_colour(_of(business, "accent")) or parse_colour(_of(brand, "accent")) or _colour_of(name)
+    return _monogram(name[0].upper(), parse_colour(_of(business, "accent")) or parse_colour(_of(brand, "accent")) or _colour_of(name))
+
+
+@lru_cache(maxsize=2048)
+def _monogram(letter: str, accent: tuple[int, int, int]) -> Markup:
     return Markup(
         '<svg class="mark" viewBox="0 0 36 36" aria-hidden="true"><rect width="36" height="36" fill="{}"/>'
         '<text x="18" y="25" text-anchor="middle" font-size="20" font-weight="650" fill="{}">{}</text></svg>'
-    ).format(written(accent), written(words_on(accent)), escape(name[0].upper()))
+    ).format(written(accent), written(words_on(accent)), letter)
 
 
 def _of(thing: Any, name: str) -> Any:
-    return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
+    return None if thing is None else thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
 
 
 def _colour_of(name: str) -> tuple[int, int, int]:
