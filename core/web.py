@@ -33,6 +33,8 @@ class House:
     database: Database
     gateway: Any = None
     worker: Any = None
+    till: Any = None
+    handlers: Any = None
     mailer: Any = None
     documents: Any = None
 

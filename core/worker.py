@@ -11,6 +11,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +85,7 @@ class Worker:
         self.database = database
         self.handlers = handlers
         self.ticks = ticks or []
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._wake = threading.Event()
 
@@ -142,6 +144,11 @@ class Worker:
             return out
 
     def perform(self, work: Work, fence: int, done: list[str]) -> None:
+        with self.around():  # wsgi.py puts the application's context here: letters need templates and words
+            error = self._run(work, done)
+        self._finish(work, fence, done, error)
+
+    def _run(self, work: Work, done: list[str]) -> str | None:
         error: str | None = None
         for name, handler in self.handlers.of(work.type):
             if name in done:
@@ -152,6 +159,9 @@ class Worker:
             except Exception as problem:
                 log.exception("handler failed", handler=name, event_id=work.id, event_type=work.type)
                 error = f"{name}: {type(problem).__name__}: {problem}"[:500]
+        return error
+
+    def _finish(self, work: Work, fence: int, done: list[str], error: str | None) -> None:
         with self.database.open(everything("finish work"), write=True) as db:
             row = db.get(Outbox, work.id)
             if row is None or row.fence != fence:

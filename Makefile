@@ -1,0 +1,54 @@
+# `make` alone prints every target. The virtual environment is .venv; the two commands to know are `make run` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PORT ?= 5000
+BIN := .venv/bin
+FLASK := $(BIN)/flask --app wsgi
+export PORT
+
+.PHONY: help setup setup-test run test check bench messages clean lock
+
+help: ## Print every target with a sentence
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing: install the package python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.ready-test: requirements-dev.txt .venv/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+setup: .venv/.ready messages ## Make the virtual environment with what the portal needs
+
+setup-test: .venv/.ready-test messages ## The same with what the tests need, a browser included
+	@bin/browser
+
+messages: .venv/.ready
+	@$(BIN)/pybabel compile --quiet --directory translations 2>/dev/null || true
+
+run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
+	@$(FLASK) upgrade
+	@$(FLASK) demo --if-empty
+	@$(FLASK) serve --port $(PORT)
+
+test: setup-test ## Set everything up and pass every test: SQLite, PostgreSQL, a real browser
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: setup-test ## Lint, types, import contracts, templates
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --config setup.cfg
+	@$(BIN)/mypy
+
+bench: setup-test ## Ratios of the dashboard against a no-op view and hand-written SQL, on both engines
+	@$(BIN)/python -m bench
+
+lock: ## Pin the newest dependencies, with hashes and without addresses
+	@uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt
+	@uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-dev.txt
+
+clean: ## Remove the virtual environment and everything made
+	@rm -rf .venv var

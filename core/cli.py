@@ -1,0 +1,63 @@
+"""Operators' commands: `flask --app wsgi upgrade | serve | worker`. Business commands are in `tenants/cli.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+
+from core import schema
+from core.settings import Settings
+from core.web import house
+
+
+def prepares_database() -> bool:
+    """True while `flask … upgrade` runs: the one command that needs no database yet."""
+    return os.path.basename(sys.argv[0]) in ("flask", "flask.exe", "__main__.py") and "upgrade" in sys.argv[1:]
+
+
+def register(app: Flask, settings: Settings) -> None:
+    @app.cli.command("upgrade")
+    def upgrade() -> None:
+        """Bring the database to the newest schema."""
+        schema.upgrade(settings)
+        click.echo("The database is at the newest schema.")
+
+    @app.cli.command("worker")
+    @with_appcontext
+    def worker() -> None:
+        """Carry events to the world: letters, webhooks, renewals. Run as many as you like (PostgreSQL)."""
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        _work(app, stop)
+
+    @app.cli.command("serve")
+    @click.option("--port", default=lambda: int(os.environ.get("PORT", "5000")), type=int, help="Port to listen on.")
+    @click.option("--host", default="127.0.0.1", help="Address to listen on.")
+    @click.option("--processes", default=1, help="Serving processes; more than one needs PostgreSQL.")
+    @with_appcontext
+    def serve(port: int, host: str, processes: int) -> None:
+        """The production server, with the worker embedded unless PORTAL_WORKER=off."""
+        from granian import Granian
+        from granian.constants import Interfaces
+
+        stop = threading.Event()
+        if house().settings.worker != "off":
+            threading.Thread(target=_work, args=(app, stop), name="worker", daemon=True).start()
+        click.echo(f"{settings.name} ({settings.mode} mode) is at {settings.base_url}")
+        if settings.is_test and settings.is_loopback:
+            click.echo(f"Letters are at {settings.base_url}/mailbox")
+        Granian("wsgi:create_app", factory=True, address=host, port=port, interface=Interfaces.WSGI, workers=processes,
+                blocking_threads=4, backpressure=64, log_access=False).serve()
+        stop.set()
+
+
+def _work(app: Flask, stop: threading.Event) -> None:
+    with app.app_context():
+        house().worker.run_forever(stop)

@@ -1,0 +1,19 @@
+"""Alembic's entry: runs on the connection that `core/schema.py` hands over, or generates against a scratch database."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from core import guard
+from migrations.tables import metadata
+
+connection = context.config.attributes["connection"]
+
+
+def process_revision_directives(_context, _revision, _directives) -> None:  # type: ignore[no-untyped-def]
+    """Nothing to change; named so that `alembic revision --autogenerate` may be hooked here."""
+
+
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False, render_as_batch=False)
+with guard.raw_sql(), context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,119 @@
+"""Fixtures every test may use: both engines, a whole house, the cast, and people with browsers.
+
+`engine` runs a test on SQLite and on PostgreSQL; `house` is a wired application on a fresh database; `cast` fills it with
+Ada (buys from Acorn and Birch), Ben (Birch only), Mallory (neither) and Sam's business Acorn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from core import clock
+from core.settings import Settings
+from core.web import House
+from tests.cast import Cast
+from tests.engines import Postgres, Sqlite
+from tests.visitor import Visitor
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
+
+
+@pytest.fixture
+def settings(engine: Any, tmp_path: Path) -> Iterator[Settings]:
+    urls, drop = engine.fresh()
+    yield Settings(data_dir=tmp_path, base_url="http://localhost", **urls)
+    drop()
+
+
+@pytest.fixture
+def make_app() -> Iterator[Callable[..., Flask]]:
+    made: list[Flask] = []
+
+    def make(settings: Settings) -> Flask:
+        from wsgi import create_app
+
+        app = create_app(settings)
+        app.testing = False  # errors become pages, as in production
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        app.extensions["portal"].database.dispose()
+
+
+@pytest.fixture
+def app(settings: Settings, make_app: Callable[..., Flask]) -> Flask:
+    return make_app(settings)
+
+
+@pytest.fixture
+def house(app: Flask) -> House:
+    return app.extensions["portal"]
+
+
+@pytest.fixture
+def cast(house: House, app: Flask) -> Cast:
+    with app.app_context():
+        return Cast.play(house)
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Callable[..., Visitor]:
+    """A person with a browser of their own: `visitor()`."""
+    return lambda **kwargs: Visitor(app, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def real_time() -> Iterator[None]:
+    yield
+    clock.turn(timedelta(0))
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Any]:
+    """A migrated database alone, without an application."""
+    from core.db import Database
+
+    one = Database(settings)
+    yield one
+    one.dispose()
+
+
+@pytest.fixture
+def till_house(settings: Settings, database: Any, tmp_path: Path) -> Iterator[Any]:
+    """Database, sandbox, till and worker, without pages: for tests of money that may kill processes."""
+    from billing import renewals
+    from billing.till import Till
+    from core.worker import Handlers, Tick, Worker
+    from gateways.sandbox import SandboxGateway
+
+    gateway = SandboxGateway(tmp_path / "sandbox.sqlite3", settings.base_url, "a secret for notifications")
+    till = Till(database, gateway, settings)
+    gateway.notify = till.notified
+    handlers = Handlers()
+    handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
+    ticks = [Tick("sandbox", timedelta(0), gateway.deliver_due), Tick("renewals", timedelta(0), lambda: renewals.run_due(till)),
+             Tick("reconcile", timedelta(0), till.reconcile)]
+    yield House(settings, database, gateway=gateway, worker=Worker(database, handlers, ticks), till=till, handlers=handlers)

