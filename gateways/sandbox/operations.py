@@ -104,11 +104,13 @@ def has_due(c: sqlite3.Connection) -> bool:
 
 def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
     """Close `key`. One never seen is written as cancelled, so that what is still travelling arrives in vain."""
-    c.execute(
+    unseen = c.execute(
         "INSERT INTO operations (key, reference, kind, parameters, state, created, settled_at) VALUES (?, ?, '', '', 'cancelled', ?, ?)"
         " ON CONFLICT (key) DO NOTHING",
         (key, new_id("sbx"), stamp(), stamp()),
     )
+    if unseen.rowcount:
+        journal.write(c, "cancel", need(c, key), "cancelled")
     row = move(c, key, "cancelled", verb="cancel")
     c.execute("UPDATE pages SET state = 'closed' WHERE key = ? AND state <> 'done'", (key,))
     return row
