@@ -1,0 +1,40 @@
+"""Who somebody is: identities, letters with a link and a code, sessions, merchants' links; and the pages of all that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from auth.letters import Knows
+    from core.web import House
+
+
+def register(app: Flask, house: House, also_known: tuple[Knows, ...] = ()) -> None:
+    """Hang the sign-in pages on the app and their letters on the worker.
+
+    `also_known`: functions of a folded address that say whether somebody without purchases may sign in (staff, invitations).
+    """
+    from flask import redirect, request
+    from flask_login import LoginManager
+
+    from auth import link_views  # noqa: F401 - its routes hang on the same blueprint
+    from auth.letters import SignInLetters
+    from auth.sessions import current
+    from auth.views import bp
+
+    app.register_blueprint(bp)
+    login = LoginManager(app)
+    login.session_protection = None  # our session is a row; Flask-Login only carries it to `current_user`
+    login.request_loader(lambda _request: current())
+
+    @login.unauthorized_handler
+    def to_sign_in() -> Any:
+        from urllib.parse import quote
+
+        return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)
+
+    letters = SignInLetters(house, also_known)
+    house.handlers.on("auth.challenge_asked", letters.challenge_asked)
+    house.handlers.on("portal_link.asked", letters.portal_link_asked)

@@ -1,0 +1,112 @@
+"""Budgets: how often something may be done. They commit on their own, so that an error answer cannot give them back."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from auth import tokens
+from auth.models import Budget
+from core import clock
+from core.db import Database, ScopedSession
+from core.scope import everything
+from core.settings import Settings
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+FAILURES_A_DAY = 20
+
+
+@dataclass(frozen=True)
+class Limit:
+    key: str
+    at_most: int
+    within: timedelta
+
+
+def letters(settings: Settings, address_key: str, browser: str | None = None) -> list[Limit]:
+    """Letters to one address. A browser that signed in with it before has its own: nobody can lock Ada out."""
+    who = tokens.hashed(settings, "address", address_key)[:32] + (f":{browser}" if browser else "")
+    return [Limit(f"letter:30s:{who}", 1, timedelta(seconds=30)), Limit(f"letter:hour:{who}", 5, HOUR),
+            Limit(f"letter:day:{who}", 15, DAY)]
+
+
+def asks(settings: Settings, source: str | None) -> list[Limit]:
+    where = _source(settings, source)
+    return [Limit(f"ask:minute:{where}", 10, MINUTE), Limit(f"ask:hour:{where}", 60, HOUR)] if where else []
+
+
+def codes(settings: Settings, source: str | None) -> list[Limit]:
+    where = _source(settings, source)
+    return [Limit(f"code:hour:{where}", 30, HOUR)] if where else []
+
+
+def failures(settings: Settings, address_key: str) -> Limit:
+    return Limit(f"failed:{tokens.hashed(settings, 'address', address_key)[:32]}", FAILURES_A_DAY, DAY)
+
+
+def unknown_letters(settings: Settings, address_key: str) -> list[Limit]:
+    """"No purchases under this address": one in 7 days an address, 100 an hour in all."""
+    who = tokens.hashed(settings, "address", address_key)[:32]
+    return [Limit("unknown:all", 100, HOUR), Limit(f"unknown:{who}", 1, timedelta(days=7))]
+
+
+def spend(database: Database, limits: list[Limit]) -> bool:
+    """Count one under every limit, or, when any of them is used up, under none. True: go ahead."""
+    if not limits:
+        return True
+    with database.open(everything("budgets"), write=True) as db:
+        rows = [(limit, _row(db, limit)) for limit in sorted(limits, key=lambda one: one.key)]  # one lock order
+        if any(row.count >= limit.at_most for limit, row in rows):
+            return False
+        for _, row in rows:
+            row.count += 1
+    return True
+
+
+def is_spent(database: Database, limit: Limit) -> bool:
+    with database.open(everything("budgets")) as db:
+        row = db.scalar(select(Budget).where(Budget.key == limit.key))
+        return row is not None and row.count >= limit.at_most and row.window_start + limit.within > clock.wall()
+
+
+def _row(db: ScopedSession, limit: Limit) -> Budget:
+    """The counter, locked, its window begun anew where it was over."""
+    at = clock.wall()
+    query = select(Budget).where(Budget.key == limit.key).with_for_update()
+    row = db.scalar(query)
+    if row is None:
+        try:
+            with db.begin_nested():
+                row = Budget(key=limit.key, window_start=at, count=0)
+                db.add(row)
+        except IntegrityError:  # somebody counted first
+            row = db.scalars(query).one()
+    if row.window_start + limit.within <= at:
+        row.window_start, row.count = at, 0
+    return row
+
+
+def _source(settings: Settings, source: str | None) -> str | None:
+    """IPv4 address or IPv6 /64, hashed. None on a loopback test deployment asked from its own machine: all are one source."""
+    try:
+        address = ipaddress.ip_address((source or "").split("%")[0])
+    except ValueError:
+        address = None
+    if address is not None and address.is_loopback and settings.is_test and settings.is_loopback:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        text = str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    else:
+        text = str(address)
+    return tokens.hashed(settings, "source", text)[:32]
+
+
+def give_back(database: Database, limit: Limit) -> None:
+    """Uncount one: what looked like a failure was none."""
+    with database.open(everything("budgets"), write=True) as db:
+        row = _row(db, limit)
+        row.count = max(0, row.count - 1)

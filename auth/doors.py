@@ -1,0 +1,55 @@
+"""What every sign-in page does first: which door it stands at, who asks, and where they go afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request, session
+
+from auth.faces import Face, public_face
+from core.errors import NotFound
+from core.security import safe_next
+from core.web import Door, enter, house
+
+ASKED = "asked"  # in the signed cookie: what was typed, so that the answer needs no look-up
+
+
+def face_or_404(business_id: str) -> Face:
+    face = public_face(house().database, business_id)
+    if face is None:
+        raise NotFound()
+    return face
+
+
+def stand_at(face: Face | None) -> None:
+    """Enter the sign-in door, in the business's brand where there is one."""
+    name = house().settings.name
+    if face is None:
+        enter(Door(kind="auth", title=name, home_url="/login"))
+        return
+    enter(Door(
+        kind="auth", title=face.name, home_url=f"/login/{face.business_id}", brand=face.brand, business=face, business_id=face.business_id,
+        seller=face.seller, support_email=face.support_email, everything_url="/login",
+    ))
+
+
+def stand_where_asked() -> dict[str, Any]:
+    """Enter the door of the last ask of this browser; returns {email, business_id, next, until} (empty without one)."""
+    asked = session.get(ASKED) or {}
+    face = public_face(house().database, asked["business_id"]) if asked.get("business_id") else None
+    stand_at(face)
+    return dict(asked)
+
+
+def home(business_id: str | None) -> str:
+    return f"/business/{business_id}/" if business_id else "/"
+
+
+def landing(next_: str | None, business_id: str | None) -> str:
+    """Where to go once signed in: a path of ours, else the door's first page. Never back to a sign-in page."""
+    goal = safe_next(next_, default=home(business_id))
+    return home(business_id) if goal.split("?")[0].startswith(("/login", "/logout", "/session/")) else goal
+
+
+def source() -> str | None:
+    return request.remote_addr

@@ -1,0 +1,53 @@
+"""A business's public face: what anybody may see at its door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.parties import Business
+from core.db import Database
+from core.scope import everything
+
+
+@dataclass(frozen=True)
+class Face:
+    business_id: str
+    name: str
+    legal_name: str = ""
+    support_email: str = ""
+    locale: str = "en"
+    zone: str = "UTC"
+    brand: dict[str, Any] = field(default_factory=dict)
+    town: str = ""
+    archived_at: datetime | None = None
+
+    @property
+    def logo_url(self) -> str | None:
+        return self.brand.get("logo_url")
+
+    @property
+    def accent(self) -> str | None:
+        return self.brand.get("accent")
+
+    @property
+    def seller(self) -> str:
+        """One line: legal name and town."""
+        return ", ".join(part for part in (self.legal_name or self.name, self.town) if part)
+
+
+def face_of(business: Business) -> Face:
+    return Face(
+        business.business_id, business.name, business.legal_name, business.support_email, business.locale, business.zone,
+        dict(business.brand or {}), str((business.address or {}).get("city") or ""), business.archived_at,
+    )
+
+
+def public_face(database: Database, business_id: str) -> Face | None:
+    """One query; None for a business there is not."""
+    with database.open(everything("public face")) as db:
+        business = db.scalar(select(Business).where(Business.business_id == business_id))
+        return face_of(business) if business else None

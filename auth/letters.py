@@ -1,0 +1,105 @@
+"""The letters of signing in, written by the worker. Only here is an address looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+
+from auth import budgets, links, tokens
+from auth.challenges import is_live
+from auth.faces import Face, face_of
+from auth.models import Challenge, DynamicLink, IdentityEmail, NeverAgain
+from billing.parties import Business, Customer
+from core import clock
+from core.mail import Letter, render_letter
+from core.scope import everything
+from core.web import House
+from core.worker import Work
+
+Knows = Callable[[str], bool]
+"""folded address → has it another reason to sign in (staff, an open invitation)?"""
+
+
+class SignInLetters:
+    """Handlers of `auth.challenge_asked` and `portal_link.asked`. `also_known`: what other rooms know of an address."""
+
+    def __init__(self, house: House, also_known: tuple[Knows, ...] = ()) -> None:
+        self.house, self.also_known = house, also_known
+        self.settings, self.database = house.settings, house.database
+
+    def challenge_asked(self, work: Work) -> None:
+        with self.database.open(everything("write a sign-in letter")) as db:
+            challenge = db.scalar(select(Challenge).where(Challenge.id == work.data["challenge_id"]))
+            if challenge is None or not is_live(challenge):
+                return
+            found = [(c, face_of(b)) for c, b in db.execute(
+                select(Customer, Business).join(Business, Business.business_id == Customer.business_id)
+                .where(Customer.email_key == challenge.address_key).order_by(Customer.created_at)
+            )]
+            person = db.scalar(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == challenge.address_key))
+            door = db.scalar(select(Business).where(Business.business_id == challenge.business_id)) if challenge.business_id else None
+            face = face_of(door) if door else None
+        here = [customer for customer, business in found if face is None or business.business_id == face.business_id]
+        if challenge.purpose == "add_address" or here or (face is None and (person or self._known(challenge.address_key))):
+            self._sign_in(work, challenge, face, here)
+        else:
+            self._no_purchases(work, challenge, face, elsewhere=bool(found))
+
+    def _sign_in(self, work: Work, challenge: Challenge, face: Face | None, here: list[Customer]) -> None:
+        code = tokens.code(self.settings, challenge.id, challenge.code_hash)
+        token = tokens.link_token(self.settings, "link", challenge.id, challenge.link_hash)
+        self._send(work, "sign_in", challenge, face, (here[0].locale if here else None) or challenge.locale, {
+            "name": here[0].name if here and face else "", "url": f"{self.settings.base_url}/login/link/{token}",
+            "code": f"{code[:4]} {code[4:]}", "device": challenge.device, "purpose": challenge.purpose, "minutes": 10,
+        })
+
+    def _no_purchases(self, work: Work, challenge: Challenge, face: Face | None, elsewhere: bool) -> None:
+        address = tokens.hashed(self.settings, "never-again", challenge.address_key)
+        with self.database.open(everything("does this address want such letters")) as db:
+            if db.scalar(select(NeverAgain).where(NeverAgain.address_hash == address)) is not None:
+                return
+        if not elsewhere and not budgets.spend(self.database, budgets.unknown_letters(self.settings, challenge.address_key)):
+            return
+        base = self.settings.base_url
+        self._send(work, "no_purchases", challenge, face, challenge.locale, {
+            "elsewhere": elsewhere, "url": f"{base}/login", "device": challenge.device,
+            "never_url": f"{base}/login/never-again/{tokens.sign(self.settings, 'never-again', address)}",
+        })
+
+    def portal_link_asked(self, work: Work) -> None:
+        query = (
+            select(DynamicLink, Customer, Business)
+            .join(Customer, (Customer.business_id == DynamicLink.business_id) & (Customer.customer_id == DynamicLink.customer_id))
+            .join(Business, Business.business_id == DynamicLink.business_id).where(DynamicLink.id == work.data["link_id"])
+        )
+        with self.database.open(everything("write a portal link's letter")) as db:
+            row = db.execute(query).first()
+            if row is None or not links.is_live(row[0]) or row[2].archived_at is not None:
+                return
+            link, customer, face = row[0], row[1], face_of(row[2])
+        self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
+            "name": customer.name, "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
+        })
+
+    def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any]) -> None:
+        self._letter(work, name, challenge.email, locale, face, {"asked_at": challenge.created_at, "expires_at": challenge.expires_at, **words})
+
+    def _letter(self, work: Work, name: str, to: str, locale: str | None, face: Face | None, words: dict[str, Any]) -> None:
+        subject, text, html = render_letter(
+            name, locale, zone=face.zone if face else "UTC", to=to, brand=face.brand if face else None,
+            sender=face.name if face else self.settings.name, seller=face.seller if face else "", business=face.name if face else "",
+            support_email=(face.support_email if face else "") or self.settings.support_email, **words,
+        )
+        self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}")
+
+    def _known(self, address_key: str) -> bool:
+        return any(knows(address_key) for knows in self.also_known)
+
+
+def never_again(house: House, address_hash: str) -> None:
+    """Write down that this address wants no more of these letters."""
+    with house.database.open(everything("never again"), write=True) as db:
+        if db.scalar(select(NeverAgain).where(NeverAgain.address_hash == address_hash)) is None:
+            db.add(NeverAgain(address_hash=address_hash, created_at=clock.wall()))

@@ -1,0 +1,152 @@
+"""Signing in and out: what turns a proof into a session row, and what ends one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from auth import challenges, tokens
+from auth.identities import identity_of
+from auth.models import BrowserSession, Challenge, DynamicLink, Grant
+from auth.sessions import LIFE, LINK_LIFE, Visit
+from core import clock, ids
+from core.db import Database, ScopedSession
+from core.scope import everything
+from core.settings import Settings
+
+_QUIETLY = {"synchronize_session": False}
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A line of "where you are signed in"."""
+
+    id: str
+    device: str
+    created_at: datetime
+    last_seen_at: datetime
+    proof: str | None
+    is_here: bool
+
+
+def sign_in(database: Database, settings: Settings, challenge: Challenge, before: Visit | None, device: str) -> str | None:
+    """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up.
+
+    Merchant's grants of this browser move along unless somebody else was signed in; the old row ends.
+    """
+    secret, at = ids.secret_token(), clock.wall()
+    with database.open(everything("first proof"), write=True) as db:
+        if not challenges.consume(db, challenge):
+            return None
+        identity_id = identity_of(db, challenge.email, challenge.address_key)
+        session = BrowserSession(
+            id=ids.new_id("ses"), secret_hash=tokens.hashed(settings, "session", secret), identity_id=identity_id, device=device,
+            created_at=at, last_seen_at=at, expires_at=at + LIFE, proved_at=at, proof="email",
+        )
+        db.add(session)
+        db.flush()
+        if before is not None:
+            _move(db, before, session, identity_id)
+        db.add(Grant(
+            id=ids.new_id("gra"), session_id=session.id, door="unified", proof="email", address_key=challenge.address_key,
+            proved_at=at, expires_at=at + LIFE,
+        ))
+    return secret
+
+
+def add_link_grant(database: Database, settings: Settings, link: DynamicLink, before: Visit | None, device: str) -> tuple[bool, str | None]:
+    """Use up a merchant's link and let this browser see that one customer. (done, a new cookie's secret if it had no session).
+
+    Never replaces, joins or raises the person who may be signed in here.
+    """
+    at = clock.wall()
+    secret: str | None = None
+    with database.open(everything("redeem a merchant's link"), write=True) as db:
+        used = db.execute(
+            update(DynamicLink).where(
+                DynamicLink.id == link.id, DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None), DynamicLink.expires_at > at
+            ).values(used_at=at), execution_options=_QUIETLY,
+        )
+        if used.rowcount != 1:  # type: ignore[attr-defined]
+            return False, None
+        if before is None:
+            secret = ids.secret_token()
+            session_id = ids.new_id("ses")
+            db.add(BrowserSession(
+                id=session_id, secret_hash=tokens.hashed(settings, "session", secret), identity_id=None, device=device,
+                created_at=at, last_seen_at=at, expires_at=at + LINK_LIFE,
+            ))
+            db.flush()
+        else:
+            session_id = before.session_id
+            if before.identity_id is None:  # nobody is signed in: the row lives as long as its newest link
+                db.execute(update(BrowserSession).where(BrowserSession.id == session_id).values(expires_at=at + LINK_LIFE),
+                           execution_options=_QUIETLY)
+        db.add(Grant(
+            id=ids.new_id("gra"), session_id=session_id, door="business", business_id=link.business_id, customer_id=link.customer_id,
+            proof="link", link_id=link.id, return_url=link.return_url, proved_at=at, expires_at=at + LINK_LIFE,
+        ))
+    return True, secret
+
+
+def sign_out(database: Database, visit: Visit, business_id: str | None = None) -> bool:
+    """End this browser's session; at a business's door that goes by a merchant's link, that link's grants only.
+
+    True when the whole session ended (the cookie can go).
+    """
+    at = clock.wall()
+    links = [one for one in visit.grants if one.door == "business" and one.business_id == business_id]
+    rest = [one for one in visit.grants if one not in links]
+    only_link = bool(business_id and links and rest and (visit.link is not None or not visit.is_person))
+    with database.open(everything("sign out"), write=True) as db:
+        if only_link:
+            db.execute(update(Grant).where(Grant.id.in_([one.id for one in links])).values(revoked_at=at), execution_options=_QUIETLY)
+            return False
+        db.execute(update(BrowserSession).where(BrowserSession.id == visit.session_id).values(revoked_at=at), execution_options=_QUIETLY)
+    return True
+
+
+def sessions_of(database: Database, visit: Visit) -> list[SessionRow]:
+    """Where this person is signed in, newest first. Nothing where only a merchant vouched."""
+    if visit.identity_id is None:
+        return []
+    at = clock.wall()
+    query = select(BrowserSession).where(
+        BrowserSession.identity_id == visit.identity_id, BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > at
+    )
+    with database.open(everything("a person's own sessions")) as db:
+        return [
+            SessionRow(s.id, s.device, s.created_at, s.last_seen_at, s.proof, s.id == visit.session_id)
+            for s in db.scalars(query.order_by(BrowserSession.last_seen_at.desc()))
+        ]
+
+
+def end_one(database: Database, visit: Visit, session_id: str) -> bool:
+    """End one of this person's own sessions. False when there is none by that id."""
+    return _end(database, visit, BrowserSession.id == session_id) == 1
+
+
+def end_all(database: Database, visit: Visit, *, keep_here: bool = False) -> int:
+    """Sign out everywhere; `keep_here` spares this browser. Returns how many ended."""
+    return _end(database, visit, BrowserSession.id != visit.session_id) if keep_here else _end(database, visit)
+
+
+def _end(database: Database, visit: Visit, *which) -> int:  # type: ignore[no-untyped-def]
+    if visit.identity_id is None:
+        return 0
+    mine = (BrowserSession.identity_id == visit.identity_id, BrowserSession.revoked_at.is_(None), *which)
+    with database.open(everything("end a person's sessions"), write=True) as db:
+        ended = db.execute(update(BrowserSession).where(*mine).values(revoked_at=clock.wall()), execution_options=_QUIETLY)
+        return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def _move(db: ScopedSession, before: Visit, session: BrowserSession, identity_id: str) -> None:
+    at = clock.wall()
+    if before.identity_id in (None, identity_id):
+        db.execute(
+            update(Grant).where(Grant.session_id == before.session_id, Grant.revoked_at.is_(None)).values(session_id=session.id),
+            execution_options=_QUIETLY,
+        )
+    db.execute(update(BrowserSession).where(BrowserSession.id == before.session_id).values(revoked_at=at), execution_options=_QUIETLY)
