@@ -131,6 +131,22 @@ def test_going_back(client, gateway):
     assert send(client, opened(gateway, "page-2"), "/cancel").location == BACK + "&status=cancelled"
 
 
+def test_leaving_after_a_decline_settles_as_declined(client, gateway):
+    url = opened(gateway)
+    send(client, url, **CARD | {"number": "4000000000009995"})
+    assert gateway.look_up("page-1").state == "requires_action"
+    assert send(client, url, "/cancel").location == BACK + "&status=cancelled"
+    left = gateway.look_up("page-1")
+    assert (left.state, left.error_code) == ("declined", "INSUFFICIENT_FUNDS")
+
+
+def test_the_first_payment_succeeds_and_the_renewal_fails(client, gateway):
+    assert send(client, opened(gateway), **CARD | {"number": "4000000000000341"}).location == BACK + "&status=succeeded"
+    method = gateway.look_up("page-1").method.reference
+    renewal = Charge("renewal", "bus_acorn", "cus_ada", method, Money(5400, "GBP"), "Acorn Team")
+    assert gateway.charge(renewal).error_code == "GENERIC_DECLINE"
+
+
 def test_saving_a_card_takes_nothing(client, gateway):
     url = opened(gateway, minor=None)
     assert "Save this card" in look(client, url).text
