@@ -23,9 +23,8 @@ from gateways.sandbox import SandboxGateway
 from gateways.sandbox.cards import TEST_CARDS, Typed
 
 ADA = {"business_id": "bus_acorn", "customer_id": "cus_ada"}
-CARD = {"good": "4242424242424242", "poor": "4000000000009995", "old": "4000000000000069", "plain": "4000000000000002",
-        "renewals fail": "4000000000000341", "challenge": "4000002500003155", "slow": "4000000000000259",
-        "lost": "4000000000006975"}  # fmt: skip
+CARD = {"good": "4242424242424242", "poor": "4000000000009995", "old": "4000000000000069", "plain": "4000000000000002", "slow":
+        "4000000000000259", "renewals fail": "4000000000000341", "challenge": "4000002500003155", "lost": "4000000000006975"}  # fmt: skip
 
 
 class SandboxRig:
@@ -64,8 +63,8 @@ def test_it_has_the_shape_of_the_port(rig):
 
 def test_a_repeated_charge_has_one_effect_and_one_answer(rig):
     request = charge_of(rig)
-    first, again = rig.gateway.charge(request), rig.gateway.charge(replace(request, description="other words"))
-    assert first == again and first.state == "succeeded" and first.amount == request.amount and first.method.last4 == "4242"
+    first = rig.gateway.charge(request)
+    assert first == rig.gateway.charge(replace(request, description="other words")) and first.state == "succeeded" and first.amount == request.amount and first.method.last4 == "4242"
     assert rig.gateway.look_up(request.key) == first
     assert rig.gateway.movements() == [("charge", request.key, request.amount)]
 
@@ -108,8 +107,7 @@ def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
         "from gateways.sandbox import SandboxGateway;"
         f"SandboxGateway(Path(sys.argv[1]), 'http://127.0.0.1:5000', 'secret').{verb}({request!r})"
     )
-    root = Path(__file__).parents[2]
-    died = subprocess.run([sys.executable, "-c", script, str(rig.file)], cwd=root, capture_output=True, timeout=30)
+    died = subprocess.run([sys.executable, "-c", script, str(rig.file)], cwd=Path(__file__).parents[2], capture_output=True, timeout=30)
     assert died.returncode == -9, died.stderr
     assert rig.gateway.look_up(request.key).state == state
     after = getattr(rig.gateway, verb)(request)
