@@ -22,6 +22,7 @@ class LicenseKey(Base, CustomerOwned):
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "key"),
         Index("ix_license_keys_customer", "business_id", "customer_id", "created_at"),
+        Index("ix_license_keys_key", "key"),  # programs validate a key before anybody knows whose it is
     )
 
     brand_id: Mapped[str]

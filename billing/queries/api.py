@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, and_, exists, select
-from sqlalchemy.orm import undefer
+from sqlalchemy import Select, and_, exists, or_, select
 
 from billing.addresses import fold_address
 from billing.catalogue import Addon, CollectionItem, Product
-from billing.invoices import Invoice
+from billing.invoices import Invoice, InvoiceLine
 from billing.licences import LicenseInstance, LicenseKey
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
@@ -133,7 +132,8 @@ def subscriptions(
 
 
 def _paid() -> Select[Any]:
-    key = exists().where(LicenseKey.business_id == Payment.business_id, LicenseKey.payment_id == Payment.id)
+    first = and_(Payment.charge_type == "new", LicenseKey.subscription_id == Payment.subscription_id)
+    key = exists().where(LicenseKey.business_id == Payment.business_id, or_(LicenseKey.payment_id == Payment.id, first))
     bill = and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id)
     return (
         select(Payment, Customer, Invoice.starts_at, Invoice.ends_at, key.label("has_license_key"))
@@ -155,12 +155,8 @@ def payments(
         Payment.currency: currency, Payment.brand_id: brand_id,
     })  # fmt: skip
     if product_id is not None:
-        from billing.invoices import InvoiceLine
-
-        line = exists().where(
-            InvoiceLine.business_id == Payment.business_id, InvoiceLine.invoice_id == Payment.invoice_id, InvoiceLine.product_id == product_id
-        )
-        query = query.where(line)
+        bill = and_(InvoiceLine.business_id == Payment.business_id, InvoiceLine.invoice_id == Payment.invoice_id)
+        query = query.where(exists().where(bill, InvoiceLine.product_id == product_id))
     return [Paid(*row) for row in db.execute(_paged(query, Payment.created_at, Payment.id, page))]
 
 
@@ -203,11 +199,16 @@ def license_instances(db: ScopedSession, page: Page, *, license_key_id: str | No
     return list(db.scalars(_paged(query, LicenseInstance.created_at, LicenseInstance.id, page)))
 
 
-def invoice_of(db: ScopedSession, payment_id: str) -> Invoice:
-    """The invoice a payment pays, with its snapshot. Raises NotFound."""
-    bill = and_(Payment.business_id == Invoice.business_id, Payment.invoice_id == Invoice.id)
-    query = select(Invoice).join(Payment, bill).where(Payment.id == payment_id).options(undefer(Invoice.snapshot))
-    return _found(db.scalar(query), "invoice of payment", payment_id)
+def invoice_of(db: ScopedSession, payment_id: str) -> str:
+    """The id of the invoice a payment pays. Raises NotFound, also while there is none yet."""
+    return _found(db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id)), "invoice of payment", payment_id)
+
+
+def lines_of(db: ScopedSession, payment_id: str) -> list[InvoiceLine]:
+    """The lines a payment paid for; none while it has no invoice."""
+    bill = and_(Payment.business_id == InvoiceLine.business_id, Payment.invoice_id == InvoiceLine.invoice_id)
+    query = select(InvoiceLine).join(Payment, bill).where(Payment.id == payment_id)
+    return list(db.scalars(query.order_by(InvoiceLine.position)))
 
 
 def _same_customer(model: Any) -> Any:

@@ -1,0 +1,20 @@
+"""Whose document an id names, for the businesses that let everybody with the link read theirs (`invoice_links: open`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from billing.parties import Business
+from billing.payments import Payment, Refund
+from core.db import Database
+from core.scope import everything
+
+
+def open_business_of(database: Database, noun: str, id: str) -> str | None:
+    """The business of this payment or refund when its links are open; else None."""
+    model = Payment if noun == "payments" else Refund
+    with database.open(everything(why="open invoice link")) as db:
+        open_ones = list(db.scalars(select(Business.business_id).where(Business.settings["invoice_links"].as_string() == "open")))
+        if not open_ones:
+            return None
+        return db.scalar(select(model.business_id).where(model.business_id.in_(open_ones), model.id == id))

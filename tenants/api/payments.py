@@ -1,0 +1,129 @@
+"""Payments of the calling business, and one-time purchases."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import Field, StringConstraints, model_validator
+
+from billing.commands.buying import buy
+from billing.queries import api as read
+from core.errors import Invalid
+from core.web import db, house
+from tenants.api.buyers import Buyer, customer_for
+from tenants.api.door import bp, caller
+from tenants.api.once import once
+from tenants.api.reading import Billing, Body, CurrencyCode, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
+from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes.payments import PaymentItem, PaymentShape
+
+Status = Literal[
+    "succeeded", "failed", "cancelled", "processing", "requires_customer_action", "requires_merchant_action", "requires_payment_method",
+    "requires_confirmation", "requires_capture", "partially_captured", "partially_captured_and_capturable",
+]  # fmt: skip
+
+
+class CartItem(Body):
+    product_id: Id
+    quantity: Quantity
+    amount: int | None = None
+
+
+class NewPayment(Body):
+    billing: Billing
+    customer: Buyer
+    product_cart: Annotated[list[CartItem], Field(min_length=1, max_length=100)]
+    customer_business_name: Words | None = None
+    discount_code: str | None = None
+    discount_codes: list[str] | None = None
+    metadata: Metadata | None = None
+    payment_link: bool | None = None
+    payment_method_id: Id | None = None
+    return_url: str | None = None
+    tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
+
+    @model_validator(mode="after")
+    def fits(self) -> NewPayment:
+        if self.payment_method_id and not self.customer.customer_id:
+            raise ValueError("payment_method_id needs a customer_id")
+        return self
+
+
+class PaymentQuery(PageQuery):
+    brand_id: str | None = None
+    currency: CurrencyCode | None = None
+    customer_id: str | None = None
+    product_id: str | None = None
+    subscription_id: str | None = None
+    status: Annotated[list[Status] | None, Many] = None
+
+
+class Begun(Shape):
+    client_secret: str = ""  # there is no card form to embed: buyers pay on the hosted page
+    customer: CustomerLimited
+    metadata: Json
+    payment_id: str
+    total_amount: int
+    discount_id: str | None = None
+    discount_ids: list[str] | None = None
+    expires_on: str | None = None
+    payment_link: str | None
+    product_cart: list[Json]
+
+
+@bp.post("/payments", endpoint="create_payment")
+@once
+def create() -> ResponseReturnValue:
+    """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
+    sent = body(NewPayment)
+    refused = {"discount_code": sent.discount_code, "discount_codes": sent.discount_codes, "tax_id": sent.tax_id,
+               "product_cart.amount": any(item.amount is not None for item in sent.product_cart)}  # fmt: skip
+    for name, value in refused.items():
+        if value:
+            raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
+    back = return_url(sent.return_url, caller().business_id)
+    started = buy(
+        house().till, caller().scope, customer_id=customer_for(sent.customer),
+        cart=[(item.product_id, item.quantity) for item in sent.product_cart], billing=sent.billing.model_dump(exclude_none=True),
+        payment_method_id=sent.payment_method_id, return_url=back, metadata=sent.metadata,
+    )  # fmt: skip
+    with house().database.open(caller().scope) as db:
+        paid = read.payment(db, started.payment_id)
+    return one(
+        Begun(
+            customer=CustomerLimited.of(paid.customer), metadata=paid.payment.meta or {}, payment_id=started.payment_id,
+            total_amount=started.total_minor, payment_link=started.link,
+            product_cart=[{"product_id": item.product_id, "quantity": item.quantity, "amount": None} for item in sent.product_cart],
+        )
+    )  # fmt: skip
+
+
+@bp.get("/payments", endpoint="payments")
+def index() -> ResponseReturnValue:
+    asked = query(PaymentQuery)
+    rows = read.payments(
+        db(), asked.page, customer_id=asked.customer_id, subscription_id=asked.subscription_id, status=asked.status,
+        currency=asked.currency, brand_id=asked.brand_id, product_id=asked.product_id,
+    )  # fmt: skip
+    return items(PaymentItem.of(row) for row in rows)
+
+
+@bp.get("/payments/<payment_id>", endpoint="payment")
+def show(payment_id: str) -> ResponseReturnValue:
+    paid = read.payment(db(), payment_id)
+    return one(PaymentShape.of(paid, read.refunds(db(), read.Page(size=100), payment_id=payment_id)))
+
+
+@bp.get("/payments/<payment_id>/line-items", endpoint="payment_lines")
+def lines(payment_id: str) -> ResponseReturnValue:
+    """What was paid for, line by line, with what of it can still be refunded."""
+    payment = read.payment(db(), payment_id).payment
+    rows = read.lines_of(db(), payment_id)
+    shaped = [
+        {"items_id": row.id, "name": row.description, "description": None, "amount": row.net_minor + row.tax_minor, "tax": row.tax_minor,
+         "refundable_amount": max(row.net_minor + row.tax_minor - row.refunded_minor, 0)}
+        for row in rows
+    ]  # fmt: skip
+    return jsonify(currency=payment.currency, items=shaped, partial_refund_allowed=True)

@@ -1,0 +1,120 @@
+"""The calling business's products."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from flask.typing import ResponseReturnValue
+from pydantic import Field, StringConstraints
+
+from billing.commands.products import create_product
+from billing.queries import api as read
+from core.errors import Invalid
+from core.web import db
+from tenants.api.door import bp, caller
+from tenants.api.reading import Amount, Body, CurrencyCode, Id, Interval, Metadata, PageQuery, body, query
+from tenants.api.shapes import items, one
+from tenants.api.shapes.products import ProductItem, ProductShape
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Count = Annotated[int, Field(ge=1, le=1000)]
+
+
+class _Price(Body):
+    currency: CurrencyCode
+    tax_inclusive: bool | None = None
+
+
+class OneTimePrice(_Price):
+    type: Literal["one_time_price"]
+    price: Amount
+
+
+class _Recurring(_Price):
+    payment_frequency_count: Count
+    payment_frequency_interval: Interval
+    subscription_period_count: Count
+    subscription_period_interval: Interval
+
+
+class RecurringPrice(_Recurring):
+    type: Literal["recurring_price"]
+    price: Amount
+    trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+
+class Meter(Body):
+    meter_id: Id
+    name: str | None = None
+    description: str | None = None
+    measurement_unit: str | None = None
+    free_threshold: Annotated[int, Field(ge=0)] | None = None
+    price_per_unit: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}([.][0-9]{1,12})?$")] | None = None
+
+
+class UsagePrice(_Recurring):
+    type: Literal["usage_based_price"]
+    fixed_price: Amount
+    meters: Annotated[list[Meter], Field(max_length=50)] | None = None
+
+
+class Duration(Body):
+    count: Count
+    interval: Interval
+
+
+class Delivery(Body):
+    external_url: Annotated[str, StringConstraints(pattern=r"^https://\S+$", max_length=2000)] | None = None
+    instructions: Annotated[str, StringConstraints(max_length=5000)] | None = None
+
+
+class NewProduct(Body):
+    name: Name
+    price: Annotated[OneTimePrice | RecurringPrice | UsagePrice, Field(discriminator="type")]
+    tax_category: Literal["digital_products", "saas", "e_book", "edtech", "live_tutoring"]
+    addons: Annotated[list[Id], Field(max_length=50)] | None = None
+    brand_id: Id | None = None
+    description: Annotated[str, StringConstraints(max_length=5000)] | None = None
+    digital_product_delivery: Delivery | None = None
+    license_key_activation_message: Annotated[str, StringConstraints(max_length=2500)] | None = None
+    license_key_activations_limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    license_key_duration: Duration | None = None
+    license_key_enabled: bool | None = None
+    metadata: Metadata | None = None
+
+
+class ProductQuery(PageQuery):
+    archived: bool = False
+    recurring: bool | None = None
+    brand_id: str | None = None
+
+
+@bp.post("/products", endpoint="create_product")
+def create() -> ResponseReturnValue:
+    sent, business_id = body(NewProduct), caller().business_id
+    if sent.brand_id not in (None, business_id):
+        raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
+    read.check_addons(db(), sent.addons or [])
+    price: dict[str, Any] = sent.price.model_dump(exclude_none=True)
+    row = create_product(
+        db(), business_id, name=sent.name, price=price, tax_category=sent.tax_category, description=sent.description or "",
+        addons=sent.addons or (), license_key_enabled=bool(sent.license_key_enabled),
+        license_key_activations_limit=sent.license_key_activations_limit,
+        license_key_duration=sent.license_key_duration.model_dump() if sent.license_key_duration else None,
+        license_key_activation_message=sent.license_key_activation_message,
+        download=sent.digital_product_delivery.model_dump() if sent.digital_product_delivery else None, metadata=sent.metadata,
+    )  # fmt: skip
+    return one(ProductShape.of(row))
+
+
+@bp.get("/products", endpoint="products")
+def index() -> ResponseReturnValue:
+    asked = query(ProductQuery)
+    if asked.brand_id not in (None, caller().business_id):
+        return items([])
+    return items(ProductItem.of(row) for row in read.products(db(), asked.page, archived=asked.archived, recurring=asked.recurring))
+
+
+@bp.get("/products/<product_id>", endpoint="product")
+def show(product_id: str) -> ResponseReturnValue:
+    return one(ProductShape.of(read.product(db(), product_id), read.collection_of(db(), product_id)))

@@ -1,0 +1,142 @@
+"""Reading what programs send: JSON bodies and queries, checked against a model; errors name the field."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from flask import request
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from billing.policy import setting
+from billing.queries import api as read
+from core.errors import BadRequest, Invalid
+from core.security import safe_next
+from core.web import LOOPBACK, house
+from tenants.api.door import caller
+
+
+class Body(BaseModel):
+    """A JSON body: types are exact (no "1" for 1), fields we do not know are ignored, as the contract grows."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+Sent = TypeVar("Sent", bound=Body)
+Asked = TypeVar("Asked", bound=Query)
+Id = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Words = Annotated[str, StringConstraints(max_length=250)]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Amount = Annotated[int, Field(ge=0, le=2_000_000_000)]
+Quantity = Annotated[int, Field(ge=1, le=100_000)]
+Interval = Literal["Day", "Week", "Month", "Year"]
+Locale = Literal[
+    "ar", "ca", "zh", "nl", "en", "fr", "de", "he", "id", "it", "ja", "ka", "ko", "ms", "pl", "pt", "ro", "ru", "es", "sv", "th", "tr",
+]  # fmt: skip
+Metadata = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=40)], Annotated[str, StringConstraints(max_length=500)] | bool | int | float],
+    Field(max_length=50),
+]
+
+
+def _commas(value: Any) -> Any:
+    """`a=x,y` and `a=x&a=y` are the same list."""
+    parts = value if isinstance(value, list) else [value]
+    return [one for part in parts for one in str(part).split(",")]
+
+
+Many = BeforeValidator(_commas)
+
+
+class PageQuery(Query):
+    page_number: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    page_size: Annotated[int, Field(ge=1, le=100)] = 10
+    created_at_gte: AwareDatetime | None = None
+    created_at_lte: AwareDatetime | None = None
+
+    @property
+    def page(self) -> read.Page:
+        return read.Page(self.page_number, self.page_size, self.created_at_gte, self.created_at_lte)
+
+
+class Billing(Body):
+    country: Country
+    city: Words | None = None
+    state: Words | None = None
+    street: Words | None = None
+    zipcode: Annotated[str, StringConstraints(max_length=30)] | None = None
+
+
+def body(model: type[Sent]) -> Sent:
+    """The request's JSON as `model`. Raises BadRequest (no JSON), Invalid (another shape; `fields` says where)."""
+    raw = request.get_data()
+    try:
+        sent = json.loads(raw, parse_constant=_no_constant)
+        if "\\u0000" in json.dumps(sent):
+            raise ValueError("NUL")
+        json.dumps(sent, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError):
+        raise BadRequest("INVALID_REQUEST_BODY", "The body is not JSON that can be read.") from None
+    if not isinstance(sent, dict):
+        raise Invalid(sentence="The body has to be a JSON object.")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _said(error, "INVALID_REQUEST_BODY") from None
+
+
+def query(model: type[Asked]) -> Asked:
+    """The request's query as `model`. Raises Invalid (INVALID_QUERY_PARAMS)."""
+    asked: dict[str, Any] = {}
+    for name, values in request.args.lists():
+        many = Many in getattr(model.model_fields.get(name.removesuffix("[]")), "metadata", ())
+        asked[name.removesuffix("[]")] = values if many else values[-1]
+    try:
+        return model.model_validate(asked)
+    except ValidationError as error:
+        raise _said(error, "INVALID_QUERY_PARAMS") from None
+
+
+def return_url(value: str | None, business_id: str) -> str | None:
+    """An address people may be sent back to: https, or one that the business listed, or (test mode) this machine's.
+
+    Raises Invalid (field return_url). Starts a read of its own, so call it before the request's session writes.
+    """
+    if not value:
+        return None
+    refused = Invalid(sentence="return_url: this has to be an https address.", fields={"return_url": "This has to be an https address."})
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise refused from None
+    with house().database.open(caller().scope) as db:
+        allowed = setting(read.business(db, business_id), "return_urls")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme == "https" and safe_next(value, [origin], "") == value:
+        return value
+    if parts.scheme == "http" and (value in allowed or (house().settings.is_test and parts.hostname in LOOPBACK)):
+        return value
+    raise refused
+
+
+def _said(error: ValidationError, code: str) -> Invalid:
+    fields: dict[str, str] = {}
+    for one in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
+        fields.setdefault(".".join(str(part) for part in one["loc"]) or "body", one["msg"])
+    return Invalid(code, "; ".join(f"{name}: {text}" for name, text in fields.items()), fields=fields)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+__all__ = [
+    "Amount", "Billing", "Body", "CurrencyCode", "Id", "Interval", "Locale", "Many", "Metadata", "PageQuery", "Quantity", "Query", "Words",
+    "body", "query", "return_url",
+]  # fmt: skip

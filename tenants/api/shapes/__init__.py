@@ -1,0 +1,53 @@
+"""The contract's JSON shapes (reference §2), one module per noun. Every field is always there; what is unknown is null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, PlainSerializer
+
+from billing.parties import Customer
+
+
+def _stamp(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Stamp = Annotated[datetime, PlainSerializer(_stamp)]
+"""RFC 3339, UTC, with a Z."""
+Json = dict[str, Any]
+
+
+class Shape(BaseModel):
+    def json(self) -> Json:  # type: ignore[override]
+        return self.model_dump(mode="json")
+
+
+class CustomerLimited(Shape):
+    customer_id: str
+    email: str
+    name: str
+    metadata: Json
+    phone_number: str | None
+
+    @classmethod
+    def of(cls, row: Customer) -> CustomerLimited:
+        return cls(customer_id=row.customer_id, email=row.email, name=row.name, metadata=row.meta or {}, phone_number=row.phone)
+
+
+def billing_shape(stored: Json | None, customer: Customer | None = None, country: str | None = None) -> Json:
+    """A billing address; the country is always a code, the seller's where the buyer's is not known."""
+    one = stored or (customer.billing if customer else None) or {}
+    return {"country": one.get("country") or country or "US", **{part: one.get(part) for part in ("city", "state", "street", "zipcode")}}
+
+
+def one(shape: Shape, status: int = 200) -> ResponseReturnValue:
+    return jsonify(shape.json()), status
+
+
+def items(shapes: Iterable[Shape]) -> ResponseReturnValue:
+    return jsonify(items=[shape.json() for shape in shapes])

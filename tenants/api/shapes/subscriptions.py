@@ -1,0 +1,111 @@
+"""Subscription (reference §2.3): whole, and as a list's item."""
+
+from __future__ import annotations
+
+from billing.parties import Customer
+from billing.subscriptions import Subscription
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape
+
+
+class SubscriptionItem(Shape):
+    billing: Json
+    cancel_at_next_billing_date: bool
+    created_at: Stamp
+    currency: str
+    customer: CustomerLimited
+    discounts: list[Json] = []
+    has_payment_method: bool
+    metadata: Json
+    next_billing_date: Stamp
+    on_demand: bool = False
+    payment_frequency_count: int
+    payment_frequency_interval: str
+    previous_billing_date: Stamp
+    product_id: str
+    quantity: int
+    recurring_pre_tax_amount: int
+    status: str
+    subscription_id: str
+    subscription_period_count: int
+    subscription_period_interval: str
+    tax_inclusive: bool
+    trial_period_days: int
+    cancelled_at: Stamp | None
+    cancelled_by: Json | None
+    customer_business_name: str | None
+    discount_cycles_remaining: int | None = None
+    discount_id: str | None = None
+    paused_at: Stamp | None
+    payment_method_id: str | None
+    product_name: str | None
+    scheduled_change: Json | None = None
+    tax_id: str | None
+    trial_amount: int | None = None
+
+    @classmethod
+    def of(cls, row: Subscription, customer: Customer, product_name: str | None) -> SubscriptionItem:
+        return cls.model_validate(_common(row, customer, product_name))
+
+
+class SubscriptionShape(SubscriptionItem):
+    addons: list[Json]
+    brand_id: str
+    credit_entitlement_cart: list[Json] = []
+    meter_credit_entitlement_cart: list[Json] = []
+    meters: list[Json]
+    cancellation_comment: str | None
+    cancellation_feedback: str | None
+    custom_field_responses: list[Json] | None = None
+    expires_at: Stamp | None
+
+    @classmethod
+    def of(cls, row: Subscription, customer: Customer, product_name: str | None) -> SubscriptionShape:
+        return cls.model_validate({
+            **_common(row, customer, product_name), "addons": addons_shape(row.addons), "brand_id": row.brand_id,
+            "meters": [_meter(one, row.currency) for one in row.meters or []], "cancellation_comment": row.cancellation_comment,
+            "cancellation_feedback": row.cancellation_feedback, "expires_at": row.expires_at,
+        })  # fmt: skip
+
+
+def recurring_minor(row: Subscription) -> int:
+    """What one period costs before tax, in minor units (add-ons included)."""
+    return row.quantity * row.unit_minor + sum(one["quantity"] * one["unit_minor"] for one in row.addons or [])
+
+
+def addons_shape(addons: list[Json] | None) -> list[Json]:
+    return [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in addons or []]
+
+
+def _common(row: Subscription, customer: Customer, product_name: str | None) -> Json:
+    return {
+        "billing": billing_shape(row.billing, customer), "cancel_at_next_billing_date": row.cancel_at_period_end,
+        "created_at": row.created_at, "currency": row.currency, "customer": CustomerLimited.of(customer),
+        "has_payment_method": row.payment_method_id is not None, "metadata": row.meta or {},
+        # the contract knows no subscription without dates: one not begun yet has the day it was asked for
+        "next_billing_date": row.next_billing_at or row.expires_at or row.created_at,
+        "previous_billing_date": row.previous_billing_at or row.created_at,
+        "payment_frequency_count": row.interval_count, "payment_frequency_interval": row.interval, "product_id": row.product_id,
+        "quantity": row.quantity, "recurring_pre_tax_amount": recurring_minor(row), "status": row.status, "subscription_id": row.id,
+        "subscription_period_count": row.term_count, "subscription_period_interval": row.term_interval,
+        "tax_inclusive": row.tax_inclusive, "trial_period_days": row.trial_days, "cancelled_at": row.cancelled_at,
+        "cancelled_by": _canceller(row, customer), "customer_business_name": row.business_name, "paused_at": row.paused_at,
+        "payment_method_id": row.payment_method_id, "product_name": product_name, "tax_id": row.tax_id,
+    }  # fmt: skip
+
+
+def _canceller(row: Subscription, customer: Customer) -> Json | None:
+    kind = (row.cancelled_by or {}).get("type") or (row.cancelled_by or {}).get("actor_type")
+    if kind is None:
+        return None
+    known = kind == "customer"
+    return {"actor_type": kind, "email": customer.email if known else None, "name": customer.name if known else None}
+
+
+def _meter(one: Json, currency: str) -> Json:
+    """A price's meter as the subscription carries it; quantities and prices are decimals in a string."""
+    price = one.get("price_per_unit")
+    return {
+        "currency": one.get("currency") or currency, "free_threshold": int(one.get("free_threshold") or 0),
+        "measurement_unit": one.get("measurement_unit") or "", "meter_id": one["meter_id"], "name": one.get("name") or "",
+        "description": one.get("description"), "price_per_unit": None if price is None else str(price),
+    }  # fmt: skip

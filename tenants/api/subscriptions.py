@@ -1,0 +1,146 @@
+"""Subscriptions of the calling business: begin one, look at them, cancel or keep one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from pydantic import Field, StringConstraints, model_validator
+
+from billing.commands.buying import subscribe
+from billing.commands.cancelling import cancel_at_period_end, keep
+from billing.queries import api as read
+from core.errors import Invalid
+from core.web import db, house
+from tenants.api.buyers import Buyer, customer_for
+from tenants.api.door import bp, caller
+from tenants.api.once import once
+from tenants.api.reading import Billing, Body, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
+from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape
+
+Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
+
+
+class AddonWanted(Body):
+    addon_id: Id
+    quantity: Quantity
+
+
+class NewSubscription(Body):
+    billing: Billing
+    customer: Buyer
+    product_id: Id
+    quantity: Quantity
+    addons: Annotated[list[AddonWanted], Field(max_length=50)] | None = None
+    customer_business_name: Words | None = None
+    discount_code: str | None = None
+    discount_codes: list[str] | None = None
+    metadata: Metadata | None = None
+    on_demand: Json | None = None
+    one_time_product_cart: list[Json] | None = None
+    payment_link: bool | None = None
+    payment_method_id: Id | None = None
+    return_url: str | None = None
+    tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
+    trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+    @model_validator(mode="after")
+    def fits(self) -> NewSubscription:
+        if self.customer_business_name and not self.tax_id:
+            raise ValueError("customer_business_name needs a tax_id")
+        if self.payment_method_id and not self.customer.customer_id:
+            raise ValueError("payment_method_id needs a customer_id")
+        return self
+
+
+class SubscriptionChange(Body):
+    cancel_at_next_billing_date: bool | None = None
+    cancellation_comment: str | None = None
+    cancellation_feedback: str | None = None
+    cancel_reason: str | None = None
+    metadata: Metadata | None = None
+
+
+class SubscriptionQuery(PageQuery):
+    brand_id: str | None = None
+    cancel_at_next_billing_date: bool | None = None
+    customer_id: str | None = None
+    product_id: str | None = None
+    status: Annotated[list[Status] | None, Many] = None
+
+
+class Begun(Shape):
+    addons: list[Json]
+    customer: CustomerLimited
+    metadata: Json
+    payment_id: str
+    payment_method_required: bool = True
+    recurring_pre_tax_amount: int
+    subscription_id: str
+    client_secret: str | None = None
+    discount_id: str | None = None
+    discount_ids: list[str] | None = None
+    expires_on: str | None = None
+    one_time_product_cart: list[Json] | None = None
+    payment_link: str | None
+    trial_amount: int | None = None
+
+
+@bp.post("/subscriptions", endpoint="create_subscription")
+@once
+def create() -> ResponseReturnValue:
+    """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
+    sent = body(NewSubscription)
+    for name in ("discount_code", "discount_codes", "on_demand", "one_time_product_cart"):
+        if getattr(sent, name):
+            raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
+    back = return_url(sent.return_url, caller().business_id)
+    started = subscribe(
+        house().till, caller().scope, customer_id=customer_for(sent.customer), product_id=sent.product_id, quantity=sent.quantity,
+        billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=back,
+        trial_days=sent.trial_period_days, addons=[one.model_dump() for one in sent.addons or []], metadata=sent.metadata,
+        tax_id=sent.tax_id, business_name=sent.customer_business_name,
+    )  # fmt: skip
+    with house().database.open(caller().scope) as db:
+        row, customer, _name = read.subscription(db, started.subscription_id or "")
+    return one(
+        Begun(
+            addons=addons_shape(row.addons), customer=CustomerLimited.of(customer), metadata=row.meta or {}, payment_id=started.payment_id,
+            recurring_pre_tax_amount=started.recurring_pre_tax_minor, subscription_id=row.id, payment_link=started.link,
+        )
+    )  # fmt: skip
+
+
+@bp.get("/subscriptions", endpoint="subscriptions")
+def index() -> ResponseReturnValue:
+    asked = query(SubscriptionQuery)
+    rows = read.subscriptions(
+        db(), asked.page, customer_id=asked.customer_id, product_id=asked.product_id, status=asked.status,
+        cancelling=asked.cancel_at_next_billing_date, brand_id=asked.brand_id,
+    )  # fmt: skip
+    return items(SubscriptionItem.of(*row) for row in rows)
+
+
+@bp.get("/subscriptions/<subscription_id>", endpoint="subscription")
+def show(subscription_id: str) -> ResponseReturnValue:
+    return one(SubscriptionShape.of(*read.subscription(db(), subscription_id)))
+
+
+@bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
+def change(subscription_id: str) -> ResponseReturnValue:
+    """Cancel at the period's end, take that back, or replace the metadata. Everything else is refused in words."""
+    sent = body(SubscriptionChange)
+    if unknown := set(request.get_json(force=True)) - set(SubscriptionChange.model_fields):
+        name = sorted(unknown)[0]
+        raise Invalid("UNSUPPORTED_ACTION", f"{name}: cannot be changed here.", fields={name: "Cannot be changed here."})
+    row = read.subscription(db(), subscription_id)[0]
+    if sent.cancel_at_next_billing_date is True:
+        cancel_at_period_end(db(), subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
+    elif sent.cancel_at_next_billing_date is False:
+        keep(db(), subscription_id)
+    if sent.metadata is not None:
+        row.meta = sent.metadata
+    db().flush()
+    return one(SubscriptionShape.of(*read.subscription(db(), subscription_id)))

@@ -1,0 +1,61 @@
+"""`flask --app wsgi business …`: begin a business from the shell, or give it one more key. Prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+
+from billing.commands.businesses import create_business
+from core.errors import PortalError
+from core.scope import everything
+from core.web import House
+from tenants.keys import new_key
+
+
+def register(app: Flask, house: House) -> None:
+    group = AppGroup("business", help="Businesses of this deployment.")
+
+    @group.command("new")
+    @click.option("--name", required=True, help="What customers know it by.")
+    @click.option("--currency", required=True, help="ISO 4217 code, as EUR.")
+    @click.option("--zone", default="UTC", show_default=True, help="Where its days begin, as Europe/Berlin.")
+    @click.option("--locale", default="en", show_default=True)
+    @click.option("--support-email", default="")
+    def new(name: str, currency: str, zone: str, locale: str, support_email: str) -> None:
+        """Begin a business; prints business_id, api_key (shown only now) and static_link."""
+        with _spoken(), house.database.open(everything(why="business new"), write=True) as db:
+            business = create_business(db, name=name, currency=currency.upper(), zone=zone, locale=locale, support_email=support_email)
+            db.flush()
+            _row, secret = new_key(db, business.business_id, "First key", settings=house.settings)
+            business_id = business.business_id
+        _say(business_id=business_id, api_key=secret, static_link=f"{house.settings.base_url}/login/{business_id}")
+
+    @group.command("key")
+    @click.option("--business", "business_id", required=True)
+    @click.option("--name", default="Another key", show_default=True)
+    @click.option("--read-only", is_flag=True)
+    def key(business_id: str, name: str, read_only: bool) -> None:
+        """Give a business one more API key; prints key_id and api_key."""
+        with _spoken(), house.database.open(everything(why="business key"), write=True) as db:
+            row, secret = new_key(db, business_id, name, read_only, settings=house.settings)
+            key_id = row.id
+        _say(key_id=key_id, api_key=secret)
+
+    app.cli.add_command(group)
+
+
+class _spoken:
+    """An error of ours as a sentence and exit code 1, instead of a traceback."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, PortalError):
+            raise click.ClickException("; ".join((error.sentence, *(f"{name}: {text}" for name, text in error.fields.items()))))
+
+
+def _say(**values: str) -> None:
+    click.echo(json.dumps(values))

@@ -1,0 +1,115 @@
+"""A money call that is sent twice has one effect: the second gets the first one's answer (safety 4.6).
+
+A call is taken for a repeat when it carries the same `Idempotency-Key`, or when the SDK says that it is retrying
+(`x-stainless-retry-count` above 0) and the same key sent the same body to the same route within ten minutes.
+The row is written before the work begins, so that a retry that overtakes its first call waits instead of paying again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Index, delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped
+
+from core import clock
+from core.db import Database
+from core.errors import Conflict, Invalid
+from core.ids import new_id
+from core.models import Base, BusinessOwned
+from tenants.keys import Caller
+
+RETRY_WINDOW = timedelta(minutes=10)
+KEPT = timedelta(hours=24)
+PATIENCE = 20.0  # seconds a repeat waits for the first call's answer
+
+
+class Repeat(Base, BusinessOwned):
+    """One money call. `status` is null while it is being worked on; then `body` is its JSON answer."""
+
+    __tablename__ = "api_repeats"
+    __table_args__ = (Index("ix_api_repeats_request", "business_id", "request", "created_at"),)
+
+    request: Mapped[str]
+    status: Mapped[int | None]
+    body: Mapped[dict | None]
+    created_at: Mapped[datetime]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What arrived. `idempotency_key` is the header's; `retry` is the SDK's count."""
+
+    caller: Caller
+    route: str
+    payload: bytes
+    idempotency_key: str
+    retry: int
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(b"\0".join((self.caller.key_id.encode(), self.route.encode(), self.payload))).hexdigest()
+
+    @property
+    def named_id(self) -> str:
+        named = f"{self.caller.key_id}\0{self.idempotency_key}"
+        return "rep_" + hashlib.sha256(named.encode()).hexdigest()[:32]
+
+
+def begin(database: Database, call: Call) -> str | Answer:
+    """The id under which to `finish` this call, or the answer of the one that it repeats.
+
+    Raises Conflict while the first one is still unanswered, Invalid when its key named another request.
+    """
+    if known := _known(database, call):
+        return _wait(database, call, known)
+    one = call.named_id if call.idempotency_key else new_id("rep")
+    try:
+        with database.open(call.caller.scope, write=True) as db:
+            db.execute(delete(Repeat).where(Repeat.created_at < clock.wall() - KEPT))
+            db.add(Repeat(business_id=call.caller.business_id, id=one, request=call.digest, created_at=clock.wall()))
+    except IntegrityError:  # the same Idempotency-Key arrived twice at the same moment
+        return _wait(database, call, one)
+    return one
+
+
+def finish(database: Database, call: Call, one: str, answer: Answer) -> None:
+    with database.open(call.caller.scope, write=True) as db:
+        row = db.scalar(select(Repeat).where(Repeat.id == one))
+        if row is not None:
+            row.status, row.body = answer.status, answer.body
+
+
+def _known(database: Database, call: Call) -> str | None:
+    if call.idempotency_key:
+        query = select(Repeat.id).where(Repeat.id == call.named_id)
+    elif call.retry:
+        query = select(Repeat.id).where(Repeat.request == call.digest, Repeat.created_at > clock.wall() - RETRY_WINDOW)
+    else:
+        return None
+    with database.open(call.caller.scope) as db:
+        return db.scalar(query.order_by(Repeat.created_at.desc()).limit(1))
+
+
+def _wait(database: Database, call: Call, one: str) -> Answer:
+    end = time.monotonic() + PATIENCE
+    while True:
+        with database.open(call.caller.scope) as db:
+            row = db.scalar(select(Repeat).where(Repeat.id == one))
+        if row is not None and row.request != call.digest:
+            raise Invalid("INVALID_REQUEST_PARAMETERS", "This Idempotency-Key was used for another request.")
+        if row is not None and row.status is not None:
+            return Answer(row.status, row.body or {})
+        if row is None or time.monotonic() > end:
+            raise Conflict("REQUEST_IN_PROGRESS", "The first call of this is not answered yet. Look at the payments before you call again.")
+        time.sleep(0.1)
