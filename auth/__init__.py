@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from core.web import House
 
 
-def register(app: Flask, house: House, also_known: tuple[Knows, ...] = ()) -> None:
-    """Hang the sign-in pages on the app and their letters on the worker.
+def also_known(app: Flask, knows: Knows) -> None:
+    """For rooms above: `knows(folded address)` says whether somebody without purchases may sign in (staff, invitations)."""
+    app.extensions["sign_in_letters"].also_known.append(knows)
 
-    `also_known`: functions of a folded address that say whether somebody without purchases may sign in (staff, invitations).
-    """
+
+def register(app: Flask, house: House) -> None:
+    """Hang the sign-in pages on the app and their letters on the worker."""
     from flask import redirect, request
     from flask_login import LoginManager
 
@@ -35,6 +37,7 @@ def register(app: Flask, house: House, also_known: tuple[Knows, ...] = ()) -> No
 
         return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)
 
-    letters = SignInLetters(house, also_known)
+    letters = SignInLetters(house)
+    app.extensions["sign_in_letters"] = letters
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)
     house.handlers.on("portal_link.asked", letters.portal_link_asked)

@@ -70,6 +70,11 @@ def by_link(database: Database, settings: Settings, token: str) -> Challenge | N
         return db.scalar(select(Challenge).where(Challenge.link_hash.in_(tokens.hashes(settings, "link", token))))
 
 
+def by_id(database: Database, challenge_id: str) -> Challenge | None:
+    with database.open(everything("an earlier ask")) as db:
+        return db.scalar(select(Challenge).where(Challenge.id == challenge_id))
+
+
 def of_browser(database: Database, settings: Settings, browser: str) -> Challenge | None:
     """The newest live challenge this browser asked for. Detached."""
     with database.open(everything("the code's challenge")) as db:
@@ -98,8 +103,8 @@ def try_code(database: Database, settings: Settings, challenge: Challenge | None
         return False
     with database.open(everything("try a code"), write=True) as db:
         counted = db.execute(
-            update(Challenge).where(Challenge.id == challenge.id, Challenge.tries < TRIES, _live(clock.wall())).values(tries=Challenge.tries + 1),
-            execution_options={"synchronize_session": False},
+            update(Challenge).where(Challenge.id == challenge.id, Challenge.tries < TRIES, _live(clock.wall()))
+            .values(tries=Challenge.tries + 1), execution_options={"synchronize_session": False},
         )
         if counted.rowcount != 1:  # type: ignore[attr-defined]
             return False
@@ -117,7 +122,8 @@ def consume(db: ScopedSession, challenge: Challenge) -> bool:
     """Use it up, atomically: of any number of parallel calls exactly one gets True."""
     at = clock.wall()
     used = db.execute(
-        update(Challenge).where(Challenge.id == challenge.id, _live(at)).values(used_at=at), execution_options={"synchronize_session": False}
+        update(Challenge).where(Challenge.id == challenge.id, _live(at)).values(used_at=at),
+        execution_options={"synchronize_session": False},
     )
     return bool(used.rowcount == 1)  # type: ignore[attr-defined]
 

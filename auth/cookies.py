@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from flask import Response, request
+from flask import request
+from werkzeug.wrappers import Response
 
 from auth import tokens
 from core import ids
@@ -26,7 +27,9 @@ def read(settings: Settings, name: str) -> str | None:
 
 
 def put(settings: Settings, answer: Response, name: str, value: str, max_age: int) -> None:
-    answer.set_cookie(cookie_name(settings, name), value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=settings.is_https)
+    answer.set_cookie(
+        cookie_name(settings, name), value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=settings.is_https
+    )
 
 
 def drop(settings: Settings, answer: Response, name: str) -> None:

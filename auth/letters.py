@@ -25,8 +25,9 @@ Knows = Callable[[str], bool]
 class SignInLetters:
     """Handlers of `auth.challenge_asked` and `portal_link.asked`. `also_known`: what other rooms know of an address."""
 
-    def __init__(self, house: House, also_known: tuple[Knows, ...] = ()) -> None:
-        self.house, self.also_known = house, also_known
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.also_known: list[Knows] = []
         self.settings, self.database = house.settings, house.database
 
     def challenge_asked(self, work: Work) -> None:
@@ -84,7 +85,8 @@ class SignInLetters:
         })
 
     def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any]) -> None:
-        self._letter(work, name, challenge.email, locale, face, {"asked_at": challenge.created_at, "expires_at": challenge.expires_at, **words})
+        asked = {"asked_at": challenge.created_at, "expires_at": challenge.expires_at}
+        self._letter(work, name, challenge.email, locale, face, {**asked, **words})
 
     def _letter(self, work: Work, name: str, to: str, locale: str | None, face: Face | None, words: dict[str, Any]) -> None:
         subject, text, html = render_letter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import func, select, update
 
-from auth import challenges, tokens
+from auth import challenges
 from auth.challenges import Asking
 from auth.models import BrowserSession, Challenge, Grant, IdentityEmail
 from auth.sessions import Visit
@@ -51,7 +51,7 @@ def add(database: Database, settings: Settings, challenge: Challenge, visit: Vis
         if held is not None:
             others = db.scalar(select(func.count(IdentityEmail.id)).where(IdentityEmail.identity_id == held.identity_id)) or 0
             if held.is_primary and others > 1:
-                raise Conflict("ADDRESS_IS_PRIMARY", "This is the main address of another sign-in of yours. Sign in with it and remove the others first.")
+                raise Conflict("ADDRESS_IS_PRIMARY", "This is the main address of another account. Sign in there and name another one.")
             _leaves(db, held.identity_id, held.email_key)
             db.delete(held)
             db.flush()

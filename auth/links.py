@@ -55,7 +55,8 @@ def revoke(db: ScopedSession, business_id: str, link_id: str) -> bool:
     """Take a link back before it is used. False when there is no such live link of this business."""
     done = db.execute(
         update(DynamicLink).where(
-            DynamicLink.id == link_id, DynamicLink.business_id == business_id, DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None)
+            DynamicLink.id == link_id, DynamicLink.business_id == business_id,
+            DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None),
         ).values(revoked_at=clock.wall()), execution_options={"synchronize_session": False},
     )
     return bool(done.rowcount)  # type: ignore[attr-defined]

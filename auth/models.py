@@ -20,7 +20,7 @@ class Identity(Base, PersonOwned):
     __tablename__ = "identities"
 
     identity_id: Mapped[str] = mapped_column(primary_key=True)
-    id = None
+    id = None  # type: ignore[assignment]  # the identity is its own key
     name: Mapped[str] = mapped_column(default="")
     locale: Mapped[str | None]
     zone: Mapped[str | None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import g
 from flask_login import UserMixin
@@ -147,7 +148,7 @@ def load(database: Database, settings: Settings, secret: str) -> Visit | None:
         return None
     session, identity = rows[0][0], rows[0][2]
     grants = tuple(_view(one) for one in {row[1].id: row[1] for row in rows if row[1] is not None}.values())
-    emails = sorted({(row[3].email, row[3].email_key, row[3].is_primary) for row in rows if row[3] is not None}, key=lambda e: (not e[2], e[1]))
+    emails = sorted({(e.email, e.email_key, e.is_primary) for *_, e in rows if e is not None}, key=lambda e: (not e[2], e[1]))
     addresses = _opened(grants, emails)
     if not addresses and not any(one.door == "business" for one in grants):
         return None
@@ -181,7 +182,8 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
     """
     visit.link, visit.customers = None, []
     own = _customers(resolving(visit.addresses, identity_id=visit.identity_id), business_id) if visit.addresses else []
-    links = sorted((one for one in visit.grants if one.door == "business" and one.business_id == business_id), key=lambda one: one.proved_at)
+    here = (one for one in visit.grants if one.door == "business" and one.business_id == business_id)
+    links = sorted(here, key=lambda one: one.proved_at)
     if links and links[-1].customer_id not in {row.customer_id for row in own}:
         link = links[-1]
         scope = customer_of(business_id, str(link.customer_id))
@@ -196,6 +198,11 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
 def proved_within(visit: Visit, minutes: int = 30) -> bool:
     """A proof of the person younger than that. A merchant's link is none."""
     return bool(visit.identity_id and not visit.link and visit.proved_at and visit.proved_at > clock.wall() - timedelta(minutes=minutes))
+
+
+def fresh_proof_url(next: str) -> str:
+    """Where to send somebody who is signed in but has to prove it once more; they come back to `next`."""
+    return "/login?" + urlencode({"again": 1, "next": next})
 
 
 def _opened(grants: tuple[GrantView, ...], emails: list[tuple[str, str, bool]]) -> tuple[str, ...]:

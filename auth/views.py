@@ -28,7 +28,7 @@ def ask() -> ResponseReturnValue:
     visit = sessions.current()
     if visit is not None and visit.is_person and "again" not in request.args:
         return redirect(doors.landing(request.args.get("next"), None), 303)
-    return _ask_page(None)
+    return _ask_page(None, visit.primary_email if visit else "")
 
 
 @bp.post("/login")
@@ -102,7 +102,7 @@ def link_again(token: str) -> ResponseReturnValue:
     challenge = challenges.by_link(house().database, house().settings, token)
     if challenge is None or challenge.purpose != "sign_in":
         return redirect("/login", 303)
-    return _write(challenge.email, challenge.address_key, challenge.business_id, challenge.next, shown=tokens.mask(challenge.email))
+    return _repeat(challenge)
 
 
 @bp.route("/login/never-again/<token>", methods=["GET", "POST"])
@@ -147,7 +147,7 @@ def _ask(face: Face | None) -> ResponseReturnValue:
     return _write(email, key, face.business_id if face else None, request.form.get("next", ""), shown=email)
 
 
-def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: str) -> ResponseReturnValue:
+def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: str, of: str = "") -> ResponseReturnValue:
     """Ask for the letter and answer; the answer does not depend on whether anybody knows the address."""
     settings = house().settings
     browser = cookies.browser(settings)
@@ -158,7 +158,7 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
     ))
     session[doors.ASKED] = {
         "email": shown, "business_id": business_id, "next": next_[:500], "until": (clock.wall() + timedelta(minutes=10)).isoformat(),
-        "again": tokens.sign(settings, "again", [email, key]),
+        "of": of,
     }
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
@@ -169,10 +169,19 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
 def sent_again() -> ResponseReturnValue:
     """Another letter to the same address."""
     asked = session.get(doors.ASKED) or {}
-    who = tokens.unsign(house().settings, "again", asked.get("again"), max_age=24 * 3600)
-    if not isinstance(who, list) or len(who) != 2:
+    if of := asked.get("of"):
+        challenge = challenges.by_id(house().database, of)
+        return _repeat(challenge) if challenge else redirect("/login", 303)
+    if not asked.get("email"):
         return redirect("/login", 303)
-    return _write(str(who[0]), str(who[1]), asked.get("business_id"), asked.get("next", ""), shown=str(asked.get("email")))
+    email, key = clean_address(asked["email"])
+    return _write(email, key, asked.get("business_id"), asked.get("next", ""), shown=email)
+
+
+def _repeat(challenge: Challenge) -> ResponseReturnValue:
+    """Ask again for somebody else's browser's letter: only the mask of the address is ever shown here."""
+    shown = tokens.mask(challenge.email)
+    return _write(challenge.email, challenge.address_key, challenge.business_id, challenge.next, shown=shown, of=challenge.id)
 
 
 def _sent_page(wrong: bool = False, left: int = 0) -> ResponseReturnValue:

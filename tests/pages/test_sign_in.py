@@ -21,7 +21,6 @@ from billing.parties import Business, Customer
 from core import clock, schema, web
 from core.db import Database
 from core.mail import Mailer
-from core.outbox import Outbox
 from core.scope import Actor, everything, system
 from core.settings import Settings
 from core.web import House
@@ -218,8 +217,6 @@ def test_an_unknown_address_is_told_once_and_can_say_never_again(browser: Any, h
     text = ask(mallory, MALLORY)
     assert "No purchases" in text and "/login/link/" not in text
     path = re.search(r"(/login/never-again/\S+)", text).group(1)  # type: ignore[union-attr]
-    rest_letters = count(house, Outbox)
-    assert rest_letters == 1
     mallory.get(path)
     mallory.submit("")
     rest(house)
@@ -283,7 +280,7 @@ def test_twenty_failures_close_the_code_path_only(browser: Any, house: House) ->
 def test_a_flood_does_not_lock_out_a_known_browser(browser: Any, house: House) -> None:
     ada = browser()
     ada.sign_in(ADA)
-    ada.get("/")
+    ada.get("/login?again=1")
     ada.post("/logout")
     rest(house)
     flood = [ask(browser(), ADA) for _ in range(4)]
