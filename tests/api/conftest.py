@@ -1,0 +1,120 @@
+"""A real server with two businesses, and the official SDK pointed at it: strict about every answer."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from dodopayments import DodoPayments
+from flask import Flask
+from werkzeug.serving import make_server
+
+from billing.commands.businesses import create_business
+from core.scope import everything
+from core.settings import Settings
+from core.web import House
+from tenants.keys import new_key
+
+BILLING: dict[str, Any] = {"country": "GB", "city": "London", "street": "14 Tanner Street", "zipcode": "SE1 3LD", "state": ""}
+MONTHLY: dict[str, Any] = {
+    "type": "recurring_price", "currency": "EUR", "price": 2417, "payment_frequency_count": 1, "payment_frequency_interval": "Month",
+    "subscription_period_count": 10, "subscription_period_interval": "Year", "discount": 0, "purchasing_power_parity": False,
+}  # fmt: skip
+ONCE: dict[str, Any] = {"type": "one_time_price", "currency": "EUR", "price": 4900, "discount": 0, "purchasing_power_parity": False}
+VISA = "4242 4242 4242 4242"
+
+
+@dataclass
+class Shop:
+    """One deployment, listening. `key` is Acorn's, `other_key` Birch's, `read_key` Acorn's that may only read."""
+
+    url: str
+    house: House
+    acorn: str
+    birch: str
+    key: str
+    other_key: str
+    read_key: str
+
+    def sdk(self, key: str | None = None, **options: Any) -> DodoPayments:
+        options.setdefault("max_retries", 0)
+        return DodoPayments(bearer_token=key or self.key, base_url=f"{self.url}/api", _strict_response_validation=True, **options)
+
+    def raw(self, method: str, path: str, key: str | None = None, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.request(method, f"{self.url}/api{path}", headers={**headers, **more.pop("headers", {})}, **more)
+
+    def pay(self, link: str, number: str = VISA) -> httpx.Response:
+        """Pay on the hosted page, as a browser without scripts does. Returns the last answer before going back to the shop."""
+        with httpx.Client() as browser:
+            page = browser.get(link)
+            assert page.status_code == 200, page.text
+            token = unescape(re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1])  # type: ignore[index]
+            form = {"csrf_token": token, "name": "Ada Marlow", "number": number, "expiry": "06/32", "cvc": "123", "country": "GB"}
+            return browser.post(link, data=form)
+
+    def settle(self) -> None:
+        self.house.gateway.deliver_due()
+        self.house.worker.drain()
+
+
+def serve(settings_of: Callable[[str], Settings], make_app: Callable[[Settings], Flask]) -> Iterator[Shop]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    settings = settings_of(url)
+    app = make_app(settings)
+    house: House = app.extensions["portal"]
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with house.database.open(everything("two businesses"), write=True) as db:
+            acorn = create_business(db, name="Acorn Notes", currency="EUR", tax_rates={"GB": 2000}).business_id
+            birch = create_business(db, name="Birch Hosting", currency="EUR").business_id
+            key, other, reading = (
+                new_key(db, business, "A key", read_only, settings=settings)[1]
+                for business, read_only in ((acorn, False), (birch, False), (acorn, True))
+            )
+        yield Shop(url, house, acorn, birch, key, other, reading)
+    finally:
+        server.shutdown()
+        house.database.dispose()
+
+
+def _app(settings: Settings) -> Flask:
+    from wsgi import create_app
+
+    app = create_app(settings)
+    app.testing = False
+    return app
+
+
+_serving = contextmanager(serve)
+
+
+@pytest.fixture
+def shop(engine: Any, tmp_path: Path) -> Iterator[Shop]:
+    """A deployment of its own, on both engines."""
+    urls, drop = engine.fresh()
+    with _serving(lambda url: Settings(data_dir=tmp_path, base_url=url, **urls), _app) as one:
+        yield one
+    drop()
+
+
+@pytest.fixture(scope="module")
+def desk(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One deployment for a whole module, on SQLite: for refusals, which change nothing."""
+    urls, drop = sqlite.fresh()
+    with _serving(lambda url: Settings(data_dir=tmp_path_factory.mktemp("desk"), base_url=url, **urls), _app) as one:
+        yield one
+    drop()

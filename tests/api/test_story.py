@@ -1,0 +1,117 @@
+"""What a shop's program does, from its first customer to a refund, with the official SDK."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.api.conftest import BILLING, MONTHLY, ONCE, Shop
+
+
+def test_from_first_customer_to_refund(shop: Shop) -> None:
+    acorn, birch = shop.sdk(), shop.sdk(shop.other_key)
+
+    # the same person, written differently, is a customer of both
+    ada = acorn.customers.create(email="Ada@Marlow.example", name="Ada Marlow", phone_number="+442012345678", metadata={"crm": "17"})
+    other = birch.customers.create(email="ada@marlow.EXAMPLE", name="A. Marlow")
+    assert (ada.business_id, other.business_id) == (shop.acorn, shop.birch)
+    assert [one.customer_id for one in acorn.customers.list(email="ADA@marlow.example").items] == [ada.customer_id]
+    changed = acorn.customers.update(ada.customer_id, name="Ada M. Marlow", preferred_locale="de", metadata={"crm": "18"})
+    assert (changed.name, changed.preferred_locale, changed.metadata) == ("Ada M. Marlow", "de", {"crm": "18"})
+    assert acorn.customers.retrieve(ada.customer_id) == changed
+
+    plan = acorn.products.create(name="Acorn Team", price=MONTHLY, tax_category="saas", metadata={"tier": 2})
+    tool = acorn.products.create(
+        name="Acorn for desktop", price=ONCE, tax_category="digital_products", license_key_enabled=True, license_key_activations_limit=2
+    )
+    assert acorn.products.retrieve(plan.product_id).price.type == "recurring_price"
+    assert [one.name for one in acorn.products.list(recurring=False).items] == [tool.name]
+
+    # subscribed with a link, paid on the hosted page
+    began = acorn.subscriptions.create(
+        billing=BILLING, customer={"customer_id": ada.customer_id}, product_id=plan.product_id, quantity=2, payment_link=True,
+        return_url="https://acorn.example/thanks", metadata={"seats": "2"},
+    )  # fmt: skip
+    assert began.recurring_pre_tax_amount == 4834 and began.payment_link
+    assert acorn.subscriptions.retrieve(began.subscription_id).status == "pending"
+    back = shop.pay(began.payment_link)
+    assert back.status_code == 303, back.text[:500]
+    shop.settle()
+    lives = acorn.subscriptions.retrieve(began.subscription_id)
+    assert lives.status == "active" and lives.has_payment_method and lives.next_billing_date > lives.previous_billing_date
+    assert lives.metadata == {"seats": "2"} and lives.quantity == 2 and lives.billing.country == "GB"
+    paid = acorn.payments.retrieve(began.payment_id)
+    assert (paid.status, paid.total_amount, paid.tax, paid.card_last_four) == ("succeeded", 5801, 967, "4242")
+    assert paid.charge_type == "new" and paid.service_periods[0].subscription_id == began.subscription_id
+
+    # bought at once with the card that was saved
+    method = acorn.customers.retrieve_payment_methods(ada.customer_id).items[0]
+    assert method.card and method.card.last4_digits == "4242"
+    with pytest.warns(DeprecationWarning):
+        bought = acorn.payments.create(
+            billing=BILLING, customer={"customer_id": ada.customer_id}, product_cart=[{"product_id": tool.product_id, "quantity": 1}],
+            payment_method_id=method.payment_method_id,
+        )  # fmt: skip
+    shop.settle()
+    purchase = acorn.payments.retrieve(bought.payment_id)
+    assert purchase.status == "succeeded" and purchase.charge_type is None and purchase.subscription_ids == []
+    assert purchase.digital_products_delivered and purchase.product_cart and purchase.product_cart[0].product_id == tool.product_id
+
+    # lists, newest first, of one's own only
+    assert [one.payment_id for one in acorn.payments.list().items] == [bought.payment_id, began.payment_id]
+    assert [one.payment_id for one in acorn.payments.list(page_size=1, page_number=1).items] == [began.payment_id]
+    assert [one.payment_id for one in acorn.payments.list(subscription_id=began.subscription_id).items] == [began.payment_id]
+    assert [one.payment_id for one in acorn.payments.list(product_id=tool.product_id).items] == [bought.payment_id]
+    assert [one.subscription_id for one in acorn.subscriptions.list(status="active").items] == [began.subscription_id]
+    assert acorn.subscriptions.list(status="cancelled").items == []
+    for rows in (birch.payments.list(), birch.subscriptions.list(), birch.products.list(), birch.refunds.list()):
+        assert rows.items == []
+
+    # paper
+    assert acorn.invoices.payments.retrieve(bought.payment_id).read().startswith(b"%PDF")
+    assert purchase.invoice_url and httpx.get(purchase.invoice_url).content.startswith(b"%PDF")
+
+    # scheduled to end, and kept after all
+    assert acorn.subscriptions.update(began.subscription_id, cancel_at_next_billing_date=True).cancel_at_next_billing_date
+    assert not acorn.subscriptions.update(began.subscription_id, cancel_at_next_billing_date=False).cancel_at_next_billing_date
+
+    # part of it back, then the rest
+    line = acorn.payments.retrieve_line_items(bought.payment_id).items[0]
+    first = acorn.refunds.create(payment_id=bought.payment_id, items=[{"item_id": line.items_id, "amount": 1000}], reason="Half a gift")
+    shop.settle()
+    assert acorn.refunds.retrieve(first.refund_id).status == "succeeded" and first.is_partial
+    assert acorn.payments.retrieve(bought.payment_id).refund_status == "partial"
+    rest = acorn.refunds.create(payment_id=bought.payment_id)
+    shop.settle()
+    again = acorn.payments.retrieve(bought.payment_id)
+    assert again.refund_status == "full" and {one.refund_id for one in again.refunds} == {first.refund_id, rest.refund_id}
+    assert (first.amount or 0) + (rest.amount or 0) == again.total_amount
+    assert httpx.get(f"{shop.url}/api/invoices/refunds/{rest.refund_id}", headers=_bearer(shop.key)).content.startswith(b"%PDF")
+    assert len(acorn.refunds.list(customer_id=ada.customer_id).items) == 2
+
+
+def test_a_new_customer_begins_with_a_purchase_and_an_old_one_is_found(shop: Shop) -> None:
+    acorn = shop.sdk()
+    plan = acorn.products.create(name="Acorn Team", price={**MONTHLY, "trial_period_days": 14}, tax_category="saas")
+    first = acorn.subscriptions.create(
+        billing=BILLING, customer={"email": "Ben@Hill.example", "name": "Ben Hill"}, product_id=plan.product_id, quantity=1, payment_link=True
+    )
+    second = acorn.subscriptions.create(
+        billing=BILLING, customer={"email": "ben@hill.example", "name": "B"}, product_id=plan.product_id, quantity=1, payment_link=True
+    )
+    assert first.customer.customer_id == second.customer.customer_id and first.customer.name == "Ben Hill"
+    assert len(acorn.customers.list().items) == 1
+
+
+def test_a_portal_link_opens_that_business_only(shop: Shop) -> None:
+    acorn = shop.sdk()
+    ada = acorn.customers.create(email="ada@marlow.example", name="Ada Marlow")
+    link = acorn.customers.customer_portal.create(ada.customer_id, send_email=True, return_url="https://acorn.example/account").link
+    assert link.startswith(f"{shop.url}/session/")
+    assert httpx.get(link).status_code == 200
+    other = acorn.customers.customer_portal.create(ada.customer_id).link
+    assert other != link
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
