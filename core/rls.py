@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from core.errors import ScopeError
 from core.guard import raw_sql
 from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned
 from core.scope import Scope
@@ -18,12 +19,14 @@ from core.scope import Scope
 _SET = text(
     "SELECT set_config('portal.kind', :kind, true), set_config('portal.businesses', :businesses, true),"
     " set_config('portal.customers', :customers, true), set_config('portal.identity', :identity, true),"
-    " set_config('portal.addresses', :addresses, true)"
+    " set_config('portal.addresses', :addresses, true), set_config('portal.pairs', :pairs, true)"
 )
 
 
 def enter(connection: Connection, scope: Scope) -> None:
-    """Tell this transaction whose it is."""
+    """Tell this transaction whose it is. Raises ScopeError for an id that would read as two."""
+    if any("," in one or "\n" in one for one in (*scope.joined_pairs, *scope.business_ids)) or any("\n" in one for one in scope.addresses):
+        raise ScopeError("an id or address with a separator in it")
     with raw_sql():
         connection.execute(_SET, {
             "kind": scope.kind,
@@ -31,6 +34,7 @@ def enter(connection: Connection, scope: Scope) -> None:
             "customers": ",".join(scope.customer_ids),
             "identity": scope.identity_id or "",
             "addresses": "\n".join(scope.addresses),
+            "pairs": ",".join(scope.joined_pairs),
         })
 
 
@@ -39,7 +43,7 @@ def _var(name: str) -> str:
 
 
 def _list(name: str) -> str:
-    return f"(SELECT string_to_array({_var(name)}, ','))"
+    return f"(SELECT string_to_array({_var(name)}, ','))::text[]"
 
 
 _KIND = f"(SELECT {_var('kind')})"
@@ -47,11 +51,12 @@ _ALL = f"{_KIND} = 'everything'"
 _BUSINESS = f"({_KIND} = 'business' AND business_id = ANY ({_list('businesses')}))"
 _MINE = (
     f"({_KIND} IN ('person', 'customer') AND business_id = ANY ({_list('businesses')})"
-    f" AND customer_id = ANY ({_list('customers')}))"
+    f" AND customer_id = ANY ({_list('customers')})"
+    f" AND business_id || '/' || customer_id = ANY ({_list('pairs')}))"
 )
 _WINDOW = f"({_KIND} IN ('person', 'customer', 'business') AND business_id = ANY ({_list('businesses')}))"
 _PERSON = f"identity_id = (SELECT {_var('identity')})"
-_RESOLVE = f"({_KIND} = 'resolving' AND email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n'))))"
+_RESOLVE = f"({_KIND} = 'resolving' AND email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n'))::text[]))"
 
 
 def policy(table: str, kind: type | None) -> tuple[str, str]:
