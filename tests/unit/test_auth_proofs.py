@@ -163,7 +163,7 @@ def test_two_addresses_are_one_person(database: Database, settings: Settings, ro
     assert set(sessions.scope_for_unified(visit).customer_ids) == {rows[ADA], rows[OLD]}
 
 
-def test_a_secondary_address_opens_its_own_rows_until_the_second_proof(database: Database, settings: Settings, rows: dict[str, str]) -> None:
+def test_a_secondary_address_opens_its_own_rows_first(database: Database, settings: Settings, rows: dict[str, str]) -> None:
     joined(database, settings)
     weak, _ = proved(database, settings, OLD)
     assert sessions.scope_for_unified(weak).customer_ids == (rows[OLD],)
