@@ -1,0 +1,36 @@
+"""The pages a customer sees, written once and hung on both doors. A page asks `db()` and never knows where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from core.web import House
+
+bp = Blueprint("portal", __name__)
+
+from portal import (  # noqa: E402 - the pages hang themselves on `bp`
+    cancellation,
+    documents,
+    history,
+    keys,
+    methods,
+    profile,
+    purchases,
+    search,
+    sessions,
+    subscriptions,
+)
+
+__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "profile", "purchases", "register", "search", "sessions", "subscriptions"]
+
+
+def register(app: Flask, house: House) -> None:
+    """The pages themselves come with each door; here, the letters about what happens on them."""
+    from portal import letters
+
+    letters.register(house)

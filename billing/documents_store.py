@@ -1,0 +1,78 @@
+"""The PDFs that were handed out: rendered once from the issued snapshot, kept with their hash, the same bytes ever after.
+
+`id` of a kept document is the noun's id and a version. An invoice's paper says whether it is paid, so the paper made
+while it was open and the paper made after are two versions of two names, each of them fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from billing.documents import render_invoice, render_refund, sha256_of
+from billing.invoices import Document, Invoice
+from billing.payments import Payment, Refund
+from core import clock
+from core.db import Database, ScopedSession
+from core.errors import Conflict, NotFound
+from core.scope import system
+from core.settings import Settings
+
+_VERSIONS = {"open": 1, "paid": 2, "void": 3}
+
+
+class DocumentStore:
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database, self.settings = database, settings
+
+    def invoice_pdf(self, db: ScopedSession, invoice_id: str) -> tuple[bytes, str]:
+        """(PDF, number). `db` decides whose it is: NotFound for an invoice outside its scope. Raises Unprintable."""
+        row = db.execute(select(Invoice, Invoice.snapshot).where(Invoice.id == invoice_id)).first()
+        if row is None:
+            raise NotFound()
+        invoice: Invoice = row[0]
+        version = _VERSIONS[invoice.status]
+        kept = self._kept(db, invoice.id, version)
+        if kept is None:
+            paid: dict[str, Any] = {"state": invoice.status, "at": None, "method": None}
+            if invoice.status == "paid":
+                paid = {**paid, "at": invoice.paid_at.isoformat() if invoice.paid_at else None, "method": self._method(db, invoice)}
+            kept = self._keep(invoice.business_id, invoice.customer_id, invoice.id, version, render_invoice({**row[1], "paid": paid}))
+        return kept, invoice.number
+
+    def refund_pdf(self, db: ScopedSession, refund_id: str) -> tuple[bytes, str]:
+        """(PDF, number) of a refund that went through; Conflict while it has no document yet."""
+        refund = db.scalar(select(Refund).where(Refund.id == refund_id))
+        if refund is None:
+            raise NotFound()
+        if not refund.snapshot or not refund.number:
+            raise Conflict("REFUND_NOT_SETTLED", "The document is made once the money has gone back.")
+        kept = self._kept(db, refund.id, 1)
+        if kept is None:
+            kept = self._keep(refund.business_id, refund.customer_id, refund.id, 1, render_refund(refund.snapshot))
+        return kept, refund.number
+
+    def _kept(self, db: ScopedSession, noun_id: str, version: int) -> bytes | None:
+        return db.scalar(select(Document.pdf).where(Document.id == f"{noun_id}:{version}"))
+
+    def _method(self, db: ScopedSession, invoice: Invoice) -> str | None:
+        method = db.scalar(select(Payment.method).where(
+            Payment.business_id == invoice.business_id, Payment.customer_id == invoice.customer_id,
+            Payment.invoice_id == invoice.id, Payment.status == "succeeded"))
+        if not method or not method.get("last4"):
+            return None
+        return f"{str(method.get('brand') or 'Card').title()} {method['last4']}"
+
+    def _keep(self, business_id: str, customer_id: str, noun_id: str, version: int, pdf: bytes) -> bytes:
+        """Keep it under the business's own scope, for a customer's page only reads. Two at once: the first one's bytes count."""
+        scope = system(business_id)
+        try:
+            with self.database.open(scope, write=True) as db:
+                db.add(Document(business_id=business_id, customer_id=customer_id, id=f"{noun_id}:{version}", noun_id=noun_id,
+                                version=version, sha256=sha256_of(pdf), pdf=pdf, created_at=clock.now()))
+        except IntegrityError:
+            with self.database.open(scope) as db:
+                return self._kept(db, noun_id, version) or pdf
+        return pdf

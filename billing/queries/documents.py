@@ -1,0 +1,85 @@
+"""One invoice, one refund, one purchase: with their lines and what belongs to them. NotFound for what is not the reader's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, select
+
+from billing.catalogue import Product
+from billing.invoices import Invoice
+from billing.payments import Payment, Refund
+from core.db import ScopedSession
+from core.errors import NotFound
+
+
+@dataclass(frozen=True)
+class OneInvoice:
+    invoice: Invoice
+    snapshot: dict[str, Any]
+    payments: list[Payment]
+    refunds: list[Refund]
+
+    @property
+    def paid_by(self) -> Payment | None:
+        return next((one for one in self.payments if one.status == "succeeded"), None)
+
+    @property
+    def under_way(self) -> Payment | None:
+        return next((one for one in self.payments if one.is_open), None)
+
+
+def invoice(db: ScopedSession, invoice_id: str) -> OneInvoice:
+    """Three statements."""
+    row = db.execute(select(Invoice, Invoice.snapshot).where(Invoice.id == invoice_id)).first()
+    if row is None:
+        raise NotFound()
+    found: Invoice = row[0]
+    payments = db.scalars(select(Payment).where(Payment.business_id == found.business_id, Payment.customer_id == found.customer_id,
+                                                Payment.invoice_id == found.id).order_by(Payment.created_at.desc()))
+    refunds = db.scalars(select(Refund).where(Refund.business_id == found.business_id, Refund.customer_id == found.customer_id,
+                                              Refund.invoice_id == found.id).order_by(Refund.created_at.desc()))
+    return OneInvoice(found, row[1], list(payments), list(refunds))
+
+
+def refund(db: ScopedSession, refund_id: str) -> tuple[Refund, Payment, Invoice | None]:
+    row = db.execute(
+        select(Refund, Payment, Invoice)
+        .join(Payment, and_(Payment.business_id == Refund.business_id, Payment.id == Refund.payment_id))
+        .outerjoin(Invoice, and_(Invoice.business_id == Refund.business_id, Invoice.id == Refund.invoice_id))
+        .where(Refund.id == refund_id)
+    ).first()
+    if row is None:
+        raise NotFound()
+    return row[0], row[1], row[2]
+
+
+def invoice_of_payment(db: ScopedSession, payment_id: str) -> str:
+    """The id of the invoice a payment paid."""
+    found = db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id))
+    if not found:
+        raise NotFound()
+    return str(found)
+
+
+@dataclass(frozen=True)
+class Purchase:
+    payment: Payment
+    invoice: Invoice | None
+    products: list[Product]
+
+
+def purchase(db: ScopedSession, payment_id: str) -> Purchase:
+    """A payment for something bought once: two statements."""
+    row = db.execute(
+        select(Payment, Invoice).outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
+        .where(Payment.id == payment_id, Payment.subscription_id.is_(None))
+    ).first()
+    if row is None:
+        raise NotFound()
+    payment: Payment = row[0]
+    ids = [one.get("product_id") for one in payment.cart]
+    products = db.scalars(select(Product).where(Product.business_id == payment.business_id, Product.id.in_(ids))) if ids else ()
+    order = {product_id: n for n, product_id in enumerate(ids)}
+    return Purchase(payment, row[1], sorted(products, key=lambda one: order[one.id]))

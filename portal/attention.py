@@ -1,0 +1,88 @@
+"""What needs the reader, worst first; nothing when nothing does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask_babel import gettext as _
+from flask_babel import ngettext
+from markupsafe import Markup
+
+from billing.queries.subscriptions import SubscriptionRow
+from core.pages import amount_tag, date_tag, words
+from core.web import exists_here, here
+from portal.words import card, is_soon, last_day
+
+
+@dataclass
+class Need:
+    """One line of the slip: icon and voice, a bold fact, a sentence, at most one button."""
+
+    icon: str
+    voice: str
+    spoken: str
+    fact: Markup
+    sentence: str | Markup
+    url: str = ""
+    button: str = ""
+    about: str = ""
+    is_main: bool = False
+
+
+def needs(rows: list[SubscriptionRow]) -> list[Need]:
+    prefix = here("subscriptions")
+    out = [_due(row, f"{prefix}/{row.id}") for row in rows if row.dues_minor]
+    if out:
+        out[0].is_main = True  # one filled button a page
+    out += [_confirm(row, f"{prefix}/{row.id}") for row in rows if row.needs_confirming]
+    out += _cards(rows)
+    return out + [_checking(row) for row in rows if row.is_checking]
+
+
+def _due(row: SubscriptionRow, url: str) -> Need:
+    amount = amount_tag(row.dues_minor, row.currency)
+    fact = Markup(_("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is late. %(amount)s is due."))
+    sentence = Markup(_("The last payment did not go through. It starts again as soon as this is paid."))
+    since = row.on_hold_at or row.next_billing_at
+    if since:
+        sentence = Markup(_("The payment did not go through; it is like that since %(date)s. It starts again as soon as this is paid.")) % {
+            "date": date_tag(since, "day")}
+    pay = exists_here("payment_method")
+    said = words().money(row.dues_minor, row.currency)
+    return Need("hold", "due", _("On hold"), fact % {"name": row.name, "amount": amount}, sentence,
+                f"{url}/payment-method" if pay else url, _("Pay %(amount)s", amount=said) if pay else _("Look at it"),
+                _("for %(what)s", what=row.name))
+
+
+def _confirm(row: SubscriptionRow, url: str) -> Need:
+    fact = Markup(_("Your bank wants you to confirm %(amount)s for %(name)s.")) % {
+        "amount": amount_tag(row.payment_minor or 0, row.currency), "name": row.name}
+    return Need("late", "wait", _("Confirm with your bank"), fact, _("Nothing is taken until you do."), url, _("Look at it"), row.name)
+
+
+def _cards(rows: list[SubscriptionRow]) -> list[Need]:
+    found: dict[tuple[str, str], list[SubscriptionRow]] = {}
+    for row in rows:
+        if row.last4 and not row.is_ending and row.collected_by == "us" and is_soon(row.expiry_month, row.expiry_year):
+            found.setdefault((row.brand or "", row.last4), []).append(row)
+    return [_expiring(using) for using in found.values()]
+
+
+def _expiring(using: list[SubscriptionRow]) -> Need:
+    first = using[0]
+    day = last_day(first.expiry_month, first.expiry_year)
+    assert day is not None
+    gone = day < words().today()
+    pattern = Markup(_("Your %(card)s expired on %(date)s.") if gone else _("Your %(card)s expires on %(date)s."))
+    fact = pattern % {"card": card(first.brand, first.last4, first.kind), "date": date_tag(day, "day")}
+    names = list(dict.fromkeys(row.name for row in using))
+    listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
+    sentence = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(using), names=listed)
+    return Need("card", "wait", _("Card expiring"), fact, sentence, here("payment_methods"), _("See the card"))
+
+
+def _checking(row: SubscriptionRow) -> Need:
+    fact = Markup(_("We are checking %(amount)s for %(name)s with the bank.")) % {
+        "amount": amount_tag(row.payment_minor or 0, row.currency), "name": row.name}
+    return Need("ask", "check", _("Checking"), fact,
+                _("We do not know yet whether it was taken. Nothing to do, and please do not pay again."))

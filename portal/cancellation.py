@@ -1,0 +1,66 @@
+"""Cancelling at the period's end, and taking it back: as easy the one as the other, a reason never asked for twice."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from billing.commands import cancelling
+from billing.queries import subscriptions as query
+from billing.queries.subscriptions import SubscriptionRow
+from core.errors import Conflict, Invalid
+from core.pages import words
+from core.web import db, here
+from portal import bp
+from portal.lines import may_cancel, may_keep
+from portal.standing import account
+
+
+@bp.get("/subscriptions/<subscription_id>/cancellation")
+def cancellation(subscription_id: str) -> ResponseReturnValue:
+    row = query.one(db(), subscription_id)
+    if may_keep(row) or not may_cancel(row, account(row.business_id, row.customer_id)):
+        return redirect(_of(row.id), 303)
+    return _ask(row)
+
+
+@bp.post("/subscriptions/<subscription_id>/cancellation")
+def cancel(subscription_id: str) -> ResponseReturnValue:
+    row = query.one(db(), subscription_id)
+    if row.collected_by != "us":
+        raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+    try:
+        cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
+    except Invalid as wrong:
+        return _ask(row, wrong.fields), 422
+    if row.next_billing_at:
+        flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(row.next_billing_at, "sentence")), "good")
+    else:
+        flash(_("%(name)s ends with its period. You can take it back until then.", name=row.name), "good")
+    return redirect(_of(row.id), 303)
+
+
+@bp.post("/subscriptions/<subscription_id>/cancellation/revocation")
+def keep(subscription_id: str) -> ResponseReturnValue:
+    row = query.one(db(), subscription_id)
+    cancelling.keep(db(), row.id)
+    if row.next_billing_at:
+        flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=words().date(row.next_billing_at, "sentence")), "good")
+    else:
+        flash(_("%(name)s goes on.", name=row.name), "good")
+    return redirect(_of(row.id), 303)
+
+
+def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
+    reasons = [("", _("No reason")), ("too_expensive", _("It costs too much")), ("missing_features", _("Something is missing")),
+               ("switched_service", _("I use something else now")), ("unused", _("I do not use it")), ("customer_service", _("The help I got")),
+               ("low_quality", _("It is not good enough")), ("too_complex", _("It is too complicated")), ("other", _("Something else"))]
+    others = [one.name for one in query.live(db()) if one.business_id == row.business_id and one.id != row.id]
+    theirs = account(row.business_id, row.customer_id)
+    return render_template("portal/cancellation.html", row=row, account=theirs, url=_of(row.id), reasons=reasons, others=others,
+                           errors=errors or {}, typed=request.form)
+
+
+def _of(subscription_id: str) -> str:
+    return f"{here('subscriptions')}/{subscription_id}"

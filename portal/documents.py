@@ -1,0 +1,64 @@
+"""Invoices and refunds: as a page, and as the PDF that was issued."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Response, redirect, render_template
+from flask.typing import ResponseReturnValue
+
+from billing.documents.figures import instant
+from billing.queries import documents as query
+from core.web import db, exists_here, here, house
+from portal import bp
+from portal.standing import account
+from portal.words import card_of, reason
+
+
+@bp.get("/invoices")
+def invoices() -> ResponseReturnValue:
+    return redirect(here("billing_history"), 308)
+
+
+@bp.get("/invoices/<invoice_id>")
+def invoice(invoice_id: str) -> ResponseReturnValue:
+    found = query.invoice(db(), invoice_id)
+    paid = found.paid_by
+    failed = next((one for one in found.payments if one.status == "failed"), None)
+    pay_url = ""
+    if found.invoice.status == "open" and not found.under_way and found.invoice.subscription_id and exists_here("payment_method"):
+        pay_url = f"{here('subscriptions')}/{found.invoice.subscription_id}/payment-method"
+    return render_template(
+        "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, instant=instant, paid=paid, failed=failed,
+        why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
+        account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"))
+
+
+@bp.get("/invoices/<invoice_id>.pdf")
+def invoice_pdf(invoice_id: str) -> ResponseReturnValue:
+    return _pdf(*house().documents.invoice_pdf(db(), invoice_id))
+
+
+@bp.get("/refunds")
+def refunds() -> ResponseReturnValue:
+    return redirect(here("billing_history", state="refunded"), 308)
+
+
+@bp.get("/refunds/<refund_id>")
+def refund(refund_id: str) -> ResponseReturnValue:
+    found, payment, paid = query.refund(db(), refund_id)
+    return render_template("portal/refund.html", refund=found, payment=payment, invoice=paid, card=card_of(payment.method),
+                           account=account(found.business_id, found.customer_id), invoices_url=here("invoices"))
+
+
+@bp.get("/refunds/<refund_id>.pdf")
+def refund_pdf(refund_id: str) -> ResponseReturnValue:
+    return _pdf(*house().documents.refund_pdf(db(), refund_id))
+
+
+def _pdf(pdf: bytes, number: str) -> Response:
+    answer = Response(pdf, mimetype="application/pdf")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", number) or "document"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
+    answer.headers["Cache-Control"] = "private, no-store"
+    return answer

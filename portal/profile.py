@@ -1,0 +1,61 @@
+"""The reader's own details. At the unified door a change names the businesses it is sent to; at a business's door it is theirs only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from auth import sessions
+from auth.signing import sessions_of
+from billing.commands.profile import edit_profile
+from core import i18n
+from core.errors import Invalid
+from core.web import db, exists_here, here, house
+from portal import bp
+from portal.standing import accounts, is_several
+
+
+@bp.get("/profile")
+def profile() -> ResponseReturnValue:
+    return _page({}, None)
+
+
+@bp.post("/profile")
+def edit() -> ResponseReturnValue:
+    form = request.form
+    wanted = form.getlist("to") if is_several() else [one.customer_id for one in accounts()]
+    language = form.get("language") or None
+    try:
+        if language and language not in i18n.supported():
+            raise Invalid(fields={"language": "Choose one of the languages."})
+        changed = edit_profile(db(), wanted, name=form.get("name", ""), phone=form.get("phone"), locale=language)
+    except Invalid as wrong:
+        return _page({name: _(sentence) for name, sentence in wrong.fields.items()}, form), 422
+    if not changed:
+        flash(_("Saved. Nothing was different."), "good")
+    elif is_several():
+        flash(ngettext("Saved, and sent to one business.", "Saved, and sent to %(num)d businesses.", len(changed)), "good")
+    else:
+        flash(_("Saved."), "good")
+    return redirect(here("profile"), 303)
+
+
+def _page(errors: dict[str, str], typed: Any) -> str:
+    theirs = accounts()
+    first = theirs[0] if theirs else None
+    visit = sessions.current()
+    values = {
+        "name": typed.get("name", "") if typed else (first.customer_name if first else ""),
+        "phone": typed.get("phone", "") if typed else (first.phone or "" if first else ""),
+        "language": typed.get("language", "") if typed else (first.locale or "" if first else ""),
+        "to": typed.getlist("to") if typed else [one.customer_id for one in theirs],
+    }
+    is_person = visit is not None and visit.is_person and not visit.link
+    return render_template(
+        "portal/profile.html", errors=errors, values=values, accounts=theirs, several=is_several(), visit=visit, is_person=is_person,
+        languages_offered=[("", _("As the browser says")), *((name, i18n.own_name(name)) for name in i18n.supported())],
+        signed_in=sessions_of(house().database, visit) if visit and is_person else [], may_add=exists_here("addresses"))

@@ -1,0 +1,73 @@
+"""What the door found out: the accounts (customer rows and their businesses) this request is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import g
+
+from auth.sessions import CustomerRow
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One customer row, and of its business what its customers may see. `name` is the business's: an account passes for a
+    business wherever one is drawn or asked (`policy.allows`, `pricing.for_period`, the mark)."""
+
+    business_id: str
+    customer_id: str
+    customer_name: str
+    email: str
+    phone: str | None
+    locale: str | None
+    is_planted: bool  # the person never paid this business and never said "show it" (safety 3.2)
+    name: str
+    seller: str
+    support_email: str
+    currency: str
+    zone: str
+    brand: dict[str, Any]
+    logo_url: str | None
+    settings: dict[str, Any]
+    tax_rates: dict[str, int]
+    archived_at: datetime | None
+
+
+def account_of(row: CustomerRow) -> Account:
+    face = row.business
+    return Account(
+        row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted, face.name, face.seller,
+        face.support_email, row.currency, face.zone, face.brand, face.logo_url, row.settings, row.tax_rates, face.archived_at,
+    )
+
+
+def settle(accounts: list[Account]) -> None:
+    """Called by a door, once, after it knows who came."""
+    g.accounts = accounts
+
+
+def accounts() -> list[Account]:
+    found: list[Account] = g.accounts
+    return found
+
+
+def account(business_id: str, customer_id: str | None = None) -> Account:
+    """The account a row belongs to. Every row a page can read has one, for the scope was made of them."""
+    return next(one for one in accounts() if one.business_id == business_id and customer_id in (None, one.customer_id))
+
+
+def businesses() -> dict[str, Account]:
+    """business_id → one account of it, in the order of their names."""
+    out: dict[str, Account] = {}
+    for one in accounts():
+        out.setdefault(one.business_id, one)
+    return out
+
+
+def is_several() -> bool:
+    """Whether a row has to say which business it is from."""
+    from core.web import the_door
+
+    return the_door().kind == "unified"

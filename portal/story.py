@@ -1,0 +1,64 @@
+"""Events as sentences: what happened, who did it, in the order it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask_babel import gettext as _
+
+from billing.queries.subscriptions import SubscriptionRow
+from core.outbox import Event
+from core.pages import words
+from portal.standing import account
+
+
+@dataclass(frozen=True)
+class Chapter:
+    at: datetime
+    sentence: str
+
+
+def told(events: list[Event], row: SubscriptionRow) -> list[Chapter]:
+    """One sentence per event, newest first; events nobody would miss are left out."""
+    business = account(row.business_id, row.customer_id).name
+    sentences = [(one.at, _sentence(one, business)) for one in events]
+    return [Chapter(at, sentence) for at, sentence in sentences if sentence]
+
+
+def _sentence(event: Event, business: str) -> str:
+    who = business if event.actor_type in ("staff", "api_key") else None
+    day = _day(event.data.get("ends_at") or event.data.get("next_billing_at") or event.data.get("next_billing_date"))
+    return {
+        "subscription.created": _("%(who)s set it up.", who=who) if who else _("Set up."),
+        "subscription.active": _("Started."),
+        "subscription.renewed": _("Renewed to %(date)s.", date=day) if day else _("Renewed."),
+        "subscription.on_hold": _("A payment did not go through. Put on hold."),
+        "subscription.past_due": _("A payment did not go through. We try it again."),
+        "subscription.cancellation_scheduled": _scheduled(who, day),
+        "subscription.cancellation_revoked": _("%(who)s took the cancellation back.", who=who) if who else _("You took the cancellation back."),
+        "subscription.cancelled": _("Ended."),
+        "subscription.expired": _("Finished: its time was over."),
+        "subscription.failed": _("It did not start: the first payment was declined."),
+        "subscription.paused": _("%(who)s paused it.", who=who) if who else _("You paused it."),
+        "subscription.resumed": _("%(who)s resumed it.", who=who) if who else _("You resumed it."),
+        "subscription.plan_changed": _("The plan was changed."),
+        "subscription.payment_method_changed": _("The card was changed."),
+        "subscription.payment_method_updated": _("The card was changed."),
+    }.get(event.type, "")
+
+
+def _scheduled(who: str | None, day: str) -> str:
+    if who:
+        return _("%(who)s cancelled it for %(date)s.", who=who, date=day) if day else _("%(who)s cancelled it.", who=who)
+    return _("You cancelled it for %(date)s.", date=day) if day else _("You cancelled it.")
+
+
+def _day(text: Any) -> str:
+    if not isinstance(text, str):
+        return ""
+    try:
+        return words().date(datetime.fromisoformat(text), "document")
+    except ValueError:
+        return ""

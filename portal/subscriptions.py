@@ -1,0 +1,49 @@
+"""Subscriptions: the list, and one of them with its next payment, facts, payments and history."""
+
+from __future__ import annotations
+
+from flask import render_template, request
+from flask.typing import ResponseReturnValue
+
+from billing import pricing
+from billing.queries import history, story
+from billing.queries import subscriptions as query
+from core.web import db, exists_here, here
+from portal import bp, cursor
+from portal.lines import SORTS, line, lines, may_cancel, sort
+from portal.renewals import next_charge
+from portal.standing import account, is_several
+from portal.story import told
+from portal.words import billing_words, card, expires, interval
+
+PAGE = 25
+
+
+@bp.get("/subscriptions")
+def subscriptions() -> ResponseReturnValue:
+    by = request.args.get("sort", "date")
+    by = by if by in SORTS else "date"
+    running = sort(query.live(db(replica=True)), by)
+    over = query.past(db(), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
+    older = cursor.write(over[PAGE - 1].created_at, over[PAGE - 1].id) if len(over) > PAGE else None
+    return render_template(
+        "portal/subscriptions.html", lines=lines(running), past=lines(over[:PAGE]), sort_by=by, older=older,
+        is_first=not request.args.get("before"))
+
+
+@bp.get("/subscriptions/<subscription_id>")
+def subscription(subscription_id: str) -> ResponseReturnValue:
+    row = query.one(db(), subscription_id)
+    theirs = account(row.business_id, row.customer_id)
+    url = f"{here('subscriptions')}/{row.id}"
+    renews = row.status == "active" and not row.is_ending and row.next_billing_at and row.collected_by == "us" and not theirs.archived_at
+    charge = next_charge(row, theirs) if renews else []
+    total = pricing.total(charge)
+    payments = history.entries(db(), history.Filter(business_id=row.business_id, subscription_id=row.id), limit=12)
+    return render_template(
+        "portal/subscription.html", row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
+        charge_minor=total - min(row.credit_minor, total), interval=interval(row.interval, row.interval_count),
+        card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),
+        billed_to=billing_words(row.billing), payments=payments, story=told(story.events(db(), row.business_id, row.id), row),
+        may_cancel=may_cancel(row, theirs), may_pay=bool(row.dues_minor) and exists_here("payment_method"),
+        can_change={name: exists_here(name) for name in ("plan_change", "payment_method", "billing_details", "pause")})

@@ -1,0 +1,18 @@
+"""The dashboard: everything a person bought, from every business, on one page. Six statements, sign-in included."""
+
+from __future__ import annotations
+
+from flask import g, render_template, request
+from flask.typing import ResponseReturnValue
+
+from core import clock
+from portal import overview
+from portal.lines import SORTS
+from unified import door
+
+
+@door.get("/")
+def home() -> ResponseReturnValue:
+    wanted = request.args.get("sort", "date")
+    parts = overview.parts(wanted if wanted in SORTS else "date")
+    return render_template("unified/dashboard.html", now=clock.now(), planted=g.planted, **parts)
