@@ -10,7 +10,6 @@ from billing.commands.buying import buy, subscribe
 from billing.commands.customers import create_customer
 from billing.commands.products import create_collection, create_product
 from billing.payments import PaymentMethod
-from billing.settlement import method_of  # noqa: F401 - re-exported for tests that compare
 from core import clock
 from core.ids import new_id
 from core.scope import everything, system

@@ -1,0 +1,101 @@
+"""A real browser against a real server: the house served over HTTP with its worker running."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from werkzeug.serving import make_server
+
+from core.settings import Settings
+from core.web import House
+from tests.cast import Cast
+
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    assert path, "The browser tests need Chromium: install the package 'chromium' (make test does, where it may)."
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=path, args=[
+            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"])
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def served(settings: Settings, make_app: Callable[..., Any]) -> Iterator[House]:
+    """The house, listening on a free port of the loopback, worker included."""
+    server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
+    app = make_app(replace(settings, base_url=f"http://127.0.0.1:{server.port}"))
+    house: House = app.extensions["portal"]
+    stop = threading.Event()
+    threads = [threading.Thread(target=server.serve_forever, daemon=True),
+               threading.Thread(target=house.worker.run_forever, args=(stop,), daemon=True)]
+    for thread in threads:
+        thread.start()
+    yield house
+    stop.set()
+    house.worker.wake()
+    server.shutdown()
+    for thread in threads:
+        thread.join(10)
+
+
+@pytest.fixture
+def played(served: House) -> Cast:
+    with served.worker.around():
+        return Cast.play(served)
+
+
+@pytest.fixture
+def person(browser: Browser, served: House) -> Iterator[Callable[..., Page]]:
+    """`person()` opens a browser of their own; `person(scripts=False)` one without JavaScript."""
+    contexts: list[BrowserContext] = []
+
+    def open_browser(scripts: bool = True, width: int = 1280, **kwargs: Any) -> Page:
+        context = browser.new_context(base_url=served.settings.base_url, java_script_enabled=scripts,
+                                      viewport={"width": width, "height": 900}, **kwargs)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        return context.new_page()
+
+    yield open_browser
+    for context in contexts:
+        context.close()
+
+
+def sign_in(page: Page, email: str, door: str = "/login") -> None:
+    """As a person does in a test deployment: type the address, open the mailbox, follow the link, press the button."""
+    page.goto(door)
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_role("button", name="Send me a link").click()
+    page.wait_for_url("**/login/sent*")
+    mailbox = page.context.new_page()
+    for _ in range(40):
+        mailbox.goto("/mailbox")
+        if (row := mailbox.get_by_role("link", name="sign-in link").first).count():
+            row.click()
+            break
+        mailbox.wait_for_timeout(250)
+    link = mailbox.locator("a[href*='/login/link/']").first.get_attribute("href")
+    mailbox.close()
+    assert link
+    page.goto(link)
+    page.locator("main form button.main").click()
+
+
+def axe(page: Page) -> list[str]:
+    """Serious and critical faults of the page, in words. Axe is put in through the debugger, so the page's CSP holds."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    results = Axe().run(page, options={"runOnly": {"type": "tag", "values": AXE_TAGS}}).response
+    return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in results["violations"] if one["impact"] in ("serious", "critical")]
