@@ -103,10 +103,7 @@ def check_addons(db: ScopedSession, addon_ids: list[str]) -> None:
             raise NotFound(sentence=f"There is no addon {one}.")
 
 
-_Sold = Select[tuple[Subscription, Customer, str]]
-
-
-def _sold() -> _Sold:
+def _sold() -> Any:
     return (
         select(Subscription, Customer, Product.name)
         .join(Customer, _same_customer(Subscription))
@@ -131,7 +128,7 @@ def subscriptions(
     return [(row[0], row[1], row[2]) for row in db.execute(_paged(query, Subscription.created_at, Subscription.id, page))]
 
 
-def _paid() -> Select[Any]:
+def _paid() -> Any:
     first = and_(Payment.charge_type == "new", LicenseKey.subscription_id == Payment.subscription_id)
     key = exists().where(LicenseKey.business_id == Payment.business_id, or_(LicenseKey.payment_id == Payment.id, first))
     bill = and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id)

@@ -93,11 +93,9 @@ def test_from_first_customer_to_refund(shop: Shop) -> None:
 def test_a_new_customer_begins_with_a_purchase_and_an_old_one_is_found(shop: Shop) -> None:
     acorn = shop.sdk()
     plan = acorn.products.create(name="Acorn Team", price={**MONTHLY, "trial_period_days": 14}, tax_category="saas")
-    first = acorn.subscriptions.create(
-        billing=BILLING, customer={"email": "Ben@Hill.example", "name": "Ben Hill"}, product_id=plan.product_id, quantity=1, payment_link=True
-    )
-    second = acorn.subscriptions.create(
-        billing=BILLING, customer={"email": "ben@hill.example", "name": "B"}, product_id=plan.product_id, quantity=1, payment_link=True
+    first, second = (
+        acorn.subscriptions.create(billing=BILLING, customer=buyer, product_id=plan.product_id, quantity=1, payment_link=True)
+        for buyer in ({"email": "Ben@Hill.example", "name": "Ben Hill"}, {"email": "ben@hill.example", "name": "B"})
     )
     assert first.customer.customer_id == second.customer.customer_id and first.customer.name == "Ben Hill"
     assert len(acorn.customers.list().items) == 1
