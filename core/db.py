@@ -22,13 +22,27 @@ from core.settings import Settings
 
 
 class ScopedSession(Session):
-    """A session that knows whose it is."""
+    """A session that knows whose it is, from its first statement to its last."""
 
-    scope: Scope
+    def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
+        super().__init__(engine.execution_options(portal_write=write), expire_on_commit=False, autoflush=write)
+        self._guard = guard.Guard(scope, write)
+        self._guard.attach(self)
+        event.listen(self, "after_begin", _enter)
+
+    @property
+    def scope(self) -> Scope:
+        return self._guard.scope
 
     @property
     def actor(self) -> Any:
         return self.scope.actor
+
+    def flush(self, objects: Any = None) -> None:
+        try:
+            super().flush(objects)
+        finally:
+            self._guard.flushing = False  # whatever the unit of work did, the net is up again
 
 
 class Database:
@@ -51,13 +65,7 @@ class Database:
     def session(self, scope: Scope, write: bool = False, replica: bool = False) -> ScopedSession:
         """A session whose end the caller owns (the request's edge). Everybody else uses `open`."""
         engine = self.replica if replica and not write else self.engine
-        session = ScopedSession(engine.execution_options(portal_write=write), expire_on_commit=False, autoflush=write)
-        session.scope = scope
-        one = guard.Guard(scope, write)
-        one.attach(session)
-        event.listen(session, "after_begin", _enter)
-        session.info["guard"] = one
-        return session
+        return ScopedSession(scope, write, engine)
 
     def dispose(self) -> None:
         self.engine.dispose()
@@ -66,9 +74,10 @@ class Database:
 
 
 def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
-    connection.info["guard"] = session.info["guard"]
+    one: guard.Guard = session._guard  # type: ignore[attr-defined]
+    connection.info["guard"] = one
     if connection.dialect.name == "postgresql":
-        rls.enter(connection, session.scope)  # type: ignore[attr-defined]
+        rls.enter(connection, one.scope)
 
 
 def _engine(url: str, settings: Settings) -> Engine:

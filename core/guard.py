@@ -2,10 +2,11 @@
 
 Three layers, each enough on its own against most mistakes (safety §1):
 
-1. ORM criteria, one `if`-free lambda per table kind, attached to every ORM statement (relationship loads included).
+1. ORM criteria, one `if`-free lambda per table kind, attached to every ORM statement (refreshes and relationship loads too).
 2. Flush and attach checks: rows outside the scope can be neither written nor adopted.
 3. The engine net, just before the driver runs a statement: owned tables need layer 1's marker (or the unit of
-   work, or `everything`); raw SQL is for `core/` and `migrations/` only.
+   work, or `everything`) and no part beside their entity; reading sessions write nothing; raw SQL is for `core/`
+   and `migrations/` only.
 
 On PostgreSQL row-level security checks the same scope a fourth time (`core/rls.py`).
 """
@@ -18,10 +19,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+from sqlalchemy.sql.elements import ColumnClause, TextClause
+from sqlalchemy.sql.selectable import TableClause
+from sqlalchemy.sql.visitors import HasTraverseInternals
 
 from core.errors import ScopeError
 from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, kind_of, mapped, tables_by_kind
@@ -40,6 +45,7 @@ _READS: dict[str, frozenset[Any]] = {
 }
 
 
+_OWNERSHIP = frozenset({"business_id", "customer_id", "identity_id"})
 _RESOLVING = frozenset({"customers", "businesses", "identities", "identity_emails"})
 
 
@@ -66,8 +72,6 @@ class Guard:
     def attach(self, session: Session) -> None:
         event.listen(session, "do_orm_execute", self.on_execute)
         event.listen(session, "before_flush", self.before_flush)
-        event.listen(session, "after_flush_postexec", self.after_flush)
-        event.listen(session, "after_soft_rollback", self.after_rollback)
         event.listen(session, "before_attach", self.before_attach)
 
     # --- layer 1
@@ -78,32 +82,27 @@ class Guard:
             raise ScopeError("from_statement() cannot be scoped")
         if state.is_insert or ((state.is_update or state.is_delete) and isinstance(state.parameters, list)):
             raise ScopeError("bulk statements by key cannot be scoped; load the rows, or add() them")
+        if state.execution_options.get("dml_strategy", "auto") not in ("auto", "orm"):
+            raise ScopeError("dml_strategy goes past the scope")
+        if state.is_update and not _OWNERSHIP.isdisjoint(_updated(state)):
+            raise ScopeError("a row keeps its owner")
         if not state.is_orm_statement:
             return  # unmarked: the engine net refuses it if it touches an owned table
-        state.update_execution_options(**{MARK: True})
-        if not state.is_column_load:
-            state.statement = state.statement.options(*self.criteria)  # type: ignore[attr-defined]
+        state.update_execution_options(**{MARK: self})
+        state.statement = state.statement.options(*self.criteria)  # type: ignore[attr-defined]
 
     # --- layer 2
     def before_flush(self, session: Session, _context: UOWTransaction, _instances: Any) -> None:
-        touched = [*session.new, *session.dirty, *session.deleted]
-        if not self.write and any(session.is_modified(row) for row in touched):
+        if not self.write and (session.new or session.deleted or any(session.is_modified(row) for row in session.dirty)):
             raise ScopeError("this session only reads")
-        for row in touched:
+        for row in [*session.new, *session.dirty, *session.deleted]:
             self.check_row(row)
-        self.flushing = True
-
-    def after_flush(self, _session: Session, _context: UOWTransaction) -> None:
-        self.flushing = False
-
-    def after_rollback(self, _session: Session, _transaction: Any) -> None:
-        self.flushing = False
+        self.flushing = True  # until ScopedSession.flush() returns, whichever way
 
     def before_attach(self, _session: Session, row: object) -> None:
-        from sqlalchemy import inspect
-
-        if inspect(row).persistent or inspect(row).detached:
-            self.check_row(row)
+        """A row loaded elsewhere names its owner itself, so what it says is not proof: it is loaded again, never adopted."""
+        if not self.scope.is_everything and inspect(row).key is not None:
+            raise ScopeError(f"{type(row).__name__} was loaded elsewhere; load it through this session")
 
     def check_row(self, row: object) -> None:
         scope, kind = self.scope, kind_of(type(row))
@@ -126,9 +125,12 @@ class Guard:
             raise ScopeError(f"{name} outside of the scope")
 
     # --- layer 3
-    def check_statement(self, tables: frozenset[str], marked: bool) -> None:
+    def check_statement(self, tables: frozenset[str], context: Any) -> None:
+        if not self.write and (context.isinsert or context.isupdate or context.isdelete):
+            raise ScopeError("this session only reads")
         if self.scope.is_everything:
             return
+        marked = context.execution_options.get(MARK) is self
         for table in tables:
             kind = _kinds()[table]
             if kind == "open" or (kind == "insert" and self.flushing):
@@ -141,6 +143,44 @@ class Guard:
                 raise ScopeError(f"{table} needs a person")
             if not (marked or self.flushing):
                 raise ScopeError(f"a statement on {table} went past the scope")
+        if not self.flushing and (loose := _loose_tables(context.compiled)):
+            raise ScopeError(f"{', '.join(sorted(loose))} beside its entity; name the mapped class instead")
+
+
+def _updated(state: ORMExecuteState) -> set[str]:
+    """Names of the columns that an UPDATE sets."""
+    statement: Any = state.statement
+    ordered = getattr(statement, "_ordered_values", None) or ()
+    named = [*(statement._values or ()), *(column for column, _ in ordered), *(state.parameters or ())]
+    return {getattr(column, "key", column) for column in named}
+
+
+_walked: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+
+
+def _loose_tables(compiled: Any) -> frozenset[str]:
+    """Mapped tables in a statement that are no part of an entity, so that no criteria reach them: Core tables and text
+    mixed into an ORM statement. Walked once per compiled statement; SQLAlchemy caches those."""
+    known = _walked.get(compiled)
+    if known is None:
+        known = _walked[compiled] = frozenset(_walk(compiled.statement))
+    return known
+
+
+def _walk(statement: Any) -> Iterator[str]:
+    todo, seen = [statement], set()
+    while todo:
+        part = todo.pop()
+        if id(part) in seen or (part is not statement and "parententity" in getattr(part, "_annotations", ())):
+            continue
+        seen.add(id(part))
+        if isinstance(part, TableClause):
+            yield from tables_in(part.name)
+        elif isinstance(part, TextClause):
+            yield from tables_in(part.text)
+        elif isinstance(part, ColumnClause) and part.is_literal:
+            yield from tables_in(part.name)
+        todo.extend(HasTraverseInternals.get_children(part, omit_attrs=("_correlate", "_correlate_except")))
 
 
 def _criteria(scope: Scope) -> Iterator[Any]:
@@ -160,6 +200,11 @@ def _criteria(scope: Scope) -> Iterator[Any]:
         yield with_loader_criteria(
             CustomerOwned, lambda cls: cls.business_id.in_(businesses) & cls.customer_id.in_(customers), include_aliases=True
         )
+        if len(businesses) > 1:  # ids are unique within a business only: one business's id beside another's must not match
+            pairs = scope.joined_pairs
+            yield with_loader_criteria(
+                CustomerOwned, lambda cls: (cls.business_id + "/" + cls.customer_id).in_(pairs), include_aliases=True
+            )
     if scope.kind != "resolving":
         yield with_loader_criteria(Catalogue, lambda cls: cls.business_id.in_(businesses), include_aliases=True)
     yield with_loader_criteria(PersonOwned, lambda cls: cls.identity_id == identity, include_aliases=True)
@@ -172,13 +217,13 @@ def _kinds() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _owned_names() -> re.Pattern[str]:
-    return re.compile(r"(?<![\w.])(" + "|".join(sorted(_kinds(), key=len, reverse=True)) + r")(?![\w.])")
+    return re.compile(r"(?<!\w)(" + "|".join(sorted(_kinds(), key=len, reverse=True)) + r")(?![\w.])", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
 def tables_in(sql: str) -> frozenset[str]:
     """Names of mapped tables that a statement mentions. Reads the SQL itself, so nothing hides from it."""
-    return frozenset(_owned_names().findall(sql.replace('"', "")))
+    return frozenset(name.lower() for name in _owned_names().findall(sql.replace('"', "")))
 
 
 def install(engine: Engine) -> None:
@@ -197,4 +242,4 @@ def install(engine: Engine) -> None:
         guard = conn.info.get("guard")
         if guard is None:
             raise ScopeError("a statement without a scope")
-        guard.check_statement(tables, bool(context.execution_options.get(MARK)))
+        guard.check_statement(tables, context)

@@ -44,6 +44,11 @@ class Scope:
         return tuple(customer for _, customer in self.pairs)
 
     @property
+    def joined_pairs(self) -> tuple[str, ...]:
+        """business_id/customer_id, as one value each: for filters that must not mix one pair with another."""
+        return tuple(f"{business}/{customer}" for business, customer in self.pairs)
+
+    @property
     def is_everything(self) -> bool:
         return self.kind == "everything"
 

