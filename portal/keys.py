@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing.queries import licences
+from billing.queries import held_keys
 from core.web import db
 from portal import bp, cursor
 from portal.standing import businesses, is_several
@@ -15,7 +15,7 @@ PAGE = 50
 
 @bp.get("/license-keys")
 def license_keys() -> ResponseReturnValue:
-    rows = licences.keys(db(replica=True), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
+    rows = held_keys.keys(db(replica=True), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
     older = cursor.write(rows[PAGE - 1].created_at, rows[PAGE - 1].id) if len(rows) > PAGE else None
     return render_template("portal/license_keys.html", rows=rows[:PAGE], older=older, businesses=businesses(), several=is_several(), masked=masked)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing.queries import documents, licences
+from billing.queries import documents, held_keys
 from billing.queries import purchases as query
 from core.web import db, here
 from portal import bp, cursor
@@ -34,4 +34,4 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     return render_template(
         "portal/purchase.html", found=found, payment=found.payment, account=account(found.payment.business_id, found.payment.customer_id),
         counts=counts, descriptions={product.id: safe_html(product.description) for product in found.products}, downloads=downloads,
-        keys=licences.keys(db(), payment_id=payment_id), card=card_of(found.payment.method), invoices=here("invoices"))
+        keys=held_keys.keys(db(), payment_id=payment_id), card=card_of(found.payment.method), invoices=here("invoices"))

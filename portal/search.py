@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing.queries import history, licences, purchases, subscriptions
+from billing.queries import held_keys, history, purchases, subscriptions
 from billing.queries.history import Filter, Words
 from core.web import db
 from portal import bp
@@ -23,7 +23,7 @@ def search() -> ResponseReturnValue:
     asked = " ".join(request.args.get("q", "").split())[:LONGEST]
     found = Found.of(asked) if asked else None
     numbered = history.entries(db(), Filter(words=Words(number=asked)), limit=10) if asked else []
-    keys = licences.keys(db(), prefix=asked, limit=10) if len(asked) >= 4 else []
+    keys = held_keys.keys(db(), prefix=asked, limit=10) if len(asked) >= 4 else []
     return render_template(
         "portal/search.html", q=asked, lines=lines(found.subscriptions) if found else [], purchases=found.purchases if found else [],
         found_businesses=found.businesses if found else [], entries=numbered, keys=keys, masked=masked, businesses=businesses(),

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from billing.invoices import Invoice
-from billing.queries import licences, subscriptions
-from billing.queries.licences import KeyRow
+from billing.queries import held_keys, subscriptions
+from billing.queries.held_keys import KeyRow
 from billing.queries.subscriptions import SubscriptionRow
 from core.db import ScopedSession
 
@@ -26,4 +26,4 @@ class Kept:
 def kept(db: ScopedSession) -> Kept:
     had = [*subscriptions.live(db), *subscriptions.past(db)]
     count, first, last = db.execute(select(func.count(Invoice.id), func.min(Invoice.issued_at), func.max(Invoice.issued_at))).one()
-    return Kept(had, int(count), first, last, licences.keys(db))
+    return Kept(had, int(count), first, last, held_keys.keys(db))

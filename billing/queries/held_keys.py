@@ -1,0 +1,70 @@
+"""The licence keys a reader holds, and where they are in use: two statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import and_, or_, select
+
+from billing.catalogue import Product
+from billing.licences import LicenseInstance, LicenseKey
+from billing.subscriptions import Subscription
+from core.db import ScopedSession
+
+
+@dataclass(slots=True)
+class Instance:
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class KeyRow:
+    business_id: str
+    id: str
+    key: str
+    status: str
+    limit: int | None
+    used: int
+    expires_at: datetime | None
+    created_at: datetime
+    product_id: str
+    name: str
+    message: str | None
+    payment_id: str | None
+    subscription_id: str | None
+    subscription_status: str | None
+    instances: list[Instance] = field(default_factory=list)
+
+
+def keys(
+    db: ScopedSession, *, payment_id: str | None = None, prefix: str | None = None, before: tuple[datetime, str] | None = None, limit: int = 50
+) -> list[KeyRow]:
+    """Newest first. `prefix`: keys that begin with it, as written or in capitals; `before`: (created_at, id) of the last one seen."""
+    query = (
+        select(LicenseKey.business_id, LicenseKey.id, LicenseKey.key, LicenseKey.status, LicenseKey.activations_limit,
+               LicenseKey.instances_count, LicenseKey.expires_at, LicenseKey.created_at, LicenseKey.product_id, Product.name,
+               Product.license_key_message, LicenseKey.payment_id, LicenseKey.subscription_id, Subscription.status)
+        .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
+        .outerjoin(Subscription, and_(Subscription.business_id == LicenseKey.business_id, Subscription.id == LicenseKey.subscription_id))
+        .order_by(LicenseKey.created_at.desc(), LicenseKey.id.desc()).limit(limit)
+    )
+    if payment_id:
+        query = query.where(LicenseKey.payment_id == payment_id)
+    if prefix:
+        query = query.where(or_(*(
+            and_(LicenseKey.key >= begin, LicenseKey.key < begin + "\U0010ffff") for begin in dict.fromkeys((prefix, prefix.upper())))))
+    if before:
+        at, one = before
+        query = query.where((LicenseKey.created_at < at) | ((LicenseKey.created_at == at) & (LicenseKey.id < one)))
+    found = {row[1]: KeyRow(*row) for row in db.execute(query)}
+    if found:
+        places = (
+            select(LicenseInstance.license_key_id, LicenseInstance.id, LicenseInstance.name, LicenseInstance.created_at)
+            .where(LicenseInstance.license_key_id.in_(list(found))).order_by(LicenseInstance.created_at)
+        )
+        for key_id, *rest in db.execute(places):
+            found[key_id].instances.append(Instance(*rest))
+    return list(found.values())
