@@ -40,4 +40,5 @@ def register(app: Flask, house: House) -> None:
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)
+    house.handlers.on("auth.addresses_changed", letters.addresses_changed)
     house.handlers.on("portal_link.asked", letters.portal_link_asked)

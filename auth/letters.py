@@ -23,7 +23,7 @@ Knows = Callable[[str], bool]
 
 
 class SignInLetters:
-    """Handlers of `auth.challenge_asked` and `portal_link.asked`. `also_known`: what other rooms know of an address."""
+    """Handlers of the `auth.*` events and `portal_link.asked`. `also_known`: what other rooms know of an address."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -83,6 +83,14 @@ class SignInLetters:
         self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
             "name": customer.name, "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
         })
+
+    def addresses_changed(self, work: Work) -> None:
+        for number, to in enumerate(work.data["to"]):
+            subject, text, html = render_letter(
+                "address_changed", work.data["locale"], to=to, what=work.data["what"], address=work.data["address"],
+                url=f"{self.settings.base_url}/profile",
+            )
+            self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
 
     def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any]) -> None:
         asked = {"asked_at": challenge.created_at, "expires_at": challenge.expires_at}

@@ -12,7 +12,8 @@ from billing.addresses import clean_address
 from core import clock, ids
 from core.db import Database, ScopedSession
 from core.errors import Conflict, Forbidden, NotFound, Unauthorized
-from core.scope import everything
+from core.outbox import emit
+from core.scope import Actor, everything
 from core.settings import Settings
 
 _QUIETLY = {"synchronize_session": False}
@@ -59,6 +60,7 @@ def add(database: Database, settings: Settings, challenge: Challenge, visit: Vis
             identity_id=visit.identity_id, id=ids.new_id("eml"), email=challenge.email, email_key=challenge.address_key,
             is_primary=False, verified_at=clock.wall(),
         ))
+        _tell(db, visit, "added", challenge.email)
 
 
 def remove(database: Database, visit: Visit, address_key: str) -> None:
@@ -69,6 +71,7 @@ def remove(database: Database, visit: Visit, address_key: str) -> None:
         if row.is_primary:
             raise Conflict("ADDRESS_IS_PRIMARY", "This is your main address. Name another one first.")
         _leaves(db, row.identity_id, address_key)
+        _tell(db, visit, "removed", row.email)
         db.delete(row)
 
 
@@ -88,6 +91,7 @@ def make_primary(database: Database, visit: Visit, address_key: str) -> None:
             newest = max((one for one in visit.grants if one.door == "unified"), key=lambda one: one.proved_at)
             db.add(Grant(id=ids.new_id("gra"), session_id=visit.session_id, door="unified", proof=newest.proof, address_key=address_key,
                          proved_at=newest.proved_at, expires_at=newest.expires_at))
+        _tell(db, visit, "main", row.email)
 
 
 def _needs_primary(visit: Visit) -> None:
@@ -103,6 +107,13 @@ def _own(db: ScopedSession, visit: Visit, address_key: str) -> IdentityEmail:
     if row is None:
         raise NotFound()
     return row
+
+
+def _tell(db: ScopedSession, visit: Visit, what: str, email: str) -> None:
+    """Every address of the person hears of it, also the one that goes."""
+    to = dict.fromkeys([*(written for written, _, _ in visit.emails), email])
+    emit(db, "auth.addresses_changed", noun=visit.identity_id, actor=Actor("customer", visit.identity_id),
+         data={"what": what, "address": email, "to": list(to), "locale": visit.locale})
 
 
 def _leaves(db: ScopedSession, identity_id: str, address_key: str) -> None:

@@ -12,12 +12,11 @@ from sqlalchemy import select, update
 from auth import budgets, tokens
 from auth.models import DynamicLink
 from billing.parties import Business, Customer
-from core import clock, ids
+from core import clock, i18n, ids
 from core.db import Database, ScopedSession
 from core.outbox import emit
 from core.scope import Actor, everything
 from core.settings import Settings
-from core.web import house
 
 LIFE = timedelta(hours=24)
 _PURPOSE = "portal-link"
@@ -28,7 +27,7 @@ def create_dynamic_link(
     actor: Actor | None = None, settings: Settings | None = None,
 ) -> tuple[DynamicLink, str]:
     """A new link of a customer and its URL, in the caller's transaction; the caller has loaded the customer through its scope."""
-    settings = settings or house().settings
+    settings = settings or _settings()
     who, at, link_id = actor or db.scope.actor, clock.wall(), ids.new_id("pls")
     token = tokens.link_token(settings, _PURPOSE, link_id)
     row = DynamicLink(
@@ -93,6 +92,13 @@ def ask_again(database: Database, settings: Settings, link: DynamicLink, address
             db, link.business_id, link.customer_id, return_url=link.return_url, actor=Actor("visitor"), settings=settings
         )
     return True
+
+
+def _settings() -> Settings:
+    """The application's; callers without a request (commands, the worker) have one too."""
+    with i18n.in_application() as app:
+        settings: Settings = app.extensions["portal"].settings
+        return settings
 
 
 def _url(settings: Settings, token: str) -> str:
