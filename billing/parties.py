@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models import Base, BusinessOwned, Catalogue, CustomerOwned
+from core.models import Base, BusinessOwned, Catalogue, CustomerOwned, of_customer
 
 
 class Business(Base, Catalogue):
@@ -72,6 +72,7 @@ class CustomerTotal(Base, CustomerOwned):
     """Paid and refunded so far, per currency. Kept as a row, never computed on a page. `id` is customer:currency."""
 
     __tablename__ = "customer_totals"
+    __table_args__ = (of_customer(),)
 
     currency: Mapped[str]
     paid_minor: Mapped[int] = mapped_column(default=0)
@@ -82,7 +83,7 @@ class SpendMonth(Base, CustomerOwned):
     """Paid and refunded in one month (of the business's zone), per currency. `id` is customer:YYYY-MM:currency."""
 
     __tablename__ = "spend_months"
-    __table_args__ = (Index("ix_spend_months_customer", "business_id", "customer_id", "month"),)
+    __table_args__ = (of_customer(), Index("ix_spend_months_customer", "business_id", "customer_id", "month"))
 
     month: Mapped[str]
     currency: Mapped[str]

@@ -44,6 +44,7 @@ class Payment(Base, CustomerOwned):
         of_customer(),
         within_customer("invoice_id", "invoices"),
         within_customer("subscription_id", "subscriptions"),
+        within_customer("payment_method_id", "payment_methods", at_commit=True),
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "key"),
         CheckConstraint("refunded_minor >= 0 AND refunded_minor <= amount_minor", name="refunds"),
@@ -96,6 +97,8 @@ class Refund(Base, CustomerOwned):
     __table_args__ = (
         of_customer(),
         within_customer("payment_id", "payments"),
+        within_customer("invoice_id", "invoices", at_commit=True),
+        within_customer("subscription_id", "subscriptions", at_commit=True),
         UniqueConstraint("business_id", "number"),
         UniqueConstraint("business_id", "key"),
         Index("ix_refunds_customer", "business_id", "customer_id", "created_at", "id"),

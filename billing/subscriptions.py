@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models import Base, CustomerOwned, of_customer, within_business
+from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
 class Subscription(Base, CustomerOwned):
@@ -15,6 +15,7 @@ class Subscription(Base, CustomerOwned):
     __table_args__ = (
         of_customer(),
         within_business("product_id", "products"),
+        within_customer("payment_method_id", "payment_methods", at_commit=True),
         UniqueConstraint("business_id", "customer_id", "id"),
         Index("ix_subscriptions_customer", "business_id", "customer_id", "status", "next_billing_at"),
         Index("ix_subscriptions_due", "status", "next_billing_at"),

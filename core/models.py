@@ -114,10 +114,14 @@ def of_customer() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["business_id", "customer_id"], ["customers.business_id", "customers.customer_id"])
 
 
-def within_customer(column: str, target: str) -> ForeignKeyConstraint:
-    """Reference to a row of the same customer of the same business: column → target.id."""
+def within_customer(column: str, target: str, at_commit: bool = False) -> ForeignKeyConstraint:
+    """Reference to a row of the same customer of the same business: column → target.id.
+
+    `at_commit`: checked when the transaction ends, where both rows may be new in one flush.
+    """
     return ForeignKeyConstraint(
-        ["business_id", "customer_id", column], [f"{target}.business_id", f"{target}.customer_id", f"{target}.id"]
+        ["business_id", "customer_id", column], [f"{target}.business_id", f"{target}.customer_id", f"{target}.id"],
+        deferrable=at_commit or None, initially="DEFERRED" if at_commit else None,
     )
 
 

@@ -17,6 +17,6 @@ def upgrade() -> None:
     metadata.create_all(connection)
     if connection.dialect.name == "postgresql":
         for table, kind in sorted(tables_by_kind().items()):
-            if not isinstance(kind, str) and table != "deployment":
+            if kind != "open" and table != "deployment":
                 for statement in statements(table, kind):
                     connection.exec_driver_sql(statement)
