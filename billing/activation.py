@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -57,7 +57,7 @@ def activate(db: ScopedSession, business: Business, customer: Customer, subscrip
         issue_keys(db, customer, product, subscription.quantity, subscription=subscription)
 
 
-def next_date(subscription: Subscription) -> object:
+def next_date(subscription: Subscription) -> datetime:
     assert subscription.anchor_at is not None
     return nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, subscription.period_n)
 
@@ -68,16 +68,18 @@ def renew(db: ScopedSession, subscription: Subscription, invoice: Invoice | None
     was = subscription.status
     if was in ("cancelled", "expired", "failed"):
         return
-    subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, was, "renew" if was == "active" else "recover")
+    if was != "paused":  # paid while it was being paused: it stays paused, for a later date
+        subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, was, "renew" if was == "active" else "recover")
     subscription.period_n = max(subscription.period_n, n)
     subscription.previous_billing_at = clock.now()
     subscription.on_hold_at = None
-    subscription.next_billing_at = next_date(subscription)  # type: ignore[assignment]
-    while was == "on_hold" and subscription.next_billing_at <= clock.now():  # type: ignore[operator]
+    subscription.next_billing_at = next_date(subscription)
+    while was == "on_hold" and subscription.next_billing_at <= clock.now():
         subscription.period_n += 1
-        subscription.next_billing_at = next_date(subscription)  # type: ignore[assignment]
-    _note(db, subscription, "subscription.renewed" if was == "active" else "subscription.active", reactivated=was != "active")
-    if was != "active":
+        subscription.next_billing_at = next_date(subscription)
+    recovered = was in ("on_hold", "past_due")
+    _note(db, subscription, "subscription.active" if recovered else "subscription.renewed", reactivated=recovered)
+    if recovered:
         switch_keys(db, subscription, "disabled", "active")
 
 
@@ -87,7 +89,7 @@ def unpaid_for(db: ScopedSession, payment: Payment, subscription: Subscription |
     if subscription.status == "pending":
         subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "fail")
         _note(db, subscription, "subscription.failed")
-    elif payment.charge_type == "renewal" and subscription.status == "active":
+    elif payment.charge_type == "renewal" and subscription.status in ("active", "past_due"):
         hold(db, subscription)
 
 

@@ -16,6 +16,8 @@ INTERVALS = ("Day", "Week", "Month", "Year")
 
 def nth(anchor: datetime, zone: str, interval: str, count: int, n: int) -> datetime:
     """The instant `n` periods of `count` intervals after the anchor: same wall time in `zone`, day clamped to the month."""
+    if n == 0:
+        return anchor.astimezone(UTC)  # also where the clock was put back and this wall time came twice
     local = anchor.astimezone(ZoneInfo(zone))
     steps = n * count
     if interval in ("Day", "Week"):

@@ -1,4 +1,4 @@
-"""Asking for a refund: the row and its derived key, before the gateway hears of it."""
+"""Refunds: the row and its derived key, before the gateway hears of it; and what its outcome does to payment, invoice and totals."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
 
+from billing import lifecycle, totals
+from billing.invoices import Invoice, InvoiceLine
+from billing.invoicing import seller_of, take_number
+from billing.methods import method_words
+from billing.parties import Business
 from billing.payments import Payment, Refund
+from billing.ports import Outcome
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict
+from core.errors import Conflict, Invalid
 from core.ids import new_id
 from core.outbox import emit
 from core.scope import Actor
 from core.settings import Settings
 
 WINDOW = timedelta(days=90)
+"""How long somebody may ask. What we owe back by ourselves (money that came too late) has no such end."""
 
 
 def request_refund(
     db: ScopedSession, payment: Payment, amount_minor: int, reason: str | None, settings: Settings, *,
-    lines: Sequence[dict[str, Any]] = (), metadata: dict[str, Any] | None = None, actor: Actor | None = None,
+    lines: Sequence[dict[str, Any]] = (), metadata: dict[str, Any] | None = None, actor: Actor | None = None, owed: bool = True,
 ) -> Refund:
-    """`payment` is locked by the caller. Raises Conflict with the contract's refund codes (§1.5)."""
+    """`payment` is locked by the caller. `owed` False: the money was never wanted, so no invoice was paid with it.
+
+    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines).
+    """
     if payment.status != "succeeded":
         raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
     left = payment.amount_minor - payment.refunded_minor
@@ -36,20 +47,94 @@ def request_refund(
         raise Conflict("NOTHING_TO_REFUND", "The amount to refund must be more than nothing.")
     if amount_minor > left:
         raise Conflict("REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT", "This is more than what is left of the payment.")
-    if clock.now() - payment.created_at > WINDOW:
+    if owed and clock.now() - payment.created_at > WINDOW:
         raise Conflict("REFUND_WINDOW_EXPIRED", "A payment can be refunded for 90 days.")
+    check_lines(db, payment, lines)
     mine = select(Refund).where(Refund.payment_id == payment.id)
     if db.scalar(mine.where(Refund.status == "pending").limit(1)) is not None:
         raise Conflict("EXISTING_REFUND_REQUEST_PROCESSING", "A refund of this payment is under way.")
     number = (db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment.id)) or 0) + 1
     refund = Refund(
         business_id=payment.business_id, customer_id=payment.customer_id, id=new_id("ref"), payment_id=payment.id,
-        invoice_id=payment.invoice_id, subscription_id=payment.subscription_id, brand_id=payment.brand_id, amount_minor=amount_minor,
-        currency=payment.currency, status="pending", is_partial=amount_minor < payment.amount_minor, reason=reason,
-        key=f"{settings.mode}/{payment.business_id}/refund:{payment.id}/{number}", lines=list(lines), meta=metadata or {},
+        invoice_id=payment.invoice_id if owed else None, subscription_id=payment.subscription_id, brand_id=payment.brand_id,
+        amount_minor=amount_minor, currency=payment.currency, status="pending", is_partial=amount_minor < payment.amount_minor,
+        reason=reason, key=f"{settings.mode}/{payment.business_id}/refund:{payment.id}/{number}", lines=list(lines), meta=metadata or {},
         check_at=clock.wall(), fence=0, created_at=clock.now(),
     )
     db.add(refund)
     emit(db, "refund.pending", business_id=payment.business_id, customer_id=payment.customer_id, noun=refund.id, actor=actor,
          data={"payment_id": payment.id, "amount": amount_minor, "currency": payment.currency})
     return refund
+
+
+def check_lines(db: ScopedSession, payment: Payment, lines: Sequence[dict[str, Any]]) -> None:
+    """Every named line is one of the payment's invoice, named once, and has that much left."""
+    if not lines:
+        return
+    rows = {one.id: one for one in db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == payment.invoice_id))}
+    if len({one["line_id"] for one in lines}) != len(lines) or any(one["line_id"] not in rows for one in lines):
+        raise Invalid(sentence="Name each line of this payment's invoice at most once.", fields={"items": "Not a line of it."})
+    for one in lines:
+        row = rows[one["line_id"]]
+        if not 0 < one["amount_minor"] <= row.net_minor + row.tax_minor - row.refunded_minor:
+            raise Conflict("REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT", "This is more than what is left of this line.")
+
+
+def refunded(db: ScopedSession, refund: Refund) -> None:
+    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
+    refund.settled_at, refund.check_at = clock.now(), None
+    business = db.scalar(select(Business))
+    payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())
+    assert business is not None and payment is not None
+    payment.refunded_minor += refund.amount_minor
+    invoice = None
+    if refund.invoice_id:
+        whole = select(Invoice).options(undefer(Invoice.snapshot))  # the guard refuses loading a column afterwards
+        invoice = db.scalar(whole.where(Invoice.id == refund.invoice_id).with_for_update())
+    if invoice is not None:
+        invoice.refunded_minor += refund.amount_minor
+        spread(db, invoice, refund)
+        refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")
+        refund.snapshot = {
+            **invoice.snapshot, "kind": "refund", "number": refund.number, "credits": invoice.number, "seller": seller_of(business),
+            "issued_at": clock.now().isoformat(), "reason": refund.reason, "total_minor": refund.amount_minor,
+            "due_minor": refund.amount_minor, "credit_applied_minor": 0,
+            "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_words(payment.method)},
+            **refund_sums(invoice, refund),
+        }
+    totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
+    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+         data={"payment_id": payment.id, "amount": refund.amount_minor, "currency": refund.currency,
+               "subscription_id": refund.subscription_id})
+
+
+def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:
+    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "fail")
+    refund.settled_at, refund.check_at = clock.now(), None
+    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+         data={"payment_id": refund.payment_id, "error_code": outcome.error_code})
+
+
+def spread(db: ScopedSession, invoice: Invoice, refund: Refund) -> None:
+    """Book a refund on the invoice's lines: the named ones, or from the first on, never more than a line was."""
+    lines = list(db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)))
+    named = {one["line_id"]: one["amount_minor"] for one in refund.lines}
+    left = refund.amount_minor
+    for line in lines:
+        room = line.net_minor + line.tax_minor - line.refunded_minor
+        part = min(room, named.get(line.id, 0) if named else left)
+        line.refunded_minor += part
+        left -= part
+
+
+def refund_sums(invoice: Invoice, refund: Refund) -> dict[str, object]:
+    """One line, with the tax that the refunded amount contains in the invoice's own proportion."""
+    total = invoice.total_minor or 1
+    tax = refund.amount_minor * invoice.tax_minor // total
+    net = refund.amount_minor - tax
+    rates = sorted({line["tax_bps"] for line in invoice.snapshot["lines"]})
+    bps = rates[0] if len(rates) == 1 else 0
+    words = invoice.description
+    return {"lines": [{"description": words, "quantity": 1, "unit_minor": net, "net_minor": net, "tax_minor": tax, "tax_bps": bps,
+                       "starts_at": None, "ends_at": None}],
+            "subtotal_minor": net, "tax": [{"bps": bps, "net_minor": net, "tax_minor": tax}]}

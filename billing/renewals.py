@@ -1,50 +1,64 @@
 """What the calendar brings: renewals, ends of trials, scheduled cancellations. Due rows, in small batches, run by the worker.
 
-Each renewal is one operation (`renewal:<subscription>:<n>`): its invoice is unique, its payment's key is derived from it,
+Each renewal is one operation (`renewal:<subscription>:<anchor>:<n>`): its invoice is unique, its payment's key is derived from it,
 so that running twice, or on two machines, charges once.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+import structlog
+from sqlalchemy import and_, func, or_, select
 
-from billing import activation, pricing
+from billing import activation, lifecycle, pricing
 from billing.catalogue import Product
 from billing.commands.cancelling import end
 from billing.invoices import Invoice
 from billing.invoicing import issue
+from billing.methods import method_of
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
-from billing.settlement import method_of
 from billing.subscriptions import Subscription
 from billing.till import Till
 from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
+from core.outbox import emit
 from core.scope import everything, system
+
+log = structlog.get_logger()
 
 BATCH = 50
 FIRST_CHECK = timedelta(seconds=30)
 
 
 def run_due(till: Till, limit: int = BATCH) -> int:
-    """Renew or end what is due. Returns how many subscriptions were looked at."""
+    """Renew or end what is due. Returns how many subscriptions were looked at.
+
+    After downtime several periods may be due: each subscription renews at most once on a (UTC) day (safety 4.9).
+    """
     with till.database.open(everything("renewals due")) as db:
         open_payment = select(Payment.id).where(
             Payment.business_id == Subscription.business_id, Payment.subscription_id == Subscription.id, Payment.is_open
         )
         due = db.execute(
             select(Subscription.business_id, Subscription.id)
-            .where(Subscription.status.in_(("active", "past_due")), Subscription.next_billing_at <= clock.now(),
-                   Subscription.collected_by == "us", ~open_payment.exists())
+            .where(
+                Subscription.next_billing_at <= clock.now(), Subscription.collected_by == "us", ~open_payment.exists(),
+                or_(and_(Subscription.status == "active", or_(Subscription.previous_billing_at.is_(None),
+                                                              Subscription.previous_billing_at < _today())),
+                    and_(Subscription.status.in_(lifecycle.LIVE), Subscription.cancel_at_period_end)),
+            )
             .order_by(Subscription.next_billing_at).limit(limit)
         ).all()
     for business_id, subscription_id in due:
-        payment_id = prepare(till, business_id, subscription_id)
-        if payment_id:
-            till.start(business_id, payment_id)
+        try:
+            payment_id = prepare(till, business_id, subscription_id)
+            if payment_id:
+                till.start(business_id, payment_id)
+        except Exception:  # one that cannot be renewed keeps nobody else waiting
+            log.exception("not renewed", business_id=business_id, subscription_id=subscription_id)
     return len(due)
 
 
@@ -52,19 +66,23 @@ def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
     """Step 1: invoice and payment, committed. Returns the payment to send, or None when nothing is to be charged."""
     with till.database.open(system(business_id), write=True) as db:
         subscription = db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update(skip_locked=True))
-        if subscription is None or subscription.status != "active" or not _due(subscription):
+        if subscription is None or subscription.status not in lifecycle.LIVE or not _due(subscription):
             return None
+        if db.scalar(select(Payment.id).where(Payment.subscription_id == subscription.id, Payment.is_open).limit(1)):
+            return None  # one money operation at a time; the reconciler ends the one under way
         if subscription.cancel_at_period_end:
             end(db, subscription)
-            activation.switch_keys(db, subscription, "active", "disabled")
+            return None
+        if subscription.status != "active" or (subscription.previous_billing_at and subscription.previous_billing_at >= _today()):
             return None
         if subscription.expires_at and subscription.next_billing_at >= subscription.expires_at:  # type: ignore[operator]
             end(db, subscription, "expire")
-            activation.switch_keys(db, subscription, "active", "expired")
             return None
         invoice = bill(till, db, subscription)
-        if invoice.due_minor == 0:
-            invoice.status, invoice.paid_at = "paid", clock.now()
+        if invoice.status == "open" and invoice.due_minor == 0:  # free, or all of it is covered by credit
+            invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, "open", "pay"), clock.now()
+            emit(db, "invoice.paid", business_id=business_id, customer_id=invoice.customer_id, noun=invoice.id)
+        if invoice.status != "open":
             activation.renew(db, subscription, invoice)
             return None
         method = _method(db, subscription)
@@ -75,20 +93,25 @@ def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
 
 
 def bill(till: Till, db: ScopedSession, subscription: Subscription) -> Invoice:
-    """The invoice of the next period; the same one when it exists already."""
+    """The invoice of the next period; the same one when it exists already. Credit is used in the transaction that issues it."""
     business = db.scalar(select(Business))
     customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
     product = db.scalar(select(Product).where(Product.id == subscription.product_id))
     assert business and customer and product and subscription.next_billing_at and subscription.anchor_at
     n = subscription.period_n + 1
+    # The anchor is part of the name: a plan change that restarts the cycle counts from 1 again, and is other work.
+    operation = f"renewal:{subscription.id}:{subscription.anchor_at:%Y%m%dT%H%M%S}:{n}"
+    found = db.scalar(select(Invoice).where(Invoice.operation == operation))
+    if found is not None:
+        return found
     ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, n)
     lines = pricing.for_period(business, subscription, product, subscription.next_billing_at, ends)
     invoice = issue(
-        db, business, customer, operation=f"renewal:{subscription.id}:{n}", kind="renewal", lines=lines, currency=subscription.currency,
+        db, business, customer, operation=operation, kind="renewal", lines=lines, currency=subscription.currency,
         subscription_id=subscription.id, credit_minor=subscription.credit_minor, starts_at=subscription.next_billing_at, ends_at=ends,
         billing=subscription.billing, tax_id=subscription.tax_id, business_name=subscription.business_name, test_mode=till.settings.is_test,
     )
-    subscription.credit_minor -= invoice.credit_applied_minor if invoice.status == "open" and invoice.issued_at == clock.now() else 0
+    subscription.credit_minor -= invoice.credit_applied_minor
     return invoice
 
 
@@ -118,6 +141,10 @@ def attempt(
 
 def _due(subscription: Subscription) -> bool:
     return subscription.next_billing_at is not None and subscription.next_billing_at <= clock.now()
+
+
+def _today() -> datetime:
+    return clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _method(db: ScopedSession, subscription: Subscription) -> PaymentMethod | None:

@@ -11,16 +11,18 @@ from sqlalchemy import select
 
 from billing import lifecycle, totals
 from billing.activation import paid_for, unpaid_for
+from billing.calendar import nth
 from billing.cart import lines_of
-from billing.invoices import Invoice, InvoiceLine
-from billing.invoicing import issue, seller_of, take_number
+from billing.invoices import Invoice
+from billing.invoicing import issue
+from billing.methods import keep_method, method_of, method_words
 from billing.parties import Business, Customer
-from billing.payments import Payment, PaymentMethod, Refund
-from billing.ports import MethodDetails, Outcome
+from billing.payments import Payment, PaymentMethod
+from billing.ports import Outcome
+from billing.refunds import request_refund
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
-from core.ids import new_id
 from core.outbox import emit
 from core.scope import Actor
 from core.settings import Settings
@@ -29,16 +31,17 @@ from core.settings import Settings
 def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: Settings) -> None:
     if payment.status == "succeeded":
         return
-    payment.status = lifecycle.move(lifecycle.PAYMENT, payment.status, "succeed")
+    was, payment.status = payment.status, lifecycle.move(lifecycle.PAYMENT, payment.status, "succeed")
     _close(payment, outcome)
     payment.error_code = payment.error_message = None
     business, customer = _business(db), _customer(db, payment)
     method = keep_method(db, payment, outcome.method) if outcome.method else _method(db, payment)
     subscription = _subscription(db, payment)
     invoice = _invoice(db, payment)
-    wanted = invoice is None or invoice.status == "open"
-    if subscription is not None and subscription.status in ("failed", "cancelled", "expired") and payment.charge_type == "new":
-        wanted = False  # what it was to start is over
+    # a purchase that was given up is over: whoever bought was told that nothing is taken, and may have bought again
+    wanted = invoice.status == "open" if invoice is not None else was not in ("failed", "cancelled")
+    if subscription is not None and subscription.status in ("failed", "cancelled", "expired"):
+        wanted = False  # what it was for is over
     if payment.amount_minor and invoice is None and wanted:
         invoice = _issue_for(db, business, customer, payment, subscription, settings)
     if invoice is not None and wanted:
@@ -56,9 +59,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         paid_for(db, business, customer, payment, subscription, invoice, method)
     elif payment.amount_minor:
         # money that arrived for what is void, paid or over is booked, and goes back once
-        from billing.refunds import request_refund
-
-        request_refund(db, payment, payment.amount_minor, "No longer owed when it was paid", settings, actor=Actor("system"))
+        request_refund(db, payment, payment.amount_minor, "No longer owed when it was paid", settings, actor=Actor("system"), owed=False)
 
 
 def declined(db: ScopedSession, payment: Payment, outcome: Outcome) -> None:
@@ -93,102 +94,12 @@ def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: dat
         payment.unknown = True
 
 
-def refunded(db: ScopedSession, refund: Refund, settings: Settings) -> None:
-    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
-    refund.settled_at, refund.check_at = clock.now(), None
-    business = _business(db)
-    payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())
-    assert payment is not None
-    payment.refunded_minor += refund.amount_minor
-    invoice = db.scalar(select(Invoice).where(Invoice.id == refund.invoice_id).with_for_update()) if refund.invoice_id else None
-    if invoice is not None:
-        invoice.refunded_minor += refund.amount_minor
-        spread(db, invoice, refund)
-        refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")
-        refund.snapshot = {
-            **invoice.snapshot, "kind": "refund", "number": refund.number, "credits": invoice.number, "seller": seller_of(business),
-            "issued_at": clock.now().isoformat(), "reason": refund.reason, "total_minor": refund.amount_minor,
-            "due_minor": refund.amount_minor, "credit_applied_minor": 0,
-            "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_words(payment.method)},
-            **refund_sums(invoice, refund),
-        }
-    totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
-    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
-         data={"payment_id": payment.id, "amount": refund.amount_minor, "currency": refund.currency,
-               "subscription_id": refund.subscription_id})
-
-
-def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:
-    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "fail")
-    refund.settled_at, refund.check_at = clock.now(), None
-    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
-         data={"payment_id": refund.payment_id, "error_code": outcome.error_code})
-
-
-def spread(db: ScopedSession, invoice: Invoice, refund: Refund) -> None:
-    """Book a refund on the invoice's lines: the named ones, or from the first on, never more than a line was."""
-    lines = list(db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)))
-    named = {one["line_id"]: one["amount_minor"] for one in refund.lines}
-    left = refund.amount_minor
-    for line in lines:
-        room = line.net_minor + line.tax_minor - line.refunded_minor
-        part = min(room, named.get(line.id, 0) if named else left)
-        line.refunded_minor += part
-        left -= part
-
-
-def refund_sums(invoice: Invoice, refund: Refund) -> dict[str, object]:
-    """One line, with the tax that the refunded amount contains in the invoice's own proportion."""
-    total = invoice.total_minor or 1
-    tax = refund.amount_minor * invoice.tax_minor // total
-    net = refund.amount_minor - tax
-    rates = sorted({line["tax_bps"] for line in invoice.snapshot["lines"]})
-    bps = rates[0] if len(rates) == 1 else 0
-    words = invoice.description
-    return {"lines": [{"description": words, "quantity": 1, "unit_minor": net, "net_minor": net, "tax_minor": tax, "tax_bps": bps,
-                       "starts_at": None, "ends_at": None}],
-            "subtotal_minor": net, "tax": [{"bps": bps, "net_minor": net, "tax_minor": tax}]}
-
-
-def keep_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> PaymentMethod:
-    """Save a method under the gateway's reference; the same reference is the same row."""
-    found = db.scalar(select(PaymentMethod).where(PaymentMethod.reference == details.reference))
-    if found is None:
-        first = db.scalar(select(PaymentMethod.id).where(PaymentMethod.customer_id == payment.customer_id,
-                                                         PaymentMethod.removed_at.is_(None)).limit(1)) is None
-        found = PaymentMethod(
-            business_id=payment.business_id, customer_id=payment.customer_id, id=new_id("pm"), reference=details.reference,
-            kind=details.kind, brand=details.brand, last4=details.last4, expiry_month=details.expiry_month,
-            expiry_year=details.expiry_year, holder=details.holder, country=details.country, recurring=details.recurring,
-            is_default=first, created_at=clock.now(),
-        )
-        db.add(found)
-        emit(db, "payment_method.added", business_id=payment.business_id, customer_id=payment.customer_id, noun=found.id)
-    payment.payment_method_id = found.id
-    payment.method = method_of(found)
-    found.last_used_at = clock.now()
-    return found
-
-
-def method_of(method: PaymentMethod) -> dict[str, object]:
-    """What a payment remembers of its method."""
-    return {"kind": method.kind, "brand": method.brand, "last4": method.last4, "expiry_month": method.expiry_month,
-            "expiry_year": method.expiry_year, "holder": method.holder, "country": method.country}
-
-
-def method_words(method: dict[str, object]) -> str | None:
-    parts = [str(method[name]) for name in ("brand", "last4") if method.get(name)]
-    return " ".join(parts) or None
-
-
 def _issue_for(db: ScopedSession, business: Business, customer: Customer, payment: Payment, subscription: Subscription | None,
                settings: Settings) -> Invoice:
     operation = payment.key.split("/")[2]
     at = clock.now()
     ends = None
     if subscription is not None:
-        from billing.calendar import nth
-
         ends = nth(at, subscription.zone, subscription.interval, subscription.interval_count, 1)
     return issue(
         db, business, customer, operation=operation, kind="new" if subscription else "one_time",

@@ -8,46 +8,30 @@ attempt, so the same work has the same key after a restart, a restore or a promo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import or_, select
 
 from billing import settlement
+from billing.desk import LEASE, RETRY, Desk
 from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
-from billing.ports import Charge, Collect, Gateway, Outcome
-from billing.ports import Refund as RefundRequest
+from billing.ports import Charge, Collect, Outcome
 from core import clock
-from core.db import Database
-from core.errors import Conflict, NotFound
+from core.errors import NotFound
 from core.money import Money
 from core.outbox import emit
 from core.scope import everything, system
-from core.settings import Settings
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=60)
-RETRY = [timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800, 3600, 6 * 3600)]
 CLICK_WINDOW = timedelta(minutes=10)  # a customer's click is not first sent after this
 PAGE_LIFE = timedelta(hours=24)  # a hosted page nobody finished
 
 
-class Till:
-    def __init__(self, database: Database, gateway: Gateway | None, settings: Settings) -> None:
-        self.database, self._gateway, self.settings = database, gateway, settings
-
-    @property
-    def gateway(self) -> Gateway:
-        if self._gateway is None:
-            raise Conflict("MERCHANT_NOT_LIVE", "Nothing can be paid here: this portal has no payment provider.")
-        return self._gateway
-
-    def key(self, business_id: str, operation: str, attempt: int) -> str:
-        return f"{self.settings.mode}/{business_id}/{operation}/{attempt}"
-
+class Till(Desk):
     # --- charging a saved method
     def start(self, business_id: str, payment_id: str) -> str:
         """Send an open payment (step 2) and record what came back (step 3). Returns the payment's status.
@@ -57,7 +41,15 @@ class Till:
         request = self._claim(business_id, payment_id)
         if request is None:
             return self.status(business_id, payment_id)
-        return self.record(business_id, payment_id, self._ask(lambda: self.gateway.charge(request), request.key))
+        if not request.amount:  # a trial, or something free: there is nothing to ask for
+            outcome = Outcome("succeeded", request.key)
+        else:
+            outcome = self._ask(lambda: self.gateway.charge(request), request.key)
+        try:
+            return self.record(business_id, payment_id, outcome)
+        except Exception:  # the money may have moved: whoever asked hears "processing", the reconciler records it (safety 4.6)
+            log.exception("outcome not recorded", payment=payment_id, state=outcome.state)
+            return self.status(business_id, payment_id)
 
     def _claim(self, business_id: str, payment_id: str) -> Charge | None:
         at = clock.wall()
@@ -65,7 +57,7 @@ class Till:
             payment = _locked(db, payment_id)
             if not payment.is_open or payment.payment_method_id is None or payment.status == "requires_customer_action":
                 return None
-            if not payment.off_session and payment.sent_at is None and at - payment.created_at > CLICK_WINDOW + abs(clock.offset()):
+            if not payment.off_session and payment.sent_at is None and clock.now() - payment.created_at > CLICK_WINDOW:
                 settlement.cancelled(db, payment, "TRY_AGAIN_LATER", "This was not sent in time. Nothing was taken.")
                 return None
             method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment.payment_method_id))
@@ -104,30 +96,20 @@ class Till:
             payment.check_at = clock.wall() + timedelta(minutes=2)
         return page.url
 
-    # --- refunds follow the same three steps
-    def start_refund(self, business_id: str, refund_id: str) -> str:
-        with self.database.open(system(business_id), write=True) as db:
-            refund = db.scalar(select(Refund).where(Refund.id == refund_id).with_for_update())
-            if refund is None:
-                raise NotFound()
-            if refund.status != "pending":
-                return refund.status
-            payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
-            assert payment is not None
-            refund.check_at, refund.fence = clock.wall() + LEASE, refund.fence + 1
-            request = RefundRequest(refund.key, payment.key, business_id, Money(refund.amount_minor, refund.currency))
-        outcome = self._ask(lambda: self.gateway.refund(request), request.key)
-        return self.record_refund(business_id, refund_id, outcome)
-
     # --- step 3
     def record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
         """Write what the gateway said. Recording the same outcome twice changes nothing."""
+        return self._twice(lambda: self._record(business_id, payment_id, outcome))
+
+    def _record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
         with self.database.open(system(business_id), write=True) as db:
             payment = _locked(db, payment_id)
             if outcome.state == "succeeded":
-                if outcome.amount is not None and outcome.amount != Money(payment.amount_minor, payment.currency):
-                    log.error("amount differs", payment=payment_id, ours=payment.amount_minor, theirs=outcome.amount.minor)
-                    payment.unknown, payment.check_at = True, clock.wall() + RETRY[-1]
+                moved = outcome.amount or Money(0, payment.currency)
+                if moved != Money(payment.amount_minor, payment.currency):
+                    log.error("amount differs", payment=payment_id, ours=payment.amount_minor, theirs=moved.minor)
+                    if payment.is_open:  # a person has to look at this
+                        payment.unknown, payment.check_at = True, clock.wall() + RETRY[-1]
                     return payment.status
                 settlement.succeeded(db, payment, outcome, self.settings)
             elif not payment.is_open:
@@ -139,19 +121,6 @@ class Till:
             else:
                 settlement.waiting(db, payment, outcome, clock.wall() + RETRY[min(payment.fence, len(RETRY) - 1)])
             return payment.status
-
-    def record_refund(self, business_id: str, refund_id: str, outcome: Outcome) -> str:
-        with self.database.open(system(business_id), write=True) as db:
-            refund = db.scalar(select(Refund).where(Refund.id == refund_id).with_for_update())
-            assert refund is not None
-            if refund.status == "pending":
-                if outcome.state == "succeeded":
-                    settlement.refunded(db, refund, self.settings)
-                elif outcome.final:
-                    settlement.refund_failed(db, refund, outcome)
-                else:
-                    refund.check_at = clock.wall() + RETRY[min(refund.fence, len(RETRY) - 1)]
-            return refund.status
 
     # --- what was left open
     def reconcile(self, limit: int = 50) -> int:
@@ -165,13 +134,16 @@ class Till:
                 .order_by(Payment.check_at).limit(limit)
             ).all()
             refunds = db.execute(
-                select(Refund.business_id, Refund.id).where(Refund.status == "pending", or_(Refund.check_at.is_(None), Refund.check_at <= at))
-                .limit(limit)
+                select(Refund.business_id, Refund.id)
+                .where(Refund.status == "pending", or_(Refund.check_at.is_(None), Refund.check_at <= at))
+                .order_by(Refund.check_at).limit(limit)
             ).all()
-        for business_id, payment_id in payments:
-            self.check(business_id, payment_id)
-        for business_id, refund_id in refunds:
-            self.start_refund(business_id, refund_id)
+        for step, rows in ((self.check, payments), (self.start_refund, refunds)):
+            for business_id, one in rows:
+                try:
+                    step(business_id, one)
+                except Exception:  # one that cannot be settled keeps nobody else waiting
+                    log.exception("not reconciled", business_id=business_id, id=one)
         return len(payments) + len(refunds)
 
     def check(self, business_id: str, payment_id: str) -> str:
@@ -183,12 +155,14 @@ class Till:
             payment.fence += 1
             payment.check_at = clock.wall() + LEASE
             key, sent, hosted = payment.key, payment.sent_at, payment.hosted_url is not None
-            has_method, created = payment.payment_method_id is not None, payment.updated_at
-        outcome = self._ask(lambda: self.gateway.look_up(key), key)
-        age = clock.wall() - (sent or _wall_of(created))
-        if outcome.state == "not_found" and has_method and not hosted and age < self.gateway.resend_window:
+            saved, waits = payment.payment_method_id is not None and not hosted, clock.now() - payment.created_at
+            free = payment.amount_minor == 0
+        if saved and free:
             return self.start(business_id, payment_id)
-        if not outcome.final and ((hosted or not has_method) and age > PAGE_LIFE):
+        outcome = self._ask(lambda: self.gateway.look_up(key), key)
+        if outcome.state == "not_found" and saved and (sent is None or clock.wall() - sent < self.gateway.resend_window):
+            return self.start(business_id, payment_id)
+        if not outcome.final and not saved and waits > PAGE_LIFE:
             outcome = self._ask(lambda: self.gateway.cancel(key), key)
         return self.record(business_id, payment_id, outcome)
 
@@ -218,24 +192,12 @@ class Till:
         with self.database.open(system(business_id)) as db:
             return db.scalar(select(Payment.status).where(Payment.id == payment_id)) or "unknown"
 
-    def _ask(self, call: object, key: str) -> Outcome:
-        try:
-            return call()  # type: ignore[operator]
-        except Exception as problem:  # whatever broke, we do not know what the gateway did
-            log.warning("gateway call failed", key=key, error=type(problem).__name__)
-            return Outcome("unknown", key)
-
 
 def _locked(db: object, payment_id: str) -> Payment:
     payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())  # type: ignore[attr-defined]
     if payment is None:
         raise NotFound(sentence="There is no such payment.")
     return payment
-
-
-def _wall_of(moment: datetime) -> datetime:
-    """A billing-clock instant on the wall clock."""
-    return moment - clock.offset()
 
 
 def _words(payment: Payment) -> str:

@@ -13,9 +13,9 @@ from billing import policy, pricing
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
 from billing.lifecycle import LIVE
+from billing.methods import method_of
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
-from billing.settlement import method_of
 from billing.subscriptions import Subscription
 from billing.till import Till
 from core import clock
@@ -23,7 +23,7 @@ from core.db import ScopedSession
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
-from core.scope import Scope, system
+from core.scope import Scope, customer_of
 
 _FIRST, _PAGE = timedelta(seconds=30), timedelta(minutes=2)
 """When the reconciler first asks about a charge, or a hosted page, that we did not hear of again."""
@@ -55,7 +55,7 @@ def subscribe(
     """
     if quantity < 1:
         raise Invalid("INVALID_QUANTITY", "The quantity is 1 or more.", fields={"quantity": "1 or more."})
-    with _writing(till, scope) as db:
+    with _writing(till, scope, customer_id) as db:
         business, customer = parties(db, customer_id)
         product = _product(db, product_id)
         if not product.is_recurring:
@@ -99,7 +99,7 @@ def buy(
     """A one-time purchase of 1 to 100 products of one currency. Raises as `subscribe`."""
     if not 1 <= len(cart) <= 100 or any(quantity < 1 for _, quantity in cart):
         raise Invalid("INVALID_QUANTITY", "A cart has 1 to 100 products, each once or more.", fields={"product_cart": "1 to 100."})
-    with _writing(till, scope) as db:
+    with _writing(till, scope, customer_id) as db:
         business, customer = parties(db, customer_id)
         items = [(_product(db, product_id), quantity) for product_id, quantity in cart]
         currencies = {product.currency for product, _ in items}
@@ -123,9 +123,19 @@ def _go(till: Till, business_id: str, started: Started, payment_method_id: str |
     return replace(started, link=till.open_page(business_id, started.payment_id, locale), status="requires_payment_method")
 
 
-def _writing(till: Till, scope: Scope) -> Any:
+def _writing(till: Till, scope: Scope, customer_id: str) -> Any:
     till.gateway  # noqa: B018 - raises in words when there is no provider, before anything is written
-    return till.database.open(scope if scope.business else system(scope.business_ids[0], scope.actor), write=True)
+    if scope.kind == "person":
+        scope = _narrowed(scope, customer_id)
+    return till.database.open(scope, write=True)
+
+
+def _narrowed(scope: Scope, customer_id: str) -> Scope:
+    """A person buys as one of their own customers: that row and its business only. Raises NotFound for anybody else's."""
+    for business_id, one in scope.pairs:
+        if one == customer_id:
+            return customer_of(business_id, one, scope.identity_id)
+    raise NotFound(sentence="There is no such customer.")
 
 
 def parties(db: ScopedSession, customer_id: str) -> tuple[Business, Customer]:
@@ -150,7 +160,11 @@ def _addons(db: ScopedSession, product: Product, wanted: Sequence[dict[str, Any]
     if len(set(ids)) != len(ids):
         raise Invalid("DUPLICATE_ADDON_IDS_IN_REQUEST", "An add-on is named twice.", fields={"addons": "Named twice."})
     rows = {addon.id: addon for addon in db.scalars(select(Addon).where(Addon.id.in_(ids)))} if ids else {}
+    if any(one.get("quantity", 1) < 1 for one in wanted):
+        raise Invalid("INVALID_QUANTITY", "The quantity is 1 or more.", fields={"addons": "1 or more of each."})
     for one in ids:
+        if one in rows and rows[one].currency != product.currency:
+            raise Invalid(sentence="An add-on costs in the currency of its product.", fields={"addons": "Another currency."})
         if one not in rows or (product.addons and one not in product.addons):
             raise NotFound("MISSING_ADDON_IDS", f"There is no add-on {one[:40]} for this product.")
     return [{"addon_id": one["addon_id"], "name": rows[one["addon_id"]].name, "quantity": one.get("quantity", 1),

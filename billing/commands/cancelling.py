@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from billing import lifecycle, policy
+from billing.invoices import Invoice
+from billing.licences import LicenseKey
 from billing.parties import Business
 from billing.subscriptions import Subscription
 from core import clock
@@ -47,7 +49,8 @@ def cancel_at_period_end(
     subscription.cancel_at_period_end = True
     subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
     actor = db.scope.actor
-    subscription.cancelled_by = {"type": {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}.get(actor.type, "dodo_team")}
+    by = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}.get(actor.type, "dodo_team")
+    subscription.cancelled_by = {"type": by}
     _note(db, subscription, "subscription.cancellation_scheduled", feedback=feedback)
     return subscription
 
@@ -67,10 +70,18 @@ def keep(db: ScopedSession, subscription_id: str) -> Subscription:
 
 
 def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> None:
-    """Now: `cancel` or `expire`. What was paid stays paid; refunds are their own act."""
+    """Now: `cancel` or `expire`. What was paid stays paid; refunds are their own act. Nothing is owed any more:
+    open invoices become void, and money that is still on its way for one goes back when it arrives."""
     subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, verb)
     subscription.cancelled_at = clock.now() if verb == "cancel" else None
     subscription.next_billing_at = None if verb == "expire" else subscription.next_billing_at
+    owed = select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open")
+    for invoice in db.scalars(owed.with_for_update()):
+        invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "void")
+        emit(db, "invoice.void", business_id=invoice.business_id, customer_id=invoice.customer_id, noun=invoice.id)
+    keys = select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status.in_(("active", "disabled")))
+    for key in db.scalars(keys):
+        key.status = "expired" if verb == "expire" else "disabled"
     _note(db, subscription, f"subscription.{subscription.status}")
 
 
