@@ -9,6 +9,7 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from billing.commands.businesses import create_business
+from billing.queries import api as read
 from core.errors import PortalError
 from core.scope import everything
 from core.web import House
@@ -40,6 +41,7 @@ def register(app: Flask, house: House) -> None:
     def key(business_id: str, name: str, read_only: bool) -> None:
         """Give a business one more API key; prints key_id and api_key."""
         with _spoken(), house.database.open(everything(why="business key"), write=True) as db:
+            read.business(db, business_id)
             row, secret = new_key(db, business_id, name, read_only, settings=house.settings)
             key_id = row.id
         _say(key_id=key_id, api_key=secret)

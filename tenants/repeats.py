@@ -90,6 +90,12 @@ def finish(database: Database, call: Call, one: str, answer: Answer) -> None:
             row.status, row.body = answer.status, answer.body
 
 
+def forget(database: Database, call: Call, one: str) -> None:
+    """It could not be begun at all (nobody to take the money, say): the same call may try again."""
+    with database.open(call.caller.scope, write=True) as db:
+        db.execute(delete(Repeat).where(Repeat.id == one))
+
+
 def _known(database: Database, call: Call) -> str | None:
     if call.idempotency_key:
         query = select(Repeat.id).where(Repeat.id == call.named_id)

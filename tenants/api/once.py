@@ -31,7 +31,10 @@ def once(view: Callable[..., Any]) -> Callable[..., ResponseReturnValue]:
         if isinstance(found, repeats.Answer):
             return jsonify(found.body), found.status
         said = _say(view, values)
-        repeats.finish(house().database, call, found, said)
+        if said.status in (429, 503):
+            repeats.forget(house().database, call, found)
+        else:
+            repeats.finish(house().database, call, found, said)
         return jsonify(said.body), said.status
 
     return answer

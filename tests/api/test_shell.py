@@ -1,0 +1,34 @@
+"""A business begins at the shell, and its key works at once."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Flask
+
+from core.settings import Settings
+from core.web import House
+
+
+def test_business_new_prints_what_one_needs(app: Flask, house: House, settings: Settings) -> None:
+    result = app.test_cli_runner().invoke(args=["business", "new", "--name", "Acorn Notes", "--currency", "eur"])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert set(said) == {"business_id", "api_key", "static_link"}
+    assert said["api_key"].startswith("dodo_test_") and said["static_link"] == f"{settings.base_url}/login/{said['business_id']}"
+    client = app.test_client()
+    brands = client.get("/api/brands", headers={"Authorization": f"Bearer {said['api_key']}"}, base_url=settings.base_url)
+    assert [one["brand_id"] for one in brands.get_json()["items"]] == [said["business_id"]]
+    assert client.get(f"/login/{said['business_id']}", base_url=settings.base_url).status_code == 200
+
+    more = app.test_cli_runner().invoke(args=["business", "key", "--business", said["business_id"], "--read-only"])
+    reading = {"Authorization": f"Bearer {json.loads(more.stdout)['api_key']}"}
+    refused = client.post("/api/customers", json={"email": "a@b.example", "name": "A"}, headers=reading, base_url=settings.base_url)
+    assert refused.status_code == 403
+
+
+def test_what_cannot_be_a_business_is_said_in_words(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["business", "new", "--name", "Acorn", "--currency", "QQQ"])
+    assert result.exit_code == 1 and "currency" in result.output and "Traceback" not in result.output
+    result = app.test_cli_runner().invoke(args=["business", "key", "--business", "bus_nobody"])
+    assert result.exit_code == 1 and "no business" in result.output
