@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
 from billing.commands.buying import subscribe
-from billing.commands.cancelling import cancel_at_period_end, keep
+from billing.commands.cancelling import cancel_at_period_end, end, keep, load
 from billing.queries import api as read
 from core.errors import Invalid
 from core.web import db, house
@@ -21,6 +21,10 @@ from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
 from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape
 
 Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
+
+Feedback = Literal[
+    "too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other",
+]  # fmt: skip
 
 
 class AddonWanted(Body):
@@ -57,9 +61,10 @@ class NewSubscription(Body):
 
 class SubscriptionChange(Body):
     cancel_at_next_billing_date: bool | None = None
-    cancellation_comment: str | None = None
-    cancellation_feedback: str | None = None
+    cancellation_comment: Annotated[str, StringConstraints(max_length=500)] | None = None
+    cancellation_feedback: Feedback | None = None
     cancel_reason: str | None = None
+    status: Literal["cancelled"] | None = None
     metadata: Metadata | None = None
 
 
@@ -130,13 +135,17 @@ def show(subscription_id: str) -> ResponseReturnValue:
 
 @bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
 def change(subscription_id: str) -> ResponseReturnValue:
-    """Cancel at the period's end, take that back, or replace the metadata. Everything else is refused in words."""
+    """Cancel now or at the period's end, take the latter back, replace the metadata. Everything else is refused in words."""
     sent = body(SubscriptionChange)
     if unknown := set(request.get_json(force=True)) - set(SubscriptionChange.model_fields):
         name = sorted(unknown)[0]
         raise Invalid("UNSUPPORTED_ACTION", f"{name}: cannot be changed here.", fields={name: "Cannot be changed here."})
-    row = read.subscription(db(), subscription_id)[0]
-    if sent.cancel_at_next_billing_date is True:
+    row = load(db(), subscription_id)
+    if sent.status == "cancelled":
+        row.cancellation_feedback, row.cancellation_comment = sent.cancellation_feedback, sent.cancellation_comment
+        row.cancelled_by = {"type": "api_key"}
+        end(db(), row)
+    elif sent.cancel_at_next_billing_date is True:
         cancel_at_period_end(db(), subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
     elif sent.cancel_at_next_billing_date is False:
         keep(db(), subscription_id)

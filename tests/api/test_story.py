@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dodopayments
 import httpx
 import pytest
 
@@ -88,6 +89,12 @@ def test_from_first_customer_to_refund(shop: Shop) -> None:
     assert (first.amount or 0) + (rest.amount or 0) == again.total_amount
     assert httpx.get(f"{shop.url}/api/invoices/refunds/{rest.refund_id}", headers=_bearer(shop.key)).content.startswith(b"%PDF")
     assert len(acorn.refunds.list(customer_id=ada.customer_id).items) == 2
+
+    # ended at once: never to be renewed, and not a second time
+    over = acorn.subscriptions.update(began.subscription_id, status="cancelled", cancellation_feedback="unused")
+    assert over.status == "cancelled" and over.cancelled_at and over.cancelled_by and over.cancelled_by.actor_type == "api_key"
+    with pytest.raises(dodopayments.ConflictError):
+        acorn.subscriptions.update(began.subscription_id, status="cancelled")
 
 
 def test_a_new_customer_begins_with_a_purchase_and_an_old_one_is_found(shop: Shop) -> None:
