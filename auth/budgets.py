@@ -54,6 +54,11 @@ def unknown_letters(settings: Settings, address_key: str) -> list[Limit]:
     return [Limit("unknown:all", 100, HOUR), Limit(f"unknown:{who}", 1, timedelta(days=7))]
 
 
+def planted_letters(settings: Settings, address_key: str) -> list[Limit]:
+    """Links mailed by businesses this person never paid or accepted: three a day an address, from all of them together."""
+    return [Limit(f"planted:{tokens.hashed(settings, 'address', address_key)[:32]}", 3, DAY)]
+
+
 def spend(database: Database, limits: list[Limit]) -> bool:
     """Count one under every limit, or, when any of them is used up, under none. True: go ahead."""
     if not limits:

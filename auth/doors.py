@@ -34,7 +34,7 @@ def stand_at(face: Face | None) -> None:
 
 
 def stand_where_asked() -> dict[str, Any]:
-    """Enter the door of the last ask of this browser; returns {email, business_id, next, until} (empty without one)."""
+    """Enter the door of the last ask of this browser; returns {email, business_id, next, of} (empty without one)."""
     asked = session.get(ASKED) or {}
     face = public_face(house().database, asked["business_id"]) if asked.get("business_id") else None
     stand_at(face)

@@ -52,7 +52,7 @@ class SignInLetters:
         code = tokens.code(self.settings, challenge.id, challenge.code_hash)
         token = tokens.link_token(self.settings, "link", challenge.id, challenge.link_hash)
         self._send(work, "sign_in", challenge, face, (here[0].locale if here else None) or challenge.locale, {
-            "name": here[0].name if here and face else "", "url": f"{self.settings.base_url}/login/link/{token}",
+            "name": _name(here[0]) if here and face else "", "url": f"{self.settings.base_url}/login/link/{token}",
             "code": f"{code[:4]} {code[4:]}", "device": challenge.device, "purpose": challenge.purpose, "minutes": 10,
         })
 
@@ -80,8 +80,10 @@ class SignInLetters:
             if row is None or not links.is_live(row[0]) or row[2].archived_at is not None:
                 return
             link, customer, face = row[0], row[1], face_of(row[2])
+        if not _is_accepted(customer) and not budgets.spend(self.database, budgets.planted_letters(self.settings, customer.email_key)):
+            return
         self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
-            "name": customer.name, "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
+            "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
         })
 
     def addresses_changed(self, work: Work) -> None:
@@ -106,6 +108,15 @@ class SignInLetters:
 
     def _known(self, address_key: str) -> bool:
         return any(knows(address_key) for knows in self.also_known)
+
+
+def _is_accepted(customer: Customer) -> bool:
+    return bool(customer.first_paid_at or customer.accepted_at)
+
+
+def _name(customer: Customer) -> str:
+    """A name is a merchant's free text: it is said only where the person paid or accepted that business (safety 3.2)."""
+    return customer.name if _is_accepted(customer) else ""
 
 
 def never_again(house: House, address_hash: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from flask import Blueprint, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -14,7 +12,7 @@ from auth.devices import device_words
 from auth.faces import Face
 from auth.models import Challenge
 from billing.addresses import clean_address
-from core import clock, i18n
+from core import i18n
 from core.errors import Invalid
 from core.security import token_page
 from core.web import house
@@ -157,8 +155,7 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
         known=cookies.knows(settings, key),
     ))
     session[doors.ASKED] = {
-        "email": shown, "business_id": business_id, "next": next_[:500], "until": (clock.wall() + timedelta(minutes=10)).isoformat(),
-        "of": of,
+        "email": shown, "business_id": business_id, "next": next_[:500], "of": of,
     }
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
@@ -189,8 +186,7 @@ def _sent_page(wrong: bool = False, left: int = 0) -> ResponseReturnValue:
     asked = doors.stand_where_asked()
     if not asked:
         return redirect("/login", 303)
-    until = datetime.fromisoformat(asked["until"])
-    return render_template("auth/sent.html", asked=asked, until=until, wrong=wrong, left=left), 422 if wrong else 200
+    return render_template("auth/sent.html", asked=asked, wrong=wrong, left=left), 422 if wrong else 200
 
 
 def _link_page(token: str, wrong: bool = False) -> ResponseReturnValue:
