@@ -13,7 +13,7 @@ from core.errors import Conflict, Invalid
 from core.pages import words
 from core.web import db, here
 from portal import bp
-from portal.lines import may_cancel, may_keep
+from portal.lines import ends_at, may_cancel, may_keep
 from portal.standing import account
 
 
@@ -34,8 +34,10 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
         cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
     except Invalid as wrong:
         return _ask(row, wrong.fields), 422
-    if row.next_billing_at:
-        flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(row.next_billing_at, "sentence")), "good")
+    day = ends_at(row)
+    if day:
+        flash(_("%(name)s ends on %(date)s. You can take it back until then.",
+                name=row.name, date=words().date(day, "sentence")), "good")
     else:
         flash(_("%(name)s ends with its period. You can take it back until then.", name=row.name), "good")
     return redirect(_of(row.id), 303)
@@ -45,8 +47,9 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
 def keep(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     cancelling.keep(db(), row.id)
-    if row.next_billing_at:
-        flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=words().date(row.next_billing_at, "sentence")), "good")
+    day = ends_at(row)
+    if day:
+        flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=words().date(day, "sentence")), "good")
     else:
         flash(_("%(name)s goes on.", name=row.name), "good")
     return redirect(_of(row.id), 303)
@@ -58,7 +61,7 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
                ("low_quality", _("It is not good enough")), ("too_complex", _("It is too complicated")), ("other", _("Something else"))]
     others = [one.name for one in query.live(db()) if one.business_id == row.business_id and one.id != row.id]
     theirs = account(row.business_id, row.customer_id)
-    return render_template("portal/cancellation.html", row=row, account=theirs, url=_of(row.id), reasons=reasons, others=others,
+    return render_template("portal/cancellation.html", row=row, account=theirs, url=_of(row.id), reasons=reasons, others=others, ends_at=ends_at(row),
                            errors=errors or {}, typed=request.form)
 
 

@@ -7,12 +7,11 @@ import re
 from flask import Response, redirect, render_template
 from flask.typing import ResponseReturnValue
 
-from billing.documents.figures import instant
 from billing.queries import documents as query
 from core.web import db, exists_here, here, house
 from portal import bp
 from portal.standing import account
-from portal.words import card_of, reason
+from portal.words import card_of, country_name, reason
 
 
 @bp.get("/invoices")
@@ -29,7 +28,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
     if found.invoice.status == "open" and not found.under_way and found.invoice.subscription_id and exists_here("payment_method"):
         pay_url = f"{here('subscriptions')}/{found.invoice.subscription_id}/payment-method"
     return render_template(
-        "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, instant=instant, paid=paid, failed=failed,
+        "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
         why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
         account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"))
 

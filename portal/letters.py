@@ -1,1 +1,101 @@
-def register(house): pass
+"""Letters about what was bought: event → letter, in the buyer's language and the business's brand. Run by the worker.
+
+Links lead to the very page, at the business's own door, and are built from settings. A business the person never paid or
+accepted (safety 3.2) gets no brand, no words and no address of its own into a letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from auth.faces import Face, face_of
+from billing.queries import letters as query
+from billing.queries.letters import Matter
+from core.mail import Letter, render_letter
+from core.scope import system
+from core.web import House
+from core.worker import Work
+
+
+def register(house: House) -> None:
+    """Hang the letters on their events; a house without handlers (tests of pages alone) writes none."""
+    if house.handlers is None:
+        return
+    desk = Desk(house)
+    for type, write in (
+        ("payment.succeeded", desk.payment_succeeded), ("payment.failed", desk.payment_failed),
+        ("subscription.active", desk.subscription_started), ("subscription.on_hold", desk.subscription_on_hold),
+        ("subscription.cancellation_scheduled", desk.cancellation_scheduled),
+        ("subscription.cancellation_revoked", desk.cancellation_revoked), ("subscription.cancelled", desk.subscription_cancelled),
+        ("refund.succeeded", desk.refund_issued),
+    ):
+        house.handlers.on(type, write)
+
+
+@dataclass(frozen=True)
+class Desk:
+    house: House
+
+    def payment_succeeded(self, work: Work) -> None:
+        matter = self._matter(work, payment_id=work.data.get("payment_id"))
+        if matter and matter.payment and matter.payment.amount_minor:
+            page = f"invoices/{matter.invoice.id}" if matter.invoice else "billing-history"
+            self._send(work, "payment_succeeded", matter, page)
+
+    def payment_failed(self, work: Work) -> None:
+        """What went on hold over it has a letter of its own, which says the same and what is due."""
+        matter = self._matter(work, payment_id=work.data.get("payment_id"))
+        if matter and matter.payment and not (matter.subscription and matter.subscription.status == "on_hold"):
+            page = f"subscriptions/{matter.subscription.id}" if matter.subscription else "billing-history"
+            self._send(work, "payment_failed", matter, page)
+
+    def subscription_started(self, work: Work) -> None:
+        self._about_subscription(work, "subscription_started", lambda one: {"again": one.times_active > 1})
+
+    def subscription_on_hold(self, work: Work) -> None:
+        matter = self._matter(work, subscription_id=work.noun_id, with_dues=True)
+        if matter and matter.subscription and matter.subscription.status == "on_hold":
+            self._send(work, "subscription_on_hold", matter, f"subscriptions/{matter.subscription.id}/payment-method")
+
+    def cancellation_scheduled(self, work: Work) -> None:
+        self._about_subscription(work, "cancellation_scheduled")
+
+    def cancellation_revoked(self, work: Work) -> None:
+        self._about_subscription(work, "cancellation_revoked")
+
+    def subscription_cancelled(self, work: Work) -> None:
+        self._about_subscription(work, "subscription_cancelled")
+
+    def refund_issued(self, work: Work) -> None:
+        matter = self._matter(work, refund_id=work.noun_id)
+        if matter and matter.refund:
+            self._send(work, "refund_issued", matter, f"refunds/{matter.refund.id}")
+
+    def _about_subscription(self, work: Work, name: str, more: Callable[[Matter], dict[str, Any]] = lambda one: {}) -> None:
+        matter = self._matter(work, subscription_id=work.noun_id)
+        if matter and matter.subscription:
+            self._send(work, name, matter, f"subscriptions/{matter.subscription.id}", **more(matter))
+
+    def _matter(self, work: Work, **which: Any) -> Matter | None:
+        if not work.business_id or not work.customer_id:
+            return None
+        with self.house.database.open(system(work.business_id)) as db:
+            return query.matter(db, work.customer_id, work.id, **which)
+
+    def _send(self, work: Work, name: str, one: Matter, page: str, **more: Any) -> None:
+        settings, customer = self.house.settings, one.customer
+        planted = customer.first_paid_at is None and customer.accepted_at is None
+        if customer.declined_at:
+            return  # "not mine": nothing of it reaches this address
+        face: Face = face_of(one.business)
+        door = f"{settings.base_url}/business/{face.business_id}/"
+        subject, text, html = render_letter(
+            name, customer.locale or face.locale, zone=face.zone, to=customer.email, brand=None if planted else face.brand,
+            sender=settings.name if planted else face.name, seller="" if planted else face.seller,
+            support_email=settings.support_email if planted else face.support_email or settings.support_email,
+            name=customer.name, business=face.name, what="" if planted else one.what, planted=planted, url=door + page, door=door,
+            refuse_url=settings.base_url + "/", one=one, **more,
+        )
+        self.house.mailer.send(Letter(customer.email, subject, text, html), f"{work.id}:{name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext as _
@@ -10,6 +11,7 @@ from markupsafe import Markup
 
 from billing import lifecycle, policy, pricing
 from billing.queries.subscriptions import SubscriptionRow
+from core import clock
 from core.pages import date_tag, state_tag, words
 from core.web import exists_here, here
 from portal.renewals import next_charge
@@ -119,6 +121,11 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
 
 def _quantity(row: SubscriptionRow) -> str:
     return _("%(count)s times", count=words().count(row.quantity)) if row.quantity > 1 else ""
+
+
+def ends_at(row: SubscriptionRow) -> datetime | None:
+    """When a cancelled one would end; None where that day has passed already (what is on hold ends as it is)."""
+    return row.next_billing_at if row.next_billing_at and row.next_billing_at > clock.now() else None
 
 
 def price(row: SubscriptionRow, business: Account) -> int:

@@ -10,11 +10,11 @@ from billing.queries import history, story
 from billing.queries import subscriptions as query
 from core.web import db, exists_here, here
 from portal import bp, cursor
-from portal.lines import SORTS, line, lines, may_cancel, sort
+from portal.lines import SORTS, ends_at, line, lines, may_cancel, sort
 from portal.renewals import next_charge
 from portal.standing import account, is_several
 from portal.story import told
-from portal.words import billing_words, card, expires, interval
+from portal.words import billing_words, card, every, expires, interval
 
 PAGE = 25
 
@@ -43,6 +43,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
     return render_template(
         "portal/subscription.html", row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
         charge_minor=total - min(row.credit_minor, total), interval=interval(row.interval, row.interval_count),
+        every=every(row.interval, row.interval_count), ends_at=ends_at(row),
         card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),
         billed_to=billing_words(row.billing), payments=payments, story=told(story.events(db(), row.business_id, row.id), row),
         may_cancel=may_cancel(row, theirs), may_pay=bool(row.dues_minor) and exists_here("payment_method"),

@@ -42,6 +42,13 @@ def interval(unit: str, count: int = 1) -> str:
     return ngettext("every year", "every %(num)d years", count)
 
 
+def every(unit: str, count: int = 1) -> str:
+    """How often, after "then": "every month", "every 3 months"."""
+    if count > 1:
+        return interval(unit, count)
+    return {"Day": _("every day"), "Week": _("every week"), "Month": _("every month"), "Year": _("every year")}[unit]
+
+
 def card(brand: str | None, last4: str | None, kind: str | None = "card") -> str:
     """"Visa ending 4242"; empty when nothing is known."""
     if not last4 and not brand:
@@ -91,9 +98,14 @@ def reason(code: str | None) -> str:
 
 def billing_words(billing: dict[str, Any] | None) -> list[str]:
     """An address as lines, country in the reader's language."""
-    from core.format import locale_of
-
     one = billing or {}
     place = " ".join(part for part in (one.get("city"), one.get("zipcode")) if part)
-    country = locale_of(words().locale).territories.get(one.get("country") or "", one.get("country"))
+    country = country_name(one.get("country"))
     return [part for part in (one.get("street"), place, one.get("state"), country) if part]
+
+
+def country_name(code: str | None) -> str:
+    """A country in the reader's language; a code nobody knows stands as it is."""
+    from core.format import locale_of
+
+    return str(locale_of(words().locale).territories.get(code or "") or code or "")

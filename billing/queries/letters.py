@@ -1,0 +1,61 @@
+"""What a letter about a purchase tells: one business, one customer, and the thing that happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+
+from billing.catalogue import Product
+from billing.invoices import Invoice
+from billing.parties import Business, Customer
+from billing.payments import Payment, Refund
+from billing.subscriptions import Subscription
+from core.db import ScopedSession
+from core.outbox import Event
+
+
+@dataclass(frozen=True)
+class Matter:
+    business: Business
+    customer: Customer
+    subscription: Subscription | None = None
+    product: Product | None = None
+    payment: Payment | None = None
+    invoice: Invoice | None = None
+    refund: Refund | None = None
+    times_active: int = 0
+
+    @property
+    def what(self) -> str:
+        """What it is called: the product, or what stands on the invoice."""
+        return self.product.name if self.product else self.invoice.description if self.invoice else ""
+
+
+def matter(
+    db: ScopedSession, customer_id: str, event_id: str, *, subscription_id: str | None = None, payment_id: str | None = None,
+    refund_id: str | None = None, with_dues: bool = False,
+) -> Matter | None:
+    """None when the customer is gone. `with_dues`: the open invoice; `times_active`: how often it became active up to this event."""
+    business = db.scalar(select(Business))
+    customer = db.scalar(select(Customer).where(Customer.customer_id == customer_id))
+    if business is None or customer is None:
+        return None
+    refund = _one(db, Refund, refund_id)
+    payment = _one(db, Payment, refund.payment_id if refund else payment_id)
+    subscription = _one(db, Subscription, payment.subscription_id if payment else subscription_id)
+    invoice = _one(db, Invoice, payment.invoice_id if payment else None)
+    product = _one(db, Product, subscription.product_id if subscription else None)
+    if with_dues and subscription:
+        invoice = db.scalar(select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open")
+                            .order_by(Invoice.issued_at.desc()).limit(1))
+    times = 0
+    if subscription:
+        times = db.scalar(select(func.count(Event.id)).where(
+            Event.noun_id == subscription.id, Event.type == "subscription.active", Event.id <= event_id)) or 0
+    return Matter(business, customer, subscription, product, payment, invoice, refund, times)
+
+
+def _one(db: ScopedSession, kind: Any, id: str | None) -> Any:
+    return db.scalar(select(kind).where(kind.id == id)) if id else None
