@@ -15,7 +15,7 @@ import tenants.cli
 import tenants.demo
 import tenants.portal
 import unified
-from billing import renewals
+from billing import dunning, renewals
 from billing.documents_store import DocumentStore
 from billing.till import Till
 from core import cli, schema, web
@@ -59,6 +59,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
+def serve_app() -> Flask:
+    """What `flask serve` runs in its serving process: the application, and the worker's thread unless PORTAL_WORKER=off."""
+    app = create_app()
+    if app.extensions["portal"].settings.worker != "off":
+        cli.start_worker(app)
+    return app
+
+
 def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
     """The concrete gateway is known here and nowhere else."""
     if settings.gateway == "none":
@@ -71,7 +79,8 @@ def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
 
 def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
     ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
-             Tick("reconcile", timedelta(seconds=3), till.reconcile)]
+             Tick("reconcile", timedelta(seconds=3), till.reconcile),
+             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till))]
     if gateway is not None:
         ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
     return ticks

@@ -35,7 +35,7 @@ def register(app: Flask, settings: Settings) -> None:
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
-        _work(app, stop)
+        house().worker.run_forever(stop)
 
     @app.cli.command("serve")
     @click.option("--port", default=lambda: int(os.environ.get("PORT", "5000")), type=int, help="Port to listen on.")
@@ -47,17 +47,17 @@ def register(app: Flask, settings: Settings) -> None:
         from granian import Granian
         from granian.constants import Interfaces
 
-        stop = threading.Event()
-        if house().settings.worker != "off":
-            threading.Thread(target=_work, args=(app, stop), name="worker", daemon=True).start()
+        # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
+        # and starts the worker's thread itself (wsgi.serve_app).
+        house().database.dispose()
         click.echo(f"{settings.name} ({settings.mode} mode) is at {settings.base_url}")
         if settings.is_test and settings.is_loopback:
             click.echo(f"Letters are at {settings.base_url}/mailbox")
-        Granian("wsgi:create_app", factory=True, address=host, port=port, interface=Interfaces.WSGI, workers=processes,
+        Granian("wsgi:serve_app", factory=True, address=host, port=port, interface=Interfaces.WSGI, workers=processes,
                 blocking_threads=4, backpressure=64, log_access=False).serve()
-        stop.set()
 
 
-def _work(app: Flask, stop: threading.Event) -> None:
-    with app.app_context():
-        house().worker.run_forever(stop)
+def start_worker(app: Flask) -> None:
+    """The embedded worker: a thread of the serving process."""
+    worker = app.extensions["portal"].worker
+    threading.Thread(target=worker.run_forever, args=(threading.Event(),), name="worker", daemon=True).start()

