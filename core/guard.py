@@ -13,29 +13,24 @@ On PostgreSQL row-level security checks the same scope a fourth time (`core/rls.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
-from sqlalchemy.sql.elements import ColumnClause, TextClause
-from sqlalchemy.sql.selectable import TableClause
-from sqlalchemy.sql.visitors import HasTraverseInternals
 
 from core.errors import ScopeError
-from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, kind_of, mapped, tables_by_kind
+from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, kind_of, mapped
 from core.scope import Scope
+from core.statements import columns_set, kinds, loose_tables, tables_in
 
 MARK = "scoped"
 _raw_allowed: ContextVar[bool] = ContextVar("raw_allowed", default=False)
 
-# Which kinds of table a scope may touch at all. Everything else raises, even where it would return nothing.
+# Kinds of table a scope may touch at all. Everything else raises, even where it would return nothing.
 _READS: dict[str, frozenset[Any]] = {
     "nobody": frozenset(),
     "resolving": frozenset({CustomerOwned, Catalogue, PersonOwned}),
@@ -66,6 +61,7 @@ class Guard:
         self.scope = scope
         self.write = write
         self.flushing = False
+        self.refresh = object()  # the mark of the ORM's own load of one row by its key
         self.criteria = tuple(_criteria(scope))
         self.allowed = _READS.get(scope.kind, frozenset())
 
@@ -84,11 +80,11 @@ class Guard:
             raise ScopeError("bulk statements by key cannot be scoped; load the rows, or add() them")
         if state.execution_options.get("dml_strategy", "auto") not in ("auto", "orm"):
             raise ScopeError("dml_strategy goes past the scope")
-        if state.is_update and not _OWNERSHIP.isdisjoint(_updated(state)):
+        if state.is_update and not _OWNERSHIP.isdisjoint(columns_set(state)):
             raise ScopeError("a row keeps its owner")
         if not state.is_orm_statement:
             return  # unmarked: the engine net refuses it if it touches an owned table
-        state.update_execution_options(**{MARK: self})
+        state.update_execution_options(**{MARK: self.refresh if state.is_column_load else self})
         state.statement = state.statement.options(*self.criteria)  # type: ignore[attr-defined]
 
     # --- layer 2
@@ -130,9 +126,11 @@ class Guard:
             raise ScopeError("this session only reads")
         if self.scope.is_everything:
             return
-        marked = context.execution_options.get(MARK) is self
+        if context.isinsert or context.isupdate or context.isdelete:
+            self.check_target(kinds().get(context.compiled.statement.table.name.lower()))
+        mark = context.execution_options.get(MARK)
         for table in tables:
-            kind = _kinds()[table]
+            kind = kinds()[table]
             if kind == "open" or (kind == "insert" and self.flushing):
                 continue
             if self.scope.kind == "resolving" and table not in _RESOLVING:
@@ -141,46 +139,15 @@ class Guard:
                 raise ScopeError(f"{table} may not be touched under scope {self.scope.kind!r}")
             if kind is PersonOwned and self.scope.identity_id is None:
                 raise ScopeError(f"{table} needs a person")
-            if not (marked or self.flushing):
+            if not (mark is self or mark is self.refresh or self.flushing):
                 raise ScopeError(f"a statement on {table} went past the scope")
-        if not self.flushing and (loose := _loose_tables(context.compiled)):
+        if mark is self and (loose := loose_tables(context.compiled)):
             raise ScopeError(f"{', '.join(sorted(loose))} beside its entity; name the mapped class instead")
 
-
-def _updated(state: ORMExecuteState) -> set[str]:
-    """Names of the columns that an UPDATE sets."""
-    statement: Any = state.statement
-    ordered = getattr(statement, "_ordered_values", None) or ()
-    named = [*(statement._values or ()), *(column for column, _ in ordered), *(state.parameters or ())]
-    return {getattr(column, "key", column) for column in named}
-
-
-_walked: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
-
-
-def _loose_tables(compiled: Any) -> frozenset[str]:
-    """Mapped tables in a statement that are no part of an entity, so that no criteria reach them: Core tables and text
-    mixed into an ORM statement. Walked once per compiled statement; SQLAlchemy caches those."""
-    known = _walked.get(compiled)
-    if known is None:
-        known = _walked[compiled] = frozenset(_walk(compiled.statement))
-    return known
-
-
-def _walk(statement: Any) -> Iterator[str]:
-    todo, seen = [statement], set()
-    while todo:
-        part = todo.pop()
-        if id(part) in seen or (part is not statement and "parententity" in getattr(part, "_annotations", ())):
-            continue
-        seen.add(id(part))
-        if isinstance(part, TableClause):
-            yield from tables_in(part.name)
-        elif isinstance(part, TextClause):
-            yield from tables_in(part.text)
-        elif isinstance(part, ColumnClause) and part.is_literal:
-            yield from tables_in(part.name)
-        todo.extend(HasTraverseInternals.get_children(part, omit_attrs=("_correlate", "_correlate_except")))
+    def check_target(self, kind: Any) -> None:
+        """Who reads a shop window does not dress it; while addresses are resolved nothing is written at all."""
+        if self.scope.kind == "resolving" or (kind is Catalogue and self.scope.kind != "business"):
+            raise ScopeError(f"a {self.scope.kind!r} scope does not write here")
 
 
 def _criteria(scope: Scope) -> Iterator[Any]:
@@ -208,22 +175,6 @@ def _criteria(scope: Scope) -> Iterator[Any]:
     if scope.kind != "resolving":
         yield with_loader_criteria(Catalogue, lambda cls: cls.business_id.in_(businesses), include_aliases=True)
     yield with_loader_criteria(PersonOwned, lambda cls: cls.identity_id == identity, include_aliases=True)
-
-
-@lru_cache(maxsize=1)
-def _kinds() -> dict[str, Any]:
-    return tables_by_kind()
-
-
-@lru_cache(maxsize=1)
-def _owned_names() -> re.Pattern[str]:
-    return re.compile(r"(?<!\w)(" + "|".join(sorted(_kinds(), key=len, reverse=True)) + r")(?![\w.])", re.IGNORECASE)
-
-
-@lru_cache(maxsize=4096)
-def tables_in(sql: str) -> frozenset[str]:
-    """Names of mapped tables that a statement mentions. Reads the SQL itself, so nothing hides from it."""
-    return frozenset(name.lower() for name in _owned_names().findall(sql.replace('"', "")))
 
 
 def install(engine: Engine) -> None:
