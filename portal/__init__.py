@@ -26,7 +26,8 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     subscriptions,
 )
 
-__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "profile", "purchases", "register", "search", "sessions", "subscriptions"]
+__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "profile", "purchases", "register", "search", "sessions",
+           "subscriptions"]
 
 
 def register(app: Flask, house: House) -> None:

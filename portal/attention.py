@@ -11,7 +11,7 @@ from markupsafe import Markup
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import amount_tag, date_tag, words
 from core.web import exists_here, here
-from portal.words import card, is_soon, last_day
+from portal.words import card, is_soon, last_day, sentence
 
 
 @dataclass
@@ -41,22 +41,22 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
 
 def _due(row: SubscriptionRow, url: str) -> Need:
     amount = amount_tag(row.dues_minor, row.currency)
-    fact = Markup(_("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is late. %(amount)s is due."))
-    sentence = Markup(_("The last payment did not go through. It starts again as soon as this is paid."))
+    pattern = _("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is late. %(amount)s is due.")
+    why = sentence(_("The last payment did not go through. It starts again as soon as this is paid."))
     since = row.on_hold_at or row.next_billing_at
     if since:
-        sentence = Markup(_("The payment did not go through; it is like that since %(date)s. It starts again as soon as this is paid.")) % {
-            "date": date_tag(since, "day")}
+        why = sentence(_("The payment did not go through, and it stopped on %(date)s. It starts again as soon as this is paid."),
+                       date=date_tag(since, "day"))
     pay = exists_here("payment_method")
     said = words().money(row.dues_minor, row.currency)
-    return Need("hold", "due", _("On hold"), fact % {"name": row.name, "amount": amount}, sentence,
+    return Need("hold", "due", _("On hold"), sentence(pattern, name=row.name, amount=amount), why,
                 f"{url}/payment-method" if pay else url, _("Pay %(amount)s", amount=said) if pay else _("Look at it"),
                 _("for %(what)s", what=row.name))
 
 
 def _confirm(row: SubscriptionRow, url: str) -> Need:
-    fact = Markup(_("Your bank wants you to confirm %(amount)s for %(name)s.")) % {
-        "amount": amount_tag(row.payment_minor or 0, row.currency), "name": row.name}
+    fact = sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."),
+                    amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
     return Need("late", "wait", _("Confirm with your bank"), fact, _("Nothing is taken until you do."), url, _("Look at it"), row.name)
 
 
@@ -73,16 +73,16 @@ def _expiring(using: list[SubscriptionRow]) -> Need:
     day = last_day(first.expiry_month, first.expiry_year)
     assert day is not None
     gone = day < words().today()
-    pattern = Markup(_("Your %(card)s expired on %(date)s.") if gone else _("Your %(card)s expires on %(date)s."))
-    fact = pattern % {"card": card(first.brand, first.last4, first.kind), "date": date_tag(day, "day")}
+    pattern = _("Your %(card)s expired on %(date)s.") if gone else _("Your %(card)s expires on %(date)s.")
+    fact = sentence(pattern, card=card(first.brand, first.last4, first.kind), date=date_tag(day, "day"))
     names = list(dict.fromkeys(row.name for row in using))
     listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
-    sentence = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(using), names=listed)
-    return Need("card", "wait", _("Card expiring"), fact, sentence, here("payment_methods"), _("See the card"))
+    uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(using), names=listed)
+    return Need("card", "wait", _("Card expiring"), fact, uses, here("payment_methods"), _("See the card"))
 
 
 def _checking(row: SubscriptionRow) -> Need:
-    fact = Markup(_("We are checking %(amount)s for %(name)s with the bank.")) % {
-        "amount": amount_tag(row.payment_minor or 0, row.currency), "name": row.name}
+    fact = sentence(_("We are checking %(amount)s for %(name)s with the bank."),
+                    amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
     return Need("ask", "check", _("Checking"), fact,
                 _("We do not know yet whether it was taken. Nothing to do, and please do not pay again."))

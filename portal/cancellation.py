@@ -36,8 +36,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
         return _ask(row, wrong.fields), 422
     day = ends_at(row)
     if day:
-        flash(_("%(name)s ends on %(date)s. You can take it back until then.",
-                name=row.name, date=words().date(day, "sentence")), "good")
+        flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(day, "sentence")), "good")
     else:
         flash(_("%(name)s ends with its period. You can take it back until then.", name=row.name), "good")
     return redirect(_of(row.id), 303)
@@ -56,13 +55,30 @@ def keep(subscription_id: str) -> ResponseReturnValue:
 
 
 def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
-    reasons = [("", _("No reason")), ("too_expensive", _("It costs too much")), ("missing_features", _("Something is missing")),
-               ("switched_service", _("I use something else now")), ("unused", _("I do not use it")), ("customer_service", _("The help I got")),
-               ("low_quality", _("It is not good enough")), ("too_complex", _("It is too complicated")), ("other", _("Something else"))]
+    reasons = [
+        ("", _("No reason")),
+        ("too_expensive", _("It costs too much")),
+        ("missing_features", _("Something is missing")),
+        ("switched_service", _("I use something else now")),
+        ("unused", _("I do not use it")),
+        ("customer_service", _("The help I got")),
+        ("low_quality", _("It is not good enough")),
+        ("too_complex", _("It is too complicated")),
+        ("other", _("Something else")),
+    ]
     others = [one.name for one in query.live(db()) if one.business_id == row.business_id and one.id != row.id]
     theirs = account(row.business_id, row.customer_id)
-    return render_template("portal/cancellation.html", row=row, account=theirs, url=_of(row.id), reasons=reasons, others=others, ends_at=ends_at(row),
-                           errors=errors or {}, typed=request.form)
+    return render_template(
+        "portal/cancellation.html",
+        row=row,
+        account=theirs,
+        url=_of(row.id),
+        reasons=reasons,
+        others=others,
+        ends_at=ends_at(row),
+        errors=errors or {},
+        typed=request.form,
+    )
 
 
 def _of(subscription_id: str) -> str:

@@ -25,5 +25,7 @@ def read(text: str | None) -> tuple[datetime, str] | None:
         if moment.tzinfo is None or not one or len(one) > 100:
             raise ValueError
     except (ValueError, binascii.Error, UnicodeDecodeError):
-        raise BadRequest("INVALID_CURSOR", _("This page of the list cannot be found: its link is cut off. Start again at the newest.")) from None
+        raise BadRequest(
+            "INVALID_CURSOR", _("This page of the list cannot be found: its link is cut off. Start again at the newest.")
+        ) from None
     return moment, one

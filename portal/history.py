@@ -38,9 +38,17 @@ def billing_history() -> ResponseReturnValue:
     newer = link("after", shown[0]) if shown and (before or (after and more)) else None
     older = link("before", shown[-1]) if shown and (more if not after else True) else None
     page = render_template(
-        "portal/billing_history.html", entries=shown, typed=typed, errors=errors, is_filtered=bool(kept), newer=newer, older=older,
-        businesses=businesses(), several=is_several(), states=[("", _("Any")), ("paid", _("Paid")), ("open", _("Not paid")), ("failed", _("Declined")),
-                                                               ("refunded", _("Refunded"))])
+        "portal/billing_history.html",
+        entries=shown,
+        typed=typed,
+        errors=errors,
+        is_filtered=bool(kept),
+        newer=newer,
+        older=older,
+        businesses=businesses(),
+        several=is_several(),
+        states=[("", _("Any")), ("paid", _("Paid")), ("open", _("Not paid")), ("failed", _("Declined")), ("refunded", _("Refunded"))],
+    )
     return (page, 400) if errors else page
 
 
@@ -54,8 +62,12 @@ def _filter(typed: dict[str, str], errors: dict[str, str]) -> query.Filter:
         errors["business"] = _("You have bought nothing from this business.")
     asked = " ".join(typed["q"].split())[:LONGEST]
     return query.Filter(
-        business_id=typed["business"] or None, state=typed["state"] or None, since=_midnight(since),
-        until=_midnight(until + timedelta(days=1)) if until else None, words=Found.of(asked).words(asked) if asked and not errors else None)
+        business_id=typed["business"] or None,
+        state=typed["state"] or None,
+        since=_midnight(since),
+        until=_midnight(until + timedelta(days=1)) if until else None,
+        words=Found.of(asked).words(asked) if asked and not errors else None,
+    )
 
 
 def _day(typed: dict[str, str], name: str, errors: dict[str, str]) -> date | None:

@@ -17,7 +17,9 @@ PAGE = 50
 def license_keys() -> ResponseReturnValue:
     rows = held_keys.keys(db(replica=True), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
     older = cursor.write(rows[PAGE - 1].created_at, rows[PAGE - 1].id) if len(rows) > PAGE else None
-    return render_template("portal/license_keys.html", rows=rows[:PAGE], older=older, businesses=businesses(), several=is_several(), masked=masked)
+    return render_template(
+        "portal/license_keys.html", rows=rows[:PAGE], older=older, businesses=businesses(), several=is_several(), masked=masked
+    )
 
 
 def masked(key: str) -> str:

@@ -16,7 +16,7 @@ from core.pages import date_tag, state_tag, words
 from core.web import exists_here, here
 from portal.renewals import next_charge
 from portal.standing import Account, account, is_several
-from portal.words import card, interval, is_soon, last_day
+from portal.words import card, interval, is_soon, last_day, sentence
 
 
 @dataclass
@@ -49,11 +49,12 @@ def line(row: SubscriptionRow, url: str) -> Line:
     theirs, said = account(row.business_id, row.customer_id), words()
     second = ", ".join(part for part in (theirs.name if is_several() else "", _quantity(row)) if part)
     month = last_day(row.expiry_month, row.expiry_year)
+    soon = is_soon(row.expiry_month, row.expiry_year)
     payable = bool(row.dues_minor) and exists_here("payment_method")
     return Line(
         row=row, account=theirs, url=url, second=second, about=", ".join(part for part in (row.name, second) if part),
         state=state(row), when=when(row), card="" if row.is_ending else card(row.brand, row.last4, row.kind),
-        soon=_("expires %(month)s", month=said.date(month, "month")) if month and is_soon(row.expiry_month, row.expiry_year) and not row.is_ending else "",
+        soon=_("expires %(month)s", month=said.date(month, "month")) if month and soon and not row.is_ending else "",
         price=said.money(price(row, theirs), row.currency), interval=interval(row.interval, row.interval_count),
         pay_url=f"{url}/payment-method" if payable else None,
         pay_amount=said.money(row.dues_minor, row.currency) if row.dues_minor else "",
@@ -69,8 +70,8 @@ def state(row: SubscriptionRow) -> Markup:
 def when(row: SubscriptionRow) -> Markup:
     """The date that matters now, with its verb."""
     if row.is_checking and row.payment_minor is not None:
-        return Markup(_("%(amount)s, since %(date)s")) % {
-            "amount": words().money(row.payment_minor, row.currency), "date": date_tag(row.payment_at, "moment")}
+        return sentence(_("%(amount)s, since %(date)s"), amount=words().money(row.payment_minor, row.currency),
+                        date=date_tag(row.payment_at, "moment"))
     pattern, moment = {
         "pending": (_("since %(date)s"), row.created_at), "on_hold": (_("since %(date)s"), row.on_hold_at),
         "past_due": (_("due since %(date)s"), row.next_billing_at), "paused": (_("since %(date)s"), row.paused_at),
@@ -81,7 +82,7 @@ def when(row: SubscriptionRow) -> Markup:
         pattern, moment = _("ends %(date)s"), row.next_billing_at
     elif row.is_trial:
         pattern, moment = _("free until %(date)s"), row.trial_ends_at
-    return Markup(pattern) % {"date": date_tag(moment, "line")} if moment else Markup("")
+    return sentence(pattern, date=date_tag(moment, "line")) if moment else Markup("")
 
 
 def may_cancel(row: SubscriptionRow, business: Account) -> bool:

@@ -18,7 +18,9 @@ _CODE = re.compile(r"`([^`\n]+)`")
 def safe_html(text: str | None) -> Markup:
     """Paragraphs, lists, emphasis, code and https links; everything else is shown as it was typed."""
     blocks = [_block(part) for part in re.split(r"\n\s*\n", (text or "").replace("\r", "").strip()[:10_000]) if part.strip()]
-    cleaned = nh3.clean("".join(blocks), tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https"}, link_rel="noopener noreferrer nofollow")
+    cleaned = nh3.clean(
+        "".join(blocks), tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https"}, link_rel="noopener noreferrer nofollow"
+    )
     return Markup(cleaned)  # noqa: S704 - cleaned on the line above
 
 
@@ -37,6 +39,11 @@ def _block(text: str) -> str:
 
 def _inline(text: str) -> str:
     said = str(escape(text))
-    for pattern, made in ((_CODE, r"<code>\1</code>"), (_LINK, r'<a href="\2">\1</a>'), (_STRONG, r"<strong>\1</strong>"), (_EM, r"<em>\1</em>")):
+    for pattern, made in (
+        (_CODE, r"<code>\1</code>"),
+        (_LINK, r'<a href="\2">\1</a>'),
+        (_STRONG, r"<strong>\1</strong>"),
+        (_EM, r"<em>\1</em>"),
+    ):
         said = pattern.sub(made, said)
     return said

@@ -25,9 +25,17 @@ def search() -> ResponseReturnValue:
     numbered = history.entries(db(), Filter(words=Words(number=asked)), limit=10) if asked else []
     keys = held_keys.keys(db(), prefix=asked, limit=10) if len(asked) >= 4 else []
     return render_template(
-        "portal/search.html", q=asked, lines=lines(found.subscriptions) if found else [], purchases=found.purchases if found else [],
-        found_businesses=found.businesses if found else [], entries=numbered, keys=keys, masked=masked, businesses=businesses(),
-        several=is_several())
+        "portal/search.html",
+        q=asked,
+        lines=lines(found.subscriptions) if found else [],
+        purchases=found.purchases if found else [],
+        found_businesses=found.businesses if found else [],
+        entries=numbered,
+        keys=keys,
+        masked=masked,
+        businesses=businesses(),
+        several=is_several(),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,4 +66,6 @@ class Found:
         )
 
     def words(self, asked: str) -> Words:
-        return Words(asked, [one for one, _name in self.businesses], [one.id for one in self.subscriptions], [one.id for one in self.purchases])
+        return Words(
+            asked, [one for one, _name in self.businesses], [one.id for one in self.subscriptions], [one.id for one in self.purchases]
+        )

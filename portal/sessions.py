@@ -38,5 +38,10 @@ def end_session(session_id: str) -> ResponseReturnValue:
 @bp.post("/sessions/end")
 def end_other_sessions() -> ResponseReturnValue:
     count = end_all(house().database, _person(), keep_here=True)
-    flash(ngettext("One other browser is signed out.", "%(num)d other browsers are signed out.", count) if count else _("You are signed in nowhere else."), "good")
+    flash(
+        ngettext("One other browser is signed out.", "%(num)d other browsers are signed out.", count)
+        if count
+        else _("You are signed in nowhere else."),
+        "good",
+    )
     return redirect(here("profile") + "#sessions", 303)

@@ -36,8 +36,15 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.renewed": _("Renewed to %(date)s.", date=day) if day else _("Renewed."),
         "subscription.on_hold": _("A payment did not go through. Put on hold."),
         "subscription.past_due": _("A payment did not go through. We try it again."),
+        "payment.succeeded": _payment(event, _("%(amount)s paid with %(card)s."), _("%(amount)s paid.")),
+        "payment.failed": _payment(event, _("The bank declined %(amount)s with %(card)s."), _("The bank declined %(amount)s.")),
+        "payment.processing": _payment(
+            event, _("We did not hear back about %(amount)s; we ask the bank."), _("We ask the bank about %(amount)s.")
+        ),
         "subscription.cancellation_scheduled": _scheduled(who, day),
-        "subscription.cancellation_revoked": _("%(who)s took the cancellation back.", who=who) if who else _("You took the cancellation back."),
+        "subscription.cancellation_revoked": _("%(who)s took the cancellation back.", who=who)
+        if who
+        else _("You took the cancellation back."),
         "subscription.cancelled": _("Ended."),
         "subscription.expired": _("Finished: its time was over."),
         "subscription.failed": _("It did not start: the first payment was declined."),
@@ -47,6 +54,18 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.payment_method_changed": _("The card was changed."),
         "subscription.payment_method_updated": _("The card was changed."),
     }.get(event.type, "")
+
+
+def _payment(event: Event, with_card: str, without: str) -> str:
+    data = event.data
+    if not isinstance(data.get("amount"), int) or not data.get("currency"):
+        return ""
+    said = words().money(data["amount"], data["currency"])
+    return (
+        with_card % {"amount": said, "card": data["method"]}
+        if data.get("method") and "%(card)s" in with_card
+        else without % {"amount": said}
+    )
 
 
 def _scheduled(who: str | None, day: str) -> str:

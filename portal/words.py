@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 from flask_babel import gettext as _
 from flask_babel import ngettext
+from markupsafe import Markup
 
 from core.pages import words
 
-_BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover", "jcb": "JCB", "diners": "Diners Club",
+_BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover",
+           "jcb": "JCB", "diners": "Diners Club",
            "unionpay": "UnionPay"}
 
 
@@ -27,6 +29,11 @@ class Method(Protocol):
     def expiry_month(self) -> int | None: ...
     @property
     def expiry_year(self) -> int | None: ...
+
+
+def sentence(pattern: str, **values: Any) -> Markup:
+    """A translated sentence of ours with values put in; what is not markup already is escaped."""
+    return Markup(pattern) % values  # noqa: S704 - the pattern is ours, the values are escaped by %
 
 
 def interval(unit: str, count: int = 1) -> str:

@@ -42,10 +42,18 @@ def edit_profile(db: ScopedSession, customer_ids: Iterable[str], *, name: str, p
         before = (customer.name, customer.phone, customer.locale)
         if before == (cleaned, number, locale):
             continue
-        fields = [field for field, old, new in zip(("name", "phone", "locale"), before, (cleaned, number, locale), strict=True) if old != new]
+        fields = [
+            field for field, old, new in zip(("name", "phone", "locale"), before, (cleaned, number, locale), strict=True) if old != new
+        ]
         customer.name, customer.phone, customer.locale = cleaned, number, locale
-        emit(db, "profile.edited", business_id=customer.business_id, customer_id=customer.customer_id, noun=customer.customer_id,
-             data={"fields": fields})
+        emit(
+            db,
+            "profile.edited",
+            business_id=customer.business_id,
+            customer_id=customer.customer_id,
+            noun=customer.customer_id,
+            data={"fields": fields},
+        )
         changed.append(customer)
     return changed
 

@@ -40,31 +40,54 @@ class KeyRow:
 
 
 def keys(
-    db: ScopedSession, *, payment_id: str | None = None, prefix: str | None = None, before: tuple[datetime, str] | None = None, limit: int = 50
+    db: ScopedSession,
+    *,
+    payment_id: str | None = None,
+    prefix: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
 ) -> list[KeyRow]:
     """Newest first. `prefix`: keys that begin with it, as written or in capitals; `before`: (created_at, id) of the last one seen."""
     query = (
-        select(LicenseKey.business_id, LicenseKey.id, LicenseKey.key, LicenseKey.status, LicenseKey.activations_limit,
-               LicenseKey.instances_count, LicenseKey.expires_at, LicenseKey.created_at, LicenseKey.product_id, Product.name,
-               Product.license_key_message, LicenseKey.payment_id, LicenseKey.subscription_id, Subscription.status)
+        select(
+            LicenseKey.business_id,
+            LicenseKey.id,
+            LicenseKey.key,
+            LicenseKey.status,
+            LicenseKey.activations_limit,
+            LicenseKey.instances_count,
+            LicenseKey.expires_at,
+            LicenseKey.created_at,
+            LicenseKey.product_id,
+            Product.name,
+            Product.license_key_message,
+            LicenseKey.payment_id,
+            LicenseKey.subscription_id,
+            Subscription.status,
+        )
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .outerjoin(Subscription, and_(Subscription.business_id == LicenseKey.business_id, Subscription.id == LicenseKey.subscription_id))
-        .order_by(LicenseKey.created_at.desc(), LicenseKey.id.desc()).limit(limit)
+        .order_by(LicenseKey.created_at.desc(), LicenseKey.id.desc())
+        .limit(limit)
     )
     if payment_id:
         query = query.where(LicenseKey.payment_id == payment_id)
     if prefix:
-        query = query.where(or_(*(
-            and_(LicenseKey.key >= begin, LicenseKey.key < begin + "\U0010ffff") for begin in dict.fromkeys((prefix, prefix.upper())))))
+        query = query.where(
+            or_(
+                *(and_(LicenseKey.key >= begin, LicenseKey.key < begin + "\U0010ffff") for begin in dict.fromkeys((prefix, prefix.upper())))
+            )
+        )
     if before:
         at, one = before
         query = query.where((LicenseKey.created_at < at) | ((LicenseKey.created_at == at) & (LicenseKey.id < one)))
-    found = {row[1]: KeyRow(*row) for row in db.execute(query)}
+    found = {row[1]: KeyRow(*tuple(row)) for row in db.execute(query)}
     if found:
         places = (
             select(LicenseInstance.license_key_id, LicenseInstance.id, LicenseInstance.name, LicenseInstance.created_at)
-            .where(LicenseInstance.license_key_id.in_(list(found))).order_by(LicenseInstance.created_at)
+            .where(LicenseInstance.license_key_id.in_(list(found)))
+            .order_by(LicenseInstance.created_at)
         )
-        for key_id, *rest in db.execute(places):
-            found[key_id].instances.append(Instance(*rest))
+        for key_id, place_id, name, since in db.execute(places):
+            found[key_id].instances.append(Instance(place_id, name, since))
     return list(found.values())

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, literal, null, or_, select, union_all
+from sqlalchemy import Select, and_, cast, exists, func, literal, null, or_, select, union_all
 
 from billing.invoices import Invoice
 from billing.payments import Payment, Refund
 from core.db import ScopedSession
+from core.models import JSONType
 
 STATES = ("paid", "open", "failed", "refunded")
 
@@ -90,16 +91,17 @@ def _parts(narrowed: Filter, before: Mark | None, after: Mark | None) -> list[Se
     issued = (
         select(literal("invoice").label("kind"), Invoice.business_id, Invoice.id, Invoice.issued_at.label("at"),
                Invoice.description.label("what"), Invoice.status, literal(False).label("unknown"), Invoice.total_minor.label("minor"),
-               literal(0).label("refunded_minor"), Invoice.currency, null().label("method"), Invoice.id.label("document_id"),
-               Invoice.number, Invoice.subscription_id)
+               literal(0).label("refunded_minor"), Invoice.currency, cast(null(), JSONType).label("method"),
+               Invoice.id.label("document_id"), Invoice.number, Invoice.subscription_id)
         .where(~under_way)
     )
     states = {
-        "paid": (Payment.status == "succeeded", None, Invoice.status == "paid"), "open": (Payment.is_open.is_(True), None, Invoice.status == "open"),
+        "paid": (Payment.status == "succeeded", None, Invoice.status == "paid"),
+        "open": (Payment.is_open.is_(True), None, Invoice.status == "open"),
         "failed": (Payment.status == "failed", Refund.status == "failed", None),
         "refunded": (Payment.refunded_minor > 0, Refund.status.in_(("pending", "succeeded")), None),
     }
-    out = []
+    out: list[Any] = []
     for n, (query, owner, at, noun) in enumerate((
         (paid, Payment.business_id, Payment.created_at, Payment.id), (back, Refund.business_id, Refund.created_at, Refund.id),
         (issued, Invoice.business_id, Invoice.issued_at, Invoice.id),
@@ -122,7 +124,8 @@ def _parts(narrowed: Filter, before: Mark | None, after: Mark | None) -> list[Se
             said = narrowed.words
             own = Payment.id if n == 0 else Refund.payment_id if n == 1 else None
             number = Refund.number if n == 1 else Invoice.number
-            query = query.where(or_(number.in_({said.number, said.number.upper()}), owner.in_(said.business_ids), subscription.in_(said.subscription_ids),
+            query = query.where(or_(number.in_({said.number, said.number.upper()}), owner.in_(said.business_ids),
+                                    subscription.in_(said.subscription_ids),
                                     *([own.in_(said.payment_ids)] if own is not None else [])))
         if before:
             query = query.where((at < before[0]) | ((at == before[0]) & (noun < before[1])))

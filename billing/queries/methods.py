@@ -36,7 +36,8 @@ def methods(db: ScopedSession) -> list[MethodRow]:
         select(PaymentMethod.business_id, PaymentMethod.customer_id, PaymentMethod.id, PaymentMethod.kind, PaymentMethod.brand,
                PaymentMethod.last4, PaymentMethod.expiry_month, PaymentMethod.expiry_year, PaymentMethod.is_default,
                PaymentMethod.last_used_at, PaymentMethod.created_at, Subscription.id, Product.name)
-        .outerjoin(Subscription, and_(Subscription.business_id == PaymentMethod.business_id, Subscription.customer_id == PaymentMethod.customer_id,
+        .outerjoin(Subscription, and_(Subscription.business_id == PaymentMethod.business_id,
+                                      Subscription.customer_id == PaymentMethod.customer_id,
                                       Subscription.payment_method_id == PaymentMethod.id, Subscription.status.in_(LIVE)))
         .outerjoin(Product, and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id))
         .where(PaymentMethod.removed_at.is_(None))

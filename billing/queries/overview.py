@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import and_, func, literal, null, select, union_all
+from sqlalchemy import Integer, String, and_, cast, func, literal, null, select, union_all
 
 from billing.catalogue import Product
 from billing.invoices import Invoice
@@ -70,23 +70,27 @@ def recent_invoices(db: ScopedSession, limit: int = 6) -> list[InvoiceRow]:
                                  Payment.invoice_id == Invoice.id, Payment.is_open.is_(True)))
         .order_by(Invoice.issued_at.desc(), Invoice.id.desc()).limit(limit)
     )
-    return [InvoiceRow(*row) for row in db.execute(query)]
+    return [InvoiceRow(*tuple(row)) for row in db.execute(query)]
+
+
+# PostgreSQL wants both halves of a union to have types
+_TEXT, _NUMBER = cast(null(), String), cast(null(), Integer)
 
 
 def holdings(db: ScopedSession, limit: int = 4) -> list[Holding]:
     """The newest purchases and the newest keys, `limit` of each, in one statement."""
     bought = (
         select(literal("purchase").label("kind"), Payment.business_id, Payment.id, func.coalesce(Invoice.description, "").label("name"),
-               Payment.created_at.label("at"), Payment.amount_minor.label("minor"), Payment.currency, null().label("key"),
-               Payment.status, null().label("limit"), null().label("used"), Payment.refunded_minor)
+               Payment.created_at.label("at"), Payment.amount_minor.label("minor"), Payment.currency, _TEXT.label("key"),
+               Payment.status, _NUMBER.label("limit"), _NUMBER.label("used"), Payment.refunded_minor)
         .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
         .where(Payment.subscription_id.is_(None), Payment.status == "succeeded")
         .order_by(Payment.created_at.desc()).limit(limit).subquery()
     )
     keys = (
         select(literal("key").label("kind"), LicenseKey.business_id, LicenseKey.id, Product.name, LicenseKey.created_at.label("at"),
-               null().label("minor"), null().label("currency"), LicenseKey.key, LicenseKey.status,
-               LicenseKey.activations_limit.label("limit"), LicenseKey.instances_count.label("used"), null().label("refunded_minor"))
+               _NUMBER.label("minor"), _TEXT.label("currency"), LicenseKey.key, LicenseKey.status,
+               LicenseKey.activations_limit.label("limit"), LicenseKey.instances_count.label("used"), _NUMBER.label("refunded_minor"))
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .order_by(LicenseKey.created_at.desc()).limit(limit).subquery()
     )
