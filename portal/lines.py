@@ -148,4 +148,5 @@ def sort(rows: list[SubscriptionRow], by: str) -> list[SubscriptionRow]:
         return sorted(rows, key=lambda one: (one.currency, -price(one, account(one.business_id, one.customer_id)), one.name.casefold()))
     rank = {"on_hold": 0, "past_due": 0, "paused": 3}
     return sorted(rows, key=lambda one: (
-        1 if one.is_checking else rank.get(one.status, 2), one.next_billing_at.isoformat() if one.next_billing_at else "9", one.name.casefold()))
+        1 if one.is_checking else rank.get(one.status, 2),
+        one.next_billing_at.isoformat() if one.next_billing_at else "9", one.name.casefold()))
