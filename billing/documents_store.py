@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import undefer
 
+from billing.corrections import Correction
 from billing.documents import render_invoice, render_refund, sha256_of
 from billing.invoices import Document, Invoice
 from billing.payments import Payment, Refund
@@ -41,6 +43,16 @@ class DocumentStore:
                 paid = {**paid, "at": invoice.paid_at.isoformat() if invoice.paid_at else None, "method": self._method(db, invoice)}
             kept = self._keep(invoice.business_id, invoice.customer_id, invoice.id, version, render_invoice({**row[1], "paid": paid}))
         return kept, invoice.number
+
+    def correction_pdf(self, db: ScopedSession, correction_id: str) -> tuple[bytes, str]:
+        """(PDF, number) of a corrected invoice. NotFound, Unprintable."""
+        row = db.scalar(select(Correction).options(undefer(Correction.snapshot)).where(Correction.id == correction_id))
+        if row is None:
+            raise NotFound()
+        kept = self._kept(db, row.id, 1)
+        if kept is None:
+            kept = self._keep(row.business_id, row.customer_id, row.id, 1, render_invoice(row.snapshot))
+        return kept, row.number
 
     def refund_pdf(self, db: ScopedSession, refund_id: str) -> tuple[bytes, str]:
         """(PDF, number) of a refund that went through; Conflict while it has no document yet."""

@@ -54,7 +54,7 @@ def issue(
     subtotal = sum(one.net_minor for one in lines)
     tax = sum(one.tax_minor for one in lines)
     total = subtotal + tax
-    credit = min(max(credit_minor, 0), max(total, 0))
+    credit = min(credit_minor, max(total, 0))  # negative: too little to charge before, so it is due now
     invoice = Invoice(
         business_id=business.business_id, customer_id=customer.customer_id, id=new_id("inv"), operation=operation, kind=kind,
         number=take_number(db, business, "invoice", business.invoice_prefix), subscription_id=subscription_id, status="open",
@@ -106,7 +106,7 @@ def snapshot(
         if invoice.starts_at and invoice.ends_at else None,
         "corrects": None, "credits": None, "seller": seller_of(business),
         "buyer": {
-            "name": customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
+            "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
             "lines": address_lines(address), "country": address.get("country"), "tax_id": tax_id or customer.tax_id,
         },
         "lines": [

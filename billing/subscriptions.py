@@ -37,6 +37,7 @@ class Subscription(Base, CustomerOwned):
     term_count: Mapped[int] = mapped_column(default=10)
     zone: Mapped[str]
     anchor_at: Mapped[datetime | None]
+    anchor_n: Mapped[int] = mapped_column(default=0)  # the number of the period that ends at the anchor: later where a cycle began anew
     period_n: Mapped[int] = mapped_column(default=0)  # the period paid for; the n-th date comes from the anchor
     previous_billing_at: Mapped[datetime | None]
     next_billing_at: Mapped[datetime | None]
