@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.models import Base, CustomerOwned, JSONType, of_customer, within_customer
@@ -23,6 +23,8 @@ class Invoice(Base, CustomerOwned):
         CheckConstraint("refunded_minor >= 0 AND refunded_minor + credited_minor <= paid_minor", name="refunds"),
         Index("ix_invoices_customer", "business_id", "customer_id", "issued_at", "id"),
         Index("ix_invoices_subscription", "business_id", "subscription_id", "issued_at"),
+        Index("ix_invoices_unpaid", "business_id", "customer_id", "issued_at", "id",
+              sqlite_where=text("paid_minor = 0"), postgresql_where=text("paid_minor = 0")),
     )
 
     number: Mapped[str]
