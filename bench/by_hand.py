@@ -1,0 +1,116 @@
+"""The same list of subscriptions from hand-written SQL: the bare driver, no ORM, no guard, no scope; the same template.
+
+`with by_hand(bench):` swaps the three places where the page reads rows. Everything after the rows is the page's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+import auth.sessions
+import portal.subscriptions
+from auth import tokens
+from auth.faces import Face
+from auth.sessions import CustomerRow, GrantView, Visit
+from bench.world import Bench
+from billing.queries.subscriptions import PAST, SHOWN, SubscriptionRow
+
+SESSION = """
+SELECT s.id, s.created_at, s.proved_at, i.identity_id, i.locale, i.zone, i.name, e.email, e.email_key, e.is_primary,
+       g.id, g.door, g.business_id, g.customer_id, g.proof, g.address_key, g.link_id, g.return_url, g.proved_at, g.expires_at
+FROM browser_sessions s JOIN identities i ON i.identity_id = s.identity_id JOIN identity_emails e ON e.identity_id = i.identity_id
+JOIN session_grants g ON g.session_id = s.id AND g.revoked_at IS NULL
+WHERE s.secret_hash = ? AND s.revoked_at IS NULL"""
+CUSTOMERS = """
+SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.accepted_at, c.first_paid_at, b.name, b.legal_name,
+       b.support_email, b.locale, b.zone, b.brand, b.address, b.archived_at, b.currency, b.settings, b.tax_rates
+FROM customers c JOIN businesses b ON b.business_id = c.business_id
+WHERE c.email_key = ? AND c.declined_at IS NULL ORDER BY b.name, c.business_id, c.created_at"""
+SUBSCRIPTIONS = """
+SELECT s.business_id, s.customer_id, s.id, s.status, s.quantity, s.currency, s.unit_minor, s.tax_inclusive, s.addons, s.interval,
+       s.interval_count, s.zone, s.anchor_at, s.period_n, s.previous_billing_at, s.next_billing_at, s.trial_ends_at, s.expires_at,
+       s.cancel_at_period_end, s.cancelled_at, s.paused_at, s.on_hold_at, s.billing, s.tax_id, s.business_name, s.collected_by,
+       s.credit_minor, s.created_at, s.product_id, p.name, m.id, m.brand, m.last4, m.kind, m.expiry_month, m.expiry_year,
+       i.id, i.number, i.due_minor, y.id, y.status, y.unknown, y.amount_minor, y.created_at, y.sent_at
+FROM subscriptions s JOIN customers c ON c.business_id = s.business_id AND c.customer_id = s.customer_id
+JOIN products p ON p.business_id = s.business_id AND p.id = s.product_id
+LEFT JOIN payment_methods m ON m.business_id = s.business_id AND m.id = s.payment_method_id
+LEFT JOIN invoices i ON i.business_id = s.business_id AND i.subscription_id = s.id AND i.status = 'open'
+LEFT JOIN payments y ON y.business_id = s.business_id AND y.subscription_id = s.id AND y.is_open
+WHERE c.email_key = ? AND s.status IN (%s)"""
+_DATES = (12, 14, 15, 16, 17, 19, 20, 21, 27, 43, 44)
+_JSON = (8, 22)
+_BOOLEANS = (7, 18, 41)
+
+
+@contextmanager
+def by_hand(bench: Bench) -> Iterator[None]:
+    rows = _Rows(bench)
+    with (
+        mock.patch.object(auth.sessions, "load", rows.visit), mock.patch.object(auth.sessions, "_customers", rows.customers),
+        mock.patch.object(portal.subscriptions.query, "live", rows.live), mock.patch.object(portal.subscriptions.query, "past", rows.past),
+        mock.patch.object(portal.subscriptions, "db", lambda **_: None),
+    ):
+        yield
+    bench.raw.rollback()
+
+
+class _Rows:
+    def __init__(self, bench: Bench) -> None:
+        self.raw, self.lite, self.address = bench.raw, bench.is_sqlite, ""
+
+    def all(self, sql: str, *values: Any) -> list[Any]:
+        return self.raw.execute(sql if self.lite else sql.replace("?", "%s"), values).fetchall()
+
+    def at(self, value: Any) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value) if self.lite else value.astimezone(UTC)
+
+    def json(self, value: Any) -> Any:
+        return json.loads(value) if self.lite and value is not None else value
+
+    def visit(self, _database: Any, settings: Any, secret: str) -> Visit | None:
+        found = self.all(SESSION, next(iter(tokens.hashes(settings, "session", secret))))
+        if not found:
+            return None
+        first = found[0]
+        self.address = first[8]
+        grants = tuple(GrantView(*row[10:18], self.at(row[18]), self.at(row[19])) for row in found)  # type: ignore[arg-type]
+        return Visit(
+            session_id=first[0], identity_id=first[3], created_at=self.at(first[1]), proved_at=self.at(first[2]),  # type: ignore[arg-type]
+            addresses=(first[8],), grants=grants, locale=first[4], zone=first[5], person_name=first[6] or "", primary_email=first[7],
+            emails=tuple((row[7], row[8], bool(row[9])) for row in found))
+
+    def customers(self, _scope: Any, _business_id: str | None = None) -> list[CustomerRow]:
+        out = []
+        for row in self.all(CUSTOMERS, self.address):
+            town = str((self.json(row[14]) or {}).get("city") or "")
+            face = Face(row[0], row[8], row[9], row[10], row[11], row[12], self.json(row[13]) or {}, town, self.at(row[15]))
+            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6] or row[7]), self.at(row[7]), face, row[16],
+                                   self.json(row[17]) or {}, self.json(row[18]) or {}))
+        return out
+
+    def live(self, _db: Any, limit: int = 500) -> list[SubscriptionRow]:
+        marks = ", ".join("?" * len(SHOWN))
+        sql = SUBSCRIPTIONS % marks + " ORDER BY s.next_billing_at, s.id LIMIT 500"
+        return [self._one(row) for row in self.all(sql, self.address, *SHOWN)]
+
+    def past(self, _db: Any, before: Any = None, limit: int = 25) -> list[SubscriptionRow]:
+        marks = ", ".join("?" * len(PAST))
+        sql = SUBSCRIPTIONS % marks + " ORDER BY s.created_at DESC, s.id DESC LIMIT 26"
+        return [self._one(row) for row in self.all(sql, self.address, *PAST)]
+
+    def _one(self, row: Any) -> SubscriptionRow:
+        values = list(row)
+        for n in _DATES:
+            values[n] = self.at(values[n])
+        if self.lite:
+            for n in _JSON:
+                values[n] = json.loads(values[n])
+            for n in _BOOLEANS:
+                values[n] = None if values[n] is None else bool(values[n])
+        return SubscriptionRow(*values)
