@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
-from billing import lifecycle, totals
+from billing import credit, lifecycle, totals
 from billing.invoices import Invoice, InvoiceLine
 from billing.invoicing import seller_of, take_number
 from billing.methods import method_words
 from billing.parties import Business
 from billing.payments import Payment, Refund
 from billing.ports import Outcome
+from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
@@ -38,7 +39,8 @@ def request_refund(
     """
     if payment.status != "succeeded":
         raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
-    left = payment.amount_minor - payment.refunded_minor
+    lock_subscription(db, payment.subscription_id)
+    left = payment.amount_minor - payment.refunded_minor - (credit.spent(db, payment) if owed else 0)
     if payment.amount_minor == 0:
         raise Conflict("ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED", "Nothing was taken, so nothing can be refunded.")
     if left == 0:
@@ -67,6 +69,12 @@ def request_refund(
     return refund
 
 
+def lock_subscription(db: ScopedSession, subscription_id: str | None) -> None:
+    """One lock order everywhere: payment, subscription, invoice. Whoever needs an invoice's subscription locks that first."""
+    if subscription_id:
+        db.scalar(select(Subscription.id).where(Subscription.id == subscription_id).with_for_update())
+
+
 def check_lines(db: ScopedSession, payment: Payment, lines: Sequence[dict[str, Any]]) -> None:
     """Every named line is one of the payment's invoice, named once, and has that much left."""
     if not lines:
@@ -86,12 +94,14 @@ def refunded(db: ScopedSession, refund: Refund) -> None:
     business = db.scalar(select(Business))
     payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())
     assert business is not None and payment is not None
+    lock_subscription(db, refund.subscription_id)
     payment.refunded_minor += refund.amount_minor
     invoice = None
     if refund.invoice_id:
         whole = select(Invoice).options(undefer(Invoice.snapshot))  # the guard refuses loading a column afterwards
         invoice = db.scalar(whole.where(Invoice.id == refund.invoice_id).with_for_update())
     if invoice is not None:
+        credit.withdraw(db, refund)
         invoice.refunded_minor += refund.amount_minor
         spread(db, invoice, refund)
         refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")

@@ -1,6 +1,6 @@
 """What the calendar brings: renewals, ends of trials, scheduled cancellations. Due rows, in small batches, run by the worker.
 
-Each renewal is one operation (`renewal:<subscription>:<anchor>:<n>`): its invoice is unique, its payment's key is derived from it,
+Each renewal is one operation (`renewal:<subscription>:<n>`): its invoice is unique, its payment's key is derived from it,
 so that running twice, or on two machines, charges once.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import and_, func, or_, select
 
-from billing import activation, lifecycle, pricing
+from billing import activation, lifecycle, plan_switch, pricing
 from billing.catalogue import Product
 from billing.commands.cancelling import end
 from billing.invoices import Invoice
@@ -78,6 +78,7 @@ def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
         if subscription.expires_at and subscription.next_billing_at >= subscription.expires_at:  # type: ignore[operator]
             end(db, subscription, "expire")
             return None
+        plan_switch.apply_scheduled(db, subscription)
         invoice = bill(till, db, subscription)
         if invoice.status == "open" and invoice.due_minor == 0:  # free, or all of it is covered by credit
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, "open", "pay"), clock.now()
@@ -87,7 +88,7 @@ def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
             return None
         method = _method(db, subscription)
         if method is None:
-            activation.hold(db, subscription)
+            activation.fall_behind(db, subscription)
             return None
         return attempt(till, db, invoice, subscription, method, off_session=True).id
 
@@ -99,12 +100,12 @@ def bill(till: Till, db: ScopedSession, subscription: Subscription) -> Invoice:
     product = db.scalar(select(Product).where(Product.id == subscription.product_id))
     assert business and customer and product and subscription.next_billing_at and subscription.anchor_at
     n = subscription.period_n + 1
-    # The anchor is part of the name: a plan change that restarts the cycle counts from 1 again, and is other work.
-    operation = f"renewal:{subscription.id}:{subscription.anchor_at:%Y%m%dT%H%M%S}:{n}"
+    operation = f"renewal:{subscription.id}:{n}"  # n only rises, also where a plan change or a pause moves the anchor
     found = db.scalar(select(Invoice).where(Invoice.operation == operation))
     if found is not None:
         return found
-    ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, n)
+    ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
+                          n - subscription.anchor_n)
     lines = pricing.for_period(business, subscription, product, subscription.next_billing_at, ends)
     invoice = issue(
         db, business, customer, operation=operation, kind="renewal", lines=lines, currency=subscription.currency,
