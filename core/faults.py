@@ -52,7 +52,8 @@ def _of_portal(error: PortalError) -> ResponseReturnValue:
             body["fields"] = error.fields
         return jsonify(body), error.status
     own_words = error.sentence != type(error).sentence
-    return page(error.status, _(error.sentence) if own_words else None, fields=error.fields if isinstance(error, Invalid) else {})
+    fields = {name: _(words) for name, words in error.fields.items() if words} if isinstance(error, Invalid) else {}
+    return page(error.status, _(error.sentence) if own_words else None, fields=fields)
 
 
 def _of_form(error: CSRFError) -> ResponseReturnValue:

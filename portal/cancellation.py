@@ -33,7 +33,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
     try:
         cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
     except Invalid as wrong:
-        return _ask(row, wrong.fields), 422
+        return _ask(row, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
     day = ends_at(row)
     if day:
         flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(day, "sentence")), "good")

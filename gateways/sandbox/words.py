@@ -9,7 +9,8 @@ from gateways.sandbox.declines import reason as _english
 
 def reason(code: str) -> str:
     """Why the bank said no, in the reader's language."""
-    return _(_english(code) or "")
+    said = _english(code)
+    return _(said) if said else ""  # gettext("") would answer with the catalogue's header
 
 
 def verb(name: str) -> str:

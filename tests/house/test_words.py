@@ -43,6 +43,8 @@ def test_every_message_is_translated(language: str) -> None:
         if entry is None or entry.fuzzy or not all(strings):
             missing.append(f"{where}: {singular!r}")
             continue
+        if isinstance(message, str):
+            strings = strings[:1]  # a plain message that is a singular elsewhere too: gettext answers with its singular
         wanted = {hole for text in ([message] if isinstance(message, str) else message) for hole in _HOLE.findall(text)}
         for text in strings:
             if not set(_HOLE.findall(text)) <= wanted or (isinstance(message, str) and set(_HOLE.findall(text)) != wanted):
