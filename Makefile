@@ -7,28 +7,33 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app wsgi
 export PORT
 
-.PHONY: help setup setup-test run test check bench messages clean lock
+.PHONY: help setup setup-test run test check bench clean lock
 
 help: ## Print every target with a sentence
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-.venv/.ready: requirements.txt
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r
+
+.venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "Python's venv module is missing: install the package python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: install the package python3-venv"; exit 1; }
+
+.venv/.ready: requirements.txt | .venv/pyvenv.cfg
+	@echo "Installing what the portal needs ..."
+	@$(INSTALL) requirements.txt
 	@touch $@
 
-.venv/.ready-test: requirements-dev.txt .venv/.ready
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
+.venv/.ready-test: requirements-dev.txt | .venv/pyvenv.cfg
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) requirements-dev.txt
+	@touch .venv/.ready $@
 
-setup: .venv/.ready messages ## Make the virtual environment with what the portal needs
+setup: .venv/.ready ## Make the virtual environment with what the portal needs
+	@$(BIN)/pybabel --quiet compile --directory translations
 
-setup-test: .venv/.ready-test messages ## The same with what the tests need, a browser included
+setup-test: .venv/.ready-test ## The same with what the tests need, a browser included
+	@$(BIN)/pybabel --quiet compile --directory translations
 	@bin/browser
-
-messages: .venv/.ready
-	@$(BIN)/pybabel compile --quiet --directory translations 2>/dev/null || true
 
 run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 	@$(FLASK) upgrade
