@@ -23,6 +23,9 @@ class Quote(Base, CustomerOwned):
     __table_args__ = (
         of_customer(),
         within_customer("subscription_id", "subscriptions"),
+        within_customer("payment_method_id", "payment_methods", at_commit=True),
+        within_customer("payment_id", "payments", at_commit=True),
+        within_customer("invoice_id", "invoices", at_commit=True),
         within_business("product_id", "products"),
         CheckConstraint("due_minor >= 0", name="due"),
         CheckConstraint("withdrawn_minor >= 0 AND value_minor >= 0", name="credit"),

@@ -93,8 +93,10 @@ def _engine(url: str, settings: Settings) -> Engine:
     guard.install(engine)
 
     @event.listens_for(engine, "checkin")
-    def forget(_dbapi: Any, record: Any) -> None:
+    def forget(dbapi: Any, record: Any) -> None:
         record.info.pop("guard", None)  # the next user of this connection starts without a scope
+        if getattr(dbapi, "in_transaction", False):
+            dbapi.rollback()  # SQLite: a COMMIT that a foreign key refused leaves its transaction open
 
     return engine
 

@@ -65,45 +65,45 @@ class Base(DeclarativeBase):
 class CustomerOwned:
     @declared_attr
     def business_id(cls) -> Mapped[str]:
-        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True, sort_order=-3)
 
     @declared_attr
     def id(cls) -> Mapped[str]:
-        return mapped_column(primary_key=True)
+        return mapped_column(primary_key=True, sort_order=-2)
 
     @declared_attr
     def customer_id(cls) -> Mapped[str]:
-        return mapped_column(nullable=False)
+        return mapped_column(nullable=False, sort_order=-1)
 
 
 class Catalogue:
     @declared_attr
     def business_id(cls) -> Mapped[str]:
-        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True, sort_order=-3)
 
     @declared_attr
     def id(cls) -> Mapped[str]:
-        return mapped_column(primary_key=True)
+        return mapped_column(primary_key=True, sort_order=-2)
 
 
 class BusinessOwned:
     @declared_attr
     def business_id(cls) -> Mapped[str]:
-        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True)
+        return mapped_column(ForeignKey("businesses.business_id"), primary_key=True, sort_order=-3)
 
     @declared_attr
     def id(cls) -> Mapped[str]:
-        return mapped_column(primary_key=True)
+        return mapped_column(primary_key=True, sort_order=-2)
 
 
 class PersonOwned:
     @declared_attr
     def identity_id(cls) -> Mapped[str]:
-        return mapped_column(ForeignKey("identities.identity_id"), primary_key=True)
+        return mapped_column(ForeignKey("identities.identity_id"), primary_key=True, sort_order=-3)
 
     @declared_attr
     def id(cls) -> Mapped[str]:
-        return mapped_column(primary_key=True)
+        return mapped_column(primary_key=True, sort_order=-2)
 
 
 KINDS: tuple[type, ...] = (CustomerOwned, Catalogue, BusinessOwned, PersonOwned)
