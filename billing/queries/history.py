@@ -128,8 +128,8 @@ def _parts(narrowed: Filter, before: Mark | None, after: Mark | None) -> list[Se
                                     subscription.in_(said.subscription_ids),
                                     *([own.in_(said.payment_ids)] if own is not None else [])))
         if before:
-            query = query.where((at < before[0]) | ((at == before[0]) & (noun < before[1])))
+            query = query.where(at <= before[0], (at < before[0]) | (noun < before[1]))  # the first part is the range that the index seeks
         if after:
-            query = query.where((at > after[0]) | ((at == after[0]) & (noun > after[1])))
+            query = query.where(at >= after[0], (at > after[0]) | (noun > after[1]))
         out.append(query.order_by(at.asc(), noun.asc()) if after else query.order_by(at.desc(), noun.desc()))
     return out
