@@ -88,6 +88,7 @@ SHOPS = (
          "SE556703748501", "#0f7b6c", 4, "system", {"SE": 2500, "*": 2500}, (
              Item("offpeak", "Off-peak", 29900, "Month", words="Weekdays from 10 to 16."),
              Item("all", "All hours", 44900, "Month"),
+             Item("pool", "Sea pool", 12900, "Month", words="Salt water, 24 degrees."),
          ), ("offpeak", "all"), FREE, inclusive=True),
     Shop("sabia", "Sabiá Café", "BRL", "America/Sao_Paulo", "Sabiá Café Ltda.",
          _at("Rua das Laranjeiras 210", "Rio de Janeiro", "22240-003", "BR"),

@@ -49,6 +49,8 @@ def adas_year(w: World) -> Iterator[Scene]:
     yield 246, partial(w.buy, "workbook", ADA, "mizu.workbook", mastercard)
     yield 6, partial(w.subscribe, "lessons", ADA, "mizu.four", visa)  # in trial
     yield 299, partial(w.subscribe, "gym", ADA, "tidewater.offpeak", ADA.card(VISA, soon(w.today)))  # card expiring
+    yield 262, partial(w.subscribe, "pool", ADA, "tidewater.pool")
+    yield 25, partial(w.pause, "pool", ADA, "tidewater")
     yield 273, partial(w.subscribe, "club", ADA, "sabia.club", mastercard)
     yield 96, partial(w.buy, "grinder", ADA, "sabia.grinder")
     yield 88, partial(w.refund, "grinder", "sabia", 6000, "One evening was cancelled")

@@ -16,6 +16,7 @@ from billing.commands.buying import Started, buy, subscribe
 from billing.commands.cancelling import cancel_at_period_end
 from billing.commands.customers import create_customer
 from billing.commands.licensing import activate
+from billing.commands.pausing import pause
 from billing.commands.products import create_collection, create_product
 from billing.commands.refunding import refund
 from billing.licences import LicenseKey
@@ -155,6 +156,10 @@ class World:
     def cancel(self, label: str, person: Person, shop: str, feedback: str | None = None) -> None:
         with self.house.database.open(customer_of(self.shops[shop], self.customers[person.email, shop]), write=True) as db:
             cancel_at_period_end(db, str(self.bought[label].subscription_id), feedback)
+
+    def pause(self, label: str, person: Person, shop: str) -> None:
+        with self.house.database.open(customer_of(self.shops[shop], self.customers[person.email, shop]), write=True) as db:
+            pause(db, str(self.bought[label].subscription_id))
 
     def refund(self, label: str, shop: str, amount: int | None, reason: str) -> None:
         refund(self.house.till, system(self.shops[shop]), self.bought[label].payment_id, amount_minor=amount, reason=reason)

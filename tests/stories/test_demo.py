@@ -29,7 +29,7 @@ def test_a_year(app: Any, house: Any) -> None:
         adas = select(Customer.customer_id).where(Customer.email_key == ADA.email)
         mine = list(db.scalars(select(Subscription).where(Subscription.customer_id.in_(adas))))
         states = Counter(one.status for one in mine)
-        assert states["on_hold"] == 1 and states["cancelled"] == 2
+        assert states["on_hold"] == 1 and states["cancelled"] == 2 and states["paused"] == 1
         assert sum(one.is_trial for one in mine) == 1
         assert sum(one.cancel_at_period_end and one.status == "active" for one in mine) == 1
         assert all(one.next_billing_at > clock.now() for one in mine if one.status == "active")
