@@ -35,6 +35,10 @@ def paid_for(
         subscription.payment_method_id = method.id
     if subscription.status == "pending":
         activate(db, business, customer, subscription)
+    elif invoice is not None and invoice.kind == "plan_change":
+        from billing import plan_switch  # which starts from what is here
+
+        plan_switch.paid(db, customer, subscription, invoice)
     elif payment.charge_type == "renewal":
         renew(db, subscription, invoice)
 
@@ -59,7 +63,8 @@ def activate(db: ScopedSession, business: Business, customer: Customer, subscrip
 
 def next_date(subscription: Subscription) -> datetime:
     assert subscription.anchor_at is not None
-    return nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, subscription.period_n)
+    return nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
+               subscription.period_n - subscription.anchor_n)
 
 
 def renew(db: ScopedSession, subscription: Subscription, invoice: Invoice | None) -> None:
@@ -89,6 +94,10 @@ def unpaid_for(db: ScopedSession, payment: Payment, subscription: Subscription |
     if subscription.status == "pending":
         subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "fail")
         _note(db, subscription, "subscription.failed")
+    elif payment.charge_type == "plan_change":
+        from billing import plan_switch
+
+        plan_switch.unpaid(db, payment, subscription)
     elif payment.charge_type == "renewal" and subscription.status in ("active", "past_due"):
         hold(db, subscription)
 

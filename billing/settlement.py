@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billing import lifecycle, totals
+from billing import lifecycle, plan_switch, totals
 from billing.activation import paid_for, unpaid_for
 from billing.calendar import nth
 from billing.cart import lines_of
@@ -96,6 +96,8 @@ def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: dat
 
 def _issue_for(db: ScopedSession, business: Business, customer: Customer, payment: Payment, subscription: Subscription | None,
                settings: Settings) -> Invoice:
+    if payment.charge_type == "plan_change" and subscription is not None:
+        return plan_switch.bill_payment(db, business, customer, payment, subscription, settings.is_test)
     operation = payment.key.split("/")[2]
     at = clock.now()
     ends = None

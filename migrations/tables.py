@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import auth.models
 import billing.catalogue
+import billing.corrections
 import billing.invoices
 import billing.licences
 import billing.notifications
 import billing.parties
 import billing.payments
+import billing.quotes
 import billing.subscriptions
 import core.mailbox
 import core.outbox
