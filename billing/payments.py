@@ -55,6 +55,8 @@ class Payment(Base, CustomerOwned):
               postgresql_where=text("is_open AND subscription_id IS NOT NULL")),
         Index("ix_payments_customer", "business_id", "customer_id", "created_at", "id"),
         Index("ix_payments_created", "business_id", "created_at", "id"),
+        Index("ix_payments_subscription", "business_id", "subscription_id", "created_at"),
+        Index("ix_payments_invoice", "business_id", "invoice_id"),
         Index("ix_payments_check", "is_open", "check_at"),
         Index("ix_payments_key", "key"),
     )
