@@ -14,7 +14,7 @@ from billing import credit, lifecycle, plans, policy, pricing, proration
 from billing.calendar import nth
 from billing.cart import cart_of
 from billing.parties import Business
-from billing.payments import Payment
+from billing.payments import Payment, PaymentMethod
 from billing.plans import Option, Wanted
 from billing.quotes import VALID, Quote, ScheduledChange
 from billing.subscriptions import Subscription
@@ -57,7 +57,12 @@ def quote(
     business = check(db, subscription, customer)
     wanted = plans.wanted(db, subscription, product_id, quantity, addons)
     row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer)
-    row.payment_method_id = payment_method_id or subscription.payment_method_id
+    row.payment_method_id = subscription.payment_method_id
+    if payment_method_id:
+        mine = (PaymentMethod.customer_id == subscription.customer_id, PaymentMethod.removed_at.is_(None))
+        row.payment_method_id = db.scalar(select(PaymentMethod.id).where(PaymentMethod.id == payment_method_id, *mine))
+        if row.payment_method_id is None:
+            raise NotFound(sentence="There is no such payment method.")
     db.add(row)
     db.flush()
     return row

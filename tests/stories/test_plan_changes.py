@@ -6,12 +6,15 @@ import pytest
 from sqlalchemy import select
 
 from billing import renewals
-from billing.catalogue import Product
+from billing.catalogue import CollectionItem, Product
 from billing.commands import plan_change
+from billing.commands.buying import subscribe
+from billing.commands.paying import pay_dues
+from billing.commands.products import create_product
 from billing.commands.refunding import refund
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.scope import customer_of, system
-from tests.cast import Cast
+from tests.cast import MONTHLY, Cast
 from tests.stories.plans import MAX, TEAM, Ada, wait
 
 
@@ -101,6 +104,10 @@ def test_a_business_may_have_it_changed_at_once_and_held(ada: Ada) -> None:
     now = ada.subscription
     assert (now.product_id, now.status) == (ada.max, "on_hold")
     assert ada.invoice(ada.payments("plan_change")[0].invoice_id).status == "open"
+    card = ada.cast.card(ada.buyer)
+    assert pay_dues(ada.till, ada.scope, ada.buyer.subscription_id, payment_method_id=card).status == "succeeded"
+    assert (ada.subscription.product_id, ada.subscription.status) == (ada.max, "active")
+    assert ada.invoice(ada.payments("plan_change")[0].invoice_id).paid_minor == shown.due_minor
 
 
 def test_without_a_card_there_is_a_page(ada: Ada) -> None:
@@ -184,3 +191,51 @@ def test_what_is_refused(ada: Ada) -> None:
         plan_change.quote(db, ada.cast.ben.subscription_id, ada.cast.products["birch.more"])
     with ada.house.database.open(system(ada.cast.birch), write=True) as db:
         assert plan_change.quote(db, ada.cast.ben.subscription_id, ada.cast.products["birch.more"]).due_minor > 0
+
+
+def test_a_change_ends_the_trial_and_charges_now(ada: Ada) -> None:
+    began = subscribe(ada.till, ada.business, customer_id=ada.buyer.customer_id, product_id=ada.team, payment_method_id=ada.buyer.method_id,
+                      trial_days=14)
+    ada.buyer.subscription_id = began.subscription_id or ""
+    assert ada.subscription.is_trial
+    wait(days=3)
+    shown = ada.quote(ada.max)
+    assert (shown.due_minor, shown.unused_minor) == (MAX, 0)
+    assert ada.confirm(shown.id).status == "succeeded"
+    now = ada.subscription
+    assert not now.is_trial and now.product_id == ada.max and now.next_billing_at == shown.next_billing_at
+    wait(days=32)
+    renewals.run_due(ada.till)
+    assert [one.amount_minor for one in ada.payments("renewal")] == [MAX]
+
+
+def test_from_a_month_to_a_year_and_on(ada: Ada) -> None:
+    with ada.house.database.open(ada.business, write=True) as db:
+        place = db.scalar(select(CollectionItem).where(CollectionItem.product_id == ada.team))
+        price = {**MONTHLY, "price": 24000, "payment_frequency_interval": "Year"}
+        year = create_product(db, ada.buyer.business_id, name="Acorn Team, yearly", price=price).id
+        db.add(CollectionItem(business_id=ada.buyer.business_id, id="yearly", collection_id=place.collection_id, product_id=year,
+                              group_id=place.group_id, position=9, enabled=True))
+    wait(days=10)
+    shown = ada.quote(year)
+    assert shown.direction == "downgrade" and shown.effective_at == "next_billing_date"  # cheaper by the day
+    now = ada.quote(year, ada.business, effective_at="immediately")
+    assert now.total_minor == 28800 and now.due_minor == 28800 - now.unused_minor
+    ada.confirm(now.id, ada.business)
+    first = ada.subscription.next_billing_at
+    assert first == now.next_billing_at and 364 <= (first - now.as_of).days <= 366
+    wait(days=367)
+    renewals.run_due(ada.till)
+    assert ada.subscription.next_billing_at.year == first.year + 1 and len(ada.payments("renewal")) == 1
+
+
+def test_too_little_to_charge_is_carried_to_the_renewal(ada: Ada) -> None:
+    with ada.house.database.open(ada.business, write=True) as db:
+        db.scalar(select(Product).where(Product.id == ada.max)).price_minor = 2440  # 28 more with tax
+    shown, taken = ada.quote(ada.max), ada.charged()
+    assert (shown.due_minor, shown.total_minor) == (0, 2928) and -50 < shown.credit_minor < 0
+    assert ada.confirm(shown.id).status == "applied" and ada.charged() == taken
+    wait(days=32)
+    renewals.run_due(ada.till)
+    [renewal] = ada.payments("renewal")
+    assert renewal.amount_minor == shown.next_renewal_minor == 2928 - shown.credit_minor and ada.subscription.credit_minor == 0
