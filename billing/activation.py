@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from billing import lifecycle
+from billing import lifecycle, policy
 from billing.calendar import add, nth
 from billing.catalogue import Product
 from billing.invoices import Invoice
 from billing.licences import LicenseKey
+from billing.method_use import use_where_wanted
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.subscriptions import Subscription
@@ -25,6 +26,7 @@ def paid_for(
     db: ScopedSession, business: Business, customer: Customer, payment: Payment, subscription: Subscription | None,
     invoice: Invoice | None, method: PaymentMethod | None,
 ) -> None:
+    use_where_wanted(db, payment, method)
     if subscription is None:
         products = [item["product_id"] for item in payment.cart if item.get("product_id")]
         for product in db.scalars(select(Product).where(Product.id.in_(products))):
@@ -99,7 +101,18 @@ def unpaid_for(db: ScopedSession, payment: Payment, subscription: Subscription |
 
         plan_switch.unpaid(db, payment, subscription)
     elif payment.charge_type == "renewal" and subscription.status in ("active", "past_due"):
+        fall_behind(db, subscription)
+
+
+def fall_behind(db: ScopedSession, subscription: Subscription) -> None:
+    """What is due was not paid: past due for as long as the business grants (contract §5.1), on hold otherwise."""
+    business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
+    if business is None or not policy.setting(business, "grace_days"):
         hold(db, subscription)
+    elif subscription.status == "active":
+        subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "late")
+        subscription.on_hold_at = clock.now()  # since when it is unpaid; access is kept meanwhile
+        _note(db, subscription, "subscription.past_due")
 
 
 def hold(db: ScopedSession, subscription: Subscription) -> None:

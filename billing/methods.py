@@ -25,7 +25,8 @@ def keep_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> 
             is_default=first, created_at=clock.now(),
         )
         db.add(found)
-        emit(db, "payment_method.added", business_id=payment.business_id, customer_id=payment.customer_id, noun=found.id)
+        emit(db, "payment_method.added", business_id=payment.business_id, customer_id=payment.customer_id, noun=found.id,
+             data={"brand": found.brand, "last4": found.last4})
     payment.payment_method_id = found.id
     payment.method = method_of(found)
     found.last_used_at = clock.now()

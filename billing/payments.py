@@ -55,7 +55,7 @@ class Payment(Base, CustomerOwned):
               postgresql_where=text("is_open AND subscription_id IS NOT NULL")),
         Index("ix_payments_customer", "business_id", "customer_id", "created_at", "id"),
         Index("ix_payments_created", "business_id", "created_at", "id"),
-        Index("ix_payments_subscription", "business_id", "subscription_id", "created_at"),
+        Index("ix_payments_subscription", "business_id", "customer_id", "subscription_id", "created_at"),
         Index("ix_payments_invoice", "business_id", "invoice_id"),
         Index("ix_payments_check", "is_open", "check_at"),
         Index("ix_payments_key", "key"),
@@ -64,7 +64,7 @@ class Payment(Base, CustomerOwned):
     invoice_id: Mapped[str | None]
     subscription_id: Mapped[str | None]
     brand_id: Mapped[str]
-    charge_type: Mapped[str]  # new, renewal, plan_change, on_demand
+    charge_type: Mapped[str]  # new, renewal, plan_change, on_demand; method: a card is saved, nothing is paid
     amount_minor: Mapped[int]
     tax_minor: Mapped[int] = mapped_column(default=0)
     currency: Mapped[str]
@@ -82,6 +82,7 @@ class Payment(Base, CustomerOwned):
     gateway: Mapped[str]
     gateway_reference: Mapped[str | None]
     hosted_url: Mapped[str | None]
+    intent: Mapped[dict] = mapped_column(default=dict)  # {method_for: [subscription ids]}: what its success does besides paying
     return_url: Mapped[str | None]
     cart: Mapped[list] = mapped_column(default=list)
     billing: Mapped[dict] = mapped_column(default=dict)

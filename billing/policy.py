@@ -16,12 +16,19 @@ DEFAULTS: dict[str, Any] = {
     "proration_on_upgrade": "prorated_immediately",
     "proration_on_downgrade": "prorated_immediately",
     "on_payment_failure": "prevent_change",
+    "grace_days": 0,
+    "grace_action": "on_hold",
+    "retry_schedule_hours": [],
     "invoice_links": "protected",
     "return_urls": [],
     "portal_return_url": None,
     "theme_mode": "system",
 }
-"""Contract §5.5, with the stricter defaults of design §6."""
+"""Contract §5.5, with the stricter defaults of design §6.
+
+`grace_days` 1 to 30: unpaid is first past due, then `grace_action` (on_hold or cancel). `retry_schedule_hours`: gaps between
+automatic tries after a soft decline, such as [12, 24, 48, 72, 96, 120, 168, 168]; none by default.
+"""
 
 
 def setting(business: Business, name: str) -> Any:

@@ -92,6 +92,9 @@ def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: dat
         if not payment.unknown:
             _note(db, payment, "payment.processing")
         payment.unknown = True
+    elif outcome.state == "processing":  # the page was filled in, or the bank answered: what was open is on its way now
+        payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "process"), True
+        _note(db, payment, "payment.processing")
 
 
 def _issue_for(db: ScopedSession, business: Business, customer: Customer, payment: Payment, subscription: Subscription | None,
@@ -152,6 +155,8 @@ def _invoice(db: ScopedSession, payment: Payment) -> Invoice | None:
 
 
 def _note(db: ScopedSession, payment: Payment, type: str, **data: object) -> None:
+    if payment.charge_type == "method":
+        return  # a card was saved, or not: `payment_method.added` tells of it
     emit(db, type, business_id=payment.business_id, customer_id=payment.customer_id, noun=payment.subscription_id or payment.id,
          data={"payment_id": payment.id, "subscription_id": payment.subscription_id, "amount": payment.amount_minor,
                "currency": payment.currency, "charge_type": payment.charge_type, "method": method_words(payment.method), **data})

@@ -166,6 +166,14 @@ class Till(Desk):
             outcome = self._ask(lambda: self.gateway.cancel(key), key)
         return self.record(business_id, payment_id, outcome)
 
+    def cancel(self, business_id: str, payment_id: str) -> str:
+        """Stop an open payment, if it is still to be stopped. Returns its status: only the gateway's word closes it."""
+        with self.database.open(system(business_id)) as db:
+            key = db.scalar(select(Payment.key).where(Payment.id == payment_id, Payment.is_open))
+        if key is None:
+            return self.status(business_id, payment_id)
+        return self.record(business_id, payment_id, self._ask(lambda: self.gateway.cancel(key), key))
+
     # --- hints from the gateway
     def notified(self, headers: Mapping[str, str], body: bytes) -> None:
         """Verify a notification, store it once under its id, and leave it to the worker. Raises Unauthorized."""
@@ -201,4 +209,6 @@ def _locked(db: object, payment_id: str) -> Payment:
 
 
 def _words(payment: Payment) -> str:
+    if payment.charge_type == "method":
+        return "payment method"
     return ", ".join(line.get("description", "") for line in payment.cart) or payment.charge_type.replace("_", " ")

@@ -10,6 +10,7 @@ import billing.licences
 import billing.notifications
 import billing.parties
 import billing.payments
+import billing.reminders
 import billing.quotes
 import billing.subscriptions
 import core.mailbox

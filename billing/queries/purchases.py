@@ -33,7 +33,8 @@ def purchases(db: ScopedSession, before: tuple[datetime, str] | None = None, lim
         select(Payment.business_id, Payment.id, Invoice.description, Payment.created_at, Payment.amount_minor, Payment.currency,
                Payment.status, Payment.unknown, Payment.refunded_minor, Invoice.id, Invoice.number)
         .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
-        .where(Payment.subscription_id.is_(None), Payment.status.in_(("succeeded", "processing", "requires_customer_action")))
+        .where(Payment.subscription_id.is_(None), Payment.charge_type != "method",
+               Payment.status.in_(("succeeded", "processing", "requires_customer_action")))
         .order_by(Payment.created_at.desc(), Payment.id.desc()).limit(limit)
     )
     if before:

@@ -1,0 +1,202 @@
+"""What follows an unpaid renewal, and what is said before one: run by the worker, idempotent, by the billing clock.
+
+* reminders: before renewals of a year or longer, before a card in use runs out
+* dunning: 1, 3, 5 and 7 days after a subscription went on hold; `dunning.recovered` when it was paid
+* tries again after soft declines, and the end of a grace period: `retries.py`, off unless a business asks for them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import and_, or_, select
+
+from billing import pricing, retries
+from billing.catalogue import Product
+from billing.invoices import Invoice
+from billing.lifecycle import LIVE
+from billing.parties import Business
+from billing.payments import PaymentMethod
+from billing.reminders import Reminder, once
+from billing.subscriptions import Subscription
+from billing.till import Till
+from core import clock
+from core.db import ScopedSession
+from core.outbox import emit
+from core.scope import everything, system
+
+log = structlog.get_logger()
+
+BATCH = 50
+BEFORE_RENEWAL = timedelta(days=7)
+BEFORE_EXPIRY = timedelta(days=30)
+DUNNING_DAYS = (1, 3, 5, 7)
+
+LONG = or_(
+    Subscription.interval == "Year", and_(Subscription.interval == "Month", Subscription.interval_count >= 12),
+    and_(Subscription.interval == "Week", Subscription.interval_count >= 52),
+    and_(Subscription.interval == "Day", Subscription.interval_count >= 365),
+)
+Row = tuple[str, str]
+"""(business_id, id)"""
+
+
+def run_due(till: Till) -> int:
+    """Everything that is due now, in small batches. Returns how many rows were looked at."""
+    return sum((
+        _each(till, _renewing, remind_renewal), _each(till, _expiring, remind_expiry), _each(till, _held, dun),
+        _each(till, _over, recover), retries.run_due(till),
+    ))
+
+
+def _each(till: Till, due: Callable[[ScopedSession], list[Row]], act: Callable[[ScopedSession, str], None]) -> int:
+    with till.database.open(everything("reminders and dunning due")) as db:
+        rows = due(db)
+    for business_id, one in rows:
+        try:
+            with till.database.open(system(business_id), write=True) as db:
+                act(db, one)
+        except Exception:  # one that cannot be told keeps nobody else waiting
+            log.exception("not told", chore=act.__name__, business_id=business_id, id=one)
+    return len(rows)
+
+
+# --- before a long renewal
+def _renewing(db: ScopedSession) -> list[Row]:
+    at = clock.now()
+    said = select(Reminder.id).where(
+        Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id, Reminder.purpose == "renewal",
+        Reminder.for_at == Subscription.next_billing_at,
+    )
+    return _rows(db.execute(
+        select(Subscription.business_id, Subscription.id)
+        .where(Subscription.status == "active", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False), LONG,
+               Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())
+        .order_by(Subscription.next_billing_at).limit(BATCH)
+    ))
+
+
+def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
+    one = _lock(db, subscription_id)
+    if one is None or one.status != "active" or one.next_billing_at is None or one.cancel_at_period_end:
+        return
+    if once(db, (one.business_id, one.customer_id), "renewal", one.id, one.next_billing_at):
+        _tell(db, one, "subscription.renewal_reminder", next_billing_at=one.next_billing_at.isoformat(), amount=_next_amount(db, one),
+              currency=one.currency)
+
+
+def _next_amount(db: ScopedSession, one: Subscription) -> int:
+    """What the renewal will ask for, by the function that makes its invoice, less the credit it will use."""
+    business = db.scalar(select(Business).where(Business.business_id == one.business_id))
+    product = db.scalar(select(Product).where(Product.id == one.product_id))
+    assert business is not None and product is not None and one.next_billing_at is not None
+    total = pricing.total(pricing.for_period(business, one, product, one.next_billing_at, one.next_billing_at))
+    return total - min(max(one.credit_minor, 0), total)
+
+
+# --- before a card runs out
+def _expiring(db: ScopedSession) -> list[Row]:
+    at = clock.now()
+    uses = select(Subscription.id).where(
+        Subscription.business_id == PaymentMethod.business_id, Subscription.payment_method_id == PaymentMethod.id,
+        Subscription.status.in_(LIVE), Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False),
+    )
+    out: list[Row] = []
+    for year, month in {(moment.year, moment.month) for moment in (at, at + BEFORE_EXPIRY)}:
+        end = month_end(year, month)
+        if not end - BEFORE_EXPIRY <= at < end:
+            continue
+        said = select(Reminder.id).where(
+            Reminder.business_id == PaymentMethod.business_id, Reminder.noun_id == PaymentMethod.id, Reminder.purpose == "expiring",
+            Reminder.for_at == end,
+        )
+        out += _rows(db.execute(
+            select(PaymentMethod.business_id, PaymentMethod.id)
+            .where(PaymentMethod.expiry_year == year, PaymentMethod.expiry_month == month, PaymentMethod.removed_at.is_(None),
+                   uses.exists(), ~said.exists()).limit(BATCH)
+        ))
+    return out
+
+
+def remind_expiry(db: ScopedSession, payment_method_id: str) -> None:
+    card = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment_method_id).with_for_update())
+    if card is None or card.removed_at is not None or card.expiry_year is None or card.expiry_month is None:
+        return
+    owner, end = (card.business_id, card.customer_id), month_end(card.expiry_year, card.expiry_month)
+    if once(db, owner, "expiring", card.id, end):
+        ids = list(db.scalars(select(Subscription.id).where(Subscription.payment_method_id == card.id, Subscription.status.in_(LIVE))))
+        emit(db, "payment_method.expiring", business_id=owner[0], customer_id=owner[1], noun=card.id,
+             data={"brand": card.brand, "last4": card.last4, "expires_at": end.isoformat(), "subscription_ids": ids})
+
+
+def month_end(year: int, month: int) -> datetime:
+    """A card is good until its month ends."""
+    return datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+# --- after a hold
+def _held(db: ScopedSession) -> list[Row]:
+    at, out = clock.now(), []
+    for step, days in reversed(list(enumerate(DUNNING_DAYS, 1))):
+        said = select(Reminder.id).where(
+            Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id, Reminder.purpose == "dunning",
+            Reminder.for_at == Subscription.on_hold_at, Reminder.step >= step,
+        )
+        out += _rows(db.execute(
+            select(Subscription.business_id, Subscription.id)
+            .where(Subscription.status == "on_hold", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False),
+                   Subscription.on_hold_at <= at - timedelta(days=days), ~said.exists())
+            .order_by(Subscription.on_hold_at).limit(BATCH)
+        ))
+    return list(dict.fromkeys(out))
+
+
+def dun(db: ScopedSession, subscription_id: str) -> None:
+    """The newest step that is due; steps missed in downtime are not said one after the other."""
+    one = _lock(db, subscription_id)
+    if one is None or one.status != "on_hold" or one.on_hold_at is None:
+        return
+    step = sum(clock.now() >= one.on_hold_at + timedelta(days=days) for days in DUNNING_DAYS)
+    mine = (Reminder.purpose == "dunning", Reminder.noun_id == one.id, Reminder.for_at == one.on_hold_at)
+    begun = db.scalar(select(Reminder.id).where(*mine).limit(1))
+    if step and once(db, (one.business_id, one.customer_id), "dunning", one.id, one.on_hold_at, step):
+        owed = select(Invoice.due_minor).where(Invoice.subscription_id == one.id, Invoice.status == "open").order_by(Invoice.issued_at)
+        _tell(db, one, "dunning.reminder" if begun else "dunning.started", step=step, steps=len(DUNNING_DAYS),
+              on_hold_at=one.on_hold_at.isoformat(), amount=db.scalar(owed.limit(1)), currency=one.currency)
+
+
+def _over(db: ScopedSession) -> list[Row]:
+    return _rows(db.execute(
+        select(Subscription.business_id, Subscription.id)
+        .join(Reminder, and_(Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id))
+        .where(Reminder.purpose == "dunning", Reminder.closed_at.is_(None),
+               or_(Subscription.status != "on_hold", Subscription.on_hold_at != Reminder.for_at))
+        .distinct().limit(BATCH)
+    ))
+
+
+def recover(db: ScopedSession, subscription_id: str) -> None:
+    """The hold that was dunned for is over: paid, or ended."""
+    one = _lock(db, subscription_id)
+    if one is None:
+        return
+    held = select(Reminder).where(Reminder.purpose == "dunning", Reminder.noun_id == one.id, Reminder.closed_at.is_(None))
+    rows = [row for row in db.scalars(held.with_for_update()) if one.status != "on_hold" or row.for_at != one.on_hold_at]
+    for row in rows:
+        row.closed_at = clock.now()
+    if rows and one.status not in ("cancelled", "expired", "failed"):
+        _tell(db, one, "dunning.recovered", on_hold_at=max(row.for_at for row in rows).isoformat())
+
+
+def _lock(db: ScopedSession, subscription_id: str) -> Subscription | None:
+    return db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update())
+
+
+def _rows(found: Iterator[Row]) -> list[Row]:
+    return [(business_id, one) for business_id, one in found]
+
+
+def _tell(db: ScopedSession, one: Subscription, type: str, **data: object) -> None:
+    emit(db, type, business_id=one.business_id, customer_id=one.customer_id, noun=one.id, data=data)

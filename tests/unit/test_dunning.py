@@ -1,0 +1,188 @@
+"""Reminders, dunning, automatic tries and grace: each said or done once, by the billing clock, only where it applies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from billing import dunning
+from billing.commands.paying import pay_dues
+from billing.invoices import Invoice
+from billing.parties import Business
+from billing.payments import PaymentMethod
+from billing.subscriptions import Subscription
+from core import clock
+from core.scope import everything, system
+from tests import unpaid
+from tests.cast import Buyer, Cast
+
+DAY = timedelta(days=1)
+DUNNED = ("dunning.started", "dunning.reminder", "dunning.recovered")
+
+
+@pytest.fixture
+def cast(till_house: Any) -> Cast:
+    return Cast.play(till_house)
+
+
+@pytest.fixture
+def ada(cast: Cast) -> Buyer:
+    return cast.ada_at_acorn
+
+
+def allow(cast: Cast, **settings: Any) -> None:
+    with cast.house.database.open(everything("settings of a test"), write=True) as db:
+        business = db.scalar(select(Business).where(Business.business_id == cast.acorn))
+        assert business is not None
+        business.settings = {**business.settings, **settings}
+
+
+def change(cast: Cast, buyer: Buyer, **fields: Any) -> None:
+    with cast.house.database.open(system(buyer.business_id), write=True) as db:
+        one = db.scalar(select(Subscription).where(Subscription.id == buyer.subscription_id))
+        for name, value in fields.items():
+            setattr(one, name, value)
+
+
+def later(cast: Cast, span: timedelta) -> None:
+    """Time passes, and the chore runs more than once."""
+    clock.turn(clock.offset() + span)
+    for _ in range(2):
+        dunning.run_due(cast.house.till)
+
+
+def said(cast: Cast, buyer: Buyer, *types: str) -> list[str]:
+    return [e.type for e in unpaid.events(cast, buyer, *(types or DUNNED))]
+
+
+def test_dunning_each_step_once_until_it_is_paid(cast: Cast, ada: Buyer) -> None:
+    unpaid.hold(cast, ada)
+    later(cast, timedelta(0))
+    assert said(cast, ada) == []
+    counts = []
+    for _ in range(9):
+        later(cast, DAY)
+        counts.append(len(said(cast, ada)))
+    assert counts == [1, 1, 2, 2, 3, 3, 4, 4, 4]
+    assert said(cast, ada) == ["dunning.started"] + ["dunning.reminder"] * 3
+    pay_dues(cast.house.till, unpaid.scope_of(ada), ada.subscription_id, payment_method_id=ada.method_id)
+    later(cast, timedelta(0))
+    assert said(cast, ada)[4:] == ["dunning.recovered"]
+    unpaid.hold(cast, ada)  # the next hold is told of anew
+    later(cast, 4 * DAY)
+    assert said(cast, ada)[5:] == ["dunning.started"]  # the step that was missed is not made up for
+    later(cast, DAY)
+    assert said(cast, ada)[6:] == ["dunning.reminder"]
+
+
+def test_no_dunning_for_what_ends_or_is_collected_elsewhere(cast: Cast, ada: Buyer) -> None:
+    unpaid.hold(cast, ada)
+    for fields in ({"cancel_at_period_end": True}, {"cancel_at_period_end": False, "collected_by": "another system"}):
+        change(cast, ada, **fields)
+        later(cast, 2 * DAY)
+    assert said(cast, ada) == []
+    change(cast, ada, collected_by="us")
+    later(cast, DAY)
+    change(cast, ada, status="cancelled")
+    later(cast, DAY)
+    assert said(cast, ada) == ["dunning.started"]
+
+
+def test_only_a_long_renewal_is_announced_and_once(cast: Cast, ada: Buyer) -> None:
+    told = ("subscription.renewal_reminder",)
+    change(cast, ada, next_billing_at=clock.now() + 10 * DAY)
+    later(cast, 4 * DAY)
+    assert said(cast, ada, *told) == []  # monthly
+    change(cast, ada, interval="Month", interval_count=12)
+    later(cast, timedelta(0))
+    later(cast, DAY)
+    (event,) = unpaid.events(cast, ada, *told)
+    assert (event.data["amount"], event.data["currency"]) == (2900, "EUR")
+    change(cast, ada, next_billing_at=clock.now() + 380 * DAY)
+    later(cast, 370 * DAY)
+    assert said(cast, ada, *told) == list(told)
+    later(cast, 4 * DAY)
+    assert said(cast, ada, *told) == list(told) * 2  # the next period's
+
+
+def test_a_card_that_runs_out_is_told_once_and_only_while_it_pays(cast: Cast, ada: Buyer) -> None:
+    told = ("payment_method.expiring",)
+    soon = clock.now() + 60 * DAY
+    with cast.house.database.open(system(ada.business_id), write=True) as db:
+        for method in db.scalars(select(PaymentMethod).where(PaymentMethod.customer_id == ada.customer_id)):
+            method.expiry_month, method.expiry_year = soon.month, soon.year
+    spare = cast.card(ada)
+    end = dunning.month_end(soon.year, soon.month)
+    later(cast, end - 31 * DAY - clock.now())
+    assert said(cast, ada, *told) == []
+    later(cast, 2 * DAY)
+    later(cast, 5 * DAY)
+    (event,) = unpaid.events(cast, ada, *told)
+    assert event.data["subscription_ids"] == [ada.subscription_id] and event.noun_id == ada.method_id != spare
+
+
+def test_the_end_of_a_month() -> None:
+    for year, month, end in ((2027, 12, (2028, 1, 1)), (2028, 2, (2028, 3, 1))):
+        assert dunning.month_end(year, month) == datetime(*end, tzinfo=UTC)
+
+
+def test_tries_again_only_where_the_business_wants_it(cast: Cast, ada: Buyer) -> None:
+    unpaid.hold(cast, ada)
+    later(cast, 3 * DAY)
+    assert len(unpaid.payments(cast, ada)) == 1
+    allow(cast, retry_schedule_hours=[12, 24])
+    later(cast, timedelta(0))
+    assert [p.status for p in unpaid.payments(cast, ada)] == ["failed", "failed"]
+    later(cast, timedelta(hours=23))
+    assert len(unpaid.payments(cast, ada)) == 2
+    change(cast, ada, payment_method_id=ada.method_id)
+    later(cast, timedelta(hours=2))
+    assert [p.status for p in unpaid.payments(cast, ada)] == ["failed", "failed", "succeeded"] and unpaid.taken(cast, ada) == [2900]
+    assert unpaid.subscription(cast, ada).status == "active"
+    assert said(cast, ada)[-1] == "dunning.recovered"
+
+
+@pytest.mark.parametrize("card", ["4000000000000069", unpaid.BANK_ASKS])
+def test_a_hard_decline_is_not_tried_again(cast: Cast, ada: Buyer, card: str) -> None:
+    allow(cast, retry_schedule_hours=[1, 1])
+    unpaid.hold(cast, ada, card)
+    later(cast, DAY)
+    assert len(unpaid.payments(cast, ada)) == 1 and unpaid.subscription(cast, ada).status == "on_hold"
+
+
+def test_tries_end_and_stay_out_of_the_customers_way(cast: Cast, ada: Buyer) -> None:
+    allow(cast, retry_schedule_hours=[1])
+    unpaid.hold(cast, ada)
+    page = pay_dues(cast.house.till, unpaid.scope_of(ada), ada.subscription_id)
+    later(cast, timedelta(hours=2))
+    assert len(unpaid.payments(cast, ada)) == 2  # her open page, and no try beside it
+    cast.house.gateway.leave_page((page.link or "").rsplit("/", 1)[1])
+    cast.house.till.check(ada.business_id, page.payment_id)
+    for _ in range(3):
+        later(cast, timedelta(hours=2))
+    assert [p.status for p in unpaid.payments(cast, ada)] == ["failed", "cancelled", "failed"]
+
+
+@pytest.mark.parametrize(("action", "ends"), [("on_hold", "on_hold"), ("cancel", "cancelled")])
+def test_a_grace_period(cast: Cast, ada: Buyer, action: str, ends: str) -> None:
+    allow(cast, grace_days=3, grace_action=action)
+    unpaid.hold(cast, ada)
+    assert unpaid.subscription(cast, ada).status == "past_due" and said(cast, ada, "subscription.past_due")
+    later(cast, 2 * DAY)
+    assert unpaid.subscription(cast, ada).status == "past_due" and said(cast, ada) == []
+    later(cast, 2 * DAY)
+    assert unpaid.subscription(cast, ada).status == ends
+    with cast.house.database.open(system(ada.business_id)) as db:
+        mine = select(Invoice.status).where(Invoice.subscription_id == ada.subscription_id, Invoice.kind == "renewal")
+        assert db.scalar(mine) == ("open" if ends == "on_hold" else "void")
+
+
+def test_paid_within_the_grace_period(cast: Cast, ada: Buyer) -> None:
+    allow(cast, grace_days=3)
+    unpaid.hold(cast, ada)
+    pay_dues(cast.house.till, unpaid.scope_of(ada), ada.subscription_id, payment_method_id=ada.method_id)
+    later(cast, 5 * DAY)
+    assert unpaid.subscription(cast, ada).status == "active" and unpaid.taken(cast, ada) == [2900] and said(cast, ada) == []
