@@ -42,6 +42,10 @@ class Words:
     def date(self, moment: dt.datetime | dt.date, style: str = "table") -> str:
         return formatting.date_words(moment, self.locale, self.zone, style)
 
+    def last_day(self, end: dt.datetime, style: str = "table") -> str:
+        """The last day of a period that ends, exclusively, at `end`."""
+        return formatting.date_words(self.local_date(end) - dt.timedelta(days=1), self.locale, self.zone, style)
+
     def short(self, day: dt.date) -> str:
         """`6 Dec`, for the ruler only."""
         return format_skeleton("MMMd", day, locale="en_GB" if self.locale == "en" else self.locale)

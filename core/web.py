@@ -113,6 +113,14 @@ def db(*, replica: bool = False) -> ScopedSession:
     return session
 
 
+def scope() -> Scope:
+    """Whose rows this request sees: for commands that open their own sessions, so that no gateway is asked within ours."""
+    if "scope" not in g:
+        raise ScopeError("scope() before a door opened this request")
+    found: Scope = g.scope
+    return found
+
+
 def here(endpoint: str, **values: Any) -> str:
     """A link that stays inside the door one came through: `here("invoices")` works at both doors, and on sign-in pages.
 

@@ -19,6 +19,9 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     history,
     keys,
     methods,
+    paying,
+    payments,
+    plan_change,
     profile,
     purchases,
     search,
@@ -26,8 +29,8 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     subscriptions,
 )
 
-__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "profile", "purchases", "register", "search", "sessions",
-           "subscriptions"]
+__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "paying", "payments", "plan_change", "profile", "purchases", "register",
+           "search", "sessions", "subscriptions"]
 
 
 def register(app: Flask, house: House) -> None:
