@@ -102,7 +102,8 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
     items: list[dict[str, Any]] = []
     if row.in_flight:
         items.append({"url": url, "label": _("See the payment")})
-    elif may("change_plan") and policy.allows(business, "plan_change") and exists_here("plan_change") and not row.is_ending:  # type: ignore[arg-type]
+    elif may("change_plan") and policy.allows(business, "plan_change") and exists_here("plan_change") and not row.is_ending \
+            and not row.planned_product_id:  # type: ignore[arg-type]
         items.append({"url": f"{url}/plan-change", "label": _("Change plan")})
     if may("change_method") and not row.in_flight and exists_here("payment_method"):
         items.append({"url": f"{url}/payment-method", "label": _("Pay with another card") if row.dues_minor else _("Change card")})

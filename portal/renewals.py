@@ -70,6 +70,7 @@ def ahead(rows: list[SubscriptionRow]) -> dict[str, Any]:
         business = account(row.business_id, row.customer_id)
         if business.archived_at:
             continue
+        row = row.coming()
         minor = pricing.total(next_charge(row, business))
         for n, moment in enumerate(_moments(row, today)):
             day = said.local_date(moment)

@@ -37,13 +37,13 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
     theirs = account(row.business_id, row.customer_id)
     url = f"{here('subscriptions')}/{row.id}"
     renews = row.status == "active" and not row.is_ending and row.next_billing_at and row.collected_by == "us" and not theirs.archived_at
-    charge = next_charge(row, theirs) if renews else []
+    charge = next_charge(row.coming(), theirs) if renews else []
     total = pricing.total(charge)
     payments = history.entries(db(), history.Filter(business_id=row.business_id, subscription_id=row.id), limit=12)
     return render_template(
         "portal/subscription.html", row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
         charge_minor=total - min(row.credit_minor, total), interval=interval(row.interval, row.interval_count),
-        every=every(row.interval, row.interval_count), ends_at=ends_at(row),
+        every=every(row.coming().interval, row.coming().interval_count), ends_at=ends_at(row),
         card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),
         billed_to=billing_words(row.billing), payments=payments, story=told(story.events(db(), row.business_id, row.id), row),
         may_cancel=may_cancel(row, theirs), may_pay=bool(row.dues_minor) and exists_here("payment_method"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, select
+from sqlalchemy.orm import aliased
 
 from billing.catalogue import Product
 from billing.invoices import Invoice
 from billing.lifecycle import LIVE
 from billing.payments import Payment, PaymentMethod
+from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
 from core.errors import NotFound
@@ -69,6 +71,14 @@ class SubscriptionRow:
     payment_minor: int | None
     payment_at: datetime | None
     payment_sent_at: datetime | None
+    planned_product_id: str | None = None  # the change that waits for the next billing date, if there is one
+    planned_name: str | None = None
+    planned_quantity: int | None = None
+    planned_unit_minor: int | None = None
+    planned_addons: list[dict[str, Any]] | None = None
+    planned_tax_inclusive: bool | None = None
+    planned_interval: str | None = None
+    planned_interval_count: int | None = None
 
     @property
     def is_trial(self) -> bool:
@@ -103,7 +113,17 @@ class SubscriptionRow:
             return 0
         return self.due_minor or 0
 
+    def coming(self) -> SubscriptionRow:
+        """As it will be at its next billing date: with the change that waits for it made."""
+        if self.planned_product_id is None:
+            return self
+        return replace(
+            self, product_id=self.planned_product_id, name=self.planned_name or self.name, quantity=self.planned_quantity or 1,
+            unit_minor=self.planned_unit_minor or 0, addons=self.planned_addons or [], tax_inclusive=bool(self.planned_tax_inclusive),
+            interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1, planned_product_id=None)
 
+
+_Planned = aliased(Product)
 _COLUMNS = (
     Subscription.business_id, Subscription.customer_id, Subscription.id, Subscription.status, Subscription.quantity,
     Subscription.currency, Subscription.unit_minor, Subscription.tax_inclusive, Subscription.addons, Subscription.interval,
@@ -113,7 +133,8 @@ _COLUMNS = (
     Subscription.business_name, Subscription.collected_by, Subscription.credit_minor, Subscription.created_at, Subscription.product_id,
     Product.name, PaymentMethod.id, PaymentMethod.brand, PaymentMethod.last4, PaymentMethod.kind, PaymentMethod.expiry_month,
     PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status, Payment.unknown,
-    Payment.amount_minor, Payment.created_at, Payment.sent_at,
+    Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name, ScheduledChange.quantity,
+    ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval, _Planned.interval_count,
 )
 
 
@@ -126,6 +147,9 @@ def _query() -> Select[Any]:
         .outerjoin(Invoice, and_(Invoice.business_id == same, Invoice.subscription_id == Subscription.id, Invoice.status == "open"))
         .outerjoin(Payment, and_(Payment.business_id == same, Payment.customer_id == Subscription.customer_id,
                                  Payment.subscription_id == Subscription.id, Payment.is_open.is_(True)))
+        .outerjoin(ScheduledChange, and_(ScheduledChange.business_id == same, ScheduledChange.subscription_id == Subscription.id,
+                                         ScheduledChange.cancelled_at.is_(None), ScheduledChange.applied_at.is_(None)))
+        .outerjoin(_Planned, and_(_Planned.business_id == same, _Planned.id == ScheduledChange.product_id))
     )
 
 
