@@ -40,7 +40,8 @@ def run_due(till: Till, limit: int = BATCH) -> int:
     """
     with till.database.open(everything("renewals due")) as db:
         open_payment = select(Payment.id).where(
-            Payment.business_id == Subscription.business_id, Payment.subscription_id == Subscription.id, Payment.is_open
+            Payment.business_id == Subscription.business_id, Payment.customer_id == Subscription.customer_id,
+            Payment.subscription_id == Subscription.id, Payment.is_open,
         )
         due = db.execute(
             select(Subscription.business_id, Subscription.id)
