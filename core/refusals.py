@@ -24,6 +24,7 @@ SENTENCES = (
     N_("Choose one of the reasons, or none."),
     N_("Give a name of 1 to 200 characters."),
     N_("No change is planned."),
+    N_("Nothing is paid for this in its present state."),
     N_("Nothing can be paid here: this portal has no payment provider."),
     N_("One of this is all that can be had."),
     N_("Open this link in the browser where you asked to add the address, signed in as before."),
@@ -40,6 +41,7 @@ SENTENCES = (
     N_("There is no such quote."),
     N_("There is no such refund."),
     N_("There is no such subscription."),
+    N_("There is nothing to pay for this in its present state."),
     N_("There is nothing to pay for this now."),
     N_("This activation belongs to another licence key."),
     N_("This business asks you to contact it to cancel."),
@@ -60,5 +62,6 @@ SENTENCES = (
     N_("This plan cannot be had instead of the present one."),
     N_("This subscription is billed by another system. Change it there."),
     N_("This subscription is billed by another system. Change its plan there."),
+    N_("We are still checking the previous payment with the bank. Nothing more is taken until we know; please look again in a few minutes."),
     N_("Write the number with its country code, like +44 20 7946 0100."),
 )

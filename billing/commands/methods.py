@@ -135,7 +135,7 @@ def _may_change(subscription: Subscription) -> None:
     if subscription.collected_by != "us":
         raise Conflict("UNSUPPORTED_ACTION", "This is paid through another system; the way to pay is changed there.")
     if not may(SUBSCRIPTION, subscription.status, "change_method"):
-        raise Conflict("SUBSCRIPTION_INACTIVE", f"This is {subscription.status.replace('_', ' ')}; nothing will be paid for it.")
+        raise Conflict("SUBSCRIPTION_INACTIVE", "Nothing is paid for this in its present state.")
 
 
 def _page(till: Till, db: ScopedSession, customer_id: str, currency: str, operation: str, use: list[str], return_url: str | None) -> str:

@@ -216,7 +216,7 @@ def _write(till: Till, scope: Scope, subscription_id: str, wish: Wish) -> Paid |
         if subscription.status not in UNPAID:
             if subscription.status == "active" and last is not None and last.status == "succeeded":
                 return paid_of(last)
-            raise Conflict("SUBSCRIPTION_INACTIVE", f"This is {subscription.status.replace('_', ' ')}; there is nothing to pay for it.")
+            raise Conflict("SUBSCRIPTION_INACTIVE", "There is nothing to pay for this in its present state.")
         invoice = open_invoice(db, subscription)
         if invoice is None:
             raise Conflict("NOTHING_DUE", "There is nothing to pay for this now.")
@@ -239,5 +239,7 @@ def _link(payment: Payment) -> str | None:
 
 
 def _pending() -> NoReturn:
-    raise Conflict("PREVIOUS_PAYMENT_PENDING", "We are still checking the previous payment with the bank. Nothing more is taken"
-                   " until we know; please look again in a few minutes.")
+    raise Conflict(
+        "PREVIOUS_PAYMENT_PENDING",
+        "We are still checking the previous payment with the bank. Nothing more is taken until we know; please look again in a few minutes."
+    )
