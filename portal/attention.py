@@ -34,7 +34,7 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
     out = [_due(row, f"{prefix}/{row.id}") for row in rows if row.dues_minor]
     if out:
         out[0].is_main = True  # one filled button a page
-    out += [_confirm(row, f"{prefix}/{row.id}") for row in rows if row.needs_confirming]
+    out += [_confirm(row) for row in rows if row.needs_confirming]
     out += _cards(rows)
     return out + [_checking(row) for row in rows if row.is_checking]
 
@@ -54,10 +54,11 @@ def _due(row: SubscriptionRow, url: str) -> Need:
                 _("for %(what)s", what=row.name))
 
 
-def _confirm(row: SubscriptionRow, url: str) -> Need:
+def _confirm(row: SubscriptionRow) -> Need:
     fact = sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."),
                     amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
-    return Need("late", "wait", _("Confirm with your bank"), fact, _("Nothing is taken until you do."), url, _("Look at it"), row.name)
+    return Need("late", "wait", _("Confirm with your bank"), fact, _("Nothing is taken until you do."),
+                here("payment", payment_id=row.payment_id), _("Confirm"), row.name)
 
 
 def _cards(rows: list[SubscriptionRow]) -> list[Need]:
@@ -78,11 +79,13 @@ def _expiring(using: list[SubscriptionRow]) -> Need:
     names = list(dict.fromkeys(row.name for row in using))
     listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
     uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(using), names=listed)
-    return Need("card", "wait", _("Card expiring"), fact, uses, here("payment_methods"), _("See the card"))
+    url = f"{here('subscriptions')}/{first.id}/payment-method" if len(using) == 1 else here("payment_methods")
+    return Need("card", "wait", _("Card expiring"), fact, uses, url, _("Replace the card"))
 
 
 def _checking(row: SubscriptionRow) -> Need:
     fact = sentence(_("We are checking %(amount)s for %(name)s with the bank."),
                     amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
     return Need("ask", "check", _("Checking"), fact,
-                _("We do not know yet whether it was taken. Nothing to do, and please do not pay again."))
+                _("We do not know yet whether it was taken. Nothing to do, and please do not pay again."),
+                here("payment", payment_id=row.payment_id), _("See the payment"), row.name)

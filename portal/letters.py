@@ -6,17 +6,25 @@ accepted (safety 3.2) gets no brand, no words and no address of its own into a l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+import structlog
+
 from auth.faces import Face, face_of
+from billing.payments import PaymentMethod
 from billing.queries import letters as query
 from billing.queries.letters import Matter
-from core.mail import Letter, render_letter
+from core.mail import Attachment, Letter, render_letter
 from core.scope import system
 from core.web import House
 from core.worker import Work
+from portal.words import card
+
+log = structlog.get_logger()
 
 
 def register(house: House) -> None:
@@ -29,7 +37,9 @@ def register(house: House) -> None:
         ("subscription.active", desk.subscription_started), ("subscription.on_hold", desk.subscription_on_hold),
         ("subscription.cancellation_scheduled", desk.cancellation_scheduled),
         ("subscription.cancellation_revoked", desk.cancellation_revoked), ("subscription.cancelled", desk.subscription_cancelled),
-        ("refund.succeeded", desk.refund_issued),
+        ("refund.succeeded", desk.refund_issued), ("subscription.update_payment_method", desk.payment_method_updated),
+        ("payment_method.expiring", desk.card_expiring), ("subscription.renewal_reminder", desk.renewal_reminder),
+        ("dunning.started", desk.dunning_reminder), ("dunning.reminder", desk.dunning_reminder),
     ):
         house.handlers.on(type, write)
 
@@ -42,7 +52,7 @@ class Desk:
         matter = self._matter(work, payment_id=work.data.get("payment_id"))
         if matter and matter.payment and matter.payment.amount_minor:
             page = f"invoices/{matter.invoice.id}" if matter.invoice else "billing-history"
-            self._send(work, "payment_succeeded", matter, page)
+            self._send(work, "payment_succeeded", matter, page, attachments=self._invoice(matter))
 
     def payment_failed(self, work: Work) -> None:
         """What went on hold over it has a letter of its own, which says the same and what is due."""
@@ -52,12 +62,39 @@ class Desk:
             self._send(work, "payment_failed", matter, page)
 
     def subscription_started(self, work: Work) -> None:
+        if work.data.get("reactivated"):  # what was on hold is paid
+            self._about_subscription(work, "subscription_reactivated")
+            return
         self._about_subscription(work, "subscription_started", lambda one: {"again": one.times_active > 1})
 
     def subscription_on_hold(self, work: Work) -> None:
         matter = self._matter(work, subscription_id=work.noun_id, with_dues=True)
         if matter and matter.subscription and matter.subscription.status == "on_hold":
             self._send(work, "subscription_on_hold", matter, f"subscriptions/{matter.subscription.id}/payment-method")
+
+    def dunning_reminder(self, work: Work) -> None:
+        """Only while it is still owed: the letter may be written after the money came."""
+        matter = self._matter(work, subscription_id=work.noun_id, with_dues=True)
+        if matter and matter.subscription and matter.subscription.status == "on_hold" and matter.invoice:
+            self._send(work, "dunning_reminder", matter, f"subscriptions/{matter.subscription.id}/payment-method")
+
+    def renewal_reminder(self, work: Work) -> None:
+        self._about_subscription(work, "renewal_reminder", lambda one: {"amount": work.data["amount"]})
+
+    def payment_method_updated(self, work: Work) -> None:
+        """A card that came with a payment is told of in the payment's own letters."""
+        matter = self._matter(work, subscription_id=work.noun_id)
+        if matter and matter.subscription and not matter.chosen_by_payment(work.at):
+            page = f"subscriptions/{matter.subscription.id}/payment-method"
+            self._send(work, "payment_method_updated", matter, page, card=self._card(work, work.data.get("payment_method_id")))
+
+    def card_expiring(self, work: Work) -> None:
+        ids = work.data.get("subscription_ids") or []
+        matter = self._matter(work, subscription_id=ids[0] if ids else None)
+        if matter:
+            page = f"subscriptions/{ids[0]}/payment-method" if len(ids) == 1 else "payment-methods"
+            self._send(work, "card_expiring", matter, page, card=self._card(work, work.noun_id), count=len(ids),
+                       ends_at=datetime.fromisoformat(work.data["expires_at"]))
 
     def cancellation_scheduled(self, work: Work) -> None:
         self._about_subscription(work, "cancellation_scheduled")
@@ -78,13 +115,29 @@ class Desk:
         if matter and matter.subscription:
             self._send(work, name, matter, f"subscriptions/{matter.subscription.id}", **more(matter))
 
+    def _card(self, work: Work, payment_method_id: str | None) -> PaymentMethod | None:
+        with self.house.database.open(system(str(work.business_id))) as db:
+            return query.method(db, payment_method_id)
+
+    def _invoice(self, one: Matter) -> tuple[Attachment, ...]:
+        """The invoice as it was issued. A paper that cannot be made keeps no letter back: it is on the page as well."""
+        if one.invoice is None or one.customer.declined_at:
+            return ()
+        try:
+            with self.house.database.open(system(one.business.business_id)) as db:
+                pdf, number = self.house.documents.invoice_pdf(db, one.invoice.id)
+        except Exception as problem:
+            log.warning("letter without its invoice", invoice=one.invoice.id, error=type(problem).__name__)
+            return ()
+        return (Attachment(re.sub(r"[^A-Za-z0-9._-]+", "-", number) + ".pdf", "application/pdf", pdf),)
+
     def _matter(self, work: Work, **which: Any) -> Matter | None:
         if not work.business_id or not work.customer_id:
             return None
         with self.house.database.open(system(work.business_id)) as db:
             return query.matter(db, work.customer_id, work.id, **which)
 
-    def _send(self, work: Work, name: str, one: Matter, page: str, **more: Any) -> None:
+    def _send(self, work: Work, name: str, one: Matter, page: str, attachments: tuple[Attachment, ...] = (), **more: Any) -> None:
         settings, customer = self.house.settings, one.customer
         planted = customer.first_paid_at is None and customer.accepted_at is None
         if customer.declined_at:
@@ -96,6 +149,6 @@ class Desk:
             sender=settings.name if planted else face.name, seller="" if planted else face.seller,
             support_email=settings.support_email if planted else face.support_email or settings.support_email,
             name=customer.name, business=face.name, what="" if planted else one.what, planted=planted, url=door + page, door=door,
-            refuse_url=settings.base_url + "/", one=one, **more,
+            refuse_url=settings.base_url + "/", one=one, card_words=card, **more,
         )
-        self.house.mailer.send(Letter(customer.email, subject, text, html), f"{work.id}:{name}")
+        self.house.mailer.send(Letter(customer.email, subject, text, html, attachments=attachments), f"{work.id}:{name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -26,6 +27,8 @@ from core.errors import BusinessArchived, Conflict, Invalid, Unavailable
 from core.security import allow_form_to
 from core.web import db, external, here, house, scope
 from portal import bp
+from portal.lines import may_cancel
+from portal.proof import prove
 from portal.standing import Account, account
 from portal.words import card, expires, reason
 
@@ -67,7 +70,7 @@ def choose_payment_method(subscription_id: str) -> ResponseReturnValue:
     if due and dues and due != f"{dues.invoice_id} {dues.due_minor}":
         return _page(row, theirs, problem=_("The amount has changed. Here is what is due now; nothing was taken.")), 409
     if chosen == NEW and needs_proof():
-        return redirect(sessions.fresh_proof_url(request.path), 303)
+        return prove(request.path)
     method_id = None if chosen == NEW else chosen
     try:
         if due:
@@ -102,8 +105,6 @@ def way_back() -> str:
 
 def let_forms_leave(*links: str | None) -> None:
     """Browsers hold `form-action` against redirects too: name the origins that this page's forms may end at."""
-    from urllib.parse import urlsplit
-
     ours = house().settings.base_url
     origins = {f"{one.scheme}://{one.netloc}" for one in map(urlsplit, (link for link in links if link))}
     origins |= set(getattr(house().gateway, "page_origins", ()))
@@ -142,7 +143,7 @@ def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str =
         url=f"{here('subscriptions')}/{row.id}", why=why, failed=card(method.brand, method.last4, method.kind) if method else "",
         link=link if row.needs_confirming else None, error=error, problem=problem,
         payments_url=here("payment", payment_id=row.payment_id) if row.payment_id else "",
-        current=card(row.brand, row.last4, row.kind), invoices_url=here("invoices"))
+        may_cancel=may_cancel(row, theirs), current=card(row.brand, row.last4, row.kind), invoices_url=here("invoices"))
 
 
 def _choices(row: SubscriptionRow, paying_dues: bool) -> list[Choice]:

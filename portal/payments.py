@@ -28,7 +28,8 @@ def payment(payment_id: str) -> ResponseReturnValue:
     dues = subscription is not None and subscription.status in ("on_hold", "past_due")
     answer: Response = make_response(render_template(
         "portal/payment.html", found=found, payment=one, subscription=subscription, account=account(one.business_id, one.customer_id),
-        card=card_of(one.method), why=reason(one.error_code), is_waiting=waiting, reload=reload, is_due=dues, url=here("payment", payment_id=one.id),
+        card=card_of(one.method), why=reason(one.error_code), is_waiting=waiting, reload=reload, is_due=dues,
+        url=here("payment", payment_id=one.id),
         subscription_url=f"{here('subscriptions')}/{subscription.id}" if subscription else "", invoices_url=here("invoices"),
         go_on=one.hosted_url if one.is_open and one.status.startswith("requires_") and not waiting else None))
     answer.headers["Cache-Control"] = "private, no-store"  # how it stood is nothing to go back to

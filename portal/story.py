@@ -12,6 +12,7 @@ from billing.queries.subscriptions import SubscriptionRow
 from core.outbox import Event
 from core.pages import words
 from portal.standing import account
+from portal.words import card_said
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.paused": _("%(who)s paused it.", who=who) if who else _("You paused it."),
         "subscription.resumed": _("%(who)s resumed it.", who=who) if who else _("You resumed it."),
         "subscription.plan_changed": _("The plan was changed."),
-        "subscription.payment_method_changed": _("The card was changed."),
-        "subscription.payment_method_updated": _("The card was changed."),
+        "subscription.update_payment_method": _("%(card)s pays for it from now on.", card=card_said(event.data["method"]))
+        if event.data.get("method")
+        else _("The way to pay was changed."),
     }.get(event.type, "")
 
 
@@ -62,7 +64,7 @@ def _payment(event: Event, with_card: str, without: str) -> str:
         return ""
     said = words().money(data["amount"], data["currency"])
     return (
-        with_card % {"amount": said, "card": data["method"]}
+        with_card % {"amount": said, "card": card_said(data["method"])}
         if data.get("method") and "%(card)s" in with_card
         else without % {"amount": said}
     )

@@ -71,6 +71,12 @@ def card_of(method: dict[str, Any] | None) -> str:
     return card(one.get("brand"), one.get("last4"), one.get("kind"))
 
 
+def card_said(method: str) -> str:
+    """The same, of what an event remembers: "visa 4242"."""
+    brand, _space, last4 = method.rpartition(" ")
+    return card(brand, last4) if last4.isdigit() else card(method, None)
+
+
 def last_day(month: int | None, year: int | None) -> date | None:
     """The last day a card works."""
     if not month or not year:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
 
 from billing.catalogue import Product
 from billing.invoices import Invoice
+from billing.method_use import wanted_by
 from billing.parties import Business, Customer
-from billing.payments import Payment, Refund
+from billing.payments import Payment, PaymentMethod, Refund
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
 from core.outbox import Event
@@ -26,6 +28,13 @@ class Matter:
     invoice: Invoice | None = None
     refund: Refund | None = None
     times_active: int = 0
+    last_payment: Payment | None = None
+
+    def chosen_by_payment(self, at: datetime) -> bool:
+        """Whether the subscription's method, changed at that moment, came with a payment that was to change it."""
+        paid = self.last_payment
+        mine = paid is not None and self.subscription is not None and self.subscription.id in wanted_by(paid)
+        return mine and abs(paid.updated_at - at) < timedelta(seconds=5)  # type: ignore[union-attr]
 
     @property
     def what(self) -> str:
@@ -54,7 +63,15 @@ def matter(
     if subscription:
         times = db.scalar(select(func.count(Event.id)).where(
             Event.noun_id == subscription.id, Event.type == "subscription.active", Event.id <= event_id)) or 0
-    return Matter(business, customer, subscription, product, payment, invoice, refund, times)
+    last = None
+    if subscription:
+        last = db.scalar(select(Payment).where(Payment.subscription_id == subscription.id, Payment.status == "succeeded",
+                                               Payment.amount_minor > 0).order_by(Payment.updated_at.desc()).limit(1))
+    return Matter(business, customer, subscription, product, payment, invoice, refund, times, last)
+
+
+def method(db: ScopedSession, payment_method_id: str | None) -> PaymentMethod | None:
+    return _one(db, PaymentMethod, payment_method_id)
 
 
 def _one(db: ScopedSession, kind: Any, id: str | None) -> Any:

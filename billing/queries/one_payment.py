@@ -56,14 +56,14 @@ def one_payment(db: ScopedSession, payment_id: str) -> OnePayment:
 
 def declined_methods(db: ScopedSession, customer_id: str, limit: int = 50) -> dict[str, datetime]:
     """Saved method → when it was declined, for those whose last settled payment was."""
-    found: dict[str, datetime | None] = {}
+    found: dict[str, datetime | None] = {}  # None: it worked last time
     query = (
         select(Payment.payment_method_id, Payment.status, Payment.updated_at)
         .where(Payment.customer_id == customer_id, Payment.status.in_(("failed", "succeeded")), Payment.payment_method_id.is_not(None))
         .order_by(Payment.created_at.desc(), Payment.id.desc()).limit(limit)
     )
     for method_id, status, at in db.execute(query):
-        found.setdefault(method_id, at if status == "failed" else None)
+        found.setdefault(str(method_id), at if status == "failed" else None)
     return {one: at for one, at in found.items() if at is not None}
 
 
