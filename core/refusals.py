@@ -46,6 +46,7 @@ SENTENCES = (
     N_("This activation belongs to another licence key."),
     N_("This business asks you to contact it to cancel."),
     N_("This business asks you to contact it to change the plan."),
+    N_("This business asks you to contact it to pause."),
     N_("This business is closed."),
     N_("This has ended; it cannot be taken back any more."),
     N_("This is about to end. Keep it first, then change the plan."),
