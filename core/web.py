@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, has_request_context, request, url_for
 from flask_babel import refresh
 
-from core.errors import Misdirected, ScopeError
+from core.errors import BadRequest, Misdirected, ScopeError
 from core.scope import Scope
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def register(app: Flask, house: House) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = 1024 * 1024
     app.before_request(_check_host)
+    app.before_request(_refuse_nul)
     app.after_request(_settle)
     app.teardown_request(_abandon)
     log.init(app, settings)
@@ -190,6 +191,15 @@ def _check_host() -> None:
     if request.host == settings.host or (settings.is_test and _hostname(request.host) in LOOPBACK):
         return
     raise Misdirected()
+
+
+def _refuse_nul() -> None:
+    """Nobody types a NUL; no database column and no page can carry one."""
+    sent = [request.path, *request.args.values()]
+    if request.method not in SAFE_METHODS and not request.path.startswith("/api/"):
+        sent += request.form.values()
+    if any("\0" in value for value in sent):
+        raise BadRequest()
 
 
 def _hostname(host: str) -> str:

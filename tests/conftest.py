@@ -117,3 +117,26 @@ def till_house(settings: Settings, database: Any, tmp_path: Path) -> Iterator[An
     ticks = [Tick("sandbox", timedelta(0), gateway.deliver_due), Tick("renewals", timedelta(0), lambda: renewals.run_due(till)),
              Tick("reconcile", timedelta(0), till.reconcile)]
     yield House(settings, database, gateway=gateway, worker=Worker(database, handlers, ticks), till=till, handlers=handlers)
+
+
+class Street(Cast):
+    """The cast behind the doors of a whole application."""
+
+    app: Flask
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    """The cast in a whole application: `street.house`, `street.app`."""
+    from wsgi import create_app
+
+    engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
+    urls, drop = engine.fresh()
+    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("street"), base_url="http://localhost", **urls))
+    app.testing = False  # errors become pages, as in production
+    with app.app_context():
+        cast = Street.play(app.extensions["portal"])
+    cast.app = app
+    yield cast
+    cast.house.database.dispose()
+    drop()

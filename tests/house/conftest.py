@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from core.db import Database
 from core.settings import Settings
@@ -29,27 +28,4 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     cast = Cast.play(House(settings, database, gateway=gateway, till=Till(database, gateway, settings)))
     yield cast
     database.dispose()
-    drop()
-
-
-class Street(Cast):
-    """The cast behind the doors of a whole application."""
-
-    app: Flask
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    """The cast in a whole application: `street.house`, `street.app`."""
-    from wsgi import create_app
-
-    engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
-    urls, drop = engine.fresh()
-    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("street"), base_url="http://localhost", **urls))
-    app.testing = False  # errors become pages, as in production
-    with app.app_context():
-        cast = Street.play(app.extensions["portal"])
-    cast.app = app
-    yield cast
-    cast.house.database.dispose()
     drop()

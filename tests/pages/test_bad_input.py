@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from auth.models import Budget
 from billing.parties import Business, Customer
 from billing.subscriptions import Subscription
 from core.outbox import Event
 from core.scope import everything
 from tests.cast import Cast
+from tests.visitor import Visitor
 
 HUGE = "a" * 200_000
+
+
+@pytest.fixture
+def cast(street: Any) -> Any:
+    """One house for the whole file: what is refused leaves nothing behind, which is the point."""
+    with street.house.database.open(everything("let the letters' budgets rest"), write=True) as db:
+        for budget in db.scalars(select(Budget)):
+            db.delete(budget)
+    return street
+
+
+@pytest.fixture
+def visitor(street: Any) -> Any:
+    return lambda **kwargs: Visitor(street.app, **kwargs)
+
+
+@pytest.fixture
+def ada(cast: Any, visitor: Any) -> Any:
+    """Ada, signed in."""
+    one = visitor()
+    one.sign_in(cast.ADA)
+    return one
 
 
 def _rows(cast: Cast) -> list[Any]:
@@ -31,12 +56,13 @@ def _rows(cast: Cast) -> list[Any]:
 ])
 def test_addresses_that_are_none(cast: Cast, visitor: Any, typed: str) -> None:
     somebody = visitor()
+    before = len(somebody.letters())
     somebody.get("/login")
     page = somebody.submit("login", email=typed, expect=None)
-    assert page.status in (200, 413, 422), page.status
-    assert page.status == 413 or page.soup.find(class_="err") or page.soup.find(class_="bad"), page.text[:300]
+    assert page.status in (200, 400, 413, 422), page.status
+    assert page.status in (400, 413) or page.soup.find(class_="err") or page.soup.find(class_="bad"), page.text[:300]
     assert "<script>alert" not in page.body.decode()
-    assert not somebody.letters()
+    assert len(somebody.letters()) == before
 
 
 @pytest.mark.parametrize("target", [
@@ -49,8 +75,6 @@ def test_next_leads_nowhere_else(cast: Cast, visitor: Any, target: str) -> None:
     if ada.page.status == 200:
         ada.submit("login", email=cast.ADA)
         ada.page = None
-        import re
-
         found = re.search(r"https?://localhost(/login/link/\S+)", ada.letters(cast.ADA)[-1].text)
         ada.get(found.group(1))
         page = ada.submit(found.group(1).split("?")[0][-10:], follow=False, expect=303)
@@ -63,9 +87,7 @@ def test_next_leads_nowhere_else(cast: Cast, visitor: Any, target: str) -> None:
     "/subscriptions?sort=;drop", "/search?q=" + "x" * 5000, "/search?q=%00", "/license-keys?before=-1", "/?sort[]=1", "/purchases?before=zzzz",
     "/search?q=%25%27%22%3B--", "/billing-history?q=%F0%9F%92%B8",
 ])
-def test_queries_that_make_no_sense(cast: Cast, visitor: Any, path: str) -> None:
-    ada = visitor()
-    ada.sign_in(cast.ADA)
+def test_queries_that_make_no_sense(cast: Cast, ada: Any, path: str) -> None:
     before = _rows(cast)
     page = ada.get(path, expect=None)
     assert page.status in (200, 400, 404, 414, 422), page.text[:300]
@@ -75,15 +97,13 @@ def test_queries_that_make_no_sense(cast: Cast, visitor: Any, path: str) -> None
 @pytest.mark.parametrize(("field", "value"), [
     ("name", ""), ("name", "x" * 5000), ("name", "Ada\r\nBcc: x@y.example"), ("phone", "not a number"), ("phone", "+" + "9" * 60),
 ])
-def test_a_profile_that_cannot_be_saved_keeps_what_was_typed(cast: Cast, visitor: Any, field: str, value: str) -> None:
-    ada = visitor()
-    ada.sign_in(cast.ADA)
+def test_a_profile_that_cannot_be_saved_keeps_what_was_typed(cast: Cast, ada: Any, field: str, value: str) -> None:
     ada.get("/profile")
     before = _rows(cast)
     page = ada.submit("/profile", expect=None, **{field: value})
     assert page.status in (200, 422) and page.soup.find(class_="err"), page.text[:400]
     typed = page.soup.find("input", {"name": field})
-    assert typed is not None and (typed.get("value", "") in value.replace("\r\n", "\n") or value.replace("\r\n", "") in typed.get("value", ""))
+    assert typed is not None and re.sub(r"\s+", " ", typed.get("value", "")) == re.sub(r"\s+", " ", value)
     assert _rows(cast) == before
 
 
@@ -125,9 +145,7 @@ def test_logos_that_are_none(raw: bytes) -> None:
         clean_logo(raw)
 
 
-def test_posts_from_elsewhere_change_nothing(cast: Cast, visitor: Any) -> None:
-    ada = visitor()
-    ada.sign_in(cast.ADA)
+def test_posts_from_elsewhere_change_nothing(cast: Cast, ada: Any) -> None:
     path = f"/subscriptions/{cast.ada_at_acorn.subscription_id}/cancellation"
     ada.get(path)
     before = _rows(cast)
@@ -140,9 +158,7 @@ def test_posts_from_elsewhere_change_nothing(cast: Cast, visitor: Any) -> None:
     assert _rows(cast) == before
 
 
-def test_a_reason_that_is_none_keeps_the_comment(cast: Cast, visitor: Any) -> None:
-    ada = visitor()
-    ada.sign_in(cast.ADA)
+def test_a_reason_that_is_none_keeps_the_comment(cast: Cast, ada: Any) -> None:
     path = f"/subscriptions/{cast.ada_at_acorn.subscription_id}/cancellation"
     ada.get(path)
     before = _rows(cast)
