@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 bp = Blueprint("portal", __name__)
 
 from portal import (  # noqa: E402 - the pages hang themselves on `bp`
+    billing_details,
     cancellation,
     documents,
     history,
     keys,
     methods,
+    pausing,
     paying,
     payments,
     plan_change,
@@ -29,12 +31,13 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     subscriptions,
 )
 
-__all__ = ["bp", "cancellation", "documents", "history", "keys", "methods", "paying", "payments", "plan_change", "profile", "purchases", "register",
-           "search", "sessions", "subscriptions"]
+__all__ = ["billing_details", "bp", "cancellation", "documents", "history", "keys", "methods", "pausing", "paying", "payments",
+           "plan_change", "profile", "purchases", "register", "search", "sessions", "subscriptions"]
 
 
 def register(app: Flask, house: House) -> None:
     """The pages themselves come with each door; here, the letters about what happens on them."""
-    from portal import letters
+    from portal import act_letters, letters
 
     letters.register(house)
+    act_letters.register(house)

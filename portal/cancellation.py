@@ -1,19 +1,26 @@
-"""Cancelling at the period's end, and taking it back: as easy the one as the other, a reason never asked for twice."""
+"""Cancelling, at the period's end or now, and taking it back: as easy the one as the other, a reason never asked for twice."""
 
 from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from billing.commands import cancelling
+from billing.commands.ending import cancel_now
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
+from core import clock
+from core.db import ScopedSession
 from core.errors import Conflict, Invalid
 from core.pages import words
-from core.web import db, here
+from core.web import db, here, house
 from portal import bp
 from portal.lines import ends_at, may_cancel, may_keep
+from portal.proof import is_fresh, prove
 from portal.standing import account
 
 
@@ -22,11 +29,14 @@ def cancellation(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     if may_keep(row) or not may_cancel(row, account(row.business_id, row.customer_id)):
         return redirect(_of(row.id), 303)
-    return _ask(row)
+    return _ask(row, typed=request.args)
 
 
 @bp.post("/subscriptions/<subscription_id>/cancellation")
 def cancel(subscription_id: str) -> ResponseReturnValue:
+    """At the period's end; or, with `when=now`, at once, on a fresh proof."""
+    if request.form.get("when") == "now":
+        return _now(subscription_id)
     row = query.one(db(), subscription_id)
     if row.collected_by != "us":
         raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
@@ -54,7 +64,30 @@ def keep(subscription_id: str) -> ResponseReturnValue:
     return redirect(_of(row.id), 303)
 
 
-def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
+def _now(subscription_id: str) -> ResponseReturnValue:
+    """The command opens sessions of its own; one of this request would wait for them."""
+    scope, form = db().scope, request.form
+    with house().database.open(scope) as reading:
+        row = query.one(reading, subscription_id)
+        if row.collected_by != "us":
+            raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+        if not is_fresh():
+            asked = {"when": "now"} | ({"feedback": form["feedback"]} if form.get("feedback") else {})
+            return prove(f"{_of(row.id)}/cancellation?{urlencode(asked)}")
+        others = _others(reading, row)
+    try:
+        cancel_now(house().till, scope, row.id, form.get("feedback") or None, form.get("comment") or None)
+    except Invalid as wrong:
+        return _ask(row, wrong.fields, others=others), 422
+    flash(_("%(name)s has ended. Nothing more is taken.", name=row.name), "good")
+    return redirect(_of(row.id), 303)
+
+
+def _others(reading: ScopedSession, row: SubscriptionRow) -> list[str]:
+    return [one.name for one in query.live(reading) if one.business_id == row.business_id and one.id != row.id]
+
+
+def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any = None, others: list[str] | None = None) -> str:
     reasons = [
         ("", _("No reason")),
         ("too_expensive", _("It costs too much")),
@@ -66,7 +99,7 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
         ("too_complex", _("It is too complicated")),
         ("other", _("Something else")),
     ]
-    others = [one.name for one in query.live(db()) if one.business_id == row.business_id and one.id != row.id]
+    others = _others(db(), row) if others is None else others
     theirs = account(row.business_id, row.customer_id)
     return render_template(
         "portal/cancellation.html",
@@ -76,8 +109,10 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None) -> str:
         reasons=reasons,
         others=others,
         ends_at=ends_at(row),
-        errors=errors or {},
-        typed=request.form,
+        errors={name: _(sentence) for name, sentence in (errors or {}).items()},
+        typed=request.form if typed is None else typed,
+        is_fresh=is_fresh(),
+        days_left=(row.next_billing_at - clock.now()).days if ends_at(row) and row.next_billing_at and row.status == "active" else 0,
     )
 
 

@@ -30,7 +30,13 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
     return render_template(
         "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
         why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
-        account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"))
+        account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"),
+        corrections=query.corrections(db(), invoice_id))
+
+
+@bp.get("/invoices/<invoice_id>/corrections/<correction_id>.pdf")
+def invoice_correction_pdf(invoice_id: str, correction_id: str) -> ResponseReturnValue:
+    return _pdf(*house().documents.correction_pdf(db(), correction_id))
 
 
 @bp.get("/invoices/<invoice_id>.pdf")

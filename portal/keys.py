@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from flask import render_template, request
+from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
+from billing.commands import licensing
 from billing.queries import held_keys
-from core.web import db
+from core.errors import Conflict
+from core.web import db, here
 from portal import bp, cursor
 from portal.standing import businesses, is_several
 
@@ -20,6 +23,16 @@ def license_keys() -> ResponseReturnValue:
     return render_template(
         "portal/license_keys.html", rows=rows[:PAGE], older=older, businesses=businesses(), several=is_several(), masked=masked
     )
+
+
+@bp.post("/license-keys/<key_id>/instances/<instance_id>/release")
+def free_instance(key_id: str, instance_id: str) -> ResponseReturnValue:
+    """Give a place of use back; the key itself stays as it is."""
+    business_id = licensing.deactivate(db(), key_id, instance_id).business_id
+    if businesses()[business_id].archived_at:
+        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    flash(_("The place is free again. The key stays the same."), "good")
+    return redirect(here("license_keys"), 303)
 
 
 def masked(key: str) -> str:

@@ -50,12 +50,38 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.expired": _("Finished: its time was over."),
         "subscription.failed": _("It did not start: the first payment was declined."),
         "subscription.paused": _("%(who)s paused it.", who=who) if who else _("You paused it."),
-        "subscription.resumed": _("%(who)s resumed it.", who=who) if who else _("You resumed it."),
-        "subscription.plan_changed": _("The plan was changed."),
+        "subscription.unpaused": _("%(who)s resumed it.", who=who) if who else _("You resumed it."),
+        "subscription.plan_changed": _plan(event, _("Changed to %(plan)s."), _("The plan was changed.")),
+        "subscription.plan_change_scheduled": _planned(event, who),
+        "subscription.plan_change_cancelled": _dropped(event, who),
+        "subscription.billing_details_changed": _("%(who)s changed the billing details.", who=who)
+        if who
+        else _("You changed the billing details."),
         "subscription.update_payment_method": _("%(card)s pays for it from now on.", card=card_said(event.data["method"]))
         if event.data.get("method")
         else _("The way to pay was changed."),
     }.get(event.type, "")
+
+
+def _plan(event: Event, named: str, unnamed: str) -> str:
+    """`named` has a %(plan)s: the product, and how many of it where that is more than one."""
+    name, quantity = event.data.get("product"), event.data.get("quantity")
+    if not name:
+        return unnamed
+    return named % {"plan": f"{name} × {words().count(quantity)}" if isinstance(quantity, int) and quantity > 1 else name}
+
+
+def _planned(event: Event, who: str | None) -> str:
+    day = _day(event.data.get("effective_at"))
+    if who:
+        return _plan(event, _("%(who)s planned a change to %%(plan)s for %(date)s.", who=who, date=day), _("A change was planned."))
+    return _plan(event, _("You planned a change to %%(plan)s for %(date)s.", date=day), _("A change was planned."))
+
+
+def _dropped(event: Event, who: str | None) -> str:
+    if event.actor_type == "system" or event.data.get("why"):
+        return _("The planned change was dropped.")
+    return _("%(who)s took the planned change back.", who=who) if who else _("You took the planned change back.")
 
 
 def _payment(event: Event, with_card: str, without: str) -> str:

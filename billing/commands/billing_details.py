@@ -26,7 +26,7 @@ from core.ids import new_id
 from core.outbox import emit
 
 _LIMITS = {"name": 200, "street": 200, "city": 100, "state": 100, "zipcode": 20, "business_name": 250, "tax_id": 50}
-_TERRITORIES = frozenset(str(one) for one in Locale("en").territories if re.fullmatch("[A-Z]{2}", str(one))) - {
+COUNTRIES = frozenset(str(one) for one in Locale("en").territories if re.fullmatch("[A-Z]{2}", str(one))) - {
     "EU",
     "EZ",
     "UN",
@@ -43,7 +43,7 @@ def clean_details(details: Mapping[str, str | None]) -> dict[str, str | None]:
     bad = {name: f"Please keep it under {most} characters." for name, most in _LIMITS.items() if len(out[name] or "") > most}
     country = (out["country"] or "").upper()
     out["country"] = country
-    if country not in _TERRITORIES:
+    if country not in COUNTRIES:
         bad["country"] = "Choose a country."
     if not out["name"]:
         bad["name"] = "Write the name that the invoice is made out to."

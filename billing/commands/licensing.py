@@ -37,8 +37,8 @@ def activate(db: ScopedSession, license_key_id: str, name: str) -> tuple[License
     return one, key
 
 
-def deactivate(db: ScopedSession, license_key_id: str, instance_id: str) -> None:
-    """Free one place of use. Raises NotFound (no such place), Forbidden (it is another key's)."""
+def deactivate(db: ScopedSession, license_key_id: str, instance_id: str) -> LicenseKey:
+    """Free one place of use. Returns its key. Raises NotFound (no such place), Forbidden (it is another key's)."""
     key = _locked(db, license_key_id)
     one = db.scalar(select(LicenseInstance).where(LicenseInstance.id == instance_id))
     if one is None:
@@ -48,6 +48,7 @@ def deactivate(db: ScopedSession, license_key_id: str, instance_id: str) -> None
     db.delete(one)
     key.instances_count = max(key.instances_count - 1, 0)
     _note(db, key, "license_key.deactivated", one)
+    return key
 
 
 def _locked(db: ScopedSession, license_key_id: str) -> LicenseKey:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, select
+from sqlalchemy.orm import undefer
 
 from billing.catalogue import Product
+from billing.corrections import Correction
 from billing.invoices import Invoice
 from billing.payments import Payment, Refund
 from core.db import ScopedSession
@@ -41,6 +43,12 @@ def invoice(db: ScopedSession, invoice_id: str) -> OneInvoice:
     refunds = db.scalars(select(Refund).where(Refund.business_id == found.business_id, Refund.customer_id == found.customer_id,
                                               Refund.invoice_id == found.id).order_by(Refund.created_at.desc()))
     return OneInvoice(found, row[1], list(payments), list(refunds))
+
+
+def corrections(db: ScopedSession, invoice_id: str, with_words: bool = False) -> list[Correction]:
+    """The corrected documents of an invoice, oldest first; `with_words`: their snapshots as well."""
+    query = select(Correction).where(Correction.invoice_id == invoice_id).order_by(Correction.version)
+    return list(db.scalars(query.options(undefer(Correction.snapshot)) if with_words else query))
 
 
 def refund(db: ScopedSession, refund_id: str) -> tuple[Refund, Payment, Invoice | None]:

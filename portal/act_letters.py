@@ -1,0 +1,68 @@
+"""Letters about what a customer did to what they have: plan, pause, a corrected invoice. Ending has its letter in `portal.letters`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from billing.queries import documents
+from core.mail import Attachment, Letter
+from core.scope import system
+from core.web import House
+from core.worker import Work
+from portal.letters import Desk
+
+
+def register(house: House) -> None:
+    if house.handlers is None:
+        return
+    desk = ActDesk(house)
+    for type, write in (
+        ("subscription.plan_changed", desk.plan_changed), ("subscription.plan_change_scheduled", desk.plan_change_scheduled),
+        ("subscription.paused", desk.paused), ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
+    ):
+        house.handlers.on(type, write)
+
+
+@dataclass(frozen=True)
+class Enclosing:
+    """A mailer that puts these papers into each letter."""
+
+    mailer: Any
+    papers: tuple[Attachment, ...]
+
+    def send(self, letter: Letter, message_id: str) -> None:
+        self.mailer.send(replace(letter, attachments=self.papers), message_id)
+
+
+class ActDesk(Desk):
+    def plan_changed(self, work: Work) -> None:
+        data = work.data
+        self._about_subscription(work, "plan_changed", lambda one: {
+            "plan": data.get("product") or one.what, "due_minor": data.get("due") or 0, "currency": data.get("currency")})
+
+    def plan_change_scheduled(self, work: Work) -> None:
+        matter = self._matter(work, subscription_id=work.noun_id)
+        if matter and matter.subscription and matter.subscription.next_billing_at:
+            self._send(work, "plan_change_scheduled", matter, f"subscriptions/{matter.subscription.id}", plan=work.data.get("product") or "")
+
+    def paused(self, work: Work) -> None:
+        self._about_subscription(work, "subscription_paused")
+
+    def resumed(self, work: Work) -> None:
+        self._about_subscription(work, "subscription_resumed")
+
+    def corrected(self, work: Work) -> None:
+        """With the paper in it; a letter of a retry has the same one, for it is kept."""
+        matter, number = self._matter(work), work.data.get("number")
+        if matter is None or not work.noun_id or not work.business_id:
+            return
+        with self.house.database.open(system(work.business_id)) as db:
+            found = next((one for one in documents.corrections(db, work.noun_id) if one.number == number), None)
+            if found is None:
+                return
+            matter = replace(matter, invoice=documents.invoice(db, work.noun_id).invoice)
+            pdf, name = self.house.documents.correction_pdf(db, found.id)
+        papers = (Attachment(f"{name}.pdf", "application/pdf", pdf),)
+        desk = ActDesk(replace(self.house, mailer=Enclosing(self.house.mailer, papers)))
+        desk._send(work, "invoice_corrected", matter, f"invoices/{work.noun_id}", number=number)
