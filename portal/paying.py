@@ -7,7 +7,7 @@ request's own session is only opened afterwards, to draw what became of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from flask import flash, redirect, render_template, request
@@ -24,13 +24,14 @@ from billing.queries.one_payment import declined_methods
 from billing.queries.subscriptions import SubscriptionRow
 from core import clock, i18n
 from core.errors import BusinessArchived, Conflict, Invalid, Unavailable
+from core.pages import words
 from core.security import allow_form_to
 from core.web import db, external, here, house, scope
 from portal import bp
 from portal.lines import may_cancel
 from portal.proof import prove
 from portal.standing import Account, account
-from portal.words import card, expires, reason
+from portal.words import card, expires, why_declined
 
 YOUNG = timedelta(days=1)
 NEW = "new"
@@ -136,21 +137,20 @@ def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str =
     link = dues.link if dues else None
     let_forms_leave(link)
     checking = bool(dues and dues.is_checking) or row.is_checking
-    why = reason(dues.error_code) if dues else ""
-    method = dues.method if dues else None
+    declined = declined_methods(db(), row.customer_id)
+    method = dues.method if dues and dues.method and declined.get(dues.method.id) == dues.failed_at else None  # else: one typed on a page
     return render_template(
-        "portal/payment_method.html", row=row, account=theirs, dues=dues, is_checking=checking, choices=_choices(row, bool(dues)),
-        url=f"{here('subscriptions')}/{row.id}", why=why, failed=card(method.brand, method.last4, method.kind) if method else "",
+        "portal/payment_method.html", row=row, account=theirs, dues=dues, is_checking=checking, choices=_choices(row, bool(dues), declined),
+        url=f"{here('subscriptions')}/{row.id}", why=why_declined(dues.error_code) if dues else "",
+        failed=card(method.brand, method.last4, method.kind) if method else "",
         link=link if row.needs_confirming else None, error=error, problem=problem,
         payments_url=here("payment", payment_id=row.payment_id) if row.payment_id else "",
         may_cancel=may_cancel(row, theirs), current=card(row.brand, row.last4, row.kind), invoices_url=here("invoices"))
 
 
-def _choices(row: SubscriptionRow, paying_dues: bool) -> list[Choice]:
+def _choices(row: SubscriptionRow, paying_dues: bool, declined: dict[str, datetime]) -> list[Choice]:
     """Saved methods, then "another". Checked is what is most likely to work: never the one that was declined last."""
-    from core.pages import words
-
-    declined, out = declined_methods(db(), row.customer_id), []
+    out = []
     for one in _methods(row):
         hints = []
         if one.id in declined:

@@ -12,7 +12,7 @@ from core import clock
 from core.web import db, here
 from portal import bp
 from portal.standing import account
-from portal.words import card_of, reason
+from portal.words import card_of, why_declined
 
 SOON, LATER = 3, 30  # seconds until the page looks again
 A_WHILE = timedelta(minutes=10)
@@ -28,7 +28,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
     dues = subscription is not None and subscription.status in ("on_hold", "past_due")
     answer: Response = make_response(render_template(
         "portal/payment.html", found=found, payment=one, subscription=subscription, account=account(one.business_id, one.customer_id),
-        card=card_of(one.method), why=reason(one.error_code), is_waiting=waiting, reload=reload, is_due=dues,
+        card=card_of(one.method), why=why_declined(one.error_code), is_waiting=waiting, reload=reload, is_due=dues,
         url=here("payment", payment_id=one.id),
         subscription_url=f"{here('subscriptions')}/{subscription.id}" if subscription else "", invoices_url=here("invoices"),
         go_on=one.hosted_url if one.is_open and one.status.startswith("requires_") and not waiting else None))

@@ -104,9 +104,21 @@ def reason(code: str | None) -> str:
         "INSUFFICIENT_FUNDS": _("there was not enough money on it"), "EXPIRED_CARD": _("the card has expired"),
         "INCORRECT_CVC": _("the security code was wrong"), "CARD_LOST": _("the card is reported lost"),
         "LOST_CARD": _("the card is reported lost"), "STOLEN_CARD": _("the card is reported stolen"),
-        "AUTHENTICATION_FAILURE": _("it was not confirmed with the bank"), "DO_NOT_HONOR": _("the bank gave no reason"),
+        "AUTHENTICATION_FAILURE": _("it was not confirmed with the bank"),
+        "AUTHENTICATION_REQUIRED": _("it was not confirmed with the bank"), "DO_NOT_HONOR": _("the bank gave no reason"),
         "CARD_DECLINED": _("the bank gave no reason"), "GENERIC_DECLINE": _("the bank gave no reason"),
     }.get((code or "").upper(), "")
+
+
+_UNSAID = frozenset({"DO_NOT_HONOR", "CARD_DECLINED", "GENERIC_DECLINE"})
+
+
+def why_declined(code: str | None) -> str:
+    """The bank's reason as a sentence of its own; nothing for a code it keeps to itself."""
+    if (code or "").upper() in _UNSAID:
+        return _("It gave no reason.")
+    said = reason(code)
+    return _("It said: %(reason)s.", reason=said) if said else ""
 
 
 def billing_words(billing: dict[str, Any] | None) -> list[str]:
