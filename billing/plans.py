@@ -119,15 +119,22 @@ def default(db: ScopedSession, business: Business, subscription: Subscription, n
 
 
 def wanted(
-    db: ScopedSession, subscription: Subscription, product_id: str, quantity: int | None, addons: Sequence[dict[str, Any]] | None
+    db: ScopedSession, subscription: Subscription, product_id: str, quantity: int | None, addons: Sequence[dict[str, Any]] | None,
+    *, anywhere: bool = False,
 ) -> Wanted:
-    """The plan asked for, priced: what is kept keeps the price agreed. Raises NotFound (no such plan here), Invalid."""
+    """The plan asked for, priced: what is kept keeps the price agreed. `anywhere`: also outside of the collection, for the business.
+
+    Raises NotFound (no such plan here), Invalid.
+    """
     options = {one.product_id: one for one in options_for(db, subscription)}
-    if product_id not in options and product_id != subscription.product_id:
+    if product_id not in options and product_id != subscription.product_id and not anywhere:
         raise NotFound(sentence="This plan cannot be had instead of the present one.")
     product = db.scalar(select(Product).where(Product.business_id == subscription.business_id, Product.id == product_id))
     if product is None or product.archived_at is not None:
         raise NotFound(sentence="There is no such plan any more.")
+    if product.price_type == "one_time_price" or product.currency != subscription.currency:
+        words = f"A plan is a product that recurs, in {subscription.currency}."
+        raise Invalid(sentence=f"product_id: {words}", fields={"product_id": words})
     same = product.id == subscription.product_id
     count = subscription.quantity if quantity is None else quantity
     usage = product.price_type == "usage_based_price"

@@ -115,7 +115,7 @@ def _fresh(db: ScopedSession, subscription: Subscription, shown: Quote, customer
     """None when the quote holds: in time, and the same figures come out again. Else the id of a new quote."""
     business = plan_quote.check(db, subscription, customer)
     chosen = [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in shown.addons]
-    wanted = plans.wanted(db, subscription, shown.product_id, shown.quantity, chosen)
+    wanted = plans.wanted(db, subscription, shown.product_id, shown.quantity, chosen, anywhere=not customer)
 
     def computed(at: datetime) -> Quote:
         return plan_quote.figures(

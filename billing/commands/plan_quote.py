@@ -55,7 +55,7 @@ def quote(
     if effective_at == "next_billing_date" and mode not in (None, "full_immediately"):
         raise Invalid("INVALID_PRORATION_MODE_WITH_NEXT_BILLING_DATE", "Nothing is prorated at the next billing date.")
     business = check(db, subscription, customer)
-    wanted = plans.wanted(db, subscription, product_id, quantity, addons)
+    wanted = plans.wanted(db, subscription, product_id, quantity, addons, anywhere=not customer)
     row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer)
     row.payment_method_id = subscription.payment_method_id
     if payment_method_id:

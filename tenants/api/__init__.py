@@ -12,17 +12,20 @@ from tenants.api import (
     invoices,
     license_keys,
     licenses,
+    paying,
     payments,
+    plan_changes,
     portal_sessions,
     products,
     refunds,
+    subscription_changes,
     subscriptions,
 )
 from tenants.api.door import bp
 
 __all__ = [
-    "brands", "checkout", "customers", "invoices", "license_keys", "licenses", "payments", "portal_sessions", "products", "refunds",
-    "register", "subscriptions",
+    "brands", "checkout", "customers", "invoices", "license_keys", "licenses", "paying", "payments", "plan_changes",
+    "portal_sessions", "products", "refunds", "register", "subscription_changes", "subscriptions",
 ]  # fmt: skip
 
 

@@ -1,16 +1,15 @@
-"""Subscriptions of the calling business: begin one, look at them, cancel or keep one."""
+"""Subscriptions of the calling business: begin one, look at them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from flask import request
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
 from billing.commands.buying import subscribe
-from billing.commands.cancelling import cancel_at_period_end, end, keep, load
 from billing.queries import api as read
+from billing.queries.scheduled import scheduled
 from core.errors import Invalid
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
@@ -18,13 +17,9 @@ from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.reading import Billing, Body, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
-from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape
+from tenants.api.shapes.subscriptions import SubscriptionItem, addons_shape, whole
 
 Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
-
-Feedback = Literal[
-    "too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other",
-]  # fmt: skip
 
 
 class AddonWanted(Body):
@@ -57,15 +52,6 @@ class NewSubscription(Body):
         if self.payment_method_id and not self.customer.customer_id:
             raise ValueError("payment_method_id needs a customer_id")
         return self
-
-
-class SubscriptionChange(Body):
-    cancel_at_next_billing_date: bool | None = None
-    cancellation_comment: Annotated[str, StringConstraints(max_length=500)] | None = None
-    cancellation_feedback: Feedback | None = None
-    cancel_reason: str | None = None
-    status: Literal["cancelled"] | None = None
-    metadata: Metadata | None = None
 
 
 class SubscriptionQuery(PageQuery):
@@ -125,31 +111,10 @@ def index() -> ResponseReturnValue:
         db(), asked.page, customer_id=asked.customer_id, product_id=asked.product_id, status=asked.status,
         cancelling=asked.cancel_at_next_billing_date, brand_id=asked.brand_id,
     )  # fmt: skip
-    return items(SubscriptionItem.of(*row) for row in rows)
+    planned = scheduled(db(), [row[0].id for row in rows])
+    return items(SubscriptionItem.of(*row, planned.get(row[0].id)) for row in rows)
 
 
 @bp.get("/subscriptions/<subscription_id>", endpoint="subscription")
 def show(subscription_id: str) -> ResponseReturnValue:
-    return one(SubscriptionShape.of(*read.subscription(db(), subscription_id)))
-
-
-@bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
-def change(subscription_id: str) -> ResponseReturnValue:
-    """Cancel now or at the period's end, take the latter back, replace the metadata. Everything else is refused in words."""
-    sent = body(SubscriptionChange)
-    if unknown := set(request.get_json(force=True)) - set(SubscriptionChange.model_fields):
-        name = sorted(unknown)[0]
-        raise Invalid("UNSUPPORTED_ACTION", f"{name}: cannot be changed here.", fields={name: "Cannot be changed here."})
-    row = load(db(), subscription_id)
-    if sent.status == "cancelled":
-        row.cancellation_feedback, row.cancellation_comment = sent.cancellation_feedback, sent.cancellation_comment
-        row.cancelled_by = {"type": "api_key"}
-        end(db(), row)
-    elif sent.cancel_at_next_billing_date is True:
-        cancel_at_period_end(db(), subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
-    elif sent.cancel_at_next_billing_date is False:
-        keep(db(), subscription_id)
-    if sent.metadata is not None:
-        row.meta = sent.metadata
-    db().flush()
-    return one(SubscriptionShape.of(*read.subscription(db(), subscription_id)))
+    return one(whole(db(), subscription_id))

@@ -13,11 +13,11 @@ from pydantic import BaseModel, PlainSerializer
 from billing.parties import Customer
 
 
-def _stamp(value: datetime) -> str:
+def stamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-Stamp = Annotated[datetime, PlainSerializer(_stamp)]
+Stamp = Annotated[datetime, PlainSerializer(stamp)]
 """RFC 3339, UTC, with a Z."""
 Json = dict[str, Any]
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from billing.parties import Customer
+from billing.queries import api as read
+from billing.queries.scheduled import Planned, scheduled
+from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
-from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape
+from core.db import ScopedSession
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape, stamp
 
 
 class SubscriptionItem(Shape):
@@ -38,13 +42,13 @@ class SubscriptionItem(Shape):
     paused_at: Stamp | None
     payment_method_id: str | None
     product_name: str | None
-    scheduled_change: Json | None = None
+    scheduled_change: Json | None
     tax_id: str | None
     trial_amount: int | None = None
 
     @classmethod
-    def of(cls, row: Subscription, customer: Customer, product_name: str | None) -> SubscriptionItem:
-        return cls.model_validate(_common(row, customer, product_name))
+    def of(cls, row: Subscription, customer: Customer, product_name: str | None, planned: Planned | None = None) -> SubscriptionItem:
+        return cls.model_validate(_common(row, customer, product_name, planned))
 
 
 class SubscriptionShape(SubscriptionItem):
@@ -59,12 +63,17 @@ class SubscriptionShape(SubscriptionItem):
     expires_at: Stamp | None
 
     @classmethod
-    def of(cls, row: Subscription, customer: Customer, product_name: str | None) -> SubscriptionShape:
+    def of(cls, row: Subscription, customer: Customer, product_name: str | None, planned: Planned | None = None) -> SubscriptionShape:
         return cls.model_validate({
-            **_common(row, customer, product_name), "addons": addons_shape(row.addons), "brand_id": row.brand_id,
-            "meters": [_meter(one, row.currency) for one in row.meters or []], "cancellation_comment": row.cancellation_comment,
+            **_common(row, customer, product_name, planned), "addons": addons_shape(row.addons), "brand_id": row.brand_id,
+            "meters": [meter_shape(one, row.currency) for one in row.meters or []], "cancellation_comment": row.cancellation_comment,
             "cancellation_feedback": row.cancellation_feedback, "expires_at": row.expires_at,
         })  # fmt: skip
+
+
+def whole(db: ScopedSession, subscription_id: str) -> SubscriptionShape:
+    """One subscription with the change that is planned for it. Raises NotFound."""
+    return SubscriptionShape.of(*read.subscription(db, subscription_id), scheduled(db, [subscription_id]).get(subscription_id))
 
 
 def recurring_minor(row: Subscription) -> int:
@@ -76,7 +85,7 @@ def addons_shape(addons: list[Json] | None) -> list[Json]:
     return [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in addons or []]
 
 
-def _common(row: Subscription, customer: Customer, product_name: str | None) -> Json:
+def _common(row: Subscription, customer: Customer, product_name: str | None, planned: Planned | None) -> Json:
     return {
         "billing": billing_shape(row.billing, customer), "cancel_at_next_billing_date": row.cancel_at_period_end,
         "created_at": row.created_at, "currency": row.currency, "customer": CustomerLimited.of(customer),
@@ -90,6 +99,15 @@ def _common(row: Subscription, customer: Customer, product_name: str | None) -> 
         "tax_inclusive": row.tax_inclusive, "trial_period_days": row.trial_days, "cancelled_at": row.cancelled_at,
         "cancelled_by": _canceller(row, customer), "customer_business_name": row.business_name, "paused_at": row.paused_at,
         "payment_method_id": row.payment_method_id, "product_name": product_name, "tax_id": row.tax_id,
+        "scheduled_change": _scheduled(*planned) if planned else None,
+    }  # fmt: skip
+
+
+def _scheduled(change: ScheduledChange, name: str, description: str) -> Json:
+    return {
+        "id": change.id, "created_at": stamp(change.created_at), "effective_at": stamp(change.effective_at),
+        "addons": [{"addon_id": one["addon_id"], "name": one["name"], "quantity": one["quantity"]} for one in change.addons],
+        "product_id": change.product_id, "quantity": change.quantity, "product_name": name, "product_description": description or None,
     }  # fmt: skip
 
 
@@ -101,7 +119,7 @@ def _canceller(row: Subscription, customer: Customer) -> Json | None:
     return {"actor_type": kind, "email": customer.email if known else None, "name": customer.name if known else None}
 
 
-def _meter(one: Json, currency: str) -> Json:
+def meter_shape(one: Json, currency: str) -> Json:
     """A price's meter as the subscription carries it; quantities and prices are decimals in a string."""
     price = one.get("price_per_unit")
     return {

@@ -1,0 +1,81 @@
+"""Preview of a plan change (reference §2.3): the lines of what is charged now, their sum, and the subscription afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from billing.catalogue import Product
+from billing.commands.plan_order import Foreseen
+from billing.parties import Customer
+from billing.quotes import Quote
+from tenants.api.shapes import Json, Shape, Stamp
+from tenants.api.shapes.subscriptions import SubscriptionShape, meter_shape
+
+
+class Charge(Shape):
+    effective_at: Stamp
+    line_items: list[Json]
+    summary: Json
+
+
+class PreviewShape(Shape):
+    immediate_charge: Charge
+    new_plan: SubscriptionShape
+
+    @classmethod
+    def of(cls, seen: Foreseen, customer: Customer, product: Product) -> PreviewShape:
+        quote, row = seen.quote, seen.subscription
+        waits = quote.effective_at == "next_billing_date"
+        effective: datetime = quote.next_billing_at if waits else quote.as_of
+        charge = Charge(effective_at=effective, line_items=_lines(seen, product), summary=_summary(quote))
+        after: dict[str, Any] = SubscriptionShape.of(row, customer, product.name).model_dump() | {
+            "addons": [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in seen.wanted.addons],
+            "meters": [meter_shape(one, quote.currency) for one in product.meters or []], "next_billing_date": quote.next_billing_at,
+            "payment_frequency_count": product.interval_count,
+            "payment_frequency_interval": product.interval or row.interval, "product_id": product.id, "product_name": product.name,
+            "quantity": quote.quantity, "recurring_pre_tax_amount": seen.wanted.price_minor, "scheduled_change": None,
+            "tax_inclusive": product.tax_inclusive,
+        }  # fmt: skip
+        if quote.restarts:
+            after["previous_billing_date"] = quote.as_of
+        return cls(immediate_charge=charge, new_plan=SubscriptionShape.model_validate(after))
+
+
+def _lines(seen: Foreseen, product: Product) -> list[Json]:
+    """The new plan and its add-ons; then, as a negative line, what was paid for the old one and is not used.
+
+    The lines, tax included, and `customer_credits` add up to `total_amount`.
+    """
+    quote, lines = seen.quote, []
+    addons = list(seen.wanted.addons)
+    for place, one in enumerate(quote.lines):
+        whole = one["quantity"] * one["unit_minor"]
+        billed = one["net_minor"] + (one["tax_minor"] if product.tax_inclusive else 0)
+        common: Json = {
+            "id": f"{quote.id}_{place}", "currency": quote.currency, "quantity": one["quantity"], "unit_price": one["unit_minor"],
+            "proration_factor": round(billed / whole, 6) if whole else 1.0, "tax_inclusive": product.tax_inclusive,
+            "tax": one["tax_minor"], "tax_rate": one["tax_bps"] / 100, "name": one["description"], "description": None,
+        }  # fmt: skip
+        if one.get("product_id"):
+            lines.append({"type": "subscription", "product_id": one["product_id"], **common})
+        else:
+            addon = addons[place - 1]
+            lines.append({"type": "addon", **common, "id": addon["addon_id"], "tax_category": product.tax_category})
+    if quote.unused_minor:
+        lines.append({
+            "type": "subscription", "id": f"{quote.id}_unused", "currency": quote.currency, "product_id": seen.subscription.product_id,
+            "proration_factor": 1.0, "quantity": 1, "tax_inclusive": True, "unit_price": -quote.unused_minor, "name": "Unused time",
+            "description": None, "tax": None, "tax_rate": None,
+        })  # fmt: skip
+    return lines
+
+
+def _summary(quote: Quote) -> Json:
+    """`customer_credits`: how the subscription's credit moves; negative where it pays, positive where some is added."""
+    tax = min(quote.tax * quote.due_minor // quote.total_minor, quote.due_minor) if quote.total_minor else 0
+    return {
+        "currency": quote.currency, "customer_credits": quote.credit_minor - quote.balance_minor,
+        "customer_credits_currency": quote.currency, "settlement_amount": quote.due_minor, "settlement_currency": quote.currency,
+        "total_amount": quote.due_minor, "settlement_tax": tax, "tax": tax,
+    }  # fmt: skip

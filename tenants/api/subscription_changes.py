@@ -1,0 +1,135 @@
+"""PATCH of a subscription: what the contract lists, checked as a whole before anything of it is done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from billing import lifecycle
+from billing.commands.billing_details import edit_billing
+from billing.commands.cancelling import cancel_at_period_end, keep, load
+from billing.commands.customers import update_customer
+from billing.commands.ending import cancel_now
+from billing.commands.moving_dates import extend_term, move_next_date
+from billing.commands.pausing import pause, resume
+from billing.parties import Customer
+from billing.queries import api as read
+from billing.subscriptions import Subscription
+from core.db import ScopedSession
+from core.errors import Invalid
+from core.web import house
+from tenants.api.door import bp, caller
+from tenants.api.once import once
+from tenants.api.paying import known
+from tenants.api.reading import Billing, Body, Interval, Metadata, Words, body
+from tenants.api.shapes import one
+from tenants.api.shapes.subscriptions import whole
+
+Feedback = Literal[
+    "too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other",
+]  # fmt: skip
+Reason = Literal[
+    "cancelled_by_customer", "cancelled_by_merchant", "cancelled_by_merchant_send_dunning", "cancelled_by_merchant_grace_period_expired",
+    "dodo_team",
+]  # fmt: skip
+DETAILS = ("billing", "customer_business_name", "customer_name", "tax_id")
+OF_CANCELLING = ("cancel_reason", "cancellation_comment", "cancellation_feedback")
+NAMES = {"business_name": "customer_business_name", "name": "customer_name", "tax_id": "tax_id"}
+
+
+class SubscriptionChange(Body):
+    billing: Billing | None = None
+    cancel_at_next_billing_date: bool | None = None
+    cancel_reason: Reason | None = None
+    cancellation_comment: Annotated[str, StringConstraints(max_length=500)] | None = None
+    cancellation_feedback: Feedback | None = None
+    customer_business_name: Words | None = None
+    customer_name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] | None = None
+    metadata: Metadata | None = None
+    next_billing_date: AwareDatetime | None = None
+    status: Literal["cancelled", "paused", "active"] | None = None
+    subscription_period_count: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    subscription_period_interval: Interval | None = None
+    tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
+
+
+@bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
+@once
+def change(subscription_id: str) -> ResponseReturnValue:
+    """All of it or, where something of it is refused, nothing. Raises Invalid, NotFound, Conflict."""
+    known(subscription_id)
+    sent = body(SubscriptionChange)
+    _fits(sent, request.get_json(force=True))
+    with house().database.open(caller().scope, write=True) as db:
+        row = load(db, subscription_id)
+        _edit(db, row, sent)
+        if sent.status == "cancelled":  # refused here, before the rest is kept
+            lifecycle.move(lifecycle.SUBSCRIPTION, row.status, "cancel")
+    if sent.status == "cancelled":
+        cancel_now(house().till, caller().scope, subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
+    if sent.cancel_reason == "cancelled_by_customer":
+        with house().database.open(caller().scope, write=True) as db:
+            load(db, subscription_id).cancelled_by = {"type": "customer"}
+    with house().database.open(caller().scope) as db:
+        return one(whole(db, subscription_id))
+
+
+def _fits(sent: SubscriptionChange, raw: dict[str, Any]) -> None:
+    """What does not go together, and what is not done here, by name."""
+    if "pause" in raw:
+        _refuse("pause", "This field was removed. Send status: paused or active instead.")
+    for name in sorted(raw):
+        if name not in SubscriptionChange.model_fields and raw[name] is not None:
+            _refuse(name, "This cannot be changed here.", "UNSUPPORTED_ACTION")
+    if sent.status in ("paused", "active") and len(raw) > 1:
+        _refuse("status", "paused and active are sent alone.")
+    ends = sent.status == "cancelled" or sent.cancel_at_next_billing_date is True
+    for name in OF_CANCELLING:
+        if getattr(sent, name) is not None and not ends:
+            _refuse(name, "This belongs to a cancellation.")
+    if sent.status == "cancelled" and (sent.cancel_at_next_billing_date is not None or sent.next_billing_date is not None):
+        _refuse("status", "cancelled means now. Send it without cancel_at_next_billing_date and next_billing_date.")
+
+
+def _edit(db: ScopedSession, row: Subscription, sent: SubscriptionChange) -> None:
+    if any(name in sent.model_fields_set for name in DETAILS):
+        _details(db, row, read.customer(db, row.customer_id), sent)
+    if sent.metadata is not None:
+        row.meta = sent.metadata
+    if sent.subscription_period_count is not None or sent.subscription_period_interval is not None:
+        extend_term(db, row.id, sent.subscription_period_count, sent.subscription_period_interval)
+    if sent.cancel_at_next_billing_date is False:
+        keep(db, row.id)
+    if sent.next_billing_date is not None:
+        move_next_date(db, row.id, sent.next_billing_date)
+    if sent.cancel_at_next_billing_date is True:
+        cancel_at_period_end(db, row.id, sent.cancellation_feedback, sent.cancellation_comment)
+    if sent.status == "paused":
+        pause(db, row.id)
+    elif sent.status == "active":
+        resume(db, row.id)
+
+
+def _details(db: ScopedSession, row: Subscription, customer: Customer, sent: SubscriptionChange) -> None:
+    """What is not sent stays as it is; a tax number that goes takes the company's name along."""
+    given, old = sent.model_fields_set, row.billing or customer.billing or {}
+    address = sent.billing.model_dump() if sent.billing else {part: old.get(part) for part in Billing.model_fields}
+    tax_id = sent.tax_id if "tax_id" in given else row.tax_id
+    company = sent.customer_business_name if "customer_business_name" in given else row.business_name if tax_id else None
+    try:
+        edit_billing(
+            db, row.id, name=sent.customer_name or old.get("name") or customer.name, street=address["street"], city=address["city"],
+            state=address["state"], zipcode=address["zipcode"], country=address["country"] or "", business_name=company, tax_id=tax_id,
+        )  # fmt: skip
+    except Invalid as wrong:
+        fields = {NAMES.get(name, f"billing.{name}"): words for name, words in wrong.fields.items()}
+        raise Invalid(wrong.code, "; ".join(f"{name}: {words}" for name, words in fields.items()), fields=fields) from None
+    if sent.customer_name and sent.customer_name != customer.name:
+        update_customer(db, customer, name=sent.customer_name)
+
+
+def _refuse(name: str, words: str, code: str = "INVALID_REQUEST_BODY") -> None:
+    raise Invalid(code, f"{name}: {words}", fields={name: words})
