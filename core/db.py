@@ -7,6 +7,7 @@ PostgreSQL: the scope's variables are set as the transaction begins.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
 from core import guard, rls
 from core.scope import Scope
 from core.settings import Settings
+
+IDLE = 20.0  # seconds
 
 
 class ScopedSession(Session):
@@ -88,8 +92,9 @@ def _engine(url: str, settings: Settings) -> Engine:
         engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=16)
         _sqlite(engine)
     else:
-        engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8,
+        engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_use_lifo=True,
                                connect_args={"prepare_threshold": settings.prepare_threshold})
+        _ping_when_idle(engine)
     guard.install(engine)
 
     @event.listens_for(engine, "checkin")
@@ -97,8 +102,23 @@ def _engine(url: str, settings: Settings) -> Engine:
         record.info.pop("guard", None)  # the next user of this connection starts without a scope
         if getattr(dbapi, "in_transaction", False):
             dbapi.rollback()  # SQLite: a COMMIT that a foreign key refused leaves its transaction open
+        record.info["rested"] = time.monotonic()
 
     return engine
+
+
+def _ping_when_idle(engine: Engine) -> None:
+    """A connection that rested may be gone: ask before using it. A busy one is not asked: a request opens three
+    transactions, and a round trip before each is what a page can spare least."""
+
+    @event.listens_for(engine, "checkout")
+    def ask(dbapi: Any, record: Any, _proxy: Any) -> None:
+        if "rested" not in record.info or time.monotonic() - record.info["rested"] < IDLE:
+            return
+        try:
+            engine.dialect.do_ping(dbapi)
+        except engine.dialect.loaded_dbapi.Error as gone:
+            raise DisconnectionError() from gone  # the pool opens another one
 
 
 def _sqlite(engine: Engine) -> None:

@@ -17,8 +17,8 @@ from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned
 from core.scope import Scope
 
 _SET = text(
-    "SELECT set_config('portal.kind', :kind, true), set_config('portal.businesses', :businesses, true),"
-    " set_config('portal.customers', :customers, true), set_config('portal.identity', :identity, true),"
+    "SELECT set_config('portal.kind', :kind, true), set_config('portal.business', :business, true),"
+    " set_config('portal.businesses', :businesses, true), set_config('portal.identity', :identity, true),"
     " set_config('portal.addresses', :addresses, true), set_config('portal.pairs', :pairs, true)"
 )
 
@@ -30,8 +30,8 @@ def enter(connection: Connection, scope: Scope) -> None:
     with raw_sql():
         connection.execute(_SET, {
             "kind": scope.kind,
+            "business": scope.business or "" if scope.kind == "business" else "",
             "businesses": ",".join(scope.business_ids),
-            "customers": ",".join(scope.customer_ids),
             "identity": scope.identity_id or "",
             "addresses": "\n".join(scope.addresses),
             "pairs": ",".join(scope.joined_pairs),
@@ -46,17 +46,15 @@ def _list(name: str) -> str:
     return f"(SELECT string_to_array({_var(name)}, ','))::text[]"
 
 
+# Each variable is set only under the kinds of scope that it speaks for, so one comparison is enough. A sub-select is
+# evaluated once per statement, not once per row.
 _KIND = f"(SELECT {_var('kind')})"
 _ALL = f"{_KIND} = 'everything'"
-_BUSINESS = f"({_KIND} = 'business' AND business_id = ANY ({_list('businesses')}))"
-_MINE = (
-    f"({_KIND} IN ('person', 'customer') AND business_id = ANY ({_list('businesses')})"
-    f" AND customer_id = ANY ({_list('customers')})"
-    f" AND business_id || '/' || customer_id = ANY ({_list('pairs')}))"
-)
-_WINDOW = f"({_KIND} IN ('person', 'customer', 'business') AND business_id = ANY ({_list('businesses')}))"
+_BUSINESS = f"business_id = (SELECT {_var('business')})"
+_MINE = f"business_id || '/' || customer_id = ANY ({_list('pairs')})"
+_WINDOW = f"business_id = ANY ({_list('businesses')})"
 _PERSON = f"identity_id = (SELECT {_var('identity')})"
-_RESOLVE = f"({_KIND} = 'resolving' AND email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n'))::text[]))"
+_RESOLVE = f"email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n'))::text[])"
 
 
 def policy(table: str, kind: type | None) -> tuple[str, str]:

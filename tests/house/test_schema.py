@@ -216,7 +216,7 @@ def test_outside_of_a_transaction_there_are_no_rows(town: Cast, raw: psycopg.Con
 
 def test_rows_for_another_business_are_refused_on_the_way_in(town: Cast, raw: psycopg.Connection) -> None:
     with raw.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege):
-        raw.execute("SELECT set_config('portal.kind', 'business', true), set_config('portal.businesses', %s, true)", (town.acorn,))
+        raw.execute("SELECT set_config('portal.kind', 'business', true), set_config('portal.business', %s, true)", (town.acorn,))
         raw.execute("INSERT INTO number_series (business_id, id, next) VALUES (%s, 'invoice-2', 1)", (town.birch,))
 
 
@@ -228,3 +228,17 @@ def test_the_outbox_takes_and_does_not_show(town: Cast) -> None:
     with town.house.database.open(everything("read the outbox")) as db:
         assert db.scalars(select(Outbox)).first() is not None
     assert issubclass(DBAPIError, SQLAlchemyError)
+
+
+def test_a_connection_that_died_while_resting_is_replaced(town: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    import core.db
+
+    if town.house.database.is_sqlite:
+        return  # a file does not hang up
+    with town.house.database.open(everything("whose connection is it")) as db:
+        number = db.connection().connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+    with psycopg.connect(town.house.settings.database_owner_url.replace("+psycopg", ""), autocommit=True) as owner:
+        owner.execute("SELECT pg_terminate_backend(%s)", (number,))
+    monkeypatch.setattr(core.db, "IDLE", 0.0)
+    with town.house.database.open(everything("after the server hung up")) as db:
+        assert db.scalar(select(Customer.customer_id).limit(1))
