@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from billing.queries import documents
@@ -20,6 +21,7 @@ def register(house: House) -> None:
     for type, write in (
         ("subscription.plan_changed", desk.plan_changed), ("subscription.plan_change_scheduled", desk.plan_change_scheduled),
         ("subscription.paused", desk.paused), ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
+        ("subscription.next_billing_date_changed", desk.date_moved),
     ):
         house.handlers.on(type, write)
 
@@ -44,13 +46,19 @@ class ActDesk(Desk):
     def plan_change_scheduled(self, work: Work) -> None:
         matter = self._matter(work, subscription_id=work.noun_id)
         if matter and matter.subscription and matter.subscription.next_billing_at:
-            self._send(work, "plan_change_scheduled", matter, f"subscriptions/{matter.subscription.id}", plan=work.data.get("product") or "")
+            page = f"subscriptions/{matter.subscription.id}"
+            self._send(work, "plan_change_scheduled", matter, page, plan=work.data.get("product") or "")
 
     def paused(self, work: Work) -> None:
         self._about_subscription(work, "subscription_paused")
 
     def resumed(self, work: Work) -> None:
         self._about_subscription(work, "subscription_resumed")
+
+    def date_moved(self, work: Work) -> None:
+        """One for each time (safety 4.9); it says the date of that time, also where it was moved again since."""
+        was, to = (datetime.fromisoformat(work.data[name]) for name in ("was", "next_billing_at"))
+        self._about_subscription(work, "billing_date_moved", lambda one: {"was": was, "moved_to": to})
 
     def corrected(self, work: Work) -> None:
         """With the paper in it; a letter of a retry has the same one, for it is kept."""

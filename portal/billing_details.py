@@ -69,8 +69,8 @@ def _page(row: SubscriptionRow, theirs: Account, values: Mapping[str, Any], erro
 def _ask(found: documents.OneInvoice, values: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
     theirs = _open(found)
     return render_template(
-        "portal/invoice_correction.html", invoice=found.invoice, account=theirs, url=f"{here('invoices')}/{found.invoice.id}", values=values,
-        errors=errors or {}, countries=countries(), is_country_fixed=bool(found.snapshot["buyer"].get("country")))
+        "portal/invoice_correction.html", invoice=found.invoice, account=theirs, url=f"{here('invoices')}/{found.invoice.id}",
+        values=values, errors=errors or {}, countries=countries(), is_country_fixed=bool(found.snapshot["buyer"].get("country")))
 
 
 def _open(found: documents.OneInvoice) -> Account:

@@ -13,7 +13,6 @@ from billing.commands import cancelling
 from billing.commands.ending import cancel_now
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
-from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
 from core.pages import words
@@ -22,6 +21,7 @@ from portal import bp
 from portal.lines import ends_at, may_cancel, may_keep
 from portal.proof import is_fresh, prove
 from portal.standing import account
+from portal.words import days_to
 
 
 @bp.get("/subscriptions/<subscription_id>/cancellation")
@@ -112,7 +112,7 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any 
         errors={name: _(sentence) for name, sentence in (errors or {}).items()},
         typed=request.form if typed is None else typed,
         is_fresh=is_fresh(),
-        days_left=(row.next_billing_at - clock.now()).days if ends_at(row) and row.next_billing_at and row.status == "active" else 0,
+        days_left=days_to(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
     )
 
 

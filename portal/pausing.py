@@ -17,7 +17,7 @@ from core.web import db, here
 from portal import bp
 from portal.renewals import next_charge
 from portal.standing import account
-from portal.words import interval
+from portal.words import days_to, interval
 
 
 @bp.get("/subscriptions/<subscription_id>/pause")
@@ -35,11 +35,13 @@ def pause(subscription_id: str) -> ResponseReturnValue:
             raise Conflict("SUBSCRIPTION_NOT_ELIGIBLE_FOR_PAUSE", "This is about to end. Keep it first, then pause it.")
         if row.in_flight:
             raise Conflict("PREVIOUS_PAYMENT_PENDING", "A payment for this is under way. Wait until it is settled.")
-    left = (row.next_billing_at - (row.paused_at or clock.now())) if row.next_billing_at else None
+    renews_at = row.next_billing_at
+    if row.paused_at and row.next_billing_at:
+        renews_at = clock.now() + (row.next_billing_at - row.paused_at)
     return render_template(
-        "portal/pause.html", row=row, account=theirs, url=_of(row.id), left=max(left.days, 0) if left else 0,
-        renews_at=clock.now() + left if left and row.paused_at else row.next_billing_at,
-        price=words().money(pricing.total(next_charge(row.coming(), theirs)), row.currency), interval=interval(row.interval, row.interval_count))
+        "portal/pause.html", row=row, account=theirs, url=_of(row.id), left=days_to(renews_at), renews_at=renews_at,
+        price=words().money(pricing.total(next_charge(row.coming(), theirs)), row.currency),
+        interval=interval(row.interval, row.interval_count))
 
 
 @bp.post("/subscriptions/<subscription_id>/pause")

@@ -103,15 +103,13 @@ def _again(scope: Any, subscription_id: str, shown: plan_choices.Shown, fresh_id
 
 
 def _tell(shown: plan_choices.Shown) -> None:
-    quote, said = shown.quote, words()
+    quote, day = shown.quote, words().date(shown.quote.next_billing_at, "sentence")
     if quote.outcome == "scheduled":
-        flash(_("%(name)s begins on %(date)s. Until then nothing changes, and you can take it back.", name=shown.name,
-                date=said.date(quote.next_billing_at, "sentence")), "good")
+        flash(_("%(name)s begins on %(date)s. Until then nothing changes, and you can take it back.", name=shown.name, date=day), "good")
+    elif quote.outcome == "applied" and quote.due_minor:
+        flash(_("Paid. %(name)s is yours now. It next renews on %(date)s.", name=shown.name, date=day), "good")
     elif quote.outcome == "applied":
-        flash(_("Paid. %(name)s is yours now. It next renews on %(date)s.", name=shown.name, date=said.date(quote.next_billing_at, "sentence"))
-              if quote.due_minor else
-              _("Done. %(name)s is yours now. It next renews on %(date)s.", name=shown.name, date=said.date(quote.next_billing_at, "sentence")),
-              "good")
+        flash(_("Done. %(name)s is yours now. It next renews on %(date)s.", name=shown.name, date=day), "good")
     else:
         flash(_("The change to %(name)s is made as soon as its payment is settled.", name=shown.name), "wait")
 

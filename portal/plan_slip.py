@@ -48,13 +48,14 @@ def slip(row: SubscriptionRow, shown: Shown, before_minor: int) -> Slip:
         elif quote.credit_minor:
             lines.append((_("Too small to take now, carried over"), quote.credit_minor))
     amount, day = said.money(quote.due_minor, quote.currency), said.date(quote.next_billing_at, "day")
-    button = _("Change on %(date)s", date=day) if waits else _("Pay %(amount)s and change", amount=amount) if quote.due_minor else _("Change now")
+    button = _("Pay %(amount)s and change", amount=amount) if quote.due_minor else _("Change now")
     same = quote.product_id == row.product_id
     return Slip(
         title=_("%(name)s, changed", name=row.name) if same else _("From %(old)s to %(new)s", old=row.name, new=shown.name),
         lines=lines, tax_minor=quote.tax, due_minor=quote.due_minor, waits=waits, before_minor=before_minor,
         card=card(shown.method.brand, shown.method.last4, shown.method.kind) if shown.method else "",
-        needs_proof=quote.direction == "upgrade" or quote.due_minor > (0 if row.is_trial else before_minor), button=button,
+        needs_proof=quote.direction == "upgrade" or quote.due_minor > (0 if row.is_trial else before_minor),
+        button=_("Change on %(date)s", date=day) if waits else button,
         declined=_why(row, shown))
 
 
@@ -77,5 +78,7 @@ def _why(row: SubscriptionRow, shown: Shown) -> str:
     if shown.quote.outcome != "declined":
         return ""
     why = reason(shown.payment.error_code if shown.payment else None)
-    said = _("The payment did not go through: %(why)s. Nothing was taken.", why=why) if why else _("The payment did not go through. Nothing was taken.")
-    return f"{said} " + _("%(name)s stays as it is.", name=row.name)
+    stays = _("%(name)s stays as it is.", name=row.name)
+    if why:
+        return _("The payment did not go through: %(why)s. Nothing was taken.", why=why) + f" {stays}"
+    return _("The payment did not go through. Nothing was taken.") + f" {stays}"

@@ -57,6 +57,8 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.billing_details_changed": _("%(who)s changed the billing details.", who=who)
         if who
         else _("You changed the billing details."),
+        "subscription.next_billing_date_changed": _("%(who)s moved the next payment to %(date)s.", who=business, date=day),
+        "subscription.term_extended": _("%(who)s made it last longer.", who=business),
         "subscription.update_payment_method": _("%(card)s pays for it from now on.", card=card_said(event.data["method"]))
         if event.data.get("method")
         else _("The way to pay was changed."),

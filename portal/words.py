@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from flask_babel import gettext as _
@@ -82,6 +82,11 @@ def last_day(month: int | None, year: int | None) -> date | None:
     if not month or not year:
         return None
     return date.fromordinal(date(year + month // 12, month % 12 + 1, 1).toordinal() - 1)
+
+
+def days_to(moment: datetime | None) -> int:
+    """How many days the reader has until that day, today not counted; none for the past."""
+    return max((words().local_date(moment) - words().today()).days, 0) if moment else 0
 
 
 def expires(month: int | None, year: int | None) -> str:

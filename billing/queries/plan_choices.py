@@ -105,8 +105,8 @@ def _addons(db: ScopedSession, subscription: Subscription, options: list[Option]
     if not ids:
         return []
     rows = db.scalars(
-        select(Addon).where(Addon.business_id == subscription.business_id, Addon.id.in_(sorted(ids)), Addon.currency == subscription.currency)
-        .order_by(Addon.name, Addon.id))
+        select(Addon).order_by(Addon.name, Addon.id)
+        .where(Addon.business_id == subscription.business_id, Addon.id.in_(sorted(ids)), Addon.currency == subscription.currency))
     out = []
     for row in rows:
         mine = held.get(row.id)
