@@ -12,7 +12,7 @@ import pytest
 from dodopayments import APIStatusError, DodoPayments, NotFoundError
 
 from billing import renewals
-from core import clock
+from core import clock, mailbox
 from tests.api.conftest import BILLING, MONTHLY, Shop
 
 FAILS_LATER, DECLINED_WORD = "4000 0000 0000 0341", "failed"
@@ -194,6 +194,8 @@ def test_a_merchant_moves_the_date_twice_charges_and_no_more(ada: Ada) -> None:
     assert 27 <= (after.next_billing_date - first).days <= 31
     again = clock.now() + timedelta(days=5)
     body = refused(lambda: ada.sdk.subscriptions.update(ada.subscription, next_billing_date=again), 409, "BILLING_DATE_LIMIT_REACHED")
+    letters = [one.subject for one in mailbox.letters(ada.shop.house.database, to="ada@marlow.example")]
+    assert letters.count("[test] The next payment for Acorn Team was moved") == 1
     assert "third charge" in body["message"] and ada.now.next_billing_date == after.next_billing_date
     assert ada.sdk.subscriptions.update(ada.subscription, next_billing_date=first + timedelta(days=40)).next_billing_date
 
