@@ -21,7 +21,7 @@ from core import clock
 from core.ids import new_id
 from core.scope import everything, system
 from tenants.keys import new_key
-from tests.house.conftest import Street
+from tests.conftest import Street
 from tests.visitor import Visitor
 
 LIST = Path(__file__).parent / "urls.txt"

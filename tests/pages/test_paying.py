@@ -50,9 +50,8 @@ def type_card(ada: Visitor, number: str, expect: int = 200) -> Any:
     return ada.submit("/sandbox/pages/", number=number, expiry="06/40", cvc="123", name="Ada Marlow", expect=expect)
 
 
-@pytest.mark.parametrize("door", ["unified", "business"])
-def test_declined_then_a_card_that_the_bank_asks_about(ada: Visitor, cast: Cast, door: str) -> None:
-    prefix = "" if door == "unified" else f"/business/{cast.acorn}"
+def test_declined_then_a_card_that_the_bank_asks_about(ada: Visitor, cast: Cast) -> None:
+    prefix = f"/business/{cast.acorn}"
     poor = cast.card(cast.ada_at_acorn, unpaid.POOR)
     url = held(cast, ada, prefix)
     assert "€29.00" in ada.page.text and "Due to Acorn Notes" in ada.page.text and "Invoice" in ada.page.text
@@ -91,9 +90,15 @@ def test_two_clicks_take_the_amount_once(ada: Visitor, cast: Cast) -> None:
     assert row(cast, PaymentMethod, PaymentMethod.id == kept).last4 == "0341"  # not ticked: the old card stays
 
 
-def test_an_unknown_outcome_offers_no_second_payment(ada: Visitor, cast: Cast) -> None:
+def test_what_cannot_be_done_is_said_and_an_unknown_outcome_offers_no_second_payment(ada: Visitor, cast: Cast) -> None:
     lost = cast.card(cast.ada_at_acorn, unpaid.LOST)
     url = held(cast, ada)
+    page = ada.post(url, {"due": "inv_other 1", "method": "new"}, expect=409)
+    assert "The amount has changed" in page.text and "€29.00" in page.text
+    assert "Choose what to pay with." in ada.post(url, {"due": ""}, expect=422).text
+    ada.post(url, {"method": cast.ben.method_id}, expect=404)
+    assert unpaid.taken(cast, cast.ada_at_acorn) == []
+    ada.get(url)
     page = ada.submit("/payment-method", method=lost, later="yes")
     assert "We do not know yet whether your payment went through" in page.text and page.soup.find("meta", {"http-equiv": "refresh"})
     page = ada.get(ada.path + "?stay=1")
@@ -105,44 +110,14 @@ def test_an_unknown_outcome_offers_no_second_payment(ada: Visitor, cast: Cast) -
     assert unpaid.taken(cast, cast.ada_at_acorn) == [2900]
 
 
-def test_the_page_says_what_it_cannot_do(ada: Visitor, cast: Cast) -> None:
+def test_leaving_takes_nothing_and_a_new_card_on_an_old_session_wants_a_proof(ada: Visitor, cast: Cast) -> None:
     url = held(cast, ada)
-    page = ada.post(url, {"due": "inv_other 1", "method": "new"}, expect=409)
-    assert "The amount has changed" in page.text and "€29.00" in page.text
-    assert "Choose what to pay with." in ada.post(url, {"due": ""}, expect=422).text
-    ada.post(url, {"method": cast.ben.method_id}, expect=404)
-    assert unpaid.taken(cast, cast.ada_at_acorn) == []
-
-
-def test_leaving_the_hosted_page_takes_nothing(ada: Visitor, cast: Cast) -> None:
-    held(cast, ada)
     ada.submit("/payment-method", method="new")
     ada.submit("/cancel")
     settle(cast, ada)
     page = ada.get(ada.path)
     assert "Nothing was taken" in page.text and "€29.00 is still due for Acorn Team" in page.text
     assert ada.get("/").soup.find("a", string=lambda text: text and "Pay €29.00" in text) or "Pay €29.00" in ada.page.text
-
-
-@pytest.mark.parametrize("door", ["unified", "business"])
-def test_another_card_from_now_on(ada: Visitor, cast: Cast, door: str) -> None:
-    prefix = "" if door == "unified" else f"/business/{cast.acorn}"
-    url = f"{prefix}/subscriptions/{cast.ada_at_acorn.subscription_id}/payment-method"
-    other = cast.card(cast.ada_at_acorn, "5555555555554444")
-    ada.get(url)
-    page = ada.submit("/payment-method", method=other)
-    assert "Mastercard ending 4444 now pays for Acorn Team." in page.text
-    assert "[test] Acorn Team is paid with another method now" in [one.subject for one in ada.letters(cast.ada_at_acorn.email)]
-    ada.get(url)
-    ada.submit("/payment-method", method="new")
-    type_card(ada, "4242424242424242")
-    settle(cast, ada)
-    assert "Visa ending 4242 now pays for Acorn Team." in ada.get(ada.path).text
-    assert "€0" not in ada.get(f"{prefix}/billing-history").text
-
-
-def test_a_new_card_on_an_old_session_wants_a_proof(ada: Visitor, cast: Cast) -> None:
-    url = held(cast, ada)
     with cast.house.database.open(everything("age the session"), write=True) as db:
         one = db.scalar(select(BrowserSession))
         one.created_at = one.proved_at = clock.wall() - timedelta(days=2)
@@ -152,6 +127,23 @@ def test_a_new_card_on_an_old_session_wants_a_proof(ada: Visitor, cast: Cast) ->
     ada.get("/payment-methods")
     adding = ada.post("/payment-methods", {"customer_id": cast.ada_at_acorn.customer_id}, follow=False, expect=303)
     assert adding.location.startswith("/login?again=1&next=")
+
+
+def test_another_card_from_now_on(ada: Visitor, cast: Cast) -> None:
+    other = cast.card(cast.ada_at_acorn, "5555555555554444")
+    for prefix, first in (("", other), (f"/business/{cast.acorn}", None)):
+        url = f"{prefix}/subscriptions/{cast.ada_at_acorn.subscription_id}/payment-method"
+        ada.get(url)
+        if first:
+            assert "Mastercard ending 4444 now pays for Acorn Team." in ada.submit("/payment-method", method=first).text
+            subjects = [one.subject for one in ada.letters(cast.ada_at_acorn.email)]
+            assert "[test] Acorn Team is paid with another method now" in subjects
+            continue
+        ada.submit("/payment-method", method="new")
+        type_card(ada, "4242424242424242")
+        settle(cast, ada)
+        assert "Visa ending 4242 now pays for Acorn Team." in ada.get(ada.path).text
+        assert "€0" not in ada.get(f"{prefix}/billing-history").text
 
 
 def test_methods_are_added_moved_and_removed(ada: Visitor, cast: Cast) -> None:
@@ -172,9 +164,6 @@ def test_methods_are_added_moved_and_removed(ada: Visitor, cast: Cast) -> None:
     assert "is removed" in ada.submit(f"{buyer.method_id}/removal").text
     ada.get(f"/payment-methods/{buyer.method_id}/removal", expect=404)
     ada.post("/payment-methods", {"customer_id": cast.ben.customer_id}, expect=404)
-
-
-def test_a_strangers_payment_does_not_exist(ada: Visitor, cast: Cast) -> None:
     for path in (f"/payments/{cast.ben.payment_id}", f"/subscriptions/{cast.ben.subscription_id}/payment-method",
                  f"/payment-methods/{cast.ben.method_id}/removal"):
         ada.get(path, expect=404)
