@@ -76,7 +76,7 @@ def _parts(narrowed: Filter, before: Mark | None, after: Mark | None) -> list[Se
                Payment.refunded_minor, Payment.currency, Payment.method, Invoice.id.label("document_id"), Invoice.number,
                Payment.subscription_id)
         .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
-        .where(Payment.charge_type != "method")  # a card was saved, nothing was paid
+        .where(Payment.amount_minor > 0)  # a card that was saved, the start of a trial: nothing was paid
     )
     back = (
         select(literal("refund").label("kind"), Refund.business_id, Refund.id, Refund.created_at.label("at"),
