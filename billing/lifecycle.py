@@ -84,5 +84,5 @@ def move(table: Table, state: str, verb: str, to: str | None = None) -> str:
     """The state that `verb` leads to. Raises Conflict when the table has no such move."""
     targets = table.get((state, verb))
     if not targets or (to is not None and to not in targets):
-        raise Conflict(_CODES.get(verb), f"This is {state.replace('_', ' ')}; that cannot be done with it now.")
+        raise Conflict(_CODES.get(verb), "Its present state does not allow this.")
     return to or targets[0]

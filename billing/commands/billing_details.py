@@ -26,6 +26,13 @@ from core.ids import new_id
 from core.outbox import emit
 
 _LIMITS = {"name": 200, "street": 200, "city": 100, "state": 100, "zipcode": 20, "business_name": 250, "tax_id": 50}
+_TOO_LONG = {  # whole sentences: the catalogues know no others
+    20: "Please keep it under 20 characters.",
+    50: "Please keep it under 50 characters.",
+    100: "Please keep it under 100 characters.",
+    200: "Please keep it under 200 characters.",
+    250: "Please keep it under 250 characters.",
+}
 COUNTRIES = frozenset(str(one) for one in Locale("en").territories if re.fullmatch("[A-Z]{2}", str(one))) - {
     "EU",
     "EZ",
@@ -40,7 +47,7 @@ COUNTRIES = frozenset(str(one) for one in Locale("en").territories if re.fullmat
 def clean_details(details: Mapping[str, str | None]) -> dict[str, str | None]:
     """{name, street, city, state, zipcode, country, business_name, tax_id}: trimmed, empty is None. Raises Invalid with `fields`."""
     out = {name: " ".join((details.get(name) or "").split()) or None for name in (*_LIMITS, "country")}
-    bad = {name: f"Please keep it under {most} characters." for name, most in _LIMITS.items() if len(out[name] or "") > most}
+    bad = {name: _TOO_LONG[most] for name, most in _LIMITS.items() if len(out[name] or "") > most}
     country = (out["country"] or "").upper()
     out["country"] = country
     if country not in COUNTRIES:

@@ -15,7 +15,7 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.outbox import emit
 
 FEEDBACK = ("too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other")
-COMMENT_LIMIT = 500
+COMMENT_LIMIT = 500  # the refusal says the figure too
 
 
 def load(db: ScopedSession, subscription_id: str) -> Subscription:
@@ -42,7 +42,7 @@ def cancel_at_period_end(
         raise Invalid(fields={"feedback": "Choose one of the reasons, or none."})
     comment = (comment or "").strip() or None
     if comment and len(comment) > COMMENT_LIMIT:
-        raise Invalid(fields={"comment": f"Please keep it under {COMMENT_LIMIT} characters."})
+        raise Invalid(fields={"comment": "Please keep it under 500 characters."})
     if subscription.cancel_at_period_end:
         return subscription
     lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "schedule_cancel")

@@ -28,7 +28,7 @@ def cancel_now(till: Till, scope: Scope, subscription_id: str, feedback: str | N
     if feedback and feedback not in FEEDBACK:
         raise Invalid(fields={"feedback": "Choose one of the reasons, or none."})
     if comment and len(comment) > COMMENT_LIMIT:
-        raise Invalid(fields={"comment": f"Please keep it under {COMMENT_LIMIT} characters."})
+        raise Invalid(fields={"comment": "Please keep it under 500 characters."})
     with till.database.open(scope) as db:
         business_id = db.scalar(select(Subscription.business_id).where(Subscription.id == subscription_id))
     if business_id is None:

@@ -13,7 +13,9 @@ from sqlalchemy import select
 from werkzeug.routing import Rule
 
 from auth.models import BrowserSession, IdentityEmail
+from billing.commands.billing_details import correct_invoice
 from billing.commands.customers import create_customer
+from billing.commands.plan_quote import quote
 from billing.commands.refunding import refund
 from billing.invoices import Invoice
 from billing.licences import LicenseInstance, LicenseKey
@@ -78,6 +80,10 @@ def strangers(street: Street) -> Strangers:
         _row, key = new_key(db, street.acorn, "Acorn's program")
     with app.app_context():
         back = refund(house.till, system(street.birch), ben.purchase_id, amount_minor=100, reason="a test")
+    with house.database.open(system(street.birch), write=True) as db:
+        quote_id = quote(db, ben.subscription_id, street.products["birch.more"]).id
+        paid = db.scalar(select(Invoice.id).where(Invoice.customer_id == ben.customer_id))
+        correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
     people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
     people["Mallory"].sign_in(street.MALLORY)
     people["Ada"].sign_in(street.ADA)
@@ -99,7 +105,7 @@ def strangers(street: Street) -> Strangers:
                             .where(IdentityEmail.email_key == street.BEN))
         ids = {
             "customer_id": ben.customer_id, "subscription_id": ben.subscription_id, "payment_id": ben.purchase_id,
-            "invoice_id": invoice.id,
+            "invoice_id": invoice.id, "correction_id": correction_id, "quote_id": quote_id,
             "refund_id": back.id, "key_id": key_id, "license_key_id": key_id, "instance_id": instance.id, "session_id": session,
             "payment_method_id": ben.method_id, "method_id": ben.method_id, "product_id": street.products["birch.plan"],
             "brand_id": street.birch,
