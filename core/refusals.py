@@ -87,7 +87,8 @@ SENTENCES = (
     N_("This subscription is billed by another system. Cancel it there."),
     N_("This subscription is billed by another system. Change it there."),
     N_("This subscription is billed by another system. Change its plan there."),
-    N_("We are still checking the previous payment with the bank. Nothing more is taken until we know; please look again in a few minutes."),
+    N_("We are still checking the previous payment with the bank. "
+       "Nothing more is taken until we know; please look again in a few minutes."),
     N_("Write the name that the invoice is made out to."),
     N_("Write the number with its country code, like +44 20 7946 0100."),
 )

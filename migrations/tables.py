@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import auth.models
-import billing.catalogue
-import billing.corrections
-import billing.invoices
-import billing.licences
-import billing.notifications
-import billing.parties
-import billing.payments
-import billing.reminders
-import billing.quotes
-import billing.subscriptions
-import core.mailbox
-import core.outbox
-import core.schema
-import core.worker
-import tenants.keys
+import auth.models  # noqa: F401
+import billing.catalogue  # noqa: F401
+import billing.corrections  # noqa: F401
+import billing.invoices  # noqa: F401
+import billing.licences  # noqa: F401
+import billing.notifications  # noqa: F401
+import billing.parties  # noqa: F401
+import billing.payments  # noqa: F401
+import billing.quotes  # noqa: F401
+import billing.reminders  # noqa: F401
+import billing.subscriptions  # noqa: F401
+import core.mailbox  # noqa: F401
+import core.outbox  # noqa: F401
+import core.schema  # noqa: F401
+import core.worker  # noqa: F401
+import tenants.keys  # noqa: F401
 import tenants.repeats  # noqa: F401
 from core.models import Base
 

@@ -56,7 +56,8 @@ def create_product(
 
 
 def create_addon(
-    db: ScopedSession, business_id: str, *, name: str, currency: str, price: int, tax_category: str = "digital_products", description: str = ""
+    db: ScopedSession, business_id: str, *, name: str, currency: str, price: int,
+    tax_category: str = "digital_products", description: str = "",
 ) -> Addon:
     check_currency(currency)
     at = clock.now()

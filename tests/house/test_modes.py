@@ -39,8 +39,8 @@ def test_live_refuses(change: dict[str, str], word: str) -> None:
 
 
 def _live(settings: Settings) -> Settings:
-    return replace(settings, mode="live", gateway="none", base_url="https://portal.example", secret_keys=("k" * 40,), mail_server="127.0.0.1",
-                   allow_sqlite=True)
+    return replace(settings, mode="live", gateway="none", base_url="https://portal.example", secret_keys=("k" * 40,),
+                   mail_server="127.0.0.1", allow_sqlite=True)
 
 
 def test_a_database_stamped_test_is_not_served_live(settings: Settings, make_app: Callable[..., Any]) -> None:
@@ -68,7 +68,9 @@ def _restamp(settings: Settings, mode: str) -> None:
     database.dispose()
 
 
-def test_cookies_links_and_keys_of_test_are_refused_by_live(cast: Any, visitor: Any, settings: Settings, make_app: Callable[..., Any]) -> None:
+def test_cookies_links_and_keys_of_test_are_refused_by_live(
+    cast: Any, visitor: Any, settings: Settings, make_app: Callable[..., Any],
+) -> None:
     from auth.links import create_dynamic_link
     from core.scope import Actor, system
     from tenants.keys import new_key
