@@ -56,7 +56,9 @@ def test_a_year(app: Any, house: Any) -> None:
         assert not db.scalar(select(func.count(Outbox.id)).where(Outbox.state != "done"))
     house.worker.drain()
     with house.database.open(everything("look at the demo")) as db:
-        assert not db.scalar(select(func.count(MailboxLetter.id)))
+        about = list(db.scalars(select(MailboxLetter.subject)))
+    # the past is told by nobody; the subscription that is on hold today may well get its reminder today
+    assert len(about) <= 1 and all("Acorn Team" in subject for subject in about), about
 
     ada = Visitor(app)
     dashboard = ada.sign_in(ADA.email)
