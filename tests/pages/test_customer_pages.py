@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, select
 
 from billing.commands.businesses import create_business
+from billing.commands.buying import subscribe
 from billing.commands.customers import create_customer
 from billing.invoices import Document, Invoice
 from billing.parties import Business, Customer
@@ -288,8 +289,11 @@ def test_nobody_without_purchases_sees_an_empty_dashboard_break(visitor: Callabl
 
 
 def test_letters_lead_to_the_very_page_of_the_business(ada: Visitor, cast: Cast, house: House) -> None:
+    at_birch = cast.ada_at_birch
+    began = subscribe(house.till, system(cast.birch), customer_id=at_birch.customer_id, product_id=cast.products["birch.plan"],
+                      payment_method_id=at_birch.method_id)
     letters = {letter.subject: letter for letter in ada.letters(cast.ADA)}
     paid = next(letter for subject, letter in letters.items() if subject == "[test] Paid: €29.00 to Birch Hosting")
-    link = f"{house.settings.base_url}/business/{cast.birch}/invoices/{invoice_of(house, cast.ada_at_birch.subscription_id)}"
+    link = f"{house.settings.base_url}/business/{cast.birch}/invoices/{invoice_of(house, began.subscription_id)}"
     assert link in paid.text and "TEST MODE" in paid.text
     assert ada.get(link).h1.startswith("Invoice")
