@@ -93,7 +93,8 @@ def test_no_page_has_a_serious_accessibility_fault(served: House, played: Cast, 
     at_acorn = played.ada_at_acorn
     pages = ["", "subscriptions", f"subscriptions/{at_acorn.subscription_id}", f"subscriptions/{at_acorn.subscription_id}/cancellation",
              "purchases", f"purchases/{at_acorn.purchase_id}", "billing-history", "payment-methods", "license-keys", "profile",
-             "search?q=acorn", "search?q=nothing-like-it"]
+             "search?q=acorn", "search?q=nothing-like-it",
+             *(f"subscriptions/{at_acorn.subscription_id}/{act}" for act in ("payment-method", "plan-change", "pause", "billing-details"))]
     for door in ("/", f"/business/{played.acorn}/"):
         for path in pages:
             visit(door + path)
