@@ -9,11 +9,6 @@ from migrations.tables import metadata
 
 connection = context.config.attributes["connection"]
 
-
-def process_revision_directives(_context, _revision, _directives) -> None:  # type: ignore[no-untyped-def]
-    """Nothing to change; named so that `alembic revision --autogenerate` may be hooked here."""
-
-
 context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False, render_as_batch=False)
 with guard.raw_sql(), context.begin_transaction():
     context.run_migrations()
