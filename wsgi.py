@@ -22,6 +22,7 @@ from core import cli, schema, web
 from core.db import Database
 from core.ids import derive
 from core.mail import Mailer
+from core.outgoing import Outgoing
 from core.settings import Settings
 from core.web import House
 from core.worker import Handlers, Tick, Worker
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     worker = Worker(database, handlers, _ticks(till, gateway))
     worker.around = app.app_context
     house = House(settings, database, gateway=gateway, worker=worker, mailer=Mailer(settings, database),
-                  documents=DocumentStore(database, settings), till=till, handlers=handlers)
+                  documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
 
     web.register(app, house)
     if gateway is not None:

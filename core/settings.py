@@ -42,6 +42,7 @@ class Settings:
     support_email: str = ""
     worker: str = "thread"
     allow_sqlite: bool = False
+    outgoing_loopback: bool = False
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
 
@@ -103,6 +104,7 @@ class Settings:
             support_email=get("PORTAL_SUPPORT_EMAIL"),
             worker=get("PORTAL_WORKER", "thread"),
             allow_sqlite=get("PORTAL_ALLOW_SQLITE").lower() in _TRUE,
+            outgoing_loopback=get("PORTAL_OUTGOING_LOOPBACK").lower() in _TRUE,
             prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
             log_level=get("LOG_LEVEL", "INFO").upper(),
         )
@@ -121,6 +123,8 @@ class Settings:
             raise Misconfigured("PORTAL_BASE_URL must start with https:// in live mode.")
         if self.gateway == "sandbox":
             raise Misconfigured("PORTAL_GATEWAY=sandbox takes no real money; it is refused in live mode.")
+        if self.outgoing_loopback:
+            raise Misconfigured("PORTAL_OUTGOING_LOOPBACK lets merchants' addresses reach this machine; it is refused in live mode.")
         if not self.mail_server:
             raise Misconfigured("MAIL_SERVER must be set in live mode: people sign in by letter.")
         if self.is_sqlite and not self.allow_sqlite:

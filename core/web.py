@@ -37,6 +37,7 @@ class House:
     handlers: Any = None
     mailer: Any = None
     documents: Any = None
+    outgoing: Any = None
 
 
 @dataclass(frozen=True)

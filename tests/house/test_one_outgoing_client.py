@@ -1,0 +1,49 @@
+"""Nothing in the house speaks HTTP to the outside but core/outgoing.py."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.house.test_rules import calls, files
+
+THE_CLIENT = ("core/outgoing.py", "core/wire.py", "core/reach.py")
+FORBIDDEN = ("requests", "urllib.request", "urllib3", "httpx", "httpcore", "http.client", "aiohttp", "socket", "ftplib", "telnetlib",
+             "xmlrpc", "asyncio", "websockets", "pycurl", "authlib.integrations.requests_client")
+HANDED = {"http_client": ("DodoPayments", "AsyncDodoPayments"), "transport": ("OAuth2Client", "AsyncOAuth2Client", "OAuth1Client")}
+"""Clients of other packages that speak HTTP: the keyword that makes them speak through ours."""
+
+
+def strangers(name: str, tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        modules = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
+        found += [f"{name}:{node.lineno} {module}" for module in modules
+                  for bad in FORBIDDEN if module == bad or module.startswith(bad + ".")]  # type: ignore[attr-defined]
+    for func, call in calls(tree):
+        for keyword, classes in HANDED.items():
+            if func.split(".")[-1] in classes and keyword not in {one.arg for one in call.keywords}:
+                found.append(f"{name}:{call.lineno} {func} without {keyword}=")
+    return found
+
+
+def test_nobody_else_opens_connections() -> None:
+    bad = [one for name, _, tree in files() if name not in THE_CLIENT for one in strangers(name, tree)]
+    assert not bad, "use house.outgoing (core/outgoing.py): " + ", ".join(bad)
+
+
+@pytest.mark.parametrize("source", [
+    "import requests", "from urllib import request", "import urllib.request", "from http.client import HTTPSConnection",
+    "import httpx as h", "from socket import create_connection", "client = DodoPayments(bearer_token='x')", "OAuth2Client('id')",
+])
+def test_the_rule_finds_them(source: str) -> None:
+    assert strangers("x.py", ast.parse(source))
+
+
+def test_the_rule_lets_the_rest_pass() -> None:
+    assert not strangers("x.py", ast.parse("from urllib.parse import urlsplit\nDodoPayments(http_client=c)\nOAuth2Client(transport=t)"))
+    assert all(Path(__file__).parents[2].joinpath(name).is_file() for name in THE_CLIENT)
