@@ -30,6 +30,7 @@ class PaymentMethod(Base, CustomerOwned):
     holder: Mapped[str | None]
     country: Mapped[str | None]
     recurring: Mapped[bool] = mapped_column(default=True)
+    held_by: Mapped[str] = mapped_column(default="us", server_default="us")  # or another system's name: shown, never charged here
     is_default: Mapped[bool] = mapped_column(default=False)
     removed_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -85,6 +86,7 @@ class Payment(Base, CustomerOwned):
     intent: Mapped[dict] = mapped_column(default=dict)  # {method_for: [subscription ids]}: what its success does besides paying
     return_url: Mapped[str | None]
     cart: Mapped[list] = mapped_column(default=list)
+    discounts: Mapped[list] = mapped_column(default=list)  # copies of what it was priced with
     billing: Mapped[dict] = mapped_column(default=dict)
     meta: Mapped[dict] = mapped_column(default=dict)
     refunded_minor: Mapped[int] = mapped_column(default=0)
@@ -105,6 +107,7 @@ class Refund(Base, CustomerOwned):
         UniqueConstraint("business_id", "number"),
         UniqueConstraint("business_id", "key"),
         Index("ix_refunds_customer", "business_id", "customer_id", "created_at", "id"),
+        Index("ix_refunds_created", "business_id", "created_at", "id"),
         Index("ix_refunds_key", "key"),
         Index("ix_refunds_check", "status", "check_at"),
     )

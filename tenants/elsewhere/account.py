@@ -1,0 +1,98 @@
+"""A business's account at another billing system: how to reach it, and how far its data was pulled. Keys are kept sealed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core import clock
+from core.db import Database, ScopedSession
+from core.models import Base, BusinessOwned
+from core.scope import system
+from core.secrets import is_stale, seal, unseal
+from core.settings import Settings
+
+
+class ElsewhereAccount(Base, BusinessOwned):
+    """`id` is the system's name, which is `collected_by` of what was pulled from it."""
+
+    __tablename__ = "elsewhere_accounts"
+
+    base_url: Mapped[str]
+    key_sealed: Mapped[str]
+    webhook_sealed: Mapped[str | None]
+    pulled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class PullCursor(Base, BusinessOwned):
+    """How far one resource was read: `page` of the rows made until `until` comes next. `id` is system and resource."""
+
+    __tablename__ = "pull_cursors"
+
+    until: Mapped[datetime]
+    page: Mapped[int] = mapped_column(default=0)
+    rows: Mapped[int] = mapped_column(default=0)
+    done_at: Mapped[datetime | None]
+
+
+class ElsewhereHook(Base, BusinessOwned):
+    """A notification that was verified, stored once under its message id (`system/id`). A hint: what is true is read anew."""
+
+    __tablename__ = "elsewhere_hooks"
+
+    type: Mapped[str]
+    received_at: Mapped[datetime]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a client needs. `repr` shows no secret."""
+
+    base_url: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"Reach({self.base_url!r})"
+
+
+def reach(database: Database, settings: Settings, business_id: str, system_name: str) -> Reach | None:
+    """None: this business has no account there."""
+    with database.open(system(business_id)) as db:
+        row = db.scalar(select(ElsewhereAccount).where(ElsewhereAccount.id == system_name))
+    if row is None:
+        return None
+    key = unseal(settings.secret_keys, _purpose("key", business_id, system_name), row.key_sealed)
+    if is_stale(settings.secret_keys, _purpose("key", business_id, system_name), row.key_sealed):
+        with database.open(system(business_id), write=True) as db:
+            connect(db, settings, business_id, system_name, base_url=row.base_url, api_key=key)
+    return Reach(row.base_url, key)
+
+
+def webhook_secret(database: Database, settings: Settings, business_id: str, system_name: str) -> str | None:
+    with database.open(system(business_id)) as db:
+        sealed = db.scalar(select(ElsewhereAccount.webhook_sealed).where(ElsewhereAccount.id == system_name))
+    return unseal(settings.secret_keys, _purpose("webhook", business_id, system_name), sealed) if sealed else None
+
+
+def connect(
+    db: ScopedSession, settings: Settings, business_id: str, system_name: str, *, base_url: str, api_key: str,
+    webhook_key: str | None = None,
+) -> ElsewhereAccount:
+    """Keep (or renew) how to reach it. Without a `webhook_key` the one that is kept stays."""
+    row = db.scalar(select(ElsewhereAccount).where(ElsewhereAccount.id == system_name).with_for_update())
+    sealed = seal(settings.secret_keys, _purpose("key", business_id, system_name), api_key)
+    if row is None:
+        row = ElsewhereAccount(business_id=business_id, id=system_name, base_url=base_url, key_sealed=sealed, created_at=clock.wall())
+        db.add(row)
+    row.base_url, row.key_sealed = base_url, sealed
+    if webhook_key:
+        row.webhook_sealed = seal(settings.secret_keys, _purpose("webhook", business_id, system_name), webhook_key)
+    return row
+
+
+def _purpose(what: str, business_id: str, system_name: str) -> str:
+    return f"elsewhere {what}, {business_id}, {system_name}"
