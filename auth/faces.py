@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing.parties import Business
+from core.brand import logo_path
 from core.db import Database
 from core.scope import everything
 
@@ -27,7 +28,7 @@ class Face:
 
     @property
     def logo_url(self) -> str | None:
-        return self.brand.get("logo_url")
+        return logo_path(self.business_id, self.brand)
 
     @property
     def accent(self) -> str | None:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from billing import refunds
+from billing import parked, refunds
 from billing.payments import Payment, Refund
 from billing.ports import Gateway, Outcome
 from billing.ports import Refund as RefundRequest
@@ -68,6 +68,10 @@ class Desk:
                     refunds.refund_failed(db, refund, outcome)
                 else:
                     refund.check_at = clock.wall() + RETRY[min(refund.fence, len(RETRY) - 1)]
+                    if outcome.state == "not_found":  # it went out, and is too old to be sent again
+                        parked.park(db, refund, "window_over")
+                if outcome.final:
+                    parked.clear(db, refund_id)
             return refund.status
 
     def _ask(self, call: Callable[[], Outcome], key: str) -> Outcome:

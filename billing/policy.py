@@ -22,7 +22,6 @@ DEFAULTS: dict[str, Any] = {
     "invoice_links": "protected",
     "return_urls": [],
     "portal_return_url": None,
-    "theme_mode": "system",
 }
 """Contract §5.5, with the stricter defaults of design §6.
 

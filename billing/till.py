@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import or_, select
 
-from billing import settlement
+from billing import parked, settlement
 from billing.desk import LEASE, RETRY, Desk
 from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
@@ -108,7 +108,8 @@ class Till(Desk):
                 moved = outcome.amount or Money(0, payment.currency)
                 if moved != Money(payment.amount_minor, payment.currency):
                     log.error("amount differs", payment=payment_id, ours=payment.amount_minor, theirs=moved.minor)
-                    if payment.is_open:  # a person has to look at this
+                    parked.park(db, payment, "amount_differs", moved)  # a person has to look at this
+                    if payment.is_open:
                         payment.unknown, payment.check_at = True, clock.wall() + RETRY[-1]
                     return payment.status
                 settlement.succeeded(db, payment, outcome, self.settings)
@@ -120,6 +121,10 @@ class Till(Desk):
                 settlement.cancelled(db, payment, outcome.error_code, outcome.error_message)
             else:
                 settlement.waiting(db, payment, outcome, clock.wall() + RETRY[min(payment.fence, len(RETRY) - 1)])
+                if outcome.state == "not_found" and _is_too_late(payment, self.gateway.resend_window):
+                    parked.park(db, payment, "window_over")
+            if outcome.final:
+                parked.clear(db, payment_id)
             return payment.status
 
     # --- what was left open
@@ -206,6 +211,12 @@ def _locked(db: object, payment_id: str) -> Payment:
     if payment is None:
         raise NotFound(sentence="There is no such payment.")
     return payment
+
+
+def _is_too_late(payment: Payment, window: timedelta) -> bool:
+    """A charge that went out, is not known there, and may not be sent again: its call could still arrive."""
+    charged = payment.payment_method_id is not None and payment.hosted_url is None
+    return charged and payment.sent_at is not None and clock.wall() - payment.sent_at >= window
 
 
 def _words(payment: Payment) -> str:

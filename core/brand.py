@@ -22,6 +22,7 @@ Colour = tuple[int, int, int]
 DEFAULT_ACCENT = "#2340a0"
 DEFAULT_RADIUS = 4
 RADII = (2, 4, 12)
+SCHEMES = ("system", "light", "dark")  # what a reader's own setting gives way to, if anything
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 INK: Colour = (0x18, 0x21, 0x1C)
@@ -37,6 +38,7 @@ FONTS: dict[str, str] = {
     "serif": '"Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", P052, Georgia, serif',
     "slab": 'Rockwell, "Rockwell Nova", "Roboto Slab", "DejaVu Serif", Georgia, serif',
 }
+_LOGO = re.compile(r"logo-[0-9a-f]{32}\Z", re.ASCII)
 _SIX_DIGITS = re.compile(r"#?([0-9a-fA-F]{6})\Z", re.ASCII)
 
 
@@ -105,8 +107,20 @@ def brand_css(stored: object) -> str:
     return _css(*_chosen(stored))
 
 
-def clean_brand(accent: str, radius: str | int, font: str) -> dict[str, Any]:
-    """What a form sent → the dict to store: {"accent", "radius", "font"}. Raises `Invalid` with a sentence per field."""
+def logo_path(business_id: str, stored: object) -> str | None:
+    """Where a business's logo is served, if it has one."""
+    id = stored.get("logo") if isinstance(stored, dict) else None
+    return f"/pictures/{business_id}/{id}.png" if isinstance(id, str) and _LOGO.match(id) else None
+
+
+def scheme_of(stored: object) -> str:
+    """light, dark, or system: the reader's own choice."""
+    scheme = stored.get("mode") if isinstance(stored, dict) else None
+    return scheme if isinstance(scheme, str) and scheme in SCHEMES else "system"
+
+
+def clean_brand(accent: str, radius: str | int, font: str, mode: str = "system") -> dict[str, Any]:
+    """What a form sent → the dict to store: {"accent", "radius", "font", "mode"}. Raises `Invalid` with a sentence per field."""
     colour = parse_colour(accent.strip())
     wrong = {}
     if colour is None:
@@ -115,9 +129,11 @@ def clean_brand(accent: str, radius: str | int, font: str) -> dict[str, Any]:
         wrong["radius"] = "Corners are 2, 4 or 12 pixels."
     if font not in FONTS:
         wrong["font"] = "Choose a typeface of the list."
+    if mode not in SCHEMES:
+        wrong["mode"] = "Choose light, dark or the reader's own."
     if wrong or colour is None:
         raise Invalid(fields=wrong)
-    return {"accent": written(colour), "radius": int(radius), "font": font}
+    return {"accent": written(colour), "radius": int(radius), "font": font, "mode": mode}
 
 
 @lru_cache(maxsize=1024)

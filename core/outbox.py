@@ -26,6 +26,7 @@ class Event(Base, CustomerOwned):
     __table_args__ = (
         Index("ix_events_noun", "business_id", "noun_id", "at", "id"),
         Index("ix_events_customer", "business_id", "customer_id", "at", "id"),
+        Index("ix_events_business", "business_id", "at", "id"),
     )
 
     type: Mapped[str]

@@ -18,7 +18,7 @@ from werkzeug.local import LocalProxy
 
 from core import charts, clock, i18n, states
 from core import format as formatting
-from core.brand import brand_css, parse_colour, words_on, written
+from core.brand import brand_css, parse_colour, scheme_of, words_on, written
 from core.web import exists_here, here, house, is_operator, the_door
 
 # label → the endpoint, by the first name that exists at this door
@@ -153,7 +153,7 @@ def context() -> dict[str, Any]:
         "house": house(), "door": door, "visitor": g.get("visitor"), "lang": i18n.html_lang(locale), "direction": i18n.direction(locale),
         "csp_nonce": LocalProxy(csp_nonce), "brand_style": Markup(brand_css(door.brand)) if door.brand is not None else "",  # noqa: S704
         "navigation": navigation, "account_links": account_links, "languages": languages, "zone_words": zone_words,
-        "is_operator": is_operator,
+        "is_operator": is_operator, "scheme": scheme_of(door.brand),
     }
 
 

@@ -39,7 +39,8 @@ def account_of(row: CustomerRow) -> Account:
     face = row.business
     return Account(
         row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted, face.name, face.seller,
-        face.support_email, row.currency, face.zone, face.brand, face.logo_url, row.settings, row.tax_rates, face.archived_at,
+        face.support_email, row.currency, face.zone, face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates,
+        face.archived_at,
     )
 
 

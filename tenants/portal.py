@@ -61,7 +61,7 @@ def open_the_door() -> ResponseReturnValue | None:
         seller=face.seller, support_email=face.support_email, everything_url="/" if visit.is_person and not visit.link else "/login",
     ))
     settle([account_of(row) for row in visit.customers])
-    g.return_url = visit.link.return_url if visit.link else None
+    g.return_url = (visit.link.return_url if visit.link else None) or theirs.settings.get("portal_return_url")
     greet(Reader(visit.name, visit.email, theirs.locale or visit.locale, visit.zone if not visit.link and visit.zone else face.zone))
     open_for_request(scope)
     if face.archived_at and request.method not in SAFE_METHODS and not (request.endpoint or "").startswith("business.portal.session"):

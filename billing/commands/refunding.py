@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from billing.payments import Payment, Refund
 from billing.refunds import request_refund
@@ -16,16 +16,19 @@ from core.scope import Scope
 
 def refund(
     till: Till, scope: Scope, payment_id: str, *, amount_minor: int | None = None, items: Sequence[dict[str, Any]] | None = None,
-    reason: str | None = None, metadata: dict[str, Any] | None = None,
+    reason: str | None = None, metadata: dict[str, Any] | None = None, after: int | None = None,
 ) -> Refund:
     """`items` [{line_id, amount_minor}] or an amount, or all that is left. Opens its own sessions.
 
-    Raises NotFound, Conflict (contract §1.5 refund codes).
+    `after`: how many refunds of this payment whoever asks had seen; with another number nothing is done, so that a form that is
+    sent twice refunds once. Raises NotFound, Conflict (contract §1.5 refund codes; REFUND_ASKED_TWICE).
     """
     with till.database.open(scope, write=True) as db:
         payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())
         if payment is None:
             raise NotFound(sentence="There is no such payment.")
+        if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
+            raise Conflict("REFUND_ASKED_TWICE", "Another refund of this payment was asked for in the meantime.")
         lines = list(items or [])
         if lines:
             amount_minor = sum(one["amount_minor"] for one in lines)

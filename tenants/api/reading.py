@@ -118,7 +118,7 @@ def return_url(value: str | None, business_id: str) -> str | None:
     with house().database.open(caller().scope) as db:
         allowed = setting(read.business(db, business_id), "return_urls")
     origin = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme == "https" and safe_next(value, [origin], "") == value:
+    if parts.scheme == "https" and safe_next(value, allowed or [origin], "") == value:  # a list, once there is one, is all there is
         return value
     if parts.scheme == "http" and (value in allowed or (house().settings.is_test and parts.hostname in LOOPBACK)):
         return value
