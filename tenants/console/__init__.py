@@ -1,0 +1,27 @@
+"""The merchant's console: sales, catalogue, settings, developers, team, activity. Each module hangs its pages on `door.bp`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenants.console import lobby
+from tenants.console.door import bp
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from core.web import House
+
+__all__ = ["lobby", "register"]
+
+
+def register(app: Flask, house: House) -> None:
+    import auth
+    from tenants import letters, team
+    from tenants.console.door import me
+    from tenants.console.nav import sections
+
+    app.register_blueprint(bp)
+    letters.register(house)
+    app.jinja_env.globals.update(console_sections=sections, member=me)
+    auth.also_known(app, lambda address_key: team.is_invited(house.database, address_key))

@@ -1,0 +1,58 @@
+"""What a role at a business may do: one table, role × verb. Pages, buttons and the test of every console route ask it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flask_babel import lazy_gettext as _l
+
+Role = Literal["owner", "support", "developer", "read_only"]
+
+ROLES: dict[str, object] = {
+    "owner": _l("Owner"),
+    "support": _l("Support"),
+    "developer": _l("Developer"),
+    "read_only": _l("May look"),
+}
+"""Role → its word, the widest first."""
+
+DUTIES: dict[str, object] = {
+    "owner": _l("Everything, the team and secrets included."),
+    "support": _l("Customers, their subscriptions and refunds."),
+    "developer": _l("Products, brand, API keys and webhooks."),
+    "read_only": _l("Every list and figure; changes nothing."),
+}
+
+VERBS: dict[str, str] = {
+    "customers.read": "owner support developer read_only",
+    "customers.write": "owner support",
+    "customers.invite": "owner support",
+    "customers.export": "owner support",
+    "view_as": "owner support",
+    "subscriptions.read": "owner support developer read_only",
+    "subscriptions.change": "owner support",
+    "subscriptions.cancel": "owner support",
+    "money.read": "owner support developer read_only",
+    "money.refund": "owner support",
+    "products.read": "owner support developer read_only",
+    "products.write": "owner developer",
+    "settings.read": "owner support developer read_only",
+    "settings.write": "owner",
+    "brand.write": "owner developer",
+    "developers.read": "owner developer",
+    "developers.keys": "owner developer",
+    "developers.webhooks": "owner developer",
+    "provider.write": "owner",
+    "domain.write": "owner",
+    "team.read": "owner support developer read_only",
+    "team.write": "owner",
+    "activity.read": "owner support developer read_only",
+}
+"""Verb → the roles that may, apart by spaces."""
+
+_TABLE = {verb: frozenset(roles.split()) for verb, roles in VERBS.items()}
+
+
+def may(role: str, verb: str) -> bool:
+    """May somebody of this role? Raises KeyError for a verb that does not exist: a typing error must not read as "no"."""
+    return role in _TABLE[verb]

@@ -1,0 +1,143 @@
+"""Who works at a business: memberships and open invitations. The identity comes first, the membership second.
+
+A membership is found by the identity of the visit, or by one of the addresses that its proofs open; so it follows an
+address that moved to another account of the same person. It is read again on every request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Index, UniqueConstraint, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from auth.faces import Face, face_of
+from auth.sessions import Visit
+from billing.parties import Business
+from core import clock
+from core.db import Database, ScopedSession
+from core.models import Base, BusinessOwned
+from core.scope import everything
+from tenants.roles import may
+
+INVITATION_LIFE = timedelta(days=7)
+
+
+class Membership(Base, BusinessOwned):
+    """One person at one business; kept after they left, for their name stands in the activity."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        UniqueConstraint("business_id", "identity_id"),
+        Index("ix_memberships_identity", "identity_id"),
+        Index("ix_memberships_email_key", "email_key"),
+    )
+
+    identity_id: Mapped[str]
+    email: Mapped[str]
+    email_key: Mapped[str]
+    name: Mapped[str] = mapped_column(default="")
+    role: Mapped[str]
+    created_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+
+
+class Invitation(Base, BusinessOwned):
+    """Somebody was asked to join. It is accepted by whoever proves the address, and by nobody else."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (Index("ix_invitations_email_key", "email_key"),)
+
+    email: Mapped[str]
+    email_key: Mapped[str]
+    role: Mapped[str]
+    invited_by: Mapped[str | None]  # a membership; None: an operator
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A membership of this visit, with the business's face."""
+
+    id: str
+    business_id: str
+    role: str
+    email: str
+    face: Face
+    currency: str
+
+    def may(self, verb: str) -> bool:
+        return may(self.role, verb)
+
+
+@dataclass(frozen=True)
+class Open:
+    """An invitation somebody may accept now."""
+
+    id: str
+    business_id: str
+    business_name: str
+    role: str
+    email: str
+
+
+def member(database: Database, visit: Visit, business_id: str) -> Member | None:
+    """What this visit is at that business, or None. Only a person's own proof counts, never a merchant's link."""
+    found = memberships(database, visit, business_id)
+    return found[0] if found else None
+
+
+def memberships(database: Database, visit: Visit, business_id: str | None = None) -> list[Member]:
+    """By the name of the business. A session that proved a secondary address only is staff by that address only (safety 2.2)."""
+    if visit.identity_id is None or not visit.addresses:
+        return []
+    whose = Membership.email_key.in_(visit.addresses)
+    if len(visit.addresses) == len(visit.emails):
+        whose = or_(Membership.identity_id == visit.identity_id, whose)
+    query = (
+        select(Membership, Business).join(Business, Business.business_id == Membership.business_id)
+        .where(whose, Membership.removed_at.is_(None)).order_by(Business.name, Business.business_id)
+    )
+    if business_id is not None:
+        query = query.where(Membership.business_id == business_id)
+    with database.open(everything("whose staff is this")) as db:
+        rows = db.execute(query).all()
+    own = sorted(rows, key=lambda row: row[0].identity_id != visit.identity_id)  # stable: the person's own row wins
+    found = {m.business_id: Member(m.id, m.business_id, m.role, m.email, face_of(b), b.currency) for m, b in reversed(own)}
+    return [found[one] for one in dict.fromkeys(b.business_id for _, b in rows)]
+
+
+def invitations_for(database: Database, visit: Visit) -> list[Open]:
+    """Open invitations to the addresses this visit has proved."""
+    if visit.identity_id is None or not visit.addresses:
+        return []
+    query = (
+        select(Invitation, Business.name).join(Business, Business.business_id == Invitation.business_id)
+        .where(Invitation.email_key.in_(visit.addresses), *is_open()).order_by(Business.name, Invitation.created_at)
+    )
+    with database.open(everything("who is invited")) as db:
+        return [Open(i.id, i.business_id, name, i.role, i.email) for i, name in db.execute(query)]
+
+
+def is_invited(database: Database, address_key: str) -> bool:
+    """For the sign-in letter: may somebody without purchases sign in with this address?"""
+    with database.open(everything("is this address invited")) as db:
+        return db.scalar(select(Invitation.id).where(Invitation.email_key == address_key, *is_open()).limit(1)) is not None
+
+
+def is_open() -> tuple:  # type: ignore[type-arg]
+    """Conditions of an invitation that can still be accepted."""
+    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall())
+
+
+def members(db: ScopedSession) -> list[Membership]:
+    """The team of the session's business, longest first."""
+    return list(db.scalars(select(Membership).where(Membership.removed_at.is_(None)).order_by(Membership.created_at, Membership.id)))
+
+
+def open_invitations(db: ScopedSession) -> list[Invitation]:
+    return list(db.scalars(select(Invitation).where(*is_open()).order_by(Invitation.created_at, Invitation.id)))
