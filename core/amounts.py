@@ -52,4 +52,5 @@ def _shape(locale: str) -> re.Pattern[str]:
     """Digits, or digits in the locale's groups; then the locale's decimal sign and digits, if any. Groups of two are India's."""
     point, group = get_decimal_symbol(locale_of(locale)), get_group_symbol(locale_of(locale))
     groups = " " if _SPACES.fullmatch(group) else "|".join(map(re.escape, _APOSTROPHES)) if group in _APOSTROPHES else re.escape(group)
-    return re.compile(rf"(?P<whole>\d{{1,3}}(?:(?:{groups})\d{{2,3}})*(?:{groups})\d{{3}}|\d+)(?:{re.escape(point)}(?P<part>\d+))?", re.ASCII)
+    whole = rf"\d{{1,3}}(?:(?:{groups})\d{{2,3}})*(?:{groups})\d{{3}}|\d+"
+    return re.compile(rf"(?P<whole>{whole})(?:{re.escape(point)}(?P<part>\d+))?", re.ASCII)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from billing.payments import Payment, Refund
 from billing.refunds import request_refund
 from billing.till import Till
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.scope import Scope
 
 
