@@ -36,7 +36,7 @@ class Product(Base, Catalogue):
     license_key_duration: Mapped[dict | None]
     license_key_message: Mapped[str | None]
     download: Mapped[dict | None]  # digital delivery: instructions, external_url
-    image: Mapped[str | None]
+    image: Mapped[str | None]  # the path of a picture (billing/pictures.py)
     meta: Mapped[dict] = mapped_column(default=dict)
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -55,6 +55,7 @@ class Addon(Base, Catalogue):
     currency: Mapped[str]
     price_minor: Mapped[int]
     tax_category: Mapped[str] = mapped_column(default="digital_products")
+    image: Mapped[str | None]
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -73,9 +74,22 @@ class Collection(Base, Catalogue):
     proration_on_upgrade: Mapped[str | None]
     proration_on_downgrade: Mapped[str | None]
     on_payment_failure: Mapped[str | None]
+    image: Mapped[str | None]
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class CollectionGroup(Base, Catalogue):
+    """A part of a collection under a name of its own; at most one has none. Not `enabled`: nothing of it is offered."""
+
+    __tablename__ = "collection_groups"
+    __table_args__ = (within_business("collection_id", "collections"),)
+
+    collection_id: Mapped[str]
+    name: Mapped[str | None]
+    position: Mapped[int]
+    enabled: Mapped[bool] = mapped_column(default=True)
 
 
 class CollectionItem(Base, Catalogue):
@@ -84,6 +98,7 @@ class CollectionItem(Base, Catalogue):
     __tablename__ = "collection_items"
     __table_args__ = (
         within_business("collection_id", "collections"),
+        within_business("group_id", "collection_groups"),
         within_business("product_id", "products"),
         Index("uq_collection_items_product", "business_id", "product_id", unique=True),
     )
@@ -91,6 +106,5 @@ class CollectionItem(Base, Catalogue):
     collection_id: Mapped[str]
     product_id: Mapped[str]
     group_id: Mapped[str]
-    group_name: Mapped[str | None]
     position: Mapped[int]
     enabled: Mapped[bool] = mapped_column(default=True)

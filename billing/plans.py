@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from billing import policy
-from billing.catalogue import Addon, Collection, CollectionItem, Product
+from billing.catalogue import Addon, Collection, CollectionGroup, CollectionItem, Product
 from billing.parties import Business
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -60,8 +60,9 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
         return []
     same = CollectionItem.business_id == subscription.business_id
     rows = db.execute(
-        select(Product, CollectionItem.enabled)
+        select(Product, and_(CollectionItem.enabled, CollectionGroup.enabled))
         .join(CollectionItem, (CollectionItem.business_id == Product.business_id) & (CollectionItem.product_id == Product.id))
+        .join(CollectionGroup, (CollectionGroup.business_id == Product.business_id) & (CollectionGroup.id == CollectionItem.group_id))
         .where(
             same,
             CollectionItem.collection_id == place.collection_id,
@@ -69,7 +70,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
             Product.price_type != "one_time_price",
             Product.currency == subscription.currency,
         )
-        .order_by(CollectionItem.position, Product.id)
+        .order_by(CollectionGroup.position, CollectionItem.position, Product.id)
     ).all()
     out = []
     for product, enabled in rows:

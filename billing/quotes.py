@@ -39,6 +39,7 @@ class Quote(Base, CustomerOwned):
     quantity: Mapped[int]
     unit_minor: Mapped[int]
     addons: Mapped[list] = mapped_column(default=list)  # [{addon_id, name, quantity, unit_minor}]
+    discounts: Mapped[list] = mapped_column(default=list)  # those the subscription has from then on
     direction: Mapped[str]  # upgrade, downgrade, same
     mode: Mapped[str]
     effective_at: Mapped[str]  # immediately, next_billing_date
@@ -93,6 +94,7 @@ class ScheduledChange(Base, CustomerOwned):
     quantity: Mapped[int]
     unit_minor: Mapped[int]  # the price that was shown
     addons: Mapped[list] = mapped_column(default=list)
+    discounts: Mapped[list] = mapped_column(default=list)
     effective_at: Mapped[datetime]
     created_at: Mapped[datetime]
     cancelled_at: Mapped[datetime | None]

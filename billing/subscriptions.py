@@ -31,6 +31,7 @@ class Subscription(Base, CustomerOwned):
     tax_inclusive: Mapped[bool] = mapped_column(default=False)
     addons: Mapped[list] = mapped_column(default=list)  # [{addon_id, name, quantity, unit_minor}]
     meters: Mapped[list] = mapped_column(default=list)
+    discounts: Mapped[list] = mapped_column(default=list)  # copies, see billing/discounts.py
     interval: Mapped[str]
     interval_count: Mapped[int] = mapped_column(default=1)
     term_interval: Mapped[str] = mapped_column(default="Year")

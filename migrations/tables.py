@@ -21,6 +21,7 @@ import billing.subscriptions  # noqa: F401
 import core.mailbox  # noqa: F401
 import core.outbox  # noqa: F401
 import core.schema  # noqa: F401
+import core.shared_clock  # noqa: F401
 import core.worker  # noqa: F401
 import tenants.elsewhere.account  # noqa: F401
 import tenants.keys  # noqa: F401

@@ -1,0 +1,71 @@
+"""Add-ons: what may come with a plan, priced in the plan's currency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.catalogue import Addon
+from billing.commands.businesses import check_currency
+from core import clock
+from core.db import ScopedSession
+from core.errors import Conflict, Gone, NotFound
+from core.ids import new_id
+from core.outbox import emit
+
+
+def create_addon(
+    db: ScopedSession, business_id: str, *, name: str, currency: str, price: int,
+    tax_category: str = "digital_products", description: str = "",
+) -> Addon:
+    """`price` in minor units. Raises Invalid (currency)."""
+    check_currency(currency)
+    at = clock.now()
+    addon = Addon(business_id=business_id, id=new_id("adn"), name=name, description=description, currency=currency, price_minor=price,
+                  tax_category=tax_category, created_at=at, updated_at=at)
+    db.add(addon)
+    db.flush()
+    emit(db, "addon.created", business_id=business_id, noun=addon.id, data={"name": name})
+    return addon
+
+
+def update_addon(db: ScopedSession, addon_id: str, **changes: Any) -> Addon:
+    """Of name, description, currency, price_minor, tax_category, image only what is given; who has it keeps the price agreed.
+
+    Raises NotFound, Invalid.
+    """
+    addon = load_addon(db, addon_id)
+    if "currency" in changes:
+        check_currency(changes["currency"])
+    for name, value in changes.items():
+        setattr(addon, name, value)
+    addon.updated_at = clock.now()
+    emit(db, "addon.updated", business_id=addon.business_id, noun=addon.id, data={"fields": sorted(changes)})
+    return addon
+
+
+def archive_addon(db: ScopedSession, addon_id: str) -> Addon:
+    """Nobody gets it any more; who has it keeps it. Raises NotFound, Gone the second time."""
+    addon = load_addon(db, addon_id)
+    if addon.archived_at is not None:
+        raise Gone("ADDON_IS_DELETED", "This add-on is archived already.")
+    addon.archived_at = addon.updated_at = clock.now()
+    emit(db, "addon.archived", business_id=addon.business_id, noun=addon.id)
+    return addon
+
+
+def unarchive_addon(db: ScopedSession, addon_id: str) -> Addon:
+    addon = load_addon(db, addon_id)
+    if addon.archived_at is None:
+        raise Conflict("ADDON_IS_NOT_DELETED", "This add-on is on sale.")
+    addon.archived_at, addon.updated_at = None, clock.now()
+    emit(db, "addon.unarchived", business_id=addon.business_id, noun=addon.id)
+    return addon
+
+
+def load_addon(db: ScopedSession, addon_id: str) -> Addon:
+    addon = db.scalar(select(Addon).where(Addon.id == addon_id))
+    if addon is None:
+        raise NotFound(sentence=f"There is no addon {addon_id[:80]}.")
+    return addon
