@@ -27,6 +27,8 @@ class Event(Base, CustomerOwned):
         Index("ix_events_noun", "business_id", "noun_id", "at", "id"),
         Index("ix_events_customer", "business_id", "customer_id", "at", "id"),
         Index("ix_events_business", "business_id", "at", "id"),
+        Index("ix_events_type", "business_id", "type", "at", "id"),
+        Index("ix_events_actor", "business_id", "actor_type", "actor_id", "at", "id"),
     )
 
     type: Mapped[str]

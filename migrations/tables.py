@@ -7,6 +7,7 @@ import billing.catalogue  # noqa: F401
 import billing.corrections  # noqa: F401
 import billing.discounts  # noqa: F401
 import billing.forwarded  # noqa: F401
+import billing.finding  # noqa: F401
 import billing.invoices  # noqa: F401
 import billing.licences  # noqa: F401
 import billing.loaded  # noqa: F401
@@ -24,9 +25,11 @@ import core.schema  # noqa: F401
 import core.shared_clock  # noqa: F401
 import core.worker  # noqa: F401
 import tenants.elsewhere.account  # noqa: F401
+import tenants.exports  # noqa: F401
 import tenants.keys  # noqa: F401
 import tenants.repeats  # noqa: F401
 import tenants.team  # noqa: F401
+import tenants.views  # noqa: F401
 from core.models import Base
 
 metadata = Base.metadata

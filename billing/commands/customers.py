@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from billing import finding  # noqa: F401 - a customer is written with the words it is found by
 from billing.addresses import clean_address
 from billing.parties import Customer
 from core import clock

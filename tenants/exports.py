@@ -1,0 +1,125 @@
+"""The list of customers as a file: asked for on a page, written by the worker in batches, kept for a day.
+
+A batch is one transaction that moves the job's own mark, so a worker that is killed, or a second one that takes over, goes on
+where the last batch ended and writes no line twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Index, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from billing.queries import customers as query
+from core import clock
+from core.db import ScopedSession
+from core.errors import NotFound
+from core.ids import new_id
+from core.models import Base, BusinessOwned, within_business
+from core.outbox import emit
+from core.scope import system
+from core.web import House
+from core.worker import Work
+
+BATCH, KEPT = 1000, timedelta(hours=24)
+HEAD = ("customer_id", "name", "email", "phone", "language", "company", "tax_id", "country", "since", "active_subscriptions")
+
+
+class CustomerExport(Base, BusinessOwned):
+    """`mark` is the customer_id the last batch ended with; `written` counts lines; `total` is a count of when it was asked for."""
+
+    __tablename__ = "customer_exports"
+    __table_args__ = (Index("ix_customer_exports_created", "business_id", "created_at"),)
+
+    words: Mapped[str]
+    asked_by: Mapped[str]  # a membership
+    total: Mapped[int]
+    written: Mapped[int] = mapped_column(default=0)
+    parts: Mapped[int] = mapped_column(default=0)
+    mark: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class ExportPart(Base, BusinessOwned):
+    """One batch of lines. `id` is export:number, so they sort as they were written."""
+
+    __tablename__ = "customer_export_parts"
+    __table_args__ = (
+        within_business("export_id", "customer_exports"), Index("ix_customer_export_parts_export", "business_id", "export_id"),
+    )
+
+    export_id: Mapped[str]
+    text: Mapped[str]
+
+
+def ask(db: ScopedSession, business_id: str, words: str, *, by: str) -> CustomerExport:
+    """Write the job down; the worker does it. Files older than a day go."""
+    old = select(CustomerExport.id).where(CustomerExport.created_at < clock.wall() - KEPT)
+    db.execute(delete(ExportPart).where(ExportPart.export_id.in_(old)), execution_options={"synchronize_session": False})
+    db.execute(delete(CustomerExport).where(CustomerExport.created_at < clock.wall() - KEPT),
+               execution_options={"synchronize_session": False})
+    row = CustomerExport(business_id=business_id, id=new_id("cex"), words=words[:200], asked_by=by, total=query.count(db, words),
+                         created_at=clock.wall())
+    db.add(row)
+    db.flush()
+    emit(db, "customers.export_asked", business_id=business_id, noun=row.id, data={"words": row.words, "total": row.total})
+    return row
+
+
+def one(db: ScopedSession, export_id: str) -> CustomerExport:
+    found = db.scalar(select(CustomerExport).where(CustomerExport.id == export_id))
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def text_of(db: ScopedSession, export_id: str) -> str:
+    """The whole file. Raises NotFound until it is finished."""
+    if one(db, export_id).finished_at is None:
+        raise NotFound()
+    parts = db.scalars(select(ExportPart.text).where(ExportPart.export_id == export_id).order_by(ExportPart.id))
+    return lines([HEAD]) + "".join(parts)
+
+
+def lines(rows: Iterable[Iterable[object]]) -> str:
+    """CSV (RFC 4180). A cell that a spreadsheet would take for a formula begins with an apostrophe."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([plain(cell) for cell in row] for row in rows)
+    return out.getvalue()
+
+
+def plain(cell: object) -> str:
+    text = "" if cell is None else str(cell)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def write(house: House, work: Work) -> None:
+    """The worker's part: batch after batch until nothing is left."""
+    while _batch(house, str(work.business_id), str(work.noun_id)):
+        pass
+
+
+def _batch(house: House, business_id: str, export_id: str) -> bool:
+    with house.database.open(system(business_id), write=True) as db:
+        job = db.scalar(select(CustomerExport).where(CustomerExport.id == export_id).with_for_update())
+        if job is None or job.finished_at is not None:
+            return False
+        found = query.batch(db, job.words, after=job.mark, limit=BATCH)
+        if found:
+            text = lines((r.customer_id, r.name, r.email, r.phone, r.locale, r.business_name, r.tax_id, r.country,
+                          r.created_at.isoformat(timespec="seconds"), r.active) for r in found)
+            db.add(ExportPart(business_id=business_id, id=f"{export_id}:{job.parts:06d}", export_id=export_id, text=text))
+            job.parts, job.written, job.mark = job.parts + 1, job.written + len(found), found[-1].customer_id
+        if len(found) < BATCH:
+            job.finished_at = clock.wall()
+        return job.finished_at is None
+
+
+def register(house: House) -> None:
+    if house.handlers is not None:
+        house.handlers.on("customers.export_asked", lambda work: write(house, work), "tenants.exports.write")
