@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core import guard, rls
@@ -29,8 +29,10 @@ class ScopedSession(Session):
     """A session that knows whose it is, from its first statement to its last."""
 
     def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
-        super().__init__(engine.execution_options(portal_write=write), expire_on_commit=False, autoflush=write)
-        self._guard = guard.Guard(scope, write)
+        # PostgreSQL: a reading transaction is READ ONLY for the server as well
+        options = engine.execution_options(portal_write=write, postgresql_readonly=not write)
+        super().__init__(options, expire_on_commit=False, autoflush=write)
+        self._guard = guard.Guard(scope, write, arrays=engine.dialect.name == "postgresql")
         self._guard.attach(self)
         event.listen(self, "after_begin", _enter)
 
@@ -41,6 +43,15 @@ class ScopedSession(Session):
     @property
     def actor(self) -> Any:
         return self.scope.actor
+
+    def close(self) -> None:
+        """What only read ends with COMMIT: a ROLLBACK makes the driver forget every statement that it prepared, and
+        planning costs more than reading."""
+        if not self._guard.write and self.in_transaction():
+            self.expunge_all()
+            with suppress(SQLAlchemyError):  # a connection that broke: closing says the rest
+                self.commit()
+        super().close()
 
     def flush(self, objects: Any = None) -> None:
         try:

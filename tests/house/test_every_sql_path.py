@@ -244,7 +244,7 @@ def test_reading_without_the_criteria(town: Cast, ben: Ben, scope: Scope, monkey
     """Row-level security alone hides Ben's rows: criteria and engine net are both off."""
     if town.house.database.is_sqlite:
         pytest.skip("PostgreSQL only")
-    monkeypatch.setattr(guard, "_criteria", lambda scope: ())
+    monkeypatch.setattr(guard, "_criteria", lambda scope, arrays: ())
     monkeypatch.setattr(guard.Guard, "check_statement", lambda *_: None)
     with guard.raw_sql():
         for way in WAYS:
