@@ -214,10 +214,8 @@ def _settle(response: Response) -> Response:
         try:
             if response.status_code < 400 and request.method not in SAFE_METHODS:
                 session.commit()
-            else:
-                session.rollback()
         finally:
-            session.close()
+            session.close()  # what was not committed is undone
     if request.method not in SAFE_METHODS and house().worker is not None:
         house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response
