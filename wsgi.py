@@ -12,6 +12,7 @@ import auth
 import portal
 import tenants.api
 import tenants.cli
+import tenants.clock
 import tenants.console
 import tenants.demo
 import tenants.portal
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         gateway.notify = till.notified
         app.register_blueprint(make_blueprint(gateway))
     handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.console, tenants.cli, tenants.demo):
+    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.console, tenants.cli, tenants.clock, tenants.demo):
         room.register(app, house)
     return app
 

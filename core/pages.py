@@ -136,11 +136,16 @@ def _colour_of(name: str) -> tuple[int, int, int]:
     return parse_colour(palette[sum(name.encode()) % len(palette)]) or (0, 0, 0)
 
 
+def turned_clock() -> dt.datetime | None:
+    """Billing time, where it is not real time (a test deployment whose clock was turned)."""
+    return clock.now() if clock.offset() else None
+
+
 def init(app: Flask) -> None:
     app.context_processor(context)
     app.jinja_env.globals.update(
         here=here, exists_here=exists_here, fmt=LocalProxy(words), amount_tag=amount_tag, date_tag=date_tag, icon_tag=icon_tag,
-        state_tag=state_tag, mark_tag=mark_tag, ruler_days=charts.ruler_days, strip_bars=charts.strip_bars,
+        state_tag=state_tag, mark_tag=mark_tag, ruler_days=charts.ruler_days, strip_bars=charts.strip_bars, turned_clock=turned_clock,
     )
 
 

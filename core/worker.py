@@ -86,6 +86,7 @@ class Worker:
         self.handlers = handlers
         self.ticks = ticks or []
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext
+        self.each_round: list[Callable[[], object]] = []  # in every worker, unlike the chores
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._wake = threading.Event()
 
@@ -106,6 +107,8 @@ class Worker:
     def run_forever(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
+                for look in self.each_round:
+                    look()
                 for tick in self.ticks:
                     if self.take_lease(tick):
                         tick.run()

@@ -15,6 +15,7 @@ from core.scope import everything
 from core.web import House
 from core.worker import Lease
 from tenants.demo.shops import SHOPS
+from tenants.demo.staff import SAM, hire
 from tenants.demo.story import ADA, PEOPLE, scenes
 from tenants.demo.world import World
 
@@ -42,14 +43,15 @@ def register(app: Flask, house: House) -> None:
 
 def fill(house: House, progress: bool = True) -> World:
     """Play the year. The billing clock is turned meanwhile and back at the end, whatever happens."""
-    world = World(house, today=clock.wall())
+    was, world = clock.offset(), World(house, today=clock.now())
     todo = list(scenes(world))
     try:
         with click.progressbar(length=len(todo), label="A year of history", hidden=not progress) as bar:
             for _ in world.play(todo):
                 bar.update(1)
+        hire(house, world.shops)
     finally:
-        clock.turn(timedelta(0))
+        clock.turn(was)
         world.hush()
     return world
 
@@ -75,5 +77,6 @@ def _say(house: House, world: World) -> None:
   as             {ADA.email}, who bought from all of them
   or as          {others}
   Letters        {url}/mailbox  (links and codes for signing in arrive there)
+  Console        {url}/console  (as {SAM}, who works at five of the shops)
   One shop       {url}/login/{world.shops["birch"]}  (Birch Hosting's own door)
 """.rstrip())

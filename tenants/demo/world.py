@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from billing import renewals
 from billing.commands.archiving import archive_business
@@ -20,8 +20,8 @@ from billing.commands.pausing import pause
 from billing.commands.products import create_collection, create_product
 from billing.commands.refunding import refund
 from billing.licences import LicenseKey
+from billing.passing import next_renewal
 from billing.payments import Payment, PaymentMethod
-from billing.subscriptions import Subscription
 from core import clock
 from core.outbox import Outbox
 from core.scope import customer_of, everything, system
@@ -82,8 +82,7 @@ class World:
 
     def _next_due(self) -> datetime | None:
         with self.house.database.open(everything("the demo's next renewal")) as db:
-            return db.scalar(select(func.min(Subscription.next_billing_at)).where(
-                Subscription.business_id.in_(self.shops.values()), Subscription.status == "active"))
+            return next_renewal(db, self.today - timedelta(days=400), self.shops.values())
 
     def hush(self) -> None:
         """History that is loaded sends no letters and no webhooks: what the past year left to be told counts as told."""
