@@ -13,10 +13,13 @@ from billing.queries import api as read
 from core.errors import PortalError
 from core.scope import everything
 from core.web import House
+from tenants.joining import invite
 from tenants.keys import new_key
+from tenants.loading import cli as importing
 
 
 def register(app: Flask, house: House) -> None:
+    importing.register(app, house)
     group = AppGroup("business", help="Businesses of this deployment.")
 
     @group.command("new")
@@ -25,14 +28,18 @@ def register(app: Flask, house: House) -> None:
     @click.option("--zone", default="UTC", show_default=True, help="Where its days begin, as Europe/Berlin.")
     @click.option("--locale", default="en", show_default=True)
     @click.option("--support-email", default="")
-    def new(name: str, currency: str, zone: str, locale: str, support_email: str) -> None:
-        """Begin a business; prints business_id, api_key (shown only now) and static_link."""
+    @click.option("--owner", default="", help="Address of who owns it; they accept under /console, signed in with it.")
+    def new(name: str, currency: str, zone: str, locale: str, support_email: str, owner: str) -> None:
+        """Begin a business; prints business_id, api_key (shown only now), static_link and console."""
         with _spoken(), house.database.open(everything(why="business new"), write=True) as db:
             business = create_business(db, name=name, currency=currency.upper(), zone=zone, locale=locale, support_email=support_email)
             db.flush()
             _row, secret = new_key(db, business.business_id, "First key", settings=house.settings)
             business_id = business.business_id
-        _say(business_id=business_id, api_key=secret, static_link=f"{house.settings.base_url}/login/{business_id}")
+            if owner:
+                invite(db, business_id, owner, "owner")
+        base = house.settings.base_url
+        _say(business_id=business_id, api_key=secret, static_link=f"{base}/login/{business_id}", console=f"{base}/console/{business_id}")
 
     @group.command("key")
     @click.option("--business", "business_id", required=True)
@@ -45,6 +52,16 @@ def register(app: Flask, house: House) -> None:
             row, secret = new_key(db, business_id, name, read_only, settings=house.settings)
             key_id = row.id
         _say(key_id=key_id, api_key=secret)
+
+    @group.command("owner")
+    @click.option("--business", "business_id", required=True)
+    @click.option("--email", required=True, help="Who owns it too; they accept under /console, signed in with it.")
+    def owner_of(business_id: str, email: str) -> None:
+        """Ask one more person to own a business: the way back in when its owners are gone. Prints invitation_id."""
+        with _spoken(), house.database.open(everything(why="business owner"), write=True) as db:
+            read.business(db, business_id)
+            invitation_id = invite(db, business_id, email, "owner").id
+        _say(invitation_id=invitation_id)
 
     app.cli.add_command(group)
 
