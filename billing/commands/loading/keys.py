@@ -1,0 +1,20 @@
+"""Loading licence keys and where they are in use."""
+
+from __future__ import annotations
+
+from billing.commands.loading.batch import Batch
+from billing.licences import LicenseInstance, LicenseKey
+from billing.loaded import Record
+
+
+def keys(batch: Batch, records: list[Record]) -> None:
+    rows = batch.found(LicenseKey, [one.id for one in records])
+    for one in records:
+        batch.write(LicenseKey, one, rows.get(one.id), customer_id=one.customer_id, brand_id=batch.business_id)
+
+
+def instances(batch: Batch, records: list[Record]) -> None:
+    rows = batch.found(LicenseInstance, [one.id for one in records])
+    owners = batch.found(LicenseKey, [one.values["license_key_id"] for one in records])
+    for one in records:
+        batch.write(LicenseInstance, one, rows.get(one.id), customer_id=owners[one.values["license_key_id"]].customer_id)

@@ -1,0 +1,94 @@
+"""The invoice of a payment that was loaded: what the source says of it, in the shape of our own, under its number there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from billing.catalogue import Product
+from billing.commands.loading.batch import Batch
+from billing.invoices import Invoice, InvoiceLine
+from billing.invoicing import seller_of, snapshot
+from billing.loaded import Record
+from billing.methods import method_words
+from billing.parties import Customer
+from billing.payments import Payment, Refund
+from billing.pricing import Line
+from billing.refunds import refund_sums
+from billing.subscriptions import Subscription
+from core.money import tax_on
+
+_KINDS = {"renewal": "renewal", "plan_change": "plan_change"}
+
+
+def lines_for(items: list[tuple[Product, int]], amount: int, tax: int) -> list[Line]:
+    """What was paid, shared out over what was bought by its prices; the last one carries what does not divide."""
+    net, whole = amount - tax, sum(product.price_minor * count for product, count in items)
+    lines, net_left, tax_left = [], net, tax
+    for n, (product, count) in enumerate(items):
+        last = n == len(items) - 1
+        part = net_left if last else net * product.price_minor * count // whole if whole else 0
+        of_tax = tax_left if last else tax * part // net if net else 0
+        net_left, tax_left = net_left - part, tax_left - of_tax
+        each, rest = divmod(part, count)
+        count, each = (1, part) if rest else (count, each)
+        lines.append(Line(product.name, count, each, part, of_tax, _rate(part, of_tax), product.id))
+    return lines
+
+
+def bill(
+    batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Subscription | None, known: dict[str, Invoice]
+) -> str:
+    """The id of the payment's invoice; an invoice that two payments name is made once for each that was taken."""
+    wanted = one.more["invoice_id"] or f"inv_{one.id}"
+    number = wanted if wanted not in known else f"{wanted}.{one.id}"
+    net, tax = payment.amount_minor - payment.tax_minor, payment.tax_minor
+    lines = [Line(**item) for item in payment.cart] or [Line(batch.business.name, 1, net, net, tax, _rate(net, tax))]
+    starts_at, ends_at = _instant(one.more["starts_at"]), _instant(one.more["ends_at"])
+    invoice = Invoice(
+        business_id=batch.business_id, customer_id=payment.customer_id, id=number, number=number, operation=f"{batch.source}:{one.id}",
+        kind=_KINDS.get(payment.charge_type, "new" if plan else "one_time"), subscription_id=payment.subscription_id, status="paid",
+        description=", ".join(line.description for line in lines)[:200], currency=payment.currency,
+        subtotal_minor=net, tax_minor=tax, total_minor=payment.amount_minor,
+        credit_applied_minor=0, due_minor=payment.amount_minor, paid_minor=payment.amount_minor, refunded_minor=0, credited_minor=0,
+        starts_at=starts_at if ends_at else None, ends_at=ends_at if starts_at else None, issued_at=payment.created_at,
+        paid_at=payment.created_at,
+        receipt={"state": "paid", "at": payment.created_at.isoformat(), "method": method_words(payment.method)},
+    )  # fmt: skip
+    paper = snapshot(batch.business, buyer, invoice, lines, payment.billing, plan.tax_id if plan else None,
+                     plan.business_name if plan else None, batch.test_mode)
+    invoice.snapshot = {**paper, "paid": invoice.receipt, "held_by": batch.source, "payment_id": payment.id}
+    batch.db.add(invoice)
+    batch.db.flush()
+    known[number] = invoice
+    batch.db.add_all(
+        InvoiceLine(business_id=batch.business_id, customer_id=payment.customer_id, id=f"{number}.{n}", invoice_id=number, position=n,
+                    product_id=line.product_id, description=line.description, quantity=line.quantity, unit_minor=line.unit_minor,
+                    net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps, refunded_minor=0)
+        for n, line in enumerate(lines))
+    return number
+
+
+def refund_paper(batch: Batch, refund: Refund, invoice: Invoice, method: str | None) -> dict[str, Any]:
+    at = refund.created_at.isoformat()
+    return {**invoice.snapshot, "kind": "refund", "number": refund.number, "credits": invoice.number, "seller": seller_of(batch.business),
+            "issued_at": at, "reason": refund.reason, "total_minor": refund.amount_minor, "due_minor": refund.amount_minor,
+            "credit_applied_minor": 0, "paid": {"state": "paid", "at": at, "method": method}, **refund_sums(invoice, refund)}
+
+
+def _rate(net: int, tax: int) -> int:
+    """Basis points that lead from one to the other, the roundest that do (19 % rather than 18.98 %)."""
+    if net <= 0 or tax <= 0:
+        return 0
+    raw = tax * 10_000 / net
+    for step in (100, 50, 25, 10, 5):
+        if tax_on(net, near := round(raw / step) * step) == tax:
+            return near
+    return round(raw)
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
+    except ValueError:
+        return None
