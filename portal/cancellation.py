@@ -20,14 +20,15 @@ from core.web import db, here, house
 from portal import bp
 from portal.lines import ends_at, may_cancel, may_keep
 from portal.proof import is_fresh, prove
-from portal.standing import account
+from portal.standing import account, open_account
 from portal.words import days_to
 
 
 @bp.get("/subscriptions/<subscription_id>/cancellation")
 def cancellation(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
-    if may_keep(row) or not may_cancel(row, account(row.business_id, row.customer_id)):
+    theirs = account(row.business_id, row.customer_id)
+    if may_keep(row, theirs) or not may_cancel(row, theirs):
         return redirect(_of(row.id), 303)
     return _ask(row, typed=request.args)
 
@@ -37,9 +38,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
     """At the period's end; or, with `when=now`, at once, on a fresh proof."""
     if request.form.get("when") == "now":
         return _now(subscription_id)
-    row = query.one(db(), subscription_id)
-    if row.collected_by != "us":
-        raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+    row = _ours(query.one(db(), subscription_id))
     try:
         cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
     except Invalid as wrong:
@@ -54,7 +53,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/subscriptions/<subscription_id>/cancellation/revocation")
 def keep(subscription_id: str) -> ResponseReturnValue:
-    row = query.one(db(), subscription_id)
+    row = _ours(query.one(db(), subscription_id))
     cancelling.keep(db(), row.id)
     day = ends_at(row)
     if day:
@@ -68,9 +67,7 @@ def _now(subscription_id: str) -> ResponseReturnValue:
     """The command opens sessions of its own; one of this request would wait for them."""
     scope, form = db().scope, request.form
     with house().database.open(scope) as reading:
-        row = query.one(reading, subscription_id)
-        if row.collected_by != "us":
-            raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+        row = _ours(query.one(reading, subscription_id))
         if not is_fresh():
             asked = {"when": "now"} | ({"feedback": form["feedback"]} if form.get("feedback") else {})
             return prove(f"{_of(row.id)}/cancellation?{urlencode(asked)}")
@@ -83,12 +80,39 @@ def _now(subscription_id: str) -> ResponseReturnValue:
     return redirect(_of(row.id), 303)
 
 
+def _ours(row: SubscriptionRow) -> SubscriptionRow:
+    """Raises BusinessArchived, Conflict (another system bills it)."""
+    open_account(row.business_id, row.customer_id)
+    if row.collected_by != "us":
+        raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+    return row
+
+
 def _others(reading: ScopedSession, row: SubscriptionRow) -> list[str]:
     return [one.name for one in query.live(reading) if one.business_id == row.business_id and one.id != row.id]
 
 
 def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any = None, others: list[str] | None = None) -> str:
-    reasons = [
+    others = _others(db(), row) if others is None else others
+    theirs = account(row.business_id, row.customer_id)
+    return render_template(
+        "portal/cancellation.html",
+        row=row,
+        account=theirs,
+        url=_of(row.id),
+        reasons=reasons(),
+        others=others,
+        ends_at=ends_at(row),
+        errors={name: _(sentence) for name, sentence in (errors or {}).items()},
+        typed=request.form if typed is None else typed,
+        is_fresh=is_fresh(),
+        days_left=days_to(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
+    )
+
+
+def reasons() -> list[tuple[str, str]]:
+    """(code of the contract, words); the first is none."""
+    return [
         ("", _("No reason")),
         ("too_expensive", _("It costs too much")),
         ("missing_features", _("Something is missing")),
@@ -99,21 +123,6 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any 
         ("too_complex", _("It is too complicated")),
         ("other", _("Something else")),
     ]
-    others = _others(db(), row) if others is None else others
-    theirs = account(row.business_id, row.customer_id)
-    return render_template(
-        "portal/cancellation.html",
-        row=row,
-        account=theirs,
-        url=_of(row.id),
-        reasons=reasons,
-        others=others,
-        ends_at=ends_at(row),
-        errors={name: _(sentence) for name, sentence in (errors or {}).items()},
-        typed=request.form if typed is None else typed,
-        is_fresh=is_fresh(),
-        days_left=days_to(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
-    )
 
 
 def _of(subscription_id: str) -> str:

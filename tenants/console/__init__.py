@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenants.console import founding, lobby, team
+from tenants.console import founding, lobby, parked, payments, refunding, subscriptions, team
 from tenants.console.door import bp
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from core.web import House
 
-__all__ = ["founding", "lobby", "register", "team"]
+__all__ = ["founding", "lobby", "parked", "payments", "refunding", "register", "subscriptions", "team"]
 
 
 def register(app: Flask, house: House) -> None:
