@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
-from babel import Locale, UnknownLocaleError, negotiate_locale
+from babel import Locale, UnknownLocaleError
 from babel.dates import get_timezone_location
 from flask import Flask, current_app, g, has_request_context, redirect, request
 from flask.typing import ResponseReturnValue
@@ -52,9 +52,14 @@ def known(name: str) -> bool:
 
 
 def best_locale(wanted: Iterable[str | None]) -> str | None:
-    """The first of the wanted names (`de-CH`, `pt_BR`, anything) that we have, or its language; None when none fits."""
-    names = [name.replace("-", "_") for name in wanted if name and len(name) <= 35]
-    return negotiate_locale(names, list(supported()), sep="_")
+    """The first of the wanted names (`de-CH`, `pt_BR`, anything) that we have, or have in its language; None when none fits.
+
+    A reader of another Portuguese than ours is better served by it than by their second language: `pt`, `pt-PT` → `pt_BR`.
+    """
+    exact = {name.lower(): name for name in supported()}
+    kin = {name.partition("_")[0]: name for name in reversed(supported())}
+    names = [name.replace("-", "_").lower() for name in wanted if name and len(name) <= 35]
+    return next((found for name in names if (found := exact.get(name) or kin.get(name.partition("_")[0]))), None)
 
 
 def chosen_locale() -> str:
