@@ -39,6 +39,8 @@ LONG = or_(
     and_(Subscription.interval == "Week", Subscription.interval_count >= 52),
     and_(Subscription.interval == "Day", Subscription.interval_count >= 365),
 )
+TRADES = select(Business.business_id).where(Business.business_id == Subscription.business_id, Business.archived_at.is_(None)).exists()
+"""What a business that closed is owed, nobody is asked for: it takes no payments."""
 Row = tuple[str, str]
 """(business_id, id)"""
 
@@ -73,7 +75,7 @@ def _renewing(db: ScopedSession) -> list[Row]:
     return _rows(db.execute(
         select(Subscription.business_id, Subscription.id)
         .where(Subscription.status == "active", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False), LONG,
-               Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())
+               TRADES, Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())
         .order_by(Subscription.next_billing_at).limit(BATCH)
     ))
 
@@ -147,7 +149,7 @@ def _held(db: ScopedSession) -> list[Row]:
         out += _rows(db.execute(
             select(Subscription.business_id, Subscription.id)
             .where(Subscription.status == "on_hold", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False),
-                   Subscription.on_hold_at <= at - timedelta(days=days), ~said.exists())
+                   TRADES, Subscription.on_hold_at <= at - timedelta(days=days), ~said.exists())
             .order_by(Subscription.on_hold_at).limit(BATCH)
         ))
     return list(dict.fromkeys(out))

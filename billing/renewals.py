@@ -37,6 +37,7 @@ def run_due(till: Till, limit: int = BATCH) -> int:
     """Renew or end what is due. Returns how many subscriptions were looked at.
 
     After downtime several periods may be due: each subscription renews at most once on a (UTC) day (safety 4.9).
+    A business that closed takes nothing more; what was cancelled at its period's end still ends.
     """
     with till.database.open(everything("renewals due")) as db:
         open_payment = select(Payment.id).where(
@@ -45,10 +46,11 @@ def run_due(till: Till, limit: int = BATCH) -> int:
         )
         due = db.execute(
             select(Subscription.business_id, Subscription.id)
+            .join(Business, Business.business_id == Subscription.business_id)
             .where(
                 Subscription.next_billing_at <= clock.now(), Subscription.collected_by == "us", ~open_payment.exists(),
-                or_(and_(Subscription.status == "active", or_(Subscription.previous_billing_at.is_(None),
-                                                              Subscription.previous_billing_at < _today())),
+                or_(and_(Subscription.status == "active", Business.archived_at.is_(None),
+                         or_(Subscription.previous_billing_at.is_(None), Subscription.previous_billing_at < _today())),
                     and_(Subscription.status.in_(lifecycle.LIVE), Subscription.cancel_at_period_end)),
             )
             .order_by(Subscription.next_billing_at).limit(limit)
@@ -75,6 +77,8 @@ def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
             end(db, subscription)
             return None
         if subscription.status != "active" or (subscription.previous_billing_at and subscription.previous_billing_at >= _today()):
+            return None
+        if db.scalar(select(Business.archived_at)) is not None:
             return None
         if subscription.expires_at and subscription.next_billing_at >= subscription.expires_at:  # type: ignore[operator]
             end(db, subscription, "expire")

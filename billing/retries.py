@@ -33,7 +33,7 @@ def run_due(till: Till) -> int:
     with till.database.open(everything("businesses with unpaid subscriptions")) as db:
         unpaid = select(Subscription.id).where(Subscription.business_id == Business.business_id, Subscription.status.in_(UNPAID),
                                                Subscription.collected_by == "us")
-        businesses = list(db.scalars(select(Business).where(unpaid.exists())))
+        businesses = list(db.scalars(select(Business).where(unpaid.exists(), Business.archived_at.is_(None))))
     done = 0
     for business in businesses:
         schedule = [timedelta(hours=float(hours)) for hours in policy.setting(business, "retry_schedule_hours")]

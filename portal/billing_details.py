@@ -19,7 +19,7 @@ from core.format import locale_of
 from core.pages import words
 from core.web import db, here
 from portal import bp
-from portal.standing import Account, account
+from portal.standing import Account, open_account
 
 FIELDS = ("name", "business_name", "tax_id", "street", "city", "zipcode", "state", "country")
 
@@ -75,9 +75,7 @@ def _ask(found: documents.OneInvoice, values: Mapping[str, Any], errors: dict[st
 
 def _open(found: documents.OneInvoice) -> Account:
     """The account of an invoice that may be corrected. Raises Conflict."""
-    theirs = account(found.invoice.business_id, found.invoice.customer_id)
-    if theirs.archived_at:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    theirs = open_account(found.invoice.business_id, found.invoice.customer_id)
     if found.invoice.status == "void":
         raise Conflict("INVOICE_VOID", "This invoice is void; there is nothing to correct.")
     return theirs
@@ -85,9 +83,7 @@ def _open(found: documents.OneInvoice) -> Account:
 
 def _ours(subscription_id: str) -> tuple[SubscriptionRow, Account]:
     row = query.one(db(), subscription_id)
-    theirs = account(row.business_id, row.customer_id)
-    if theirs.archived_at:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    theirs = open_account(row.business_id, row.customer_id)
     if row.collected_by != "us":
         raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change it there.")
     if row.status not in ("active", "past_due", "on_hold", "paused"):

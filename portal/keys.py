@@ -8,10 +8,9 @@ from flask_babel import gettext as _
 
 from billing.commands import licensing
 from billing.queries import held_keys
-from core.errors import Conflict
 from core.web import db, here
 from portal import bp, cursor
-from portal.standing import businesses, is_several
+from portal.standing import businesses, is_several, open_account
 
 PAGE = 50
 
@@ -28,9 +27,7 @@ def license_keys() -> ResponseReturnValue:
 @bp.post("/license-keys/<key_id>/instances/<instance_id>/release")
 def free_instance(key_id: str, instance_id: str) -> ResponseReturnValue:
     """Give a place of use back; the key itself stays as it is."""
-    business_id = licensing.deactivate(db(), key_id, instance_id).business_id
-    if businesses()[business_id].archived_at:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    open_account(licensing.deactivate(db(), key_id, instance_id).business_id)
     flash(_("The place is free again. The key stays the same."), "good")
     return redirect(here("license_keys"), 303)
 

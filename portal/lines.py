@@ -50,7 +50,7 @@ def line(row: SubscriptionRow, url: str) -> Line:
     second = ", ".join(part for part in (theirs.name if is_several() else "", _quantity(row)) if part)
     month = last_day(row.expiry_month, row.expiry_year)
     soon = is_soon(row.expiry_month, row.expiry_year)
-    payable = bool(row.dues_minor) and exists_here("payment_method")
+    payable = bool(row.dues_minor) and not theirs.archived_at and exists_here("payment_method")
     return Line(
         row=row, account=theirs, url=url, second=second, about=", ".join(part for part in (row.name, second) if part),
         state=state(row), when=when(row), card="" if row.is_ending else card(row.brand, row.last4, row.kind),
@@ -58,7 +58,7 @@ def line(row: SubscriptionRow, url: str) -> Line:
         price=said.money(price(row, theirs), row.currency), interval=interval(row.interval, row.interval_count),
         pay_url=f"{url}/payment-method" if payable else None,
         pay_amount=said.money(row.dues_minor, row.currency) if row.dues_minor else "",
-        keep_url=f"{url}/cancellation/revocation" if may_keep(row) else None, actions=actions(row, theirs, url),
+        keep_url=f"{url}/cancellation/revocation" if may_keep(row, theirs) else None, actions=actions(row, theirs, url),
     )
 
 
@@ -90,8 +90,9 @@ def may_cancel(row: SubscriptionRow, business: Account) -> bool:
             and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "schedule_cancel") and policy.allows(business, "cancel"))  # type: ignore[arg-type]
 
 
-def may_keep(row: SubscriptionRow) -> bool:
-    return row.collected_by == "us" and row.cancel_at_period_end and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "keep")
+def may_keep(row: SubscriptionRow, business: Account) -> bool:
+    return (row.collected_by == "us" and row.cancel_at_period_end and business.archived_at is None
+            and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "keep"))
 
 
 def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str, Any]]:

@@ -13,12 +13,12 @@ from billing.queries import methods as query
 from billing.queries.methods import MethodRow
 from billing.queries.one_payment import saved_method
 from core import i18n
-from core.errors import BusinessArchived, Conflict, NotFound, Unavailable
+from core.errors import Conflict, NotFound, Unavailable
 from core.web import db, here, house, scope
 from portal import bp
 from portal.paying import let_forms_leave, needs_proof, way_back
 from portal.proof import prove
-from portal.standing import Account, account, accounts, businesses, is_several
+from portal.standing import Account, account, accounts, businesses, is_several, open_account
 from portal.words import card, expires, is_soon
 
 
@@ -91,9 +91,7 @@ def remove_payment_method(payment_method_id: str) -> ResponseReturnValue:
 def _mine(payment_method_id: str) -> PaymentMethod:
     """NotFound for a stranger's, BusinessArchived where nothing can be changed any more."""
     method = saved_method(db(), payment_method_id)
-    theirs = account(method.business_id, method.customer_id)
-    if theirs.archived_at:
-        raise BusinessArchived(sentence=_("%(business)s has closed its shop here; nothing can be changed any more.", business=theirs.name))
+    open_account(method.business_id, method.customer_id)
     return method
 
 

@@ -16,7 +16,7 @@ from core.pages import words
 from core.web import db, here
 from portal import bp
 from portal.renewals import next_charge
-from portal.standing import account
+from portal.standing import open_account
 from portal.words import days_to, interval
 
 
@@ -24,9 +24,7 @@ from portal.words import days_to, interval
 def pause(subscription_id: str) -> ResponseReturnValue:
     """Asks before it pauses, and before it goes on: both move the next payment."""
     row = query.one(db(), subscription_id)
-    theirs = account(row.business_id, row.customer_id)
-    if theirs.archived_at:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    theirs = open_account(row.business_id, row.customer_id)
     if row.status != "paused":
         if not policy.allows(theirs, "pause"):  # type: ignore[arg-type]
             raise Forbidden("SUBSCRIPTION_CUSTOMER_PAUSE_DISABLED", "This business asks you to contact it to pause.")
@@ -63,8 +61,7 @@ def resume(subscription_id: str) -> ResponseReturnValue:
 
 def _ours(subscription_id: str) -> SubscriptionRow:
     row = query.one(db(), subscription_id)
-    if account(row.business_id, row.customer_id).archived_at:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+    open_account(row.business_id, row.customer_id)
     return row
 
 

@@ -22,7 +22,7 @@ from portal import bp
 from portal.plan_slip import moves, slip
 from portal.proof import is_fresh, prove
 from portal.renewals import next_charge
-from portal.standing import account
+from portal.standing import account, open_account
 from portal.words import interval
 
 
@@ -38,6 +38,7 @@ def plan_change(subscription_id: str) -> ResponseReturnValue:
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes")
 def plan_quote(subscription_id: str) -> ResponseReturnValue:
     row, form = query.one(db(), subscription_id), request.form
+    open_account(row.business_id, row.customer_id)
     offered = plan_choices.choices(db(), row.id)
     try:
         made = command.quote(db(), row.id, form.get("product_id", ""), _quantity(form.get("quantity")), _addons(offered, form))
@@ -70,6 +71,7 @@ def confirm_plan_change(subscription_id: str, quote_id: str) -> ResponseReturnVa
     url = f"{_of(subscription_id)}/plan-change/quotes/{quote_id}"
     with house().database.open(scope) as reading:
         row = query.one(reading, subscription_id)
+        open_account(row.business_id, row.customer_id)
         shown = plan_choices.shown(reading, row.id, quote_id)
         before = pricing.total(next_charge(row, account(row.business_id, row.customer_id)))
     if slip(row, shown, before).needs_proof and shown.quote.used_at is None and not is_fresh():
@@ -86,6 +88,7 @@ def confirm_plan_change(subscription_id: str, quote_id: str) -> ResponseReturnVa
 @bp.post("/subscriptions/<subscription_id>/plan-change/revocation")
 def keep_plan(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
+    open_account(row.business_id, row.customer_id)
     command.cancel_scheduled(db(), row.id)
     flash(_("%(name)s stays as it is. The planned change is taken back.", name=row.name), "good")
     return redirect(_of(row.id), 303)

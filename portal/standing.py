@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from flask import g
+from flask_babel import gettext as _
 
 from auth.sessions import CustomerRow
+from core.errors import BusinessArchived
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,14 @@ def accounts() -> list[Account]:
 def account(business_id: str, customer_id: str | None = None) -> Account:
     """The account a row belongs to. Every row a page can read has one, for the scope was made of them."""
     return next(one for one in accounts() if one.business_id == business_id and customer_id in (None, one.customer_id))
+
+
+def open_account(business_id: str, customer_id: str | None = None) -> Account:
+    """As `account`, for acts. Raises BusinessArchived where nothing can be changed any more."""
+    theirs = account(business_id, customer_id)
+    if theirs.archived_at:
+        raise BusinessArchived(sentence=_("%(business)s has closed its shop here; nothing can be changed any more.", business=theirs.name))
+    return theirs
 
 
 def businesses() -> dict[str, Account]:

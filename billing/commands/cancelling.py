@@ -43,9 +43,9 @@ def cancel_at_period_end(
     comment = (comment or "").strip() or None
     if comment and len(comment) > COMMENT_LIMIT:
         raise Invalid(fields={"comment": "Please keep it under 500 characters."})
+    lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "schedule_cancel")  # first: what has ended keeps its mark for ever
     if subscription.cancel_at_period_end:
         return subscription
-    lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "schedule_cancel")
     subscription.cancel_at_period_end = True
     subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
     actor = db.scope.actor
@@ -58,11 +58,10 @@ def cancel_at_period_end(
 def keep(db: ScopedSession, subscription_id: str) -> Subscription:
     """Take a scheduled cancellation back; always allowed until it takes effect."""
     subscription = load(db, subscription_id)
-    if not subscription.cancel_at_period_end:
-        if subscription.status in lifecycle.LIVE:
-            return subscription
+    if not lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "keep"):
         raise Conflict("SUBSCRIPTION_INACTIVE", "This has ended; it cannot be taken back any more.")
-    lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "keep")
+    if not subscription.cancel_at_period_end:
+        return subscription
     subscription.cancel_at_period_end = False
     subscription.cancellation_feedback = subscription.cancellation_comment = subscription.cancelled_by = None
     _note(db, subscription, "subscription.cancellation_revoked")

@@ -184,8 +184,11 @@ def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish)
     """Ask the gateway about the payment under way. None: nothing is in the way of another one. Raises Conflict."""
     with till.database.open(system(business_id)) as db:
         found = db.scalar(select(Payment).where(Payment.subscription_id == subscription_id, Payment.is_open))
+        state = db.scalar(select(Subscription.status).where(Subscription.id == subscription_id))
     if found is None:
         return None
+    if found.status != "processing" and state not in UNPAID:
+        _inactive()  # the open page belongs to a first payment or a plan change: it is not stopped for dues that do not exist
     till.check(business_id, found.id)
     payment = _read(till, business_id, found.id)
     ours = payment.charge_type == "renewal"
@@ -216,7 +219,7 @@ def _write(till: Till, scope: Scope, subscription_id: str, wish: Wish) -> Paid |
         if subscription.status not in UNPAID:
             if subscription.status == "active" and last is not None and last.status == "succeeded":
                 return paid_of(last)
-            raise Conflict("SUBSCRIPTION_INACTIVE", "There is nothing to pay for this in its present state.")
+            _inactive()
         invoice = open_invoice(db, subscription)
         if invoice is None:
             raise Conflict("NOTHING_DUE", "There is nothing to pay for this now.")
@@ -236,6 +239,10 @@ def _read(till: Till, business_id: str, payment_id: str) -> Payment:
 
 def _link(payment: Payment) -> str | None:
     return payment.hosted_url if payment.is_open and payment.status.startswith("requires_") else None
+
+
+def _inactive() -> NoReturn:
+    raise Conflict("SUBSCRIPTION_INACTIVE", "There is nothing to pay for this in its present state.")
 
 
 def _pending() -> NoReturn:

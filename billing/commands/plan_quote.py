@@ -20,7 +20,7 @@ from billing.quotes import VALID, Quote, ScheduledChange
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.errors import BusinessArchived, Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 
 EFFECTIVE = ("immediately", "next_billing_date")
@@ -76,7 +76,7 @@ def check(db: ScopedSession, subscription: Subscription, customer: bool) -> Busi
     if customer and not policy.allows(business, "plan_change"):
         raise Forbidden("PLAN_CHANGE_FOR_CUSTOMER_PORTAL_DISABLED", "This business asks you to contact it to change the plan.")
     if business.archived_at is not None:
-        raise Conflict("BUSINESS_ARCHIVED", "This business is closed.")
+        raise BusinessArchived(sentence="This business is closed.")
     if subscription.collected_by != "us":
         raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change its plan there.")
     lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
