@@ -15,6 +15,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// A link to copy is selected whole when one comes to it.
+for (const field of document.querySelectorAll("[data-select]")) field.addEventListener("focus", () => field.select());
+
 const openMenus = () => document.querySelectorAll("details.menu[open]");
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenants.console import founding, lobby, parked, payments, refunding, subscriptions, team
+from tenants.console import activity, customers, exports, founding, invites, lobby, parked, payments, refunding, subscriptions, team
 from tenants.console.door import bp
 
 if TYPE_CHECKING:
@@ -12,16 +12,21 @@ if TYPE_CHECKING:
 
     from core.web import House
 
-__all__ = ["founding", "lobby", "parked", "payments", "refunding", "register", "subscriptions", "team"]
+__all__ = [
+    "activity", "customers", "exports", "founding", "invites", "lobby", "parked", "payments", "refunding", "register", "subscriptions",
+    "team",
+]  # fmt: skip
 
 
 def register(app: Flask, house: House) -> None:
     import auth
+    from tenants import exports as files
     from tenants import letters, team
     from tenants.console.door import me
     from tenants.console.nav import sections
 
     app.register_blueprint(bp)
     letters.register(house)
+    files.register(house)
     app.jinja_env.globals.update(console_sections=sections, member=me)
     auth.also_known(app, lambda address_key: team.is_invited(house.database, address_key))

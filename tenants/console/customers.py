@@ -1,0 +1,121 @@
+"""Sales → Customers: found by any word of their name or address; one customer with everything they have; new ones and changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from billing.addresses import clean_address
+from billing.commands.customers import clean_name, create_customer, update_customer
+from billing.commands.profile import clean_phone
+from billing.parties import Customer
+from billing.queries import customers as query
+from core import i18n
+from core.errors import Invalid
+from core.web import db, exists_here, here
+from portal.keys import masked
+from portal.words import interval
+from tenants import activity
+from tenants.console.door import bp, me, needs
+from tenants.console.lists import asked
+from tenants.console.telling import tell
+
+FIELDS = ("name", "email", "phone", "language")
+
+
+@bp.get("/<business_id>/sales/customers")
+@needs("customers.read")
+def customers() -> ResponseReturnValue:
+    wanted, base = asked(), here("console.customers")
+    found = query.lines(db(replica=True), wanted.words, before=wanted.before, limit=26)
+    rows, newest, older = wanted.cut(base, found, lambda one: (one.created_at, one.customer_id))
+    return render_template("tenants/console/customers.html", rows=rows, newest=newest, older=older, asked=wanted, base=base)
+
+
+@bp.get("/<business_id>/sales/customers/new")
+@needs("customers.write")
+def new_customer() -> ResponseReturnValue:
+    return _form(None, {}, {})
+
+
+@bp.post("/<business_id>/sales/customers")
+@needs("customers.write")
+def add_customer() -> ResponseReturnValue:
+    typed = _typed()
+    try:
+        row = create_customer(db(), me().business_id, **_checked(typed))
+    except Invalid as wrong:
+        return _form(None, typed, wrong.fields), 422
+    flash(_("%(name)s is written down. Nothing was sent to them.", name=row.name), "good")
+    return redirect(f"{here('console.customers')}/{row.customer_id}", 303)
+
+
+@bp.get("/<business_id>/sales/customers/<customer_id>")
+@needs("customers.read")
+def customer(customer_id: str) -> ResponseReturnValue:
+    row, base = query.one(db(), customer_id), here("console.customers")
+    held = query.keys(db(), customer_id)
+    return render_template(
+        "tenants/console/customer.html", customer=row, base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
+        subscriptions=query.subscriptions(db(), customer_id), payments=query.payments(db(), customer_id),
+        totals=query.totals(db(), customer_id), told=tell(activity.entries(db(), customer_id=customer_id, limit=12)),
+        subscriptions_url=here("console.subscriptions") if exists_here("console.subscription") else "",
+        payments_url=here("console.payments") if exists_here("console.payment") else "",
+        activity_url=here("console.activity") + f"?customer={customer_id}")
+
+
+@bp.get("/<business_id>/sales/customers/<customer_id>/details")
+@needs("customers.write")
+def customer_details(customer_id: str) -> ResponseReturnValue:
+    row = query.one(db(), customer_id)
+    return _form(row, {"name": row.name, "email": row.email, "phone": row.phone or "", "language": row.locale or ""}, {})
+
+
+@bp.post("/<business_id>/sales/customers/<customer_id>/details")
+@needs("customers.write")
+def change_customer(customer_id: str) -> ResponseReturnValue:
+    """A changed address is told to the old one (safety 3.3), by the event's letter."""
+    row, typed = query.one(db(), customer_id), _typed()
+    try:
+        given = _checked(typed)
+    except Invalid as wrong:
+        return _form(row, typed, wrong.fields), 422
+    changed = {name: value for name, value in given.items() if value != getattr(row, name)}
+    old = row.email
+    update_customer(db(), row, **changed)
+    if "email" in changed:
+        flash(_("Saved. We tell %(address)s that the address was changed.", address=old), "good")
+    else:
+        flash(_("Saved."), "good")
+    return redirect(f"{here('console.customers')}/{customer_id}", 303)
+
+
+def _typed() -> dict[str, str]:
+    return {name: request.form.get(name, "").strip()[:400] for name in FIELDS}
+
+
+def _checked(typed: dict[str, str]) -> dict[str, Any]:
+    """All that is wrong at once. Raises Invalid (fields name, email, phone, language)."""
+    wrong: dict[str, str] = {}
+    out: dict[str, Any] = {"locale": typed["language"] or None}
+    for name, check in (("name", clean_name), ("email", lambda text: clean_address(text)[0]), ("phone", clean_phone)):
+        try:
+            out[name] = check(typed[name])
+        except Invalid as problem:
+            wrong |= problem.fields
+    if out["locale"] and out["locale"] not in i18n.supported():
+        wrong["language"] = "Choose one of the languages."
+    if wrong:
+        raise Invalid(fields=wrong)
+    return out
+
+
+def _form(row: Customer | None, typed: dict[str, str], errors: dict[str, str]) -> str:
+    base = here("console.customers")
+    return render_template(
+        "tenants/console/customer_form.html", customer=row, values=typed, errors={name: _(words) for name, words in errors.items()},
+        base=base, url=f"{base}/{row.customer_id}" if row else base,
+        languages_offered=[("", _("As their browser says")), *((name, i18n.own_name(name)) for name in i18n.supported())])
