@@ -6,7 +6,7 @@ import base64
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, select
+from sqlalchemy import Text, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
@@ -46,10 +46,10 @@ def put(database: Database, id: str, letter: Letter) -> None:
 
 
 def letters(database: Database, to: str = "") -> list[MailboxLetter]:
-    """The newest first, at most 200; `to` narrows to one address."""
+    """The newest first, at most 200; `to` narrows to one address, however it is written."""
     query = select(MailboxLetter).order_by(MailboxLetter.created_at.desc(), MailboxLetter.id).limit(SHOWN)
     if to:
-        query = query.where(MailboxLetter.to == to)
+        query = query.where(func.lower(MailboxLetter.to) == to.lower())
     with database.open(everything(why="test mailbox")) as db:
         return list(db.scalars(query))
 
