@@ -110,7 +110,7 @@ def brand_css(stored: object) -> str:
 def logo_path(business_id: str, stored: object) -> str | None:
     """Where a business's logo is served, if it has one."""
     id = stored.get("logo") if isinstance(stored, dict) else None
-    return f"/pictures/{business_id}/{id}.png" if isinstance(id, str) and _LOGO.match(id) else None
+    return f"/logos/{business_id}/{id}.png" if isinstance(id, str) and _LOGO.match(id) else None
 
 
 def scheme_of(stored: object) -> str:

@@ -18,6 +18,7 @@ from portal import overview
 from portal.lines import SORTS
 from portal.standing import account_of, accounts, settle
 from portal.visitor import Reader
+from tenants import logos
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -91,3 +92,4 @@ def _everything() -> str:
 
 def register(app: Flask, house: House) -> None:
     app.register_blueprint(door)
+    logos.register(app, house)

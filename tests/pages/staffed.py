@@ -10,7 +10,7 @@ from core.scope import everything, system
 from core.settings import Settings
 from tenants.joining import invite
 from tests.cast import Cast
-from tests.visitor import Visitor
+from tests.visitor import Page, Visitor
 
 
 class Shop(Cast):
@@ -39,7 +39,7 @@ class Shop(Cast):
         one = Visitor(self.app)
         one.sign_in(email)
         one.get("/console")
-        one.submit("acceptance")
+        one.submit("acceptance", follow=False, expect=303)
         return one
 
     def customer(self, email: str) -> Visitor:
@@ -49,6 +49,16 @@ class Shop(Cast):
 
     def at(self, path: str) -> str:
         return f"/console/{self.acorn}{path}"
+
+    def save(self, path: str, expect: int = 200, **values: Any) -> Page:
+        """Sam fills and sends the form of the page he is on that goes to exactly this address."""
+        soup = self.sam.page.soup
+        forms = soup.find_all("form")
+        assert any(one.get("action") == self.at(path) for one in forms), [one.get("action") for one in forms]
+        for other in forms:
+            if other.get("action") != self.at(path):
+                other.decompose()
+        return self.sam.submit(expect=expect, **values)
 
     def row(self, kind: Any, *where: Any) -> Any:
         with self.house.database.open(everything("look at a row")) as db:

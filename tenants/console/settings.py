@@ -1,0 +1,123 @@
+"""Portal rules (what customers may do), the business's details, and closing it. All of it is read through `billing/policy.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import available_timezones
+
+from flask import flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from billing import policy
+from billing.commands import rules as command
+from billing.commands.archiving import archive_business
+from billing.parties import Business
+from core import i18n
+from core.errors import Invalid
+from core.web import db, here
+from portal.billing_details import countries
+from tenants.console.door import bp, fresh, me, needs
+from tenants.console.rule_words import rule_choices, rule_labels
+from tenants.letters import tell_owners
+
+
+@bp.get("/<business_id>/settings")
+@needs("settings.read")
+def settings() -> ResponseReturnValue:
+    return _rules(_typed_rules(command.the_business(db())))
+
+
+@bp.post("/<business_id>/settings")
+@needs("settings.write")
+def change_settings() -> ResponseReturnValue:
+    try:
+        changed = command.change_rules(db(), request.form)
+    except Invalid as wrong:
+        return _rules(request.form, _said(wrong)), 422
+    if changed:
+        tell_owners(db(), "rules_changed", _("what customers may do"))
+    flash(_("Saved. It holds from now on, at once.") if changed else _("Nothing was different."), "good")
+    return redirect(here("console.settings"), 303)
+
+
+@bp.get("/<business_id>/settings/details")
+@needs("settings.read")
+def details() -> ResponseReturnValue:
+    return _details(_typed_details(command.the_business(db())))
+
+
+@bp.post("/<business_id>/settings/details")
+@needs("settings.write")
+def change_details() -> ResponseReturnValue:
+    try:
+        changed = command.change_details(db(), request.form, i18n.supported())
+    except Invalid as wrong:
+        return _details(request.form, _said(wrong)), 422
+    if changed:
+        tell_owners(db(), "rules_changed", _("name, address or languages"))
+    flash(_("Saved. The next invoices and letters say so.") if changed else _("Nothing was different."), "good")
+    return redirect(here("console.details"), 303)
+
+
+@bp.get("/<business_id>/settings/closing")
+@needs("settings.write")
+@fresh
+def closing() -> ResponseReturnValue:
+    return _closing()
+
+
+@bp.post("/<business_id>/settings/closing")
+@needs("settings.write")
+@fresh
+def close_business() -> ResponseReturnValue:
+    """The name typed out, so that nobody closes a shop by a slip of the hand."""
+    business = command.the_business(db())
+    if " ".join(request.form.get("name", "").split()) != business.name:
+        return _closing(request.form.get("name", ""), {"name": _("This is not its name. Write %(name)s.", name=business.name)}), 422
+    archive_business(db(), business.business_id)
+    tell_owners(db(), "rules_changed", _("the business is closed"))
+    flash(_("%(name)s is closed. Its customers keep what they have, and their invoices.", name=business.name), "good")
+    return redirect(here("console.closing"), 303)
+
+
+def _rules(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
+    choices, business = rule_choices(), command.the_business(db())
+    tries = policy.setting(business, "retry_schedule_hours")
+    if tries not in command.RETRIES.values():
+        hours = ", ".join(str(one) for one in tries)
+        choices["retries"] = [("as_it_is", _("As it is: after %(hours)s hours", hours=hours)), *choices["retries"]]
+    return render_template("tenants/console/settings.html", typed=typed, errors=errors or {}, rules=choices, labels=rule_labels(),
+                           base=here("console.settings"), may_write=me().may("settings.write"))
+
+
+def _typed_rules(business: Business) -> dict[str, Any]:
+    said = {name: policy.setting(business, name) for name in (*command.TICKS, *command.CHOICES, "grace_days")}
+    tries = policy.setting(business, "retry_schedule_hours")
+    known = next((name for name, hours in command.RETRIES.items() if hours == tries), "as_it_is")
+    return {**said, "retries": known, "return_urls": "\n".join(policy.setting(business, "return_urls")),
+            "portal_return_url": policy.setting(business, "portal_return_url") or ""}
+
+
+def _details(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
+    return render_template(
+        "tenants/console/details.html", typed=typed, errors=errors or {}, base=here("console.settings"), countries=countries(),
+        languages=[(name, i18n.own_name(name)) for name in i18n.supported()], may_write=me().may("settings.write"),
+        zones=sorted(one for one in available_timezones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"])
+
+
+def _typed_details(business: Business) -> dict[str, Any]:
+    address = business.address or {}
+    return {**{name: address.get(name) or "" for name in ("street", "city", "state", "zipcode", "country")},
+            "name": business.name, "legal_name": business.legal_name, "tax_id": business.tax_id or "", "zone": business.zone,
+            "support_email": business.support_email, "invoice_prefix": business.invoice_prefix, "locale": business.locale}
+
+
+def _closing(typed: str = "", errors: dict[str, str] | None = None) -> str:
+    return render_template("tenants/console/closing.html", business=command.the_business(db()), typed=typed, errors=errors or {},
+                           base=here("console.settings"))
+
+
+def _said(wrong: Invalid) -> dict[str, str]:
+    return {name: _(sentence) for name, sentence in wrong.fields.items()}
