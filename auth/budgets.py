@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -115,3 +115,12 @@ def give_back(database: Database, limit: Limit) -> None:
     with database.open(everything("budgets"), write=True) as db:
         row = _row(db, limit)
         row.count = max(0, row.count - 1)
+
+
+def take(database: Database, key: str, count: int, at_most: int, within: timedelta) -> tuple[int, int, datetime]:
+    """Up to `count` of what is left under `key`. Returns (how many, how many are gone now, when the window began)."""
+    with database.open(everything("budgets"), write=True) as db:
+        row = _row(db, Limit(key, at_most, within))
+        given = max(min(count, at_most - row.count), 0)
+        row.count += given
+        return given, row.count, row.window_start

@@ -21,4 +21,4 @@ class Picture(Base, Catalogue):
 
     @property
     def path(self) -> str:
-        return f"/pictures/{self.business_id}/{self.id}.png"
+        return f"/api/images/{self.business_id}/{self.id}.png"

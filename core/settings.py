@@ -45,6 +45,7 @@ class Settings:
     outgoing_loopback: bool = False
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
+    api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
 
     @property
     def is_test(self) -> bool:
@@ -107,6 +108,7 @@ class Settings:
             outgoing_loopback=get("PORTAL_OUTGOING_LOOPBACK").lower() in _TRUE,
             prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
             log_level=get("LOG_LEVEL", "INFO").upper(),
+            api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
         )
         return settings.checked()
 

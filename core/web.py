@@ -221,7 +221,12 @@ def _settle(response: Response) -> Response:
     return response
 
 
-def _abandon(_why: BaseException | None) -> None:
+def undo() -> None:
+    """What this request wrote is undone at once, for who has to write about it in a session of its own."""
     session = g.pop("session", None)
     if session is not None:
         session.close()  # closing rolls back
+
+
+def _abandon(_why: BaseException | None) -> None:
+    undo()

@@ -1,4 +1,4 @@
-"""A money call that is sent twice has one effect: the second gets the first one's answer (safety 4.6).
+"""A call that is sent twice has one effect: the second gets the first one's answer (safety 4.6).
 
 A call is taken for a repeat when it carries the same `Idempotency-Key`, or when the SDK says that it is retrying
 (`x-stainless-retry-count` above 0) and the same key sent the same body to the same route within ten minutes.
@@ -11,13 +11,14 @@ import hashlib
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Index, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped
 
 from core import clock
-from core.db import Database
+from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid
 from core.ids import new_id
 from core.models import Base, BusinessOwned
@@ -26,10 +27,12 @@ from tenants.keys import Caller
 RETRY_WINDOW = timedelta(minutes=10)
 KEPT = timedelta(hours=24)
 PATIENCE = 20.0  # seconds a repeat waits for the first call's answer
+EFFECTLESS = timedelta(minutes=1)
+"""A call whose effect and answer are one transaction: unanswered after this long, it had no effect."""
 
 
 class Repeat(Base, BusinessOwned):
-    """One money call. `status` is null while it is being worked on; then `body` is its JSON answer."""
+    """One call. `status` is null while it is being worked on; then `body` is {"is": its JSON answer}."""
 
     __tablename__ = "api_repeats"
     __table_args__ = (Index("ix_api_repeats_request", "business_id", "request", "created_at"),)
@@ -43,7 +46,7 @@ class Repeat(Base, BusinessOwned):
 @dataclass(frozen=True)
 class Answer:
     status: int
-    body: dict[str, object]
+    body: Any  # JSON: an object, a list, or None where nothing is said
 
 
 @dataclass(frozen=True)
@@ -66,28 +69,33 @@ class Call:
         return "rep_" + hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
-def begin(database: Database, call: Call) -> str | Answer:
+def begin(database: Database, call: Call, held_for: timedelta = KEPT) -> str | Answer:
     """The id under which to `finish` this call, or the answer of the one that it repeats.
 
-    Raises Conflict while the first one is still unanswered, Invalid when its key named another request.
+    Raises Conflict while the first one is still unanswered (for as long as `held_for`), Invalid when its key named another request.
     """
     if known := _known(database, call):
-        return _wait(database, call, known)
+        return _wait(database, call, known, held_for)
     one = call.named_id if call.idempotency_key else new_id("rep")
     try:
         with database.open(call.caller.scope, write=True) as db:
             db.execute(delete(Repeat).where(Repeat.created_at < clock.wall() - KEPT))
             db.add(Repeat(business_id=call.caller.business_id, id=one, request=call.digest, created_at=clock.wall()))
     except IntegrityError:  # the same Idempotency-Key arrived twice at the same moment
-        return _wait(database, call, one)
+        return _wait(database, call, one, held_for)
     return one
 
 
 def finish(database: Database, call: Call, one: str, answer: Answer) -> None:
     with database.open(call.caller.scope, write=True) as db:
-        row = db.scalar(select(Repeat).where(Repeat.id == one))
-        if row is not None:
-            row.status, row.body = answer.status, answer.body
+        note(db, one, answer)
+
+
+def note(db: ScopedSession, one: str, answer: Answer) -> None:
+    """The answer, in the transaction of what it tells of."""
+    row = db.scalar(select(Repeat).where(Repeat.id == one))
+    if row is not None:
+        row.status, row.body = answer.status, {"is": answer.body}
 
 
 def forget(database: Database, call: Call, one: str) -> None:
@@ -107,7 +115,7 @@ def _known(database: Database, call: Call) -> str | None:
         return db.scalar(query.order_by(Repeat.created_at.desc()).limit(1))
 
 
-def _wait(database: Database, call: Call, one: str) -> Answer:
+def _wait(database: Database, call: Call, one: str, held_for: timedelta) -> str | Answer:
     end = time.monotonic() + PATIENCE
     while True:
         with database.open(call.caller.scope) as db:
@@ -115,7 +123,9 @@ def _wait(database: Database, call: Call, one: str) -> Answer:
         if row is not None and row.request != call.digest:
             raise Invalid("INVALID_REQUEST_PARAMETERS", "This Idempotency-Key was used for another request.")
         if row is not None and row.status is not None:
-            return Answer(row.status, row.body or {})
+            return Answer(row.status, (row.body or {}).get("is"))
+        if row is not None and row.created_at < clock.wall() - held_for:
+            return one
         if row is None or time.monotonic() > end:
             raise Conflict("REQUEST_IN_PROGRESS", "The first call of this is not answered yet. Look at the payments before you call again.")
         time.sleep(0.1)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, and_, exists, or_, select
 
 from billing.addresses import fold_address
-from billing.catalogue import Addon, CollectionItem, Product
+from billing.catalogue import CollectionItem, Product
 from billing.invoices import Invoice, InvoiceLine
 from billing.licences import LicenseInstance, LicenseKey
 from billing.parties import Business, Customer
@@ -43,11 +43,11 @@ class Paid:
 
 
 def business(db: ScopedSession, business_id: str) -> Business:
-    return _found(db.scalar(select(Business).where(Business.business_id == business_id)), "business", business_id)
+    return found(db.scalar(select(Business).where(Business.business_id == business_id)), "business", business_id)
 
 
 def customer(db: ScopedSession, customer_id: str) -> Customer:
-    return _found(db.scalar(select(Customer).where(Customer.customer_id == customer_id)), "customer", customer_id)
+    return found(db.scalar(select(Customer).where(Customer.customer_id == customer_id)), "customer", customer_id)
 
 
 def customer_by_address(db: ScopedSession, email: str) -> Customer | None:
@@ -65,7 +65,7 @@ def customers(db: ScopedSession, page: Page, *, email: str | None = None, name: 
             return []
     if name is not None:
         query = query.where(Customer.name.icontains(name, autoescape=True))
-    return list(db.scalars(_paged(query, Customer.created_at, Customer.customer_id, page)))
+    return list(db.scalars(paged(query, Customer.created_at, Customer.customer_id, page)))
 
 
 def payment_methods(db: ScopedSession, customer_id: str) -> list[PaymentMethod]:
@@ -77,11 +77,11 @@ def payment_method(db: ScopedSession, customer_id: str, method_id: str) -> Payme
     query = select(PaymentMethod).where(
         PaymentMethod.id == method_id, PaymentMethod.customer_id == customer_id, PaymentMethod.removed_at.is_(None)
     )
-    return _found(db.scalar(query), "payment method", method_id)
+    return found(db.scalar(query), "payment method", method_id)
 
 
 def product(db: ScopedSession, product_id: str) -> Product:
-    return _found(db.scalar(select(Product).where(Product.id == product_id)), "product", product_id)
+    return found(db.scalar(select(Product).where(Product.id == product_id)), "product", product_id)
 
 
 def collection_of(db: ScopedSession, product_id: str) -> str | None:
@@ -92,15 +92,7 @@ def products(db: ScopedSession, page: Page, *, archived: bool = False, recurring
     query = select(Product).where(Product.archived_at.is_not(None) if archived else Product.archived_at.is_(None))
     if recurring is not None:
         query = query.where((Product.price_type != "one_time_price") if recurring else (Product.price_type == "one_time_price"))
-    return list(db.scalars(_paged(query, Product.created_at, Product.id, page)))
-
-
-def check_addons(db: ScopedSession, addon_ids: list[str]) -> None:
-    """Raises NotFound for one that is not this business's."""
-    known = set(db.scalars(select(Addon.id).where(Addon.id.in_(addon_ids)))) if addon_ids else set()
-    for one in addon_ids:
-        if one not in known:
-            raise NotFound(sentence=f"There is no addon {one}.")
+    return list(db.scalars(paged(query, Product.created_at, Product.id, page)))
 
 
 def _sold() -> Any:
@@ -113,7 +105,7 @@ def _sold() -> Any:
 
 def subscription(db: ScopedSession, subscription_id: str) -> tuple[Subscription, Customer, str]:
     """(subscription, its customer, its product's name)"""
-    one = _found(db.execute(_sold().where(Subscription.id == subscription_id)).first(), "subscription", subscription_id)
+    one = found(db.execute(_sold().where(Subscription.id == subscription_id)).first(), "subscription", subscription_id)
     return one[0], one[1], one[2]
 
 
@@ -125,7 +117,7 @@ def subscriptions(
         Subscription.customer_id: customer_id, Subscription.product_id: product_id, Subscription.status: status,
         Subscription.cancel_at_period_end: cancelling, Subscription.brand_id: brand_id,
     })  # fmt: skip
-    return [(row[0], row[1], row[2]) for row in db.execute(_paged(query, Subscription.created_at, Subscription.id, page))]
+    return [(row[0], row[1], row[2]) for row in db.execute(paged(query, Subscription.created_at, Subscription.id, page))]
 
 
 def _paid() -> Any:
@@ -140,7 +132,7 @@ def _paid() -> Any:
 
 
 def payment(db: ScopedSession, payment_id: str) -> Paid:
-    return Paid(*_found(db.execute(_paid().where(Payment.id == payment_id)).first(), "payment", payment_id))
+    return Paid(*found(db.execute(_paid().where(Payment.id == payment_id)).first(), "payment", payment_id))
 
 
 def payments(
@@ -154,12 +146,12 @@ def payments(
     if product_id is not None:
         bill = and_(InvoiceLine.business_id == Payment.business_id, InvoiceLine.invoice_id == Payment.invoice_id)
         query = query.where(exists().where(bill, InvoiceLine.product_id == product_id))
-    return [Paid(*row) for row in db.execute(_paged(query, Payment.created_at, Payment.id, page))]
+    return [Paid(*row) for row in db.execute(paged(query, Payment.created_at, Payment.id, page))]
 
 
 def refund(db: ScopedSession, refund_id: str) -> tuple[Refund, Customer]:
     query = select(Refund, Customer).join(Customer, _same_customer(Refund)).where(Refund.id == refund_id)
-    one = _found(db.execute(query).first(), "refund", refund_id)
+    one = found(db.execute(query).first(), "refund", refund_id)
     return one[0], one[1]
 
 
@@ -170,11 +162,11 @@ def refunds(
     query = _filtered(select(Refund), {
         Refund.customer_id: customer_id, Refund.subscription_id: subscription_id, Refund.status: status, Refund.payment_id: payment_id,
     })  # fmt: skip
-    return list(db.scalars(_paged(query, Refund.created_at, Refund.id, page)))
+    return list(db.scalars(paged(query, Refund.created_at, Refund.id, page)))
 
 
 def license_key(db: ScopedSession, key_id: str) -> LicenseKey:
-    return _found(db.scalar(select(LicenseKey).where(LicenseKey.id == key_id)), "license key", key_id)
+    return found(db.scalar(select(LicenseKey).where(LicenseKey.id == key_id)), "license key", key_id)
 
 
 def license_keys(
@@ -184,21 +176,21 @@ def license_keys(
     query = _filtered(select(LicenseKey), {
         LicenseKey.customer_id: customer_id, LicenseKey.product_id: product_id, LicenseKey.source: source, LicenseKey.status: status,
     })  # fmt: skip
-    return list(db.scalars(_paged(query, LicenseKey.created_at, LicenseKey.id, page)))
+    return list(db.scalars(paged(query, LicenseKey.created_at, LicenseKey.id, page)))
 
 
 def license_instance(db: ScopedSession, instance_id: str) -> LicenseInstance:
-    return _found(db.scalar(select(LicenseInstance).where(LicenseInstance.id == instance_id)), "license key instance", instance_id)
+    return found(db.scalar(select(LicenseInstance).where(LicenseInstance.id == instance_id)), "license key instance", instance_id)
 
 
 def license_instances(db: ScopedSession, page: Page, *, license_key_id: str | None = None) -> list[LicenseInstance]:
     query = _filtered(select(LicenseInstance), {LicenseInstance.license_key_id: license_key_id})
-    return list(db.scalars(_paged(query, LicenseInstance.created_at, LicenseInstance.id, page)))
+    return list(db.scalars(paged(query, LicenseInstance.created_at, LicenseInstance.id, page)))
 
 
 def invoice_of(db: ScopedSession, payment_id: str) -> str:
     """The id of the invoice a payment pays. Raises NotFound, also while there is none yet."""
-    return _found(db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id)), "invoice of payment", payment_id)
+    return found(db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id)), "invoice of payment", payment_id)
 
 
 def lines_of(db: ScopedSession, payment_id: str) -> list[InvoiceLine]:
@@ -220,7 +212,7 @@ def _filtered(query: Select[Any], wanted: dict[Any, Any]) -> Select[Any]:
     return query
 
 
-def _paged(query: Select[Any], created: Any, id: Any, page: Page) -> Select[Any]:
+def paged(query: Select[Any], created: Any, id: Any, page: Page) -> Select[Any]:
     if page.since is not None:
         query = query.where(created >= page.since)
     if page.until is not None:
@@ -228,7 +220,7 @@ def _paged(query: Select[Any], created: Any, id: Any, page: Page) -> Select[Any]
     return query.order_by(created.desc(), id.desc()).limit(page.size).offset(page.number * page.size)
 
 
-def _found(row: Row | None, noun: str, id: str) -> Row:
+def found(row: Row | None, noun: str, id: str) -> Row:
     if row is None:
         raise NotFound(sentence=f"There is no {noun} {id[:80]}.")
     return row

@@ -10,6 +10,7 @@ from billing.queries import api as read
 from core.errors import NotFound
 from core.web import db
 from tenants.api.door import bp, caller
+from tenants.api.saying import says
 from tenants.api.shapes import Shape, Stamp
 
 
@@ -37,11 +38,13 @@ class BrandShape(Shape):
 
 
 @bp.get("/brands", endpoint="brands")
+@says(BrandShape, form="items")
 def index() -> ResponseReturnValue:
     return jsonify(items=[BrandShape.of(read.business(db(), caller().business_id)).json()])
 
 
 @bp.get("/brands/<brand_id>", endpoint="brand")
+@says(BrandShape)
 def show(brand_id: str) -> ResponseReturnValue:
     if brand_id != caller().business_id:
         raise NotFound()

@@ -9,6 +9,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from tenants.api.door import bp, without_key
+from tenants.api.saying import says
 
 _NOT_SERVED = frozenset({"AQ", "BV", "CU", "HM", "IR", "KP", "RU", "SY", "TF", "UM"})
 
@@ -23,6 +24,7 @@ def countries() -> tuple[str, ...]:
 
 @bp.get("/checkout/supported_countries", endpoint="supported_countries")
 @without_key
+@says(form="codes")
 def supported_countries() -> ResponseReturnValue:
     answer = jsonify(list(countries()))
     answer.headers["Cache-Control"] = "public, max-age=86400"

@@ -12,6 +12,7 @@ from billing.queries import api as read
 from core.web import db
 from tenants.api.door import bp, caller
 from tenants.api.reading import Body, Locale, Metadata, PageQuery, body, query
+from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.customers import CustomerShape, PaymentMethodShape
 
@@ -42,6 +43,7 @@ class CustomerQuery(PageQuery):
 
 
 @bp.post("/customers", endpoint="create_customer")
+@says(CustomerShape, takes=NewCustomer)
 def create() -> ResponseReturnValue:
     sent = body(NewCustomer)
     row = create_customer(
@@ -52,17 +54,20 @@ def create() -> ResponseReturnValue:
 
 
 @bp.get("/customers", endpoint="customers")
+@says(CustomerShape, form="items", asks=CustomerQuery)
 def index() -> ResponseReturnValue:
     asked = query(CustomerQuery)
     return items(CustomerShape.of(row) for row in read.customers(db(), asked.page, email=asked.email, name=asked.name))
 
 
 @bp.get("/customers/<customer_id>", endpoint="customer")
+@says(CustomerShape)
 def show(customer_id: str) -> ResponseReturnValue:
     return one(CustomerShape.of(read.customer(db(), customer_id)))
 
 
 @bp.patch("/customers/<customer_id>", endpoint="change_customer")
+@says(CustomerShape, takes=CustomerChange)
 def change(customer_id: str) -> ResponseReturnValue:
     """Only what is given changes. A null takes a phone number or a language away; name and e-mail stay as they are."""
     sent = body(CustomerChange)
@@ -77,6 +82,7 @@ def change(customer_id: str) -> ResponseReturnValue:
 
 
 @bp.get("/customers/<customer_id>/payment-methods")
+@says(PaymentMethodShape, form="items")
 def payment_methods(customer_id: str) -> ResponseReturnValue:
     read.customer(db(), customer_id)
     return items(PaymentMethodShape.of(row) for row in read.payment_methods(db(), customer_id))

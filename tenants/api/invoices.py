@@ -11,10 +11,17 @@ from core.errors import NotFound
 from core.scope import Scope, system
 from core.web import house
 from tenants.api.door import bp, without_key
+from tenants.api.reading import Query
+from tenants.api.saying import says
+
+
+class TokenQuery(Query):
+    token: str | None = None
 
 
 @bp.get("/invoices/payments/<payment_id>", endpoint="invoice_pdf")
 @without_key
+@says(form="pdf", asks=TokenQuery)
 def of_payment(payment_id: str) -> Response:
     with house().database.open(_scope("payments", payment_id)) as db:
         return _pdf(*house().documents.invoice_pdf(db, read.invoice_of(db, payment_id)))
@@ -22,6 +29,7 @@ def of_payment(payment_id: str) -> Response:
 
 @bp.get("/invoices/refunds/<refund_id>", endpoint="refund_pdf")
 @without_key
+@says(form="pdf", asks=TokenQuery, refuses=(409,))
 def of_refund(refund_id: str) -> Response:
     with house().database.open(_scope("refunds", refund_id)) as db:
         return _pdf(*house().documents.refund_pdf(db, refund_id))

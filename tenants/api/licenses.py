@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
 from typing import Annotated
 
-from flask import g, jsonify, request
+from flask import g, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from auth import tokens
 from auth.budgets import Limit, is_spent, spend
 from billing.commands import licensing
 from billing.queries import license_text as find
@@ -21,7 +19,9 @@ from core.web import house
 from tenants.api.door import bp, without_key
 from tenants.api.reading import Body, Id
 from tenants.api.reading import body as read_body
+from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Shape, Stamp, one
+from tenants.api.source import source
 
 KeyText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
@@ -60,8 +60,13 @@ class Activated(Shape):
     product: ProductNamed
 
 
+class Validity(Shape):
+    valid: bool
+
+
 @bp.post("/licenses/activate", endpoint="activate_license")
 @without_key
+@says(Activated, takes=Activation, status=201, refuses=(403,))
 def activate() -> ResponseReturnValue:
     sent = read_body(Activation)
     found = _known(sent)
@@ -84,6 +89,7 @@ def activate() -> ResponseReturnValue:
 
 @bp.post("/licenses/deactivate", endpoint="deactivate_license")
 @without_key
+@says(takes=Deactivation, refuses=(403,))
 def deactivate() -> ResponseReturnValue:
     sent = read_body(Deactivation)
     found = _known(sent)
@@ -96,6 +102,7 @@ def deactivate() -> ResponseReturnValue:
 
 @bp.post("/licenses/validate", endpoint="validate_license")
 @without_key
+@says(Validity, takes=Validation)
 def validate() -> ResponseReturnValue:
     sent = read_body(Validation)
     try:
@@ -109,7 +116,7 @@ def validate() -> ResponseReturnValue:
 def _known(sent: Asked) -> Found:
     """The key meant. Raises NotFound, which costs its source one of 20 a minute; TooMany after those."""
     business_id = sent.business_id or (g.caller.business_id if g.caller else None)
-    limit = Limit(f"licence:unknown:{_source()}", 20, timedelta(minutes=1))
+    limit = Limit(f"licence:unknown:{source()}", 20, timedelta(minutes=1))
     if is_spent(house().database, limit):
         raise TooMany()
     found = find.by_text(house().database, sent.license_key, business_id)
@@ -118,16 +125,6 @@ def _known(sent: Asked) -> Found:
             raise TooMany()
         raise NotFound("LICENSE_KEY_NOT_FOUND", "There is no such licence key.")
     return found
-
-
-def _source() -> str:
-    """An IPv4 address, or the /64 that one line gets with IPv6; hashed."""
-    try:
-        ip = ipaddress.ip_address((request.remote_addr or "").split("%")[0])
-        text = str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
-    except ValueError:
-        text = "unknown"
-    return tokens.hashed(house().settings, "source", text)[:32]
 
 
 def _masked(buyer: CustomerLimited) -> CustomerLimited:

@@ -24,8 +24,8 @@ def once(view: Callable[..., Any]) -> Callable[..., ResponseReturnValue]:
     @wraps(view)
     def answer(**values: str) -> ResponseReturnValue:
         call = repeats.Call(
-            caller(), f"{request.method} {request.path}", request.get_data(), request.headers.get("Idempotency-Key", "")[:200],
-            _count(request.headers.get("x-stainless-retry-count", "")),
+            caller(), f"{request.method} {request.path}", request.get_data(), request.headers.get("Idempotency-Key", "")[:255],
+            _tries(request.headers.get("x-stainless-retry-count", "")),
         )  # fmt: skip
         found = repeats.begin(house().database, call)
         if isinstance(found, repeats.Answer):
@@ -37,6 +37,7 @@ def once(view: Callable[..., Any]) -> Callable[..., ResponseReturnValue]:
             repeats.finish(house().database, call, found, said)
         return jsonify(said.body), said.status
 
+    answer._once = True  # type: ignore[attr-defined]
     return answer
 
 
@@ -54,5 +55,5 @@ def _say(view: Callable[..., Any], values: dict[str, str]) -> repeats.Answer:
         return repeats.Answer(500, {"code": "INTERNAL_SERVER_ERROR", "message": words})
 
 
-def _count(text: str) -> int:
+def _tries(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0

@@ -16,8 +16,9 @@ from core.web import db, house
 from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.reading import Amount, Body, CurrencyCode, Id, Metadata, body, return_url
-from tenants.api.shapes import Json, one
-from tenants.api.shapes.pages import page_shape
+from tenants.api.saying import says
+from tenants.api.shapes import Json, Shape, Stamp, one
+from tenants.api.shapes.pages import PageShape, page_shape
 
 
 class MethodWanted(Body):
@@ -46,6 +47,32 @@ class ChargeWanted(Body):
     metadata: Metadata | None = None
 
 
+class Charged(Shape):
+    payment_id: str
+
+
+class RetryState(Shape):
+    can_retry: bool
+    sends_allowed: int
+    sends_used: int
+    automatic_retry_number: int | None
+    automatic_retry_total: int | None
+    next_automatic_retry_at: Stamp | None
+    reason: str | None
+    retry_available_at: Stamp | None
+
+
+class Retried(Shape):
+    invoice_id: str
+    is_manual_retry: bool
+    payment_id: str
+    retry_attempt: int
+    sends_allowed: int
+    sends_used: int
+    retry_available_at: Stamp | None
+    status: str | None
+
+
 def known(subscription_id: str) -> None:
     """Before its body is looked at: whose it is. Raises NotFound."""
     with house().database.open(caller().scope) as reading:
@@ -54,6 +81,7 @@ def known(subscription_id: str) -> None:
 
 @bp.post("/subscriptions/<subscription_id>/update-payment-method", endpoint="change_method")
 @once
+@says(PageShape, takes=MethodWanted, refuses=(503,))
 def change(subscription_id: str) -> ResponseReturnValue:
     """On hold, past its grace: what is due is paid with it. Otherwise it is used from the next renewal on."""
     known(subscription_id)
@@ -65,6 +93,7 @@ def change(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/subscriptions/<subscription_id>/charge", endpoint="charge_subscription")
 @once
+@says(Charged, takes=ChargeWanted)
 def charge(subscription_id: str) -> ResponseReturnValue:
     """No subscription here is charged on demand: each pays by its dates, and by nothing else."""
     known(subscription_id)
@@ -73,6 +102,7 @@ def charge(subscription_id: str) -> ResponseReturnValue:
 
 
 @bp.get("/payments/<payment_id>/retry", endpoint="retry_state")
+@says(RetryState)
 def look(payment_id: str) -> ResponseReturnValue:
     state = state_of(db(), payment_id)
     return jsonify(
@@ -83,6 +113,7 @@ def look(payment_id: str) -> ResponseReturnValue:
 
 @bp.post("/payments/<payment_id>/retry", endpoint="retry_payment")
 @once
+@says(Retried, refuses=(503,))
 def try_again(payment_id: str) -> ResponseReturnValue:
     sent = retry(house().till, caller().scope, payment_id)
     return jsonify(
@@ -92,15 +123,9 @@ def try_again(payment_id: str) -> ResponseReturnValue:
 
 
 @bp.delete("/customers/<customer_id>/payment-methods/<method_id>", endpoint="remove_method")
+@says(status=204)
 def remove(customer_id: str, method_id: str) -> ResponseReturnValue:
     """409 while a subscription or a payment under way needs it."""
     read.customer(db(), customer_id)
     remove_method(db(), read.payment_method(db(), customer_id, method_id).id)
     return "", 204
-
-
-@bp.get("/customers/<customer_id>/wallets", endpoint="wallets")
-def wallets(customer_id: str) -> ResponseReturnValue:
-    """Nobody has one: credit stays on the subscription it came from."""
-    read.customer(db(), customer_id)
-    return jsonify(items=[], total_balance_usd=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
@@ -15,7 +14,8 @@ from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
 from tenants.api.once import once
-from tenants.api.reading import Billing, Body, CurrencyCode, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
+from tenants.api.reading import Billing, Body, CurrencyCode, Id, Many, Metadata, PageQuery, Quantity, Query, Words, body, query, return_url
+from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
 from tenants.api.shapes.payments import PaymentItem, PaymentShape
 
@@ -73,8 +73,30 @@ class Begun(Shape):
     product_cart: list[Json]
 
 
+class LineShape(Shape):
+    """`refundable_amount`: what of it can still be given back, tax included."""
+
+    amount: int
+    items_id: str
+    refundable_amount: int
+    tax: int
+    description: str | None
+    name: str | None
+
+
+class PaymentLines(Shape):
+    currency: str
+    items: list[LineShape]
+    partial_refund_allowed: bool
+
+
+class LinesQuery(Query):
+    currency: CurrencyCode | None = None
+
+
 @bp.post("/payments", endpoint="create_payment")
 @once
+@says(Begun, takes=NewPayment, refuses=(503,))
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewPayment)
@@ -101,6 +123,7 @@ def create() -> ResponseReturnValue:
 
 
 @bp.get("/payments", endpoint="payments")
+@says(PaymentItem, form="items", asks=PaymentQuery)
 def index() -> ResponseReturnValue:
     asked = query(PaymentQuery)
     rows = read.payments(
@@ -111,19 +134,22 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/payments/<payment_id>", endpoint="payment")
+@says(PaymentShape)
 def show(payment_id: str) -> ResponseReturnValue:
     paid = read.payment(db(), payment_id)
     return one(PaymentShape.of(paid, read.refunds(db(), read.Page(size=100), payment_id=payment_id)))
 
 
 @bp.get("/payments/<payment_id>/line-items", endpoint="payment_lines")
+@says(PaymentLines, asks=LinesQuery)
 def lines(payment_id: str) -> ResponseReturnValue:
     """What was paid for, line by line, with what of it can still be refunded."""
+    query(LinesQuery)  # amounts are in the payment's own currency, whatever was asked for
     payment = read.payment(db(), payment_id).payment
     rows = read.lines_of(db(), payment_id)
     shaped = [
-        {"items_id": row.id, "name": row.description, "description": None, "amount": row.net_minor + row.tax_minor, "tax": row.tax_minor,
-         "refundable_amount": max(row.net_minor + row.tax_minor - row.refunded_minor, 0)}
+        LineShape(items_id=row.id, name=row.description, description=None, amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
+                  refundable_amount=max(row.net_minor + row.tax_minor - row.refunded_minor, 0))
         for row in rows
     ]  # fmt: skip
-    return jsonify(currency=payment.currency, items=shaped, partial_refund_allowed=True)
+    return one(PaymentLines(currency=payment.currency, items=shaped, partial_refund_allowed=True))

@@ -16,8 +16,9 @@ from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.paying import known
 from tenants.api.reading import Body, Id, Metadata, Quantity, body, return_url
+from tenants.api.saying import says
 from tenants.api.shapes import one
-from tenants.api.shapes.pages import page_shape
+from tenants.api.shapes.pages import PageShape, page_shape
 from tenants.api.shapes.plan_changes import PreviewShape
 
 Mode = Literal["prorated_immediately", "full_immediately", "difference_immediately", "do_not_bill", "prorated_immediately_keep_cycle"]
@@ -57,6 +58,7 @@ class PlanChange(Body):
 
 @bp.post("/subscriptions/<subscription_id>/change-plan", endpoint="change_plan")
 @once
+@says(PageShape, takes=PlanChange, refuses=(503,))
 def change(subscription_id: str) -> ResponseReturnValue:
     """All null: it is done, or planned. A payment_id: look at that payment. A payment_link: the customer has to go there."""
     known(subscription_id)
@@ -65,6 +67,7 @@ def change(subscription_id: str) -> ResponseReturnValue:
 
 
 @bp.post("/subscriptions/<subscription_id>/change-plan/preview", endpoint="preview_plan")
+@says(PreviewShape, takes=PlanChange)
 def look(subscription_id: str) -> ResponseReturnValue:
     """What the same body would charge now, and the subscription afterwards. Nothing changes."""
     known(subscription_id)
@@ -76,6 +79,7 @@ def look(subscription_id: str) -> ResponseReturnValue:
 
 
 @bp.delete("/subscriptions/<subscription_id>/change-plan/scheduled", endpoint="cancel_planned_change")
+@says(status=204)
 def take_back(subscription_id: str) -> ResponseReturnValue:
     cancel_scheduled(db(), subscription_id)
     return "", 204

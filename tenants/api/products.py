@@ -13,11 +13,16 @@ from core.errors import Invalid
 from core.web import db
 from tenants.api.door import bp, caller
 from tenants.api.reading import Amount, Body, CurrencyCode, Id, Interval, Metadata, PageQuery, body, query
+from tenants.api.saying import says
 from tenants.api.shapes import items, one
-from tenants.api.shapes.products import ProductItem, ProductShape
+from tenants.api.shapes.products import ProductItem, ProductShape, TaxCategory
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Count = Annotated[int, Field(ge=1, le=1000)]
+Description = Annotated[str, StringConstraints(max_length=5000)]
+KeyMessage = Annotated[str, StringConstraints(max_length=2500)]
+KeyLimit = Annotated[int, Field(ge=1, le=1_000_000)]
+Addons = Annotated[list[Id], Field(max_length=50)]
 
 
 class _Price(Body):
@@ -68,16 +73,19 @@ class Delivery(Body):
     instructions: Annotated[str, StringConstraints(max_length=5000)] | None = None
 
 
+Price = Annotated[OneTimePrice | RecurringPrice | UsagePrice, Field(discriminator="type")]
+
+
 class NewProduct(Body):
     name: Name
-    price: Annotated[OneTimePrice | RecurringPrice | UsagePrice, Field(discriminator="type")]
-    tax_category: Literal["digital_products", "saas", "e_book", "edtech", "live_tutoring"]
-    addons: Annotated[list[Id], Field(max_length=50)] | None = None
+    price: Price
+    tax_category: TaxCategory
+    addons: Addons | None = None
     brand_id: Id | None = None
-    description: Annotated[str, StringConstraints(max_length=5000)] | None = None
+    description: Description | None = None
     digital_product_delivery: Delivery | None = None
-    license_key_activation_message: Annotated[str, StringConstraints(max_length=2500)] | None = None
-    license_key_activations_limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    license_key_activation_message: KeyMessage | None = None
+    license_key_activations_limit: KeyLimit | None = None
     license_key_duration: Duration | None = None
     license_key_enabled: bool | None = None
     metadata: Metadata | None = None
@@ -90,11 +98,11 @@ class ProductQuery(PageQuery):
 
 
 @bp.post("/products", endpoint="create_product")
+@says(ProductShape, takes=NewProduct)
 def create() -> ResponseReturnValue:
     sent, business_id = body(NewProduct), caller().business_id
     if sent.brand_id not in (None, business_id):
         raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
-    read.check_addons(db(), sent.addons or [])
     price: dict[str, Any] = sent.price.model_dump(exclude_none=True)
     row = create_product(
         db(), business_id, name=sent.name, price=price, tax_category=sent.tax_category, description=sent.description or "",
@@ -108,6 +116,7 @@ def create() -> ResponseReturnValue:
 
 
 @bp.get("/products", endpoint="products")
+@says(ProductItem, form="items", asks=ProductQuery)
 def index() -> ResponseReturnValue:
     asked = query(ProductQuery)
     if asked.brand_id not in (None, caller().business_id):
@@ -116,5 +125,6 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/products/<product_id>", endpoint="product")
+@says(ProductShape)
 def show(product_id: str) -> ResponseReturnValue:
     return one(ProductShape.of(read.product(db(), product_id), read.collection_of(db(), product_id)))

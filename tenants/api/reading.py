@@ -91,6 +91,12 @@ def body(model: type[Sent]) -> Sent:
         raise _said(error, "INVALID_REQUEST_BODY") from None
 
 
+def given(sent: Body, columns: dict[str, str]) -> dict[str, Any]:
+    """What was sent of `columns` (field → column), where null means: leave it as it is."""
+    plain = sent.model_dump(include=set(columns))
+    return {column: plain[name] for name, column in columns.items() if name in sent.model_fields_set and plain[name] is not None}
+
+
 def query(model: type[Asked]) -> Asked:
     """The request's query as `model`. Raises Invalid (INVALID_QUERY_PARAMS)."""
     asked: dict[str, Any] = {}
@@ -138,5 +144,5 @@ def _no_constant(name: str) -> None:
 
 __all__ = [
     "Amount", "Billing", "Body", "CurrencyCode", "Id", "Interval", "Locale", "Many", "Metadata", "PageQuery", "Quantity", "Query", "Words",
-    "body", "query", "return_url",
+    "body", "given", "query", "return_url",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from core.web import db, house
 from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.reading import Amount, Body, CurrencyCode, Id, Many, Metadata, PageQuery, body, query
+from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.payments import RefundItem, RefundShape
 
@@ -44,6 +45,7 @@ class RefundQuery(PageQuery):
 
 @bp.post("/refunds", endpoint="create_refund")
 @once
+@says(RefundShape, takes=NewRefund, refuses=(503,))
 def create() -> ResponseReturnValue:
     sent = body(NewRefund)
     with house().database.open(caller().scope) as reading:
@@ -60,6 +62,7 @@ def create() -> ResponseReturnValue:
 
 
 @bp.get("/refunds", endpoint="refunds")
+@says(RefundItem, form="items", asks=RefundQuery)
 def index() -> ResponseReturnValue:
     asked = query(RefundQuery)
     rows = read.refunds(db(), asked.page, customer_id=asked.customer_id, subscription_id=asked.subscription_id, status=asked.status)
@@ -67,6 +70,7 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/refunds/<refund_id>", endpoint="refund")
+@says(RefundShape)
 def show(refund_id: str) -> ResponseReturnValue:
     return one(RefundShape.of(*read.refund(db(), refund_id)))
 

@@ -25,8 +25,9 @@ from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.paying import known
 from tenants.api.reading import Billing, Body, Interval, Metadata, Words, body
+from tenants.api.saying import says
 from tenants.api.shapes import one
-from tenants.api.shapes.subscriptions import whole
+from tenants.api.shapes.subscriptions import SubscriptionShape, whole
 
 Feedback = Literal[
     "too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other",
@@ -58,6 +59,7 @@ class SubscriptionChange(Body):
 
 @bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
 @once
+@says(SubscriptionShape, takes=SubscriptionChange)
 def change(subscription_id: str) -> ResponseReturnValue:
     """All of it or, where something of it is refused, nothing. Raises Invalid, NotFound, Conflict."""
     known(subscription_id)

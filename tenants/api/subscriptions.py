@@ -16,8 +16,9 @@ from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.reading import Billing, Body, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
+from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
-from tenants.api.shapes.subscriptions import SubscriptionItem, addons_shape, whole
+from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape, whole
 
 Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
 
@@ -81,6 +82,7 @@ class Begun(Shape):
 
 @bp.post("/subscriptions", endpoint="create_subscription")
 @once
+@says(Begun, takes=NewSubscription, refuses=(503,))
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewSubscription)
@@ -105,6 +107,7 @@ def create() -> ResponseReturnValue:
 
 
 @bp.get("/subscriptions", endpoint="subscriptions")
+@says(SubscriptionItem, form="items", asks=SubscriptionQuery)
 def index() -> ResponseReturnValue:
     asked = query(SubscriptionQuery)
     rows = read.subscriptions(
@@ -116,5 +119,6 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/subscriptions/<subscription_id>", endpoint="subscription")
+@says(SubscriptionShape)
 def show(subscription_id: str) -> ResponseReturnValue:
     return one(whole(db(), subscription_id))

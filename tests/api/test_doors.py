@@ -28,7 +28,7 @@ def test_no_key_wrong_key_other_mode(desk: Shop, path: str) -> None:
     live = desk.key.replace("dodo_test_", "dodo_live_")
     for key in (None, "dodo_test_nobody", live, "My Bearer Token", "x" * 5000):
         assert said(desk.raw("GET", path, key), 401, "UNAUTHORIZED")
-        assert said(desk.raw("POST", path, key, json={}), 405 if path in READS[5:] else 401)
+        assert said(desk.raw("POST", path, key, json={}), 405 if path in READS[6:] else 401)
     assert desk.raw("GET", path, headers={"Authorization": f"Basic {desk.key}"}).status_code == 401
     assert desk.raw("GET", path, headers={"Cookie": f"portal-test={desk.key}"}).status_code == 401
     assert desk.raw("GET", path, desk.key).status_code == 200

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from billing.parties import Customer
 
@@ -17,12 +17,14 @@ def stamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-Stamp = Annotated[datetime, PlainSerializer(stamp)]
+Stamp = Annotated[datetime, PlainSerializer(stamp), WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization")]
 """RFC 3339, UTC, with a Z."""
 Json = dict[str, Any]
 
 
 class Shape(BaseModel):
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     def json(self) -> Json:  # type: ignore[override]
         return self.model_dump(mode="json")
 

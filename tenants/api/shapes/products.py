@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from billing.catalogue import Product
+from core.web import external
 from tenants.api.shapes import Json, Shape, Stamp
+
+TaxCategory = Literal["digital_products", "saas", "e_book", "edtech", "live_tutoring"]
+
+
+def image_url(path: str | None) -> str | None:
+    return external(path) if path else None
 
 
 def price_shape(row: Product) -> Json:
@@ -34,7 +43,7 @@ class ProductShape(Shape):
     metadata: Json
     price: Json
     product_id: str
-    tax_category: str
+    tax_category: TaxCategory
     updated_at: Stamp
     addons: list[str]
     description: str | None
@@ -55,7 +64,7 @@ class ProductShape(Shape):
             brand_id=row.brand_id, business_id=row.business_id, created_at=row.created_at, is_recurring=row.is_recurring,
             license_key_enabled=row.license_key_enabled, metadata=row.meta or {}, price=price_shape(row), product_id=row.id,
             tax_category=row.tax_category, updated_at=row.updated_at, addons=row.addons or [], description=row.description or None,
-            digital_product_delivery=download, image=row.image, license_key_activation_message=row.license_key_message,
+            digital_product_delivery=download, image=image_url(row.image), license_key_activation_message=row.license_key_message,
             license_key_activations_limit=row.license_key_limit, license_key_duration=row.license_key_duration, name=row.name,
             product_collection_id=collection_id,
         )  # fmt: skip
@@ -68,7 +77,7 @@ class ProductItem(Shape):
     is_recurring: bool
     metadata: Json
     product_id: str
-    tax_category: str
+    tax_category: TaxCategory
     updated_at: Stamp
     currency: str
     description: str | None
@@ -84,6 +93,6 @@ class ProductItem(Shape):
         return cls(
             business_id=row.business_id, created_at=row.created_at, is_recurring=row.is_recurring, metadata=row.meta or {},
             product_id=row.id, tax_category=row.tax_category, updated_at=row.updated_at, currency=row.currency,
-            description=row.description or None, image=row.image, name=row.name, price=row.price_minor, price_detail=price_shape(row),
-            tax_inclusive=row.tax_inclusive,
+            description=row.description or None, image=image_url(row.image), name=row.name, price=row.price_minor,
+            price_detail=price_shape(row), tax_inclusive=row.tax_inclusive,
         )  # fmt: skip

@@ -1,0 +1,79 @@
+"""What happens to a product after it was made: other words, another price, no longer sold, sold again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+
+from billing.commands import products as commands
+from billing.commands.pictures import set_picture
+from billing.queries import api as read
+from core.errors import Invalid
+from core.web import db
+from tenants.api.addons import ImageId
+from tenants.api.door import bp, caller
+from tenants.api.products import Addons, Delivery, Description, Duration, KeyLimit, KeyMessage, Name, Price, TaxCategory
+from tenants.api.reading import Body, Id, Metadata, body, given
+from tenants.api.saying import says
+
+
+class ProductChange(Body):
+    addons: Addons | None = None
+    brand_id: Id | None = None
+    description: Description | None = None
+    digital_product_delivery: Delivery | None = None
+    image_id: ImageId | None = None
+    license_key_activation_message: KeyMessage | None = None
+    license_key_activations_limit: KeyLimit | None = None
+    license_key_duration: Duration | None = None
+    license_key_enabled: bool | None = None
+    metadata: Metadata | None = None
+    name: Name | None = None
+    price: Price | None = None
+    tax_category: TaxCategory | None = None
+
+
+@bp.patch("/products/<product_id>", endpoint="change_product")
+@says(takes=ProductChange)
+def change(product_id: str) -> ResponseReturnValue:
+    """Only what is given changes; what was sold keeps the price it was sold at. null clears what may be empty."""
+    read.product(db(), product_id)
+    sent = body(ProductChange)
+    if sent.brand_id not in (None, caller().business_id):
+        raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
+    if "image_id" in sent.model_fields_set:
+        set_picture(db(), product_id, sent.image_id)
+    changes = given(sent, {"addons": "addons", "license_key_enabled": "license_key_enabled", "metadata": "meta", "name": "name",
+                           "tax_category": "tax_category"})  # fmt: skip
+    changes |= _clearable(sent)
+    price = sent.price.model_dump(exclude_none=True) if sent.price else None
+    commands.update_product(db(), product_id, price=price, **changes)
+    return "", 200
+
+
+@bp.delete("/products/<product_id>", endpoint="archive_product")
+@says(refuses=(410,))
+def archive(product_id: str) -> ResponseReturnValue:
+    """It is not sold any more; who has it keeps it."""
+    commands.archive_product(db(), product_id)
+    return "", 200
+
+
+@bp.post("/products/<product_id>/unarchive", endpoint="unarchive_product")
+@says()
+def unarchive(product_id: str) -> ResponseReturnValue:
+    commands.unarchive_product(db(), product_id)
+    return "", 200
+
+
+def _clearable(sent: ProductChange) -> dict[str, Any]:
+    plain = sent.model_dump()
+    columns = {
+        "description": plain["description"] or "", "download": plain["digital_product_delivery"],
+        "license_key_message": plain["license_key_activation_message"], "license_key_limit": plain["license_key_activations_limit"],
+        "license_key_duration": plain["license_key_duration"],
+    }  # fmt: skip
+    names = ("description", "digital_product_delivery", "license_key_activation_message", "license_key_activations_limit",
+             "license_key_duration")  # fmt: skip
+    return {column: columns[column] for name, column in zip(names, columns, strict=True) if name in sent.model_fields_set}
