@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenants.console import activity, customers, exports, founding, invites, lobby, parked, payments, refunding, subscriptions, team
+from tenants.console import (
+    activity,
+    addons,
+    brand,
+    collections,
+    customers,
+    exports,
+    founding,
+    invites,
+    lobby,
+    parked,
+    payments,
+    products,
+    refunding,
+    settings,
+    subscriptions,
+    team,
+)
 from tenants.console.door import bp
 
 if TYPE_CHECKING:
@@ -13,8 +30,8 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "customers", "exports", "founding", "invites", "lobby", "parked", "payments", "refunding", "register", "subscriptions",
-    "team",
+    "activity", "addons", "brand", "collections", "customers", "exports", "founding", "invites", "lobby", "parked", "payments",
+    "products", "refunding", "register", "settings", "subscriptions", "team",
 ]  # fmt: skip
 
 
