@@ -16,6 +16,7 @@ import tenants.clock
 import tenants.console
 import tenants.demo
 import tenants.portal
+import tenants.webhooks
 import unified
 from billing import dunning, renewals
 from billing.documents_store import DocumentStore
@@ -57,7 +58,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         gateway.notify = till.notified
         app.register_blueprint(make_blueprint(gateway))
     handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.console, tenants.cli, tenants.clock, tenants.demo):
+    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.webhooks, tenants.console, tenants.cli, tenants.clock,
+                 tenants.demo):
         room.register(app, house)
     return app
 

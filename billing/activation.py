@@ -85,7 +85,8 @@ def renew(db: ScopedSession, subscription: Subscription, invoice: Invoice | None
         subscription.period_n += 1
         subscription.next_billing_at = next_date(subscription)
     recovered = was in ("on_hold", "past_due")
-    _note(db, subscription, "subscription.active" if recovered else "subscription.renewed", reactivated=recovered)
+    _note(db, subscription, "subscription.active" if recovered else "subscription.renewed", reactivated=recovered,
+          invoice_id=invoice.id if invoice else None)
     if recovered:
         switch_keys(db, subscription, "disabled", "active")
 

@@ -30,6 +30,7 @@ import tenants.keys  # noqa: F401
 import tenants.repeats  # noqa: F401
 import tenants.team  # noqa: F401
 import tenants.views  # noqa: F401
+import tenants.webhooks.tables  # noqa: F401
 from core.models import Base
 
 metadata = Base.metadata

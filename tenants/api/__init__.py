@@ -20,12 +20,13 @@ from tenants.api import (
     refunds,
     subscription_changes,
     subscriptions,
+    webhooks,
 )
 from tenants.api.door import bp
 
 __all__ = [
     "brands", "checkout", "customers", "invoices", "license_keys", "licenses", "paying", "payments", "plan_changes",
-    "portal_sessions", "products", "refunds", "register", "subscription_changes", "subscriptions",
+    "portal_sessions", "products", "refunds", "register", "subscription_changes", "subscriptions", "webhooks",
 ]  # fmt: skip
 
 

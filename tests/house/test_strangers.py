@@ -27,6 +27,7 @@ from core import clock
 from core.ids import new_id
 from core.scope import everything, system
 from tenants.keys import new_key
+from tenants.webhooks import endpoints
 from tests.conftest import Street
 from tests.visitor import Visitor
 
@@ -97,6 +98,7 @@ def strangers(street: Street) -> Strangers:
         back = refund(house.till, system(street.birch), ben.purchase_id, amount_minor=100, reason="a test")
     with house.database.open(system(street.birch), write=True) as db:
         quote_id = quote(db, ben.subscription_id, street.products["birch.more"]).id
+        webhook_id = endpoints.create(db, house.outgoing, street.birch, "https://birch.example/hooks").id
         paid = db.scalar(select(Invoice.id).where(Invoice.customer_id == ben.customer_id))
         correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
     of_birch = catalogue_of(house, street.birch)
@@ -127,7 +129,7 @@ def strangers(street: Street) -> Strangers:
             # of the console, where tests/pages/test_console.py knocks with the real ones
             "invitation_id": "inv_unknown", "membership_id": "mem_unknown", "export_id": "cex_unknown", "link_id": "pls_unknown",
             "view_id": "cvw_unknown",
-            "brand_id": street.birch, **of_birch,
+            "webhook_id": webhook_id, "brand_id": street.birch, **of_birch,
         }
     needles = ["Ben Hill", street.BEN, "Ben's laptop", "Ben&#39;s laptop", secret, ben.payment_id,
                *(value for name, value in ids.items() if name not in ("product_id", "brand_id"))]

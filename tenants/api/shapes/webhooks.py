@@ -1,0 +1,43 @@
+"""WebhookDetails (reference §2.9). Its instants are strings, and null means "every type" and "as fast as it can"."""
+
+from __future__ import annotations
+
+from tenants.api.shapes import Shape, Stamp
+from tenants.webhooks.tables import Endpoint
+
+
+class WebhookShape(Shape):
+    id: str
+    created_at: Stamp
+    description: str
+    metadata: dict[str, str]
+    updated_at: Stamp
+    url: str
+    disabled: bool
+    filter_types: list[str] | None
+    rate_limit: int | None
+
+    @classmethod
+    def of(cls, row: Endpoint) -> WebhookShape:
+        return cls(
+            id=row.id, created_at=row.created_at, description=row.description, metadata=row.meta or {}, updated_at=row.updated_at,
+            url=row.url, disabled=row.disabled, filter_types=row.filter_types or None, rate_limit=row.rate_limit,
+        )  # fmt: skip
+
+
+class WebhookList(Shape):
+    data: list[WebhookShape]
+    done: bool
+    iterator: str | None
+    prev_iterator: str | None
+
+
+class WebhookSecret(Shape):
+    secret: str
+
+
+class WebhookHeaders(Shape):
+    """`sensitive`: names whose values are not shown."""
+
+    headers: dict[str, str]
+    sensitive: list[str]

@@ -1,0 +1,38 @@
+"""Word to the owners when an endpoint was switched off: nobody else would notice that their programs hear nothing any more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlalchemy import func, select
+
+from auth.faces import public_face
+from core.mail import Letter, render_letter
+from core.scope import system
+from core.web import House
+from core.worker import Work
+from tenants.team import Membership
+from tenants.webhooks.tables import Delivery
+
+
+def register(house: House) -> None:
+    house.handlers.on("webhook_endpoint.switched_off", lambda work: switched_off(house, work), "webhooks.switched_off")
+
+
+def switched_off(house: House, work: Work) -> None:
+    """To every owner, or to the business's own address where it has none."""
+    settings, business_id = house.settings, str(work.business_id)
+    face = public_face(house.database, business_id)
+    if face is None:
+        return
+    with house.database.open(system(business_id)) as db:
+        owners = list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
+        held = db.scalar(select(func.count(Delivery.id)).where(Delivery.endpoint_id == work.noun_id, Delivery.state == "held"))
+    for to in owners or ([face.support_email] if face.support_email else []):
+        subject, text, html = render_letter(
+            "webhook_switched_off", face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
+            host=urlsplit(work.data["url"]).hostname, reason=work.data["why"], since=datetime.fromisoformat(work.data["since"]), held=held,
+            url=f"{settings.base_url}/console/{business_id}/developers/webhooks",
+        )  # fmt: skip
+        house.mailer.send(Letter(to, subject, text, html), f"{work.id}:webhook_switched_off:{to}")

@@ -1,0 +1,363 @@
+"""Webhooks and a receiver that fails, stalls, redirects inside, floods and recovers: nothing lost, nothing to a private address."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from billing.commands.refunding import refund
+from billing.subscriptions import Subscription
+from core import clock
+from core.outbox import emit
+from core.scope import Actor, everything, system
+from core.settings import Settings
+from core.worker import Work
+from tenants.team import Membership
+from tenants.webhooks import endpoints, history, kinds, outcomes, sending, sweeping
+from tenants.webhooks.queueing import deliver
+from tenants.webhooks.tables import Attempt, Delivery, Endpoint
+from tests.cast import Cast
+from tests.hostile import Heard, Wire, receiving
+from tests.stories.hooks import Hooks, types, unwrap
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hooks]:
+    from wsgi import create_app
+
+    engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
+    urls, drop = engine.fresh()
+    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("hooks"), base_url="http://localhost", outgoing_loopback=True, **urls))
+    with app.app_context():
+        cast = Cast.play(app.extensions["portal"])
+    yield Hooks(app, cast)
+    cast.house.database.dispose()
+    drop()
+
+
+@pytest.fixture
+def hooks(shop: Hooks) -> Iterator[Hooks]:
+    """The same shop, with no endpoint of another test."""
+    yield shop
+    for row in shop.rows(Endpoint, removed_at=None):
+        with shop.house.database.open(system(row.business_id), write=True) as db:
+            endpoints.remove(db, row.id)
+    shop.change(Subscription, shop.cast.ada_at_acorn.subscription_id, cancel_at_period_end=False, collected_by="us")
+    shop.cast.rest()
+
+
+def statuses(*codes: int) -> Any:
+    """Answers in this order; 200 from then on."""
+    left = list(codes)
+    return lambda wire, heard: wire.say(left.pop(0) if left else 200, b"thanks")
+
+
+def test_what_happens_is_told_in_the_contracts_shapes(hooks: Hooks) -> None:
+    with receiving() as here, receiving() as picky:
+        secret = hooks.secret(hooks.listen(here.url + "/hooks", headers={"X-Shop": "7"}))
+        hooks.listen(picky.url, filter_types=["refund.succeeded", "dispute.won"])
+        with hooks.app.app_context():
+            ben = hooks.cast.buyer("acorn", "ben@hill.example", "Ben Hill")
+            hooks.cast.buyer("birch", "ben@field.example", "Ben Field")  # Birch's: none of Acorn's business
+            hooks.settle()
+            refund(hooks.house.till, system(hooks.cast.acorn), ben.purchase_id, amount_minor=100, reason="a gift")
+        hooks.settle()
+    events = [unwrap(one, secret) for one in here.heard]
+    assert Counter(one.type for one in events) == {"payment.succeeded": 2, "subscription.active": 1, "subscription.updated": 1,
+                                                   "license_key.created": 1, "refund.succeeded": 1}
+    for event, heard in zip(events, here.heard, strict=True):
+        sent = json.loads(heard.body)
+        type(event).model_validate(sent)  # strictly: every field there, of its type
+        assert event.business_id == hooks.cast.acorn and sent["data"]["payload_type"] == kinds.PAYLOADS[event.type.split(".")[0]]
+        assert heard.headers["x-shop"] == "7" and heard.headers["content-type"] == "application/json" and heard.path == "/hooks"
+    paid = next(one.data for one in events if one.type == "payment.succeeded" and one.data.subscription_id)
+    assert (paid.payment_id, paid.status, paid.customer.email) == (ben.payment_id, "succeeded", "ben@hill.example")
+    assert types(picky) == ["refund.succeeded"]
+    ids = [one.headers["webhook-id"] for one in here.heard]
+    assert len(set(ids)) == len(ids) and not any("." in one for one in ids)
+    assert picky.heard[0].headers["webhook-id"] in ids, "one message has one id, wherever it goes"
+
+
+def test_the_latest_state_is_sent(hooks: Hooks) -> None:
+    """A receiver that was down does not go back in time: what it gets late is as things are now."""
+    with receiving(statuses(500)) as here:
+        secret = hooks.secret(hooks.listen(here.url, filter_types=["subscription.updated"]))
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        hooks.change(Subscription, hooks.cast.ada_at_acorn.subscription_id, cancel_at_period_end=False)
+        hooks.hurry(5)
+    first, again = (unwrap(one, secret) for one in here.heard)
+    assert first.data.cancel_at_next_billing_date and not again.data.cancel_at_next_billing_date and first.timestamp == again.timestamp
+
+
+def test_it_fails_stalls_redirects_floods_and_recovers(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "TIMEOUT", 0.4)
+    turn = iter(range(10))
+
+    def moody(wire: Wire, heard: Heard) -> None:
+        acts = [lambda: wire.say(500, b"\0no"), lambda: time.sleep(1), lambda: wire.say(302, Location=inside.url),
+                lambda: wire.flood(10_000_000), lambda: wire.drip(2), lambda: wire.say(204)]
+        acts[next(turn)]()
+
+    with receiving() as inside, receiving(moody) as here:
+        endpoint = hooks.listen(here.url)
+        secret = hooks.secret(endpoint)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        for gap in outcomes.BACKOFF[:3]:
+            row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+            last = hooks.rows(Attempt, delivery_id=row.id)
+            assert row.state == "pending" and row.due_at - max(one.at for one in last) == timedelta(seconds=gap)
+            hooks.hurry(gap + 6)
+    # the flood was an answer of 200: its first 4 kB were read, and that is a delivery
+    row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+    tries = sorted(hooks.rows(Attempt, delivery_id=row.id), key=lambda one: one.number)
+    assert [one.status for one in tries] == [500, None, 302, 200] and (row.state, row.attempts) == ("delivered", 4)
+    assert tries[0].response == "\N{REPLACEMENT CHARACTER}no" and 300 < tries[1].duration_ms < 1000 and "time" in tries[1].error
+    assert len(tries[3].response) == 4096 and not inside.heard
+    assert len({one.headers["webhook-id"] for one in here.heard}) == 1 and len(here.heard) == 4
+    assert all(unwrap(one, secret).type == "subscription.updated" for one in here.heard)
+    assert hooks.rows(Endpoint, id=endpoint)[0].failing_since is None
+
+
+def test_eight_tries_then_it_waits_for_a_person(hooks: Hooks) -> None:
+    with receiving(statuses(*[503] * 8)) as here:
+        endpoint = hooks.listen(here.url)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        for number in range(1, 8):
+            hooks.hurry()
+            row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+            assert row.tries == number + 1
+        hooks.hurry()
+        assert (row.state, row.due_at, len(here.heard)) == ("failed", None, 8)
+        assert hooks.rows(Endpoint, id=endpoint)[0].due_at is None
+        hooks.do(history.replay, row.id)
+        hooks.sender.drain()
+        assert hooks.do(history.delivery, row.id).delivery.state == "delivered" and len(here.heard) == 9
+        assert [one.number for one in hooks.do(history.delivery, row.id).attempts] == list(range(9, 0, -1))
+    assert len({one.headers["webhook-id"] for one in here.heard}) == 1
+
+
+def test_gone_is_switched_off_and_nothing_is_lost(hooks: Hooks) -> None:
+    with hooks.house.database.open(system(hooks.cast.acorn), write=True) as db:
+        db.add(Membership(business_id=hooks.cast.acorn, id="mem_sam", identity_id="idn_sam", email=Cast.SAM, email_key=Cast.SAM, name="Sam",
+                          role="owner", created_at=clock.wall()))
+    with receiving(statuses(410)) as here:
+        began = clock.wall()
+        endpoint = hooks.listen(here.url)
+        for ends in (True, False, True):
+            hooks.schedule(hooks.cast.ada_at_acorn, ends)
+            hooks.settle()
+        row = hooks.rows(Endpoint, id=endpoint)[0]
+        assert (row.disabled, row.disabled_why, row.due_at, len(here.heard)) == (True, "gone", None, 1)
+        assert hooks.do(history.counts, endpoint, began) == {"held": 3}
+        letters = [one for one in hooks.mail() if one.to == Cast.SAM and "127.0.0.1" in one.subject]
+        assert len(letters) == 1 and "410" in letters[0].text and "/console/" in letters[0].text
+        hooks.do(endpoints.change, hooks.house.outgoing, endpoint, disabled=False)
+        hooks.settle()
+        assert len(here.heard) == 1, "switching it on sends nothing by itself"
+        assert hooks.do(history.replay_since, endpoint, began) == 3
+        hooks.sender.drain()
+        assert len(here.heard) == 4 and len({one.headers["webhook-id"] for one in here.heard}) == 3
+        assert hooks.do(history.counts, endpoint, began) == {"delivered": 3}
+
+
+def test_five_days_of_nothing_switch_it_off(hooks: Hooks) -> None:
+    with receiving(lambda wire, _: wire.say(500)) as here:
+        endpoint = hooks.listen(here.url)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        row = hooks.rows(Endpoint, id=endpoint)[0]
+        assert row.failing_since and not row.disabled
+        hooks.change(Endpoint, endpoint, failing_since=row.failing_since - outcomes.PATIENCE)
+        hooks.hurry()
+        assert hooks.rows(Endpoint, id=endpoint)[0].disabled_why == "failing"
+
+
+def test_both_secrets_sign_for_a_day(hooks: Hooks) -> None:
+    with receiving() as here:
+        endpoint = hooks.listen(here.url)
+        old = hooks.secret(endpoint)
+        new = hooks.do(endpoints.rotate_secret, hooks.house.settings, endpoint)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        assert hooks.secret(endpoint) == new != old
+        for secret in (old, new):
+            assert unwrap(here.heard[0], secret).type == "subscription.updated"
+        row = hooks.rows(Endpoint, id=endpoint)[0]
+        over = [{**row.old_secrets[0], "until": (clock.wall() - timedelta(seconds=1)).isoformat()}]
+        hooks.change(Endpoint, endpoint, old_secrets=over)
+        hooks.schedule(hooks.cast.ada_at_acorn, False)
+        hooks.settle()
+        assert unwrap(here.heard[1], new) and " " not in here.heard[1].headers["webhook-signature"]
+        with pytest.raises(WebhookVerificationError):
+            unwrap(here.heard[1], old)
+
+
+def test_a_name_that_moves_inside_gets_nothing(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as inside:
+        endpoint = hooks.listen(f"http://hooks.acorn.example:{inside.port}/")
+        monkeypatch.setattr(hooks.house.outgoing, "_resolve", lambda name, port, seconds: ["127.0.0.1"])
+        monkeypatch.setattr(hooks.house.outgoing, "settings", replace(hooks.house.settings, outgoing_loopback=False))
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+        row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+        tried = hooks.rows(Attempt, delivery_id=row.id)[0]
+        assert not inside.heard and row.state == "pending" and tried.status is None and "port" in tried.error or "public" in tried.error
+
+
+def test_history_and_what_others_collect_send_nothing(hooks: Hooks) -> None:
+    with receiving() as here:
+        endpoint = hooks.listen(here.url)
+        ada = hooks.cast.ada_at_acorn
+        with hooks.house.database.open(system(hooks.cast.acorn), write=True) as db:
+            emit(db, "subscription.renewed", business_id=ada.business_id, customer_id=ada.customer_id, noun=ada.subscription_id,
+                 silent=True)
+        hooks.schedule(ada)
+        hooks.change(Subscription, ada.subscription_id, collected_by="another system")
+        hooks.settle()
+        assert not here.heard and not hooks.rows(Delivery, endpoint_id=endpoint)
+
+
+def test_an_event_that_comes_twice_is_one_message(hooks: Hooks) -> None:
+    endpoint = hooks.listen("https://acorn.example/hooks")
+    ada = hooks.cast.ada_at_acorn
+    work = Work("evt_once", "subscription.cancelled", ada.business_id, ada.customer_id, ada.subscription_id, Actor("system"), {},
+                clock.now())
+    assert [deliver(hooks.house, work), deliver(hooks.house, work)] == [2, 0]
+    rows = hooks.rows(Delivery, endpoint_id=endpoint)
+    assert sorted(one.message_id for one in rows) == ["msg_once", "msg_once_updated"]
+
+
+def test_an_endpoint_is_served_by_one_worker_at_a_time(hooks: Hooks) -> None:
+    ids = {hooks.listen(f"https://acorn.example/{n}") for n in range(6)}
+    hooks.schedule(hooks.cast.ada_at_acorn)
+    with hooks.app.app_context():
+        hooks.house.worker.drain()
+    claimed: list[sending.Claim] = []
+    workers = [threading.Thread(target=lambda: claimed.extend(sending.Sender(hooks.house).claim(3))) for _ in range(4)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+    assert Counter(one.endpoint_id for one in claimed) == Counter(ids), "each once"
+    assert not hooks.sender.claim(8)
+
+    dead = claimed[0]
+    hooks.change(Endpoint, dead.endpoint_id, busy_until=clock.wall() - timedelta(seconds=1))
+    heir = hooks.sender.claim(8)[0]
+    assert (heir.endpoint_id, heir.fence) == (dead.endpoint_id, dead.fence + 1)
+    assert hooks.sender.load(dead) is None, "who lost the lease sends nothing more"
+    hooks.sender._release(dead, None)
+    assert hooks.rows(Endpoint, id=heir.endpoint_id)[0].busy_until is not None, "nor does it free what another holds"
+
+
+def test_a_worker_that_dies_before_writing_down_sends_again_under_the_same_id(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as here:
+        endpoint = hooks.listen(here.url)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        with monkeypatch.context() as broken:
+            broken.setattr(sending, "record", lambda *_: 1 / 0)
+            hooks.settle()
+        row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+        assert len(here.heard) == 1 and (row.state, row.attempts) == ("pending", 0)
+        hooks.hurry(61)
+        assert len(here.heard) == 2 and len({one.headers["webhook-id"] for one in here.heard}) == 1
+        assert [(one.state, one.attempts) for one in hooks.rows(Delivery, endpoint_id=endpoint)] == [("delivered", 1)]
+
+
+def test_a_slow_endpoint_holds_up_nobody(hooks: Hooks) -> None:
+    """Six that stall; a seventh and the letters do not notice."""
+    free = threading.Event()
+    with receiving(lambda wire, _: (free.wait(5), wire.say(200))) as slow, receiving() as quick:
+        for number in range(6):
+            hooks.listen(f"{slow.url}/{number}")
+        hooks.listen(quick.url)
+        sender = sending.Sender(hooks.house)
+        sender.start()
+        try:
+            hooks.schedule(hooks.cast.ada_at_acorn)
+            began = time.monotonic()
+            with hooks.app.app_context():
+                hooks.house.worker.drain()  # the letter about it among others
+            sender.wake()
+            while not quick.heard and time.monotonic() - began < 4:
+                time.sleep(0.01)
+            assert quick.heard and time.monotonic() - began < 3 and not free.is_set()
+        finally:
+            sender.stop()
+            free.set()
+        until = time.monotonic() + 5
+        while any(one.state != "delivered" for one in hooks.rows(Delivery, type="subscription.updated") if one.state == "pending") \
+                and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(slow.heard) == 6
+
+
+def test_whoever_asks_for_time_gets_it_and_who_wants_it_slow_gets_it_slow(hooks: Hooks) -> None:
+    with receiving(lambda wire, _: wire.say(429, Retry_After="120")) as busy, receiving() as slow:
+        waiting, paced = hooks.listen(busy.url), hooks.listen(slow.url, rate_limit=20)
+        for _ in range(3):
+            hooks.schedule(hooks.cast.ada_at_acorn, True)
+            hooks.schedule(hooks.cast.ada_at_acorn, False)
+        hooks.settle()
+        rest = hooks.rows(Endpoint, id=waiting)[0].due_at - clock.wall()
+        assert timedelta(seconds=100) < rest <= timedelta(seconds=120)
+        assert len(slow.heard) == 6 and slow.heard[-1].at - slow.heard[0].at > 5 / 20 * 0.9
+        assert hooks.rows(Endpoint, id=paced)[0].due_at is None
+
+
+def test_every_type_can_be_tried_out_with_nobodys_data(hooks: Hooks) -> None:
+    with receiving() as here:
+        endpoint = hooks.listen(here.url, filter_types=["refund.failed"])
+        secret = hooks.secret(endpoint)
+        for type in kinds.SENT:
+            hooks.do(history.send_test, endpoint, type)
+        hooks.sender.drain()
+        assert sorted(types(here)) == sorted(kinds.SENT)
+        for one in here.heard:
+            event = unwrap(one, secret)
+            event.__class__.model_validate(json.loads(one.body))
+            assert "_test" in one.body.decode() and one.headers["webhook-id"].startswith("msg_test")
+            assert hooks.cast.ada_at_acorn.customer_id not in one.body.decode()
+    hooks.do(history.send_test, endpoint, "payment.failed")
+    hooks.sender.drain()
+    row = hooks.do(history.deliveries, endpoint_id=endpoint, limit=1)[0]
+    assert (row.state, row.tries) == ("failed", 1), "a test is tried once"
+    assert hooks.rows(Endpoint, id=endpoint)[0].failing_since is None, "and says nothing about the endpoint"
+
+
+def test_what_was_sent_is_kept_for_thirty_days(hooks: Hooks) -> None:
+    with receiving() as here:
+        endpoint = hooks.listen(here.url)
+        hooks.schedule(hooks.cast.ada_at_acorn)
+        hooks.settle()
+    sweeping.sweep(hooks.house.database)
+    row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+    hooks.change(Delivery, row.id, created_at=clock.wall() - sweeping.KEPT - timedelta(seconds=1))
+    assert sweeping.sweep(hooks.house.database) == 1
+    assert not hooks.rows(Delivery, endpoint_id=endpoint) and not hooks.rows(Attempt, delivery_id=row.id)
+
+
+def test_who_has_no_business_here_sees_nothing(hooks: Hooks) -> None:
+    """Acorn's endpoints and deliveries do not exist for Birch, whatever way it asks."""
+    endpoint = hooks.listen("https://acorn.example/hooks")
+    hooks.do(history.send_test, endpoint, "payment.failed")
+    row = hooks.rows(Delivery, endpoint_id=endpoint)[0]
+    with hooks.house.database.open(system(hooks.cast.birch)) as db:
+        assert history.deliveries(db) == [] and endpoints.page(db, 10) == ([], True)
+        for ask in (lambda: history.delivery(db, row.id), lambda: history.replay(db, row.id), lambda: endpoints.find(db, endpoint)):
+            with pytest.raises(Exception, match="There is no"):
+                ask()
+    with hooks.house.database.open(everything("what is left")) as db:
+        assert db.get(Endpoint, (hooks.cast.acorn, endpoint)) is not None
