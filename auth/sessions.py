@@ -230,6 +230,11 @@ def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow
         ]
 
 
+def rows_of(scope: Scope, business_id: str) -> list[CustomerRow]:
+    """The customer rows of a scope at one business, for a door that found out by itself whose they are."""
+    return _customers(scope, business_id)
+
+
 def _view(grant: Grant) -> GrantView:
     return GrantView(
         grant.id, grant.door, grant.business_id, grant.customer_id, grant.proof, grant.address_key, grant.link_id,

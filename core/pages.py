@@ -27,7 +27,8 @@ _MAIN = (
     ("Billing history", ("billing_history", "invoices")), ("Payment methods", ("payment_methods",)),
     ("Licence keys", ("license_keys", "licences")),
 )
-_ACCOUNT = (("Profile and addresses", ("profile",)), ("Where you are signed in", ("sessions",)), ("Export my records", ("export",)))
+_ACCOUNT = (("Profile and addresses", ("profile",)), ("Activity", ("activity",)),
+            ("Where you are signed in", ("sessions",)), ("Export my records", ("export",)))
 
 
 class Words:
@@ -176,7 +177,8 @@ def navigation() -> list[tuple[str, str, str]]:
 
 
 def account_links() -> list[tuple[str, str]]:
-    labels = {"Profile and addresses": _("Profile and addresses"), "Where you are signed in": _("Where you are signed in"),
+    labels = {"Profile and addresses": _("Profile and addresses"), "Activity": _("Activity"),
+              "Where you are signed in": _("Where you are signed in"),
               "Export my records": _("Export my records")}
     found = ((label, next((one for one in names if exists_here(one)), None)) for label, names in _ACCOUNT)
     return [(here(name), labels[label]) for label, name in found if name]

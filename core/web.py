@@ -94,11 +94,14 @@ def the_door() -> Door:
     return door or Door(kind="auth", title=house().settings.name)
 
 
-def open_for_request(scope: Scope) -> None:
-    """Set whose rows this request sees, once; the session itself opens at the first `db()`. A second call raises."""
+def open_for_request(scope: Scope, *, reads_only: bool = False) -> None:
+    """Set whose rows this request sees, once; the session itself opens at the first `db()`. A second call raises.
+
+    `reads_only`: its session refuses to write, whatever the method.
+    """
     if "scope" in g:
         raise ScopeError("this request already has a scope; a session is narrowed once")
-    g.scope = scope
+    g.scope, g.reads_only = scope, reads_only
 
 
 def db(*, replica: bool = False) -> ScopedSession:
@@ -109,7 +112,8 @@ def db(*, replica: bool = False) -> ScopedSession:
     if "session" not in g:
         if "scope" not in g:
             raise ScopeError("db() before a door opened this request")
-        g.session = house().database.session(g.scope, write=request.method not in SAFE_METHODS, replica=replica)
+        g.session = house().database.session(g.scope, replica=replica,
+                                              write=request.method not in SAFE_METHODS and not g.reads_only)
     session: ScopedSession = g.session
     return session
 
@@ -141,7 +145,7 @@ def exists_here(endpoint: str) -> bool:
 def _resolve(endpoint: str) -> str:
     door: Door | None = g.get("door")
     root = (request.blueprint or "").split(".")[0] if has_request_context() else ""
-    if root not in ("unified", "business"):
+    if root not in ("unified", "business", "view_as"):
         root = "business" if door and door.kind == "business" else "unified"
     known = current_app.view_functions
     return next((name for name in (f"{root}.portal.{endpoint}", f"{root}.{endpoint}") if name in known), endpoint)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 bp = Blueprint("portal", __name__)
 
 from portal import (  # noqa: E402 - the pages hang themselves on `bp`
+    activity,
     billing_details,
     cancellation,
     documents,

@@ -10,6 +10,7 @@ from billing.commands import licensing
 from billing.queries import held_keys
 from core.web import db, here
 from portal import bp, cursor
+from portal.looking import looking
 from portal.standing import businesses, is_several, open_account
 
 PAGE = 50
@@ -20,7 +21,7 @@ def license_keys() -> ResponseReturnValue:
     rows = held_keys.keys(db(replica=True), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
     older = cursor.write(rows[PAGE - 1].created_at, rows[PAGE - 1].id) if len(rows) > PAGE else None
     return render_template(
-        "portal/license_keys.html", rows=rows[:PAGE], older=older, businesses=businesses(), several=is_several(), masked=masked
+        "portal/license_keys.html", rows=veiled(rows[:PAGE]), older=older, businesses=businesses(), several=is_several(), masked=masked
     )
 
 
@@ -30,6 +31,14 @@ def free_instance(key_id: str, instance_id: str) -> ResponseReturnValue:
     open_account(licensing.deactivate(db(), key_id, instance_id).business_id)
     flash(_("The place is free again. The key stays the same."), "good")
     return redirect(here("license_keys"), 303)
+
+
+def veiled(rows: list[held_keys.KeyRow]) -> list[held_keys.KeyRow]:
+    """The keys, shortened where somebody of the business looks."""
+    if looking() is not None:
+        for one in rows:
+            one.key = masked(one.key)
+    return rows
 
 
 def masked(key: str) -> str:

@@ -9,6 +9,7 @@ from billing.queries import documents, held_keys
 from billing.queries import purchases as query
 from core.web import db, here
 from portal import bp, cursor
+from portal.keys import veiled
 from portal.markdown import safe_html, safe_link
 from portal.standing import account, businesses, is_several
 from portal.words import card_of
@@ -34,4 +35,4 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     return render_template(
         "portal/purchase.html", found=found, payment=found.payment, account=account(found.payment.business_id, found.payment.customer_id),
         counts=counts, descriptions={product.id: safe_html(product.description) for product in found.products}, downloads=downloads,
-        keys=held_keys.keys(db(), payment_id=payment_id), card=card_of(found.payment.method), invoices=here("invoices"))
+        keys=veiled(held_keys.keys(db(), payment_id=payment_id)), card=card_of(found.payment.method), invoices=here("invoices"))

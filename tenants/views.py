@@ -65,9 +65,10 @@ def running(database: Database, business_id: str, view_id: str, *, membership_id
             CustomerView.ended_at.is_(None), CustomerView.expires_at > clock.wall()))
 
 
-def end(db: ScopedSession, view_id: str, *, membership_id: str) -> CustomerView:
+def end(db: ScopedSession, customer_id: str, view_id: str, *, membership_id: str) -> CustomerView:
     """Stop looking. Raises NotFound for somebody else's look; one that is over stays over."""
-    row = db.scalar(select(CustomerView).where(CustomerView.id == view_id, CustomerView.membership_id == membership_id))
+    row = db.scalar(select(CustomerView).where(
+        CustomerView.id == view_id, CustomerView.customer_id == customer_id, CustomerView.membership_id == membership_id))
     if row is None:
         raise NotFound()
     row.ended_at = row.ended_at or clock.wall()

@@ -1,11 +1,26 @@
-"""What happened to one thing, newest first, from the events."""
+"""What happened to one thing, or to everything of the reader's, newest first, from the events."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
 from core.db import ScopedSession
 from core.outbox import Event
+
+
+@dataclass(slots=True)
+class Happened:
+    id: str
+    at: datetime
+    type: str
+    actor_type: str
+    business_id: str
+    data: dict[str, Any]
 
 
 def events(db: ScopedSession, business_id: str, noun_id: str, limit: int = 40) -> list[Event]:
@@ -14,3 +29,17 @@ def events(db: ScopedSession, business_id: str, noun_id: str, limit: int = 40) -
         .order_by(Event.at.desc(), Event.id.desc()).limit(limit)
     )
     return list(db.scalars(query))
+
+
+def happenings(
+    db: ScopedSession, *, without: Iterable[str] = (), before: tuple[datetime, str] | None = None, limit: int = 30
+) -> list[Happened]:
+    """Everything about the customers of the session's scope. `before`: (at, id) of the last one seen. One statement."""
+    e = Event
+    query = (
+        select(e.id, e.at, e.type, e.actor_type, e.business_id, e.data).where(e.type.not_in(list(without)))
+        .order_by(e.at.desc(), e.id.desc()).limit(limit)
+    )
+    if before:
+        query = query.where(e.at <= before[0], (e.at < before[0]) | (e.id < before[1]))
+    return [Happened(*row) for row in db.execute(query)]

@@ -21,6 +21,7 @@ from tenants.console import (
     settings,
     subscriptions,
     team,
+    view_as,
 )
 from tenants.console.door import bp
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "activity", "addons", "brand", "collections", "customers", "exports", "founding", "invites", "lobby", "parked", "payments",
-    "products", "refunding", "register", "settings", "subscriptions", "team",
+    "products", "refunding", "register", "settings", "subscriptions", "team", "view_as",
 ]  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def register(app: Flask, house: House) -> None:
     from tenants.console.nav import sections
 
     app.register_blueprint(bp)
+    app.register_blueprint(view_as.door)
     letters.register(house)
     files.register(house)
     app.jinja_env.globals.update(console_sections=sections, member=me)

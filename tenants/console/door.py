@@ -68,24 +68,35 @@ def put_business(_endpoint: str, values: dict[str, Any]) -> None:
 @bp.before_request
 def open_the_door() -> ResponseReturnValue | None:
     view = current_app.view_functions[request.endpoint or ""]
-    visit = sessions.current()
-    is_lobby = getattr(view, "_lobby", False)
+    if not getattr(view, "_lobby", False):
+        turned_away = come_in(str(g.business_id))
+        if turned_away is None:
+            open_for_request(staff(me().business_id, me().id))
+            turned_away = check(view)
+        return turned_away
     enter(Door(kind="console", title=_("Console"), home_url="/console"))
+    visit = sessions.current()
     if visit is None or not visit.is_person:
         return redirect(_sign_in(), 303)
-    if is_lobby:
-        greet(Reader(visit.name, visit.email, visit.locale, visit.zone))
-        open_for_request(nobody())
-        return None
-    found = team.member(house().database, visit, str(g.business_id))
+    greet(Reader(visit.person_name or visit.primary_email, visit.primary_email, visit.locale, visit.zone))
+    open_for_request(nobody())
+    return None
+
+
+def come_in(business_id: str) -> ResponseReturnValue | None:
+    """Find out who it is and what they are here: `me()` from then on. The way to the sign-in page for nobody; NotFound for a stranger."""
+    enter(Door(kind="console", title=_("Console"), home_url="/console"))
+    visit = sessions.current()
+    if visit is None or not visit.is_person:
+        return redirect(_sign_in(), 303)
+    found = team.member(house().database, visit, business_id)
     if found is None:
         raise NotFound()
     g.member = found
     enter(Door(kind="console", title=found.face.name, home_url=f"/console/{found.business_id}", business=found.face,
                business_id=found.business_id))
     greet(Reader(visit.person_name or visit.primary_email, visit.primary_email, visit.locale, visit.zone or found.face.zone))
-    open_for_request(staff(found.business_id, found.id))
-    return check(view)
+    return None
 
 
 def check(view: Any) -> ResponseReturnValue | None:

@@ -34,7 +34,7 @@ from tests.visitor import Visitor
 LIST = Path(__file__).parent / "urls.txt"
 DOORS = {  # the first word of an endpoint → whose door it is
     "unified": "a person", "business": "a customer of one business", "auth": "whoever signs in", "api": "a program with a key",
-    "console": "staff", "sandbox": "the pretend bank", "mailbox": "an operator of a test deployment", "clock": "an operator of a test deployment", "healthz": "probes",
+    "console": "staff", "view_as": "staff that look as a customer sees", "sandbox": "the pretend bank", "mailbox": "an operator of a test deployment", "clock": "an operator of a test deployment", "healthz": "probes",
     "readyz": "probes",
     "metrics": "an operator", "static": "anybody", "language": "anybody",
 }
