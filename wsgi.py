@@ -15,11 +15,13 @@ import tenants.cli
 import tenants.clock
 import tenants.console
 import tenants.demo
+import tenants.elsewhere
 import tenants.portal
 import tenants.webhooks
 import unified
 from billing import dunning, renewals
 from billing.documents_store import DocumentStore
+from billing.forwarding import Forwarder
 from billing.till import Till
 from core import cli, schema, web
 from core.db import Database
@@ -29,6 +31,7 @@ from core.outgoing import Outgoing
 from core.settings import Settings
 from core.web import House
 from core.worker import Handlers, Tick, Worker
+from tenants.elsewhere.dodo import Dodo
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -50,6 +53,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     worker.around = app.app_context
     house = House(settings, database, gateway=gateway, worker=worker, mailer=Mailer(settings, database),
                   documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
+    house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
+    house.documents.systems = house.forwarder.systems
+    handlers.on("subscription.asked_elsewhere", lambda work: house.forwarder.run(work.business_id, work.data["act_id"]), "forwarder.run")
+    worker.ticks.append(Tick("acts elsewhere", timedelta(seconds=2), house.forwarder.run_due))
 
     web.register(app, house)
     if gateway is not None:
@@ -58,8 +65,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         gateway.notify = till.notified
         app.register_blueprint(make_blueprint(gateway))
     handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.webhooks, tenants.console, tenants.cli, tenants.clock,
-                 tenants.demo):
+    for room in (auth, portal, unified, tenants.portal, tenants.api, tenants.elsewhere, tenants.webhooks, tenants.console, tenants.cli,
+                 tenants.clock, tenants.demo):
         room.register(app, house)
     return app
 

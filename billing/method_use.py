@@ -21,7 +21,7 @@ PAYING = (*LIVE, "pending")
 def usable(db: ScopedSession, customer_id: str, payment_method_id: str) -> PaymentMethod:
     """A saved method of this very customer row: a gateway's reference is good for nobody else. Raises NotFound."""
     found = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment_method_id, PaymentMethod.customer_id == customer_id,
-                                                  PaymentMethod.removed_at.is_(None)))
+                                                  PaymentMethod.held_by == "us", PaymentMethod.removed_at.is_(None)))
     if found is None:
         raise NotFound(sentence="There is no such payment method.")
     return found

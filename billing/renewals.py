@@ -125,7 +125,12 @@ def attempt(
     till: Till, db: ScopedSession, invoice: Invoice, subscription: Subscription, method: PaymentMethod | None, *, off_session: bool,
     return_url: str | None = None,
 ) -> Payment:
-    """The next payment of an open invoice. Its number, and so its key, rises only after a definite decline."""
+    """The next payment of an open invoice. Its number, and so its key, rises only after a definite decline.
+
+    Raises ValueError for what another system collects: whoever comes here forgot to ask.
+    """
+    if subscription.collected_by != "us":
+        raise ValueError(f"{subscription.id} is collected by {subscription.collected_by}")
     db.flush()
     open_one = db.scalar(select(Payment).where(Payment.invoice_id == invoice.id, Payment.is_open))
     if open_one is not None:

@@ -61,7 +61,7 @@ class Till(Desk):
                 settlement.cancelled(db, payment, "TRY_AGAIN_LATER", "This was not sent in time. Nothing was taken.")
                 return None
             method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment.payment_method_id))
-            if method is None:
+            if method is None or method.held_by != "us":
                 raise NotFound(sentence="There is no such payment method.")
             payment.sent_at = payment.sent_at or at
             payment.check_at, payment.fence = at + LEASE, payment.fence + 1

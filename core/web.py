@@ -37,6 +37,7 @@ class House:
     handlers: Any = None
     mailer: Any = None
     documents: Any = None
+    forwarder: Any = None  # acts on what another billing system collects
     outgoing: Any = None
 
 

@@ -18,6 +18,7 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     billing_details,
     cancellation,
     documents,
+    elsewhere,
     history,
     keys,
     methods,
@@ -32,8 +33,10 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     subscriptions,
 )
 
-__all__ = ["billing_details", "bp", "cancellation", "documents", "history", "keys", "methods", "pausing", "paying", "payments",
-           "plan_change", "profile", "purchases", "register", "search", "sessions", "subscriptions"]
+__all__ = [
+    "activity", "billing_details", "bp", "cancellation", "documents", "elsewhere", "history", "keys", "methods", "pausing",
+    "paying", "payments", "plan_change", "profile", "purchases", "register", "search", "sessions", "subscriptions",
+]  # fmt: skip
 
 
 def register(app: Flask, house: House) -> None:

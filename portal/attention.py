@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
 
+from billing.elsewhere import can
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import amount_tag, date_tag, words
 from core.web import exists_here, here
@@ -34,6 +35,7 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
     out = [_due(row, f"{prefix}/{row.id}") for row in rows if row.dues_minor]
     if out:
         out[0].is_main = True  # one filled button a page
+    out += [_held_elsewhere(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
     out += [_confirm(row) for row in rows if row.needs_confirming]
     out += _cards(rows)
     return out + [_checking(row) for row in rows if row.is_checking]
@@ -52,6 +54,13 @@ def _due(row: SubscriptionRow, url: str) -> Need:
     return Need("hold", "due", _("On hold"), sentence(pattern, name=row.name, amount=amount), why,
                 f"{url}/payment-method" if pay else url, _("Pay %(amount)s", amount=said) if pay else _("Look at it"),
                 _("for %(what)s", what=row.name))
+
+
+def _held_elsewhere(row: SubscriptionRow, url: str) -> Need:
+    """The system that collects it says neither what is due nor takes it here."""
+    pay = can(row.collected_by, "change_method") and exists_here("payment_method")
+    return Need("hold", "due", _("On hold"), sentence(_("%(name)s is on hold."), name=row.name), _("Its last payment did not go through."),
+                f"{url}/payment-method" if pay else url, _("Pay on its page") if pay else _("Look at it"), row.name)
 
 
 def _confirm(row: SubscriptionRow) -> Need:

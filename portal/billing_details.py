@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from billing.commands import billing_details as command
+from billing.elsewhere import can
 from billing.invoicing import address_lines
 from billing.queries import documents
 from billing.queries import subscriptions as query
@@ -19,6 +20,7 @@ from core.format import locale_of
 from core.pages import words
 from core.web import db, here
 from portal import bp
+from portal.elsewhere import asked
 from portal.standing import Account, open_account
 
 FIELDS = ("name", "business_name", "tax_id", "street", "city", "zipcode", "state", "country")
@@ -38,6 +40,8 @@ def edit_billing_details(subscription_id: str) -> ResponseReturnValue:
         command.edit_billing(db(), row.id, **typed)  # type: ignore[arg-type]
     except Invalid as wrong:
         return _page(row, theirs, typed, _said(wrong)), 422
+    if row.collected_by != "us":
+        return asked(row)
     flash(_("Saved. The next invoices for %(name)s are made out like this.", name=row.name), "good")
     return redirect(f"{here('subscriptions')}/{row.id}#billing", 303)
 
@@ -84,7 +88,7 @@ def _open(found: documents.OneInvoice) -> Account:
 def _ours(subscription_id: str) -> tuple[SubscriptionRow, Account]:
     row = query.one(db(), subscription_id)
     theirs = open_account(row.business_id, row.customer_id)
-    if row.collected_by != "us":
+    if not can(row.collected_by, "edit_billing"):
         raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change it there.")
     if row.status not in ("active", "past_due", "on_hold", "paused"):
         raise Conflict("SUBSCRIPTION_INACTIVE", "This has ended; no more invoices are made for it.")

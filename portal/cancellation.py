@@ -11,13 +11,14 @@ from flask_babel import gettext as _
 
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
+from billing.elsewhere import can
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
 from core.pages import words
 from core.web import db, here, house
-from portal import bp
+from portal import bp, elsewhere
 from portal.lines import ends_at, may_cancel, may_keep
 from portal.proof import is_fresh, prove
 from portal.standing import account, open_account
@@ -43,6 +44,8 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
         cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
     except Invalid as wrong:
         return _ask(row, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
+    if row.collected_by != "us":
+        return elsewhere.asked(row)
     day = ends_at(row)
     if day:
         flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(day, "sentence")), "good")
@@ -55,6 +58,8 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
 def keep(subscription_id: str) -> ResponseReturnValue:
     row = _ours(query.one(db(), subscription_id))
     cancelling.keep(db(), row.id)
+    if row.collected_by != "us":
+        return elsewhere.asked(row)
     day = ends_at(row)
     if day:
         flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=words().date(day, "sentence")), "good")
@@ -76,6 +81,8 @@ def _now(subscription_id: str) -> ResponseReturnValue:
         cancel_now(house().till, scope, row.id, form.get("feedback") or None, form.get("comment") or None)
     except Invalid as wrong:
         return _ask(row, wrong.fields, others=others), 422
+    if row.collected_by != "us":
+        return elsewhere.asked(row)
     flash(_("%(name)s has ended. Nothing more is taken.", name=row.name), "good")
     return redirect(_of(row.id), 303)
 
@@ -83,7 +90,7 @@ def _now(subscription_id: str) -> ResponseReturnValue:
 def _ours(row: SubscriptionRow) -> SubscriptionRow:
     """Raises BusinessArchived, Conflict (another system bills it)."""
     open_account(row.business_id, row.customer_id)
-    if row.collected_by != "us":
+    if not can(row.collected_by, "cancel"):
         raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
     return row
 

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from billing import lifecycle, policy, pricing
+from billing.elsewhere import can
 from billing.queries.subscriptions import SubscriptionRow
 from core import clock
 from core.pages import date_tag, state_tag, words
@@ -86,18 +87,18 @@ def when(row: SubscriptionRow) -> Markup:
 
 
 def may_cancel(row: SubscriptionRow, business: Account) -> bool:
-    return (row.collected_by == "us" and not row.cancel_at_period_end and business.archived_at is None
+    return (can(row.collected_by, "cancel") and not row.cancel_at_period_end and business.archived_at is None
             and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "schedule_cancel") and policy.allows(business, "cancel"))  # type: ignore[arg-type]
 
 
 def may_keep(row: SubscriptionRow, business: Account) -> bool:
-    return (row.collected_by == "us" and row.cancel_at_period_end and business.archived_at is None
+    return (can(row.collected_by, "keep") and row.cancel_at_period_end and business.archived_at is None
             and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "keep"))
 
 
 def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str, Any]]:
     """The menu: only what this state and this business allow, and what has a page."""
-    if row.collected_by != "us" or business.archived_at:
+    if not can(row.collected_by, "cancel") or business.archived_at:
         return [{"url": url, "label": _("Look at it")}]
     may = lambda verb: lifecycle.may(lifecycle.SUBSCRIPTION, row.status, verb)  # noqa: E731
     items: list[dict[str, Any]] = []

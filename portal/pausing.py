@@ -15,6 +15,7 @@ from core.errors import Conflict, Forbidden
 from core.pages import words
 from core.web import db, here
 from portal import bp
+from portal.elsewhere import asked
 from portal.renewals import next_charge
 from portal.standing import open_account
 from portal.words import days_to, interval
@@ -46,6 +47,8 @@ def pause(subscription_id: str) -> ResponseReturnValue:
 def pause_now(subscription_id: str) -> ResponseReturnValue:
     row = _ours(subscription_id)
     pausing.pause(db(), row.id)
+    if row.collected_by != "us":
+        return asked(row)
     flash(_("%(name)s is paused. Nothing is taken until you resume it.", name=row.name), "good")
     return redirect(_of(row.id), 303)
 
@@ -54,6 +57,8 @@ def pause_now(subscription_id: str) -> ResponseReturnValue:
 def resume(subscription_id: str) -> ResponseReturnValue:
     row = _ours(subscription_id)
     on = pausing.resume(db(), row.id)
+    if row.collected_by != "us":
+        return asked(row)
     day = words().date(on.next_billing_at, "sentence") if on.next_billing_at else ""
     flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=day), "good")
     return redirect(_of(row.id), 303)

@@ -18,6 +18,7 @@ from auth import sessions
 from billing import lifecycle
 from billing.commands import methods as saved
 from billing.commands import paying
+from billing.elsewhere import can
 from billing.queries import methods as method_query
 from billing.queries import subscriptions as query
 from billing.queries.one_payment import declined_methods
@@ -27,7 +28,7 @@ from core.errors import BusinessArchived, Conflict, Invalid, Unavailable
 from core.pages import words
 from core.security import allow_form_to
 from core.web import db, external, here, house, scope
-from portal import bp
+from portal import bp, elsewhere
 from portal.lines import may_cancel
 from portal.proof import prove
 from portal.standing import Account, account
@@ -52,6 +53,8 @@ class Choice:
 def payment_method(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     theirs = account(row.business_id, row.customer_id)
+    if row.collected_by != "us" and may_elsewhere(row, theirs):
+        return elsewhere.method_page(row, theirs)
     if not _may(row, theirs):
         return redirect(f"{here('subscriptions')}/{row.id}", 303)
     return _page(row, theirs)
@@ -65,6 +68,8 @@ def choose_payment_method(subscription_id: str) -> ResponseReturnValue:
     theirs = account(row.business_id, row.customer_id)
     if theirs.archived_at:
         raise BusinessArchived(sentence=_("%(business)s has closed its shop here. It takes no more payments.", business=theirs.name))
+    if row.collected_by != "us" and may_elsewhere(row, theirs):
+        return prove(request.path) if needs_proof() else elsewhere.open_method_page(row, theirs)
     chosen, due = request.form.get("method", ""), request.form.get("due", "")
     if not chosen:
         return _page(row, theirs, error=_("Choose what to pay with.")), 422
@@ -124,6 +129,11 @@ def _after(status: str, payment_id: str, link: str | None) -> ResponseReturnValu
 
 def _may(row: SubscriptionRow, theirs: Account) -> bool:
     return (row.collected_by == "us" and not theirs.archived_at
+            and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "change_method"))
+
+
+def may_elsewhere(row: SubscriptionRow, theirs: Account) -> bool:
+    return (can(row.collected_by, "change_method") and not theirs.archived_at
             and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "change_method"))
 
 

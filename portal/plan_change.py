@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from auth.sessions import fresh_proof_url
 from billing import pricing
 from billing.commands import plan_change as command
+from billing.commands import plan_elsewhere
 from billing.queries import plan_choices
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
@@ -19,6 +20,7 @@ from core.errors import Conflict, Invalid
 from core.pages import words
 from core.web import db, external, here, house
 from portal import bp
+from portal.elsewhere import asked
 from portal.plan_slip import moves, slip
 from portal.proof import is_fresh, prove
 from portal.renewals import next_charge
@@ -40,8 +42,11 @@ def plan_quote(subscription_id: str) -> ResponseReturnValue:
     row, form = query.one(db(), subscription_id), request.form
     open_account(row.business_id, row.customer_id)
     offered = plan_choices.choices(db(), row.id)
+    wanted = (row.id, form.get("product_id", ""), _quantity(form.get("quantity")), _addons(offered, form))
     try:
-        made = command.quote(db(), row.id, form.get("product_id", ""), _quantity(form.get("quantity")), _addons(offered, form))
+        if row.collected_by != "us":
+            return _elsewhere(row, wanted)
+        made = command.quote(db(), *wanted)
     except Invalid as wrong:
         errors = {name: _(sentence) for name, sentence in wrong.fields.items()} or {"product_id": _(wrong.sentence)}
         return _choose(row, form, errors), 422
@@ -76,6 +81,8 @@ def confirm_plan_change(subscription_id: str, quote_id: str) -> ResponseReturnVa
         before = pricing.total(next_charge(row, account(row.business_id, row.customer_id)))
     if slip(row, shown, before).needs_proof and shown.quote.used_at is None and not is_fresh():
         return prove(url)
+    if row.collected_by != "us":
+        return _order_elsewhere(row, shown, scope)
     try:
         done = command.confirm(house().till, scope, quote_id, return_url=external(url), locale=i18n.locale())
     except Conflict as stale:
@@ -90,8 +97,31 @@ def keep_plan(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     open_account(row.business_id, row.customer_id)
     command.cancel_scheduled(db(), row.id)
+    if row.collected_by != "us":
+        return asked(row)
     flash(_("%(name)s stays as it is. The planned change is taken back.", name=row.name), "good")
     return redirect(_of(row.id), 303)
+
+
+def _elsewhere(row: SubscriptionRow, wanted: tuple[Any, ...]) -> ResponseReturnValue:
+    """The figures of the system that collects it. The request's own session ends first: the question goes over the network."""
+    scope = db().scope
+    db().close()
+    quote_id = plan_elsewhere.foresee(house().database, house().forwarder.systems, scope, *wanted)
+    return redirect(f"{_of(row.id)}/plan-change/quotes/{quote_id}", 303)
+
+
+def _order_elsewhere(row: SubscriptionRow, shown: plan_choices.Shown, scope: Any) -> ResponseReturnValue:
+    quote = shown.quote
+    try:
+        plan_elsewhere.order(house().database, scope, quote.id)
+    except Conflict as stale:
+        if stale.code != "QUOTE_STALE":
+            raise
+        chosen = [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in quote.addons]
+        flash(_("These figures had run out. Here they are anew; nothing was taken."), "wait")
+        return _elsewhere(row, (row.id, quote.product_id, quote.quantity, chosen))
+    return asked(row)
 
 
 def _again(scope: Any, subscription_id: str, shown: plan_choices.Shown, fresh_id: str) -> ResponseReturnValue:
@@ -107,6 +137,8 @@ def _again(scope: Any, subscription_id: str, shown: plan_choices.Shown, fresh_id
 
 def _tell(shown: plan_choices.Shown) -> None:
     quote, day = shown.quote, words().date(shown.quote.next_billing_at, "sentence")
+    if quote.outcome == "forwarded":
+        return  # the subscription's page says what came of it
     if quote.outcome == "scheduled":
         flash(_("%(name)s begins on %(date)s. Until then nothing changes, and you can take it back.", name=shown.name, date=day), "good")
     elif quote.outcome == "applied" and quote.due_minor:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import undefer
 from stdnum import get_cc_module
 
 from billing.commands.cancelling import load
+from billing.commands.forwarding import forwards
 from billing.corrections import Correction
 from billing.invoices import Invoice
 from billing.invoicing import address_lines
@@ -25,6 +26,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
+ELSEWHERE = "This subscription is billed by another system. Change it there."
 _LIMITS = {"name": 200, "street": 200, "city": 100, "state": 100, "zipcode": 20, "business_name": 250, "tax_id": 50}
 _TOO_LONG = {  # whole sentences: the catalogues know no others
     20: "Please keep it under 20 characters.",
@@ -118,6 +120,9 @@ def edit_billing(
     after: dict[str, Any] = {**new, "business_name": company, "tax_id": number}
     changed = sorted(field for field, value in after.items() if (before.get(field) or None) != value)
     if not changed:
+        return subscription
+    address = {part: new[part] or "" for part in ("street", "city", "state", "zipcode", "country")}
+    if forwards(db, subscription, "edit_billing", ELSEWHERE, billing=address, name=new["name"], business_name=company, tax_id=number):
         return subscription
     subscription.billing = {**(subscription.billing or {}), **new}
     subscription.business_name, subscription.tax_id = company, number

@@ -179,6 +179,7 @@ def _payment(
     method = None
     if method_id:
         method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == method_id, PaymentMethod.removed_at.is_(None),
+                                                       PaymentMethod.held_by == "us",
                                                        PaymentMethod.customer_id == customer.customer_id))
         if method is None:
             raise NotFound(sentence="There is no such payment method.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from billing import lifecycle, policy
+from billing.commands.forwarding import forwards
 from billing.invoices import Invoice
 from billing.licences import LicenseKey
 from billing.parties import Business
@@ -16,6 +17,7 @@ from core.outbox import emit
 
 FEEDBACK = ("too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other")
 COMMENT_LIMIT = 500  # the refusal says the figure too
+ELSEWHERE = "This subscription is billed by another system. Cancel it there."
 
 
 def load(db: ScopedSession, subscription_id: str) -> Subscription:
@@ -46,6 +48,8 @@ def cancel_at_period_end(
     lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "schedule_cancel")  # first: what has ended keeps its mark for ever
     if subscription.cancel_at_period_end:
         return subscription
+    if forwards(db, subscription, "cancel", ELSEWHERE, feedback=feedback, comment=comment):
+        return subscription
     subscription.cancel_at_period_end = True
     subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
     actor = db.scope.actor
@@ -61,6 +65,8 @@ def keep(db: ScopedSession, subscription_id: str) -> Subscription:
     if not lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "keep"):
         raise Conflict("SUBSCRIPTION_INACTIVE", "This has ended; it cannot be taken back any more.")
     if not subscription.cancel_at_period_end:
+        return subscription
+    if forwards(db, subscription, "keep", ELSEWHERE):
         return subscription
     subscription.cancel_at_period_end = False
     subscription.cancellation_feedback = subscription.cancellation_comment = subscription.cancelled_by = None

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from billing import policy
-from billing.commands.cancelling import COMMENT_LIMIT, FEEDBACK, end, load
+from billing import lifecycle, policy
+from billing.commands.cancelling import COMMENT_LIMIT, ELSEWHERE, FEEDBACK, end, load
+from billing.commands.forwarding import forwards
 from billing.commands.plan_quote import waiting
 from billing.parties import Business
 from billing.payments import Payment
 from billing.plan_switch import drop
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from core.scope import Scope, system
 
 _ACTORS = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}
@@ -42,8 +43,9 @@ def cancel_now(till: Till, scope: Scope, subscription_id: str, feedback: str | N
             raise Forbidden("CANCELLATION_DISABLED", "This business asks you to contact it to cancel.")
         if subscription.status == "cancelled":
             return subscription
-        if subscription.collected_by != "us":
-            raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Cancel it there.")
+        lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "cancel")
+        if forwards(db, subscription, "end", ELSEWHERE, feedback=feedback, comment=comment):
+            return subscription
         end(db, subscription)
         subscription.cancel_at_period_end = False
         subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment

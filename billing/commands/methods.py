@@ -39,7 +39,8 @@ class Changed:
 
 def methods_of(db: ScopedSession, customer_id: str) -> list[PaymentMethod]:
     """The saved methods of one customer row, the default first, then the newest."""
-    mine = select(PaymentMethod).where(PaymentMethod.customer_id == customer_id, PaymentMethod.removed_at.is_(None))
+    mine = select(PaymentMethod).where(PaymentMethod.customer_id == customer_id, PaymentMethod.held_by == "us",
+                                       PaymentMethod.removed_at.is_(None))
     return list(db.scalars(mine.order_by(PaymentMethod.is_default.desc(), PaymentMethod.created_at.desc(), PaymentMethod.id)))
 
 
@@ -180,7 +181,8 @@ def _currency(db: ScopedSession, customer_id: str) -> str:
 
 
 def _load(db: ScopedSession, method_id: str) -> PaymentMethod:
-    method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == method_id, PaymentMethod.removed_at.is_(None)).with_for_update())
+    method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == method_id, PaymentMethod.held_by == "us",
+                                                   PaymentMethod.removed_at.is_(None)).with_for_update())
     if method is None:
         raise NotFound(sentence="There is no such payment method.")
     return method

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from billing import activation, lifecycle, policy
 from billing.commands.cancelling import load
+from billing.commands.forwarding import forwards
 from billing.parties import Business
 from billing.payments import Payment, PaymentMethod
 from billing.plan_switch import note
@@ -13,6 +14,8 @@ from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Forbidden
+
+ELSEWHERE = "This subscription is billed by another system. Change it there."
 
 
 def pause(db: ScopedSession, subscription_id: str) -> Subscription:
@@ -28,10 +31,11 @@ def pause(db: ScopedSession, subscription_id: str) -> Subscription:
         raise Forbidden("SUBSCRIPTION_CUSTOMER_PAUSE_DISABLED", "This business asks you to contact it to pause.")
     if subscription.status == "paused":
         raise Conflict("SUBSCRIPTION_ALREADY_PAUSED", "This is paused already.")
-    _collected_here(subscription)
     if subscription.cancel_at_period_end:
         raise Conflict("SUBSCRIPTION_NOT_ELIGIBLE_FOR_PAUSE", "This is about to end. Keep it first, then pause it.")
     to = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "pause")
+    if forwards(db, subscription, "pause", ELSEWHERE):
+        return subscription
     if db.scalar(
         select(Payment.id).where(Payment.business_id == business_id, Payment.subscription_id == subscription.id, Payment.is_open).limit(1)
     ):
@@ -63,7 +67,8 @@ def resume(db: ScopedSession, subscription_id: str) -> Subscription:
     """
     subscription = load(db, subscription_id)
     to = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "resume")
-    _collected_here(subscription)
+    if forwards(db, subscription, "resume", ELSEWHERE):
+        return subscription
     assert subscription.paused_at is not None and subscription.next_billing_at is not None
     length = clock.now() - subscription.paused_at
     if subscription.period_n == 0 and subscription.trial_ends_at is not None:
@@ -77,8 +82,3 @@ def resume(db: ScopedSession, subscription_id: str) -> Subscription:
     activation.switch_keys(db, subscription, "disabled", "active")
     note(db, subscription, "subscription.unpaused", paused_seconds=int(length.total_seconds()))
     return subscription
-
-
-def _collected_here(subscription: Subscription) -> None:
-    if subscription.collected_by != "us":
-        raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change it there.")

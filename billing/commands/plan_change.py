@@ -15,6 +15,7 @@ from billing import lifecycle, plan_switch, plans
 from billing.catalogue import Product
 from billing.commands import plan_quote
 from billing.commands.cancelling import load
+from billing.commands.forwarding import forwards
 from billing.commands.plan_quote import options, quote, waiting
 from billing.methods import method_of
 from billing.parties import Business, Customer
@@ -25,7 +26,7 @@ from billing.subscriptions import Subscription
 from billing.till import Till
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict, Forbidden, NotFound
+from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.outbox import emit
 from core.scope import Scope, system
@@ -101,8 +102,8 @@ def cancel_scheduled(db: ScopedSession, subscription_id: str) -> None:
     change = waiting(db, subscription)
     if change is None:
         raise NotFound("SCHEDULED_PLAN_CHANGE_NOT_FOUND", "No change is planned.")
-    if subscription.collected_by != "us":
-        raise Forbidden("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change it there.")
+    if forwards(db, subscription, "keep_plan", "This subscription is billed by another system. Change it there."):
+        return
     plan_switch.drop(db, subscription, change)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from billing import credit, lifecycle, plans, policy, pricing, proration
 from billing.calendar import nth
 from billing.cart import cart_of
+from billing.commands.forwarding import collects_itself
 from billing.parties import Business
 from billing.payments import Payment, PaymentMethod
 from billing.plans import Option, Wanted
@@ -24,6 +25,7 @@ from core.errors import BusinessArchived, Conflict, Forbidden, Invalid, NotFound
 from core.ids import new_id
 
 EFFECTIVE = ("immediately", "next_billing_date")
+ELSEWHERE = "This subscription is billed by another system. Change its plan there."
 
 
 def options(db: ScopedSession, subscription_id: str) -> list[Option]:
@@ -55,6 +57,8 @@ def quote(
     if effective_at == "next_billing_date" and mode not in (None, "full_immediately"):
         raise Invalid("INVALID_PRORATION_MODE_WITH_NEXT_BILLING_DATE", "Nothing is prorated at the next billing date.")
     business = check(db, subscription, customer)
+    if collects_itself(subscription, "change_plan", ELSEWHERE):  # its figures are the other system's: `plan_elsewhere.foresee`
+        raise Conflict("UNSUPPORTED_ACTION", ELSEWHERE)
     wanted = plans.wanted(db, subscription, product_id, quantity, addons, anywhere=not customer)
     row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer)
     row.payment_method_id = subscription.payment_method_id
@@ -77,8 +81,7 @@ def check(db: ScopedSession, subscription: Subscription, customer: bool) -> Busi
         raise Forbidden("PLAN_CHANGE_FOR_CUSTOMER_PORTAL_DISABLED", "This business asks you to contact it to change the plan.")
     if business.archived_at is not None:
         raise BusinessArchived(sentence="This business is closed.")
-    if subscription.collected_by != "us":
-        raise Conflict("UNSUPPORTED_ACTION", "This subscription is billed by another system. Change its plan there.")
+    collects_itself(subscription, "change_plan", ELSEWHERE)
     lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
     if subscription.cancel_at_period_end:
         raise Conflict("PLAN_CHANGE_NOT_ALLOWED_FOR_SCHEDULED_CANCELLATION", "This is about to end. Keep it first, then change the plan.")

@@ -40,7 +40,7 @@ def methods(db: ScopedSession) -> list[MethodRow]:
                                       Subscription.customer_id == PaymentMethod.customer_id,
                                       Subscription.payment_method_id == PaymentMethod.id, Subscription.status.in_(LIVE)))
         .outerjoin(Product, and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id))
-        .where(PaymentMethod.removed_at.is_(None))
+        .where(PaymentMethod.removed_at.is_(None), PaymentMethod.held_by == "us")
         .order_by(PaymentMethod.is_default.desc(), PaymentMethod.created_at.desc(), PaymentMethod.id, Product.name).limit(1000)
     )
     out: dict[tuple[str, str], MethodRow] = {}

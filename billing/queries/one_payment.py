@@ -69,7 +69,8 @@ def declined_methods(db: ScopedSession, customer_id: str, limit: int = 50) -> di
 
 def saved_method(db: ScopedSession, payment_method_id: str) -> PaymentMethod:
     """NotFound for one that is removed, nobody's or somebody else's."""
-    found = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment_method_id, PaymentMethod.removed_at.is_(None)))
+    found = db.scalar(select(PaymentMethod).where(PaymentMethod.id == payment_method_id, PaymentMethod.held_by == "us",
+                                                  PaymentMethod.removed_at.is_(None)))
     if found is None:
         raise NotFound()
     return found

@@ -1,0 +1,17 @@
+"""Businesses whose billing another system does: their data is pulled, kept up to date, and acts on it are handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from core.web import House
+
+
+def register(app: Flask, house: House) -> None:
+    from tenants.elsewhere import cli, hooks
+
+    cli.register(app, house)
+    hooks.register(app, house)

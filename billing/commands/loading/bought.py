@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing.calendar import nth
+from billing.calendar import add, nth
 from billing.catalogue import Addon, Product
 from billing.commands.loading.batch import Batch
 from billing.commands.loading.parties import mention
@@ -64,6 +64,7 @@ def _columns(batch: Batch, one: Record, product: Product, addons: dict[str, Addo
         "term_interval": told["term_interval"] or product.term_interval or "Year", "term_count": told["term_count"] or product.term_count,
     }
     began, ends = told["created_at"] or batch.at, told["next_billing_at"]
+    values["expires_at"] = told["expires_at"] or add(began, batch.business.zone, values["term_interval"], values["term_count"])
     trial_ends = began + timedelta(days=told["trial_days"]) if told["trial_days"] else None
     values["trial_ends_at"] = trial_ends
     values["period_n"] = values["anchor_n"] = 0 if trial_ends and trial_ends > batch.at else 1
