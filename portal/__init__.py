@@ -41,7 +41,8 @@ __all__ = [
 
 def register(app: Flask, house: House) -> None:
     """The pages themselves come with each door; here, the letters about what happens on them."""
-    from portal import act_letters, letters
+    from portal import act_letters, address_letters, letters
 
     letters.register(house)
     act_letters.register(house)
+    address_letters.register(house)
