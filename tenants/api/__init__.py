@@ -6,16 +6,25 @@ from flask import Flask
 
 from core.web import House
 from tenants.api import (
+    addons,
+    again,
     brands,
     checkout,
+    collection_groups,
+    collections,
+    customer_extras,
     customers,
+    discounts,
     invoices,
     license_keys,
     licenses,
+    openapi,
     paying,
     payments,
+    pictures,
     plan_changes,
     portal_sessions,
+    product_changes,
     products,
     refunds,
     subscription_changes,
@@ -23,12 +32,15 @@ from tenants.api import (
     webhooks,
 )
 from tenants.api.door import bp
+from tenants.rates import Rates
 
 __all__ = [
-    "brands", "checkout", "customers", "invoices", "license_keys", "licenses", "paying", "payments", "plan_changes",
-    "portal_sessions", "products", "refunds", "register", "subscription_changes", "subscriptions", "webhooks",
+    "addons", "again", "brands", "checkout", "collection_groups", "collections", "customer_extras", "customers", "discounts",
+    "invoices", "license_keys", "licenses", "openapi", "paying", "payments", "pictures", "plan_changes", "portal_sessions",
+    "product_changes", "products", "refunds", "register", "subscription_changes", "subscriptions", "webhooks",
 ]  # fmt: skip
 
 
 def register(app: Flask, house: House) -> None:
+    app.extensions["api rates"] = Rates(house.database)
     app.register_blueprint(bp)
