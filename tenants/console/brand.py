@@ -22,13 +22,13 @@ from tenants.console.door import bp, me, needs
 FIELDS = ("accent", "radius", "font", "mode")
 
 
-@bp.get("/<business_id>/settings/brand")
+@bp.get("/<business_id>/brand")
 @needs("settings.read")
 def brand() -> ResponseReturnValue:
     return _page(_stored())
 
 
-@bp.post("/<business_id>/settings/brand")
+@bp.post("/<business_id>/brand")
 @needs("brand.write")
 def change_brand() -> ResponseReturnValue:
     """Saves; or, by the other button, only shows how it would look."""
@@ -44,7 +44,7 @@ def change_brand() -> ResponseReturnValue:
     return redirect(here("console.brand"), 303)
 
 
-@bp.post("/<business_id>/settings/brand/logo")
+@bp.post("/<business_id>/brand/logo")
 @needs("brand.write")
 def change_logo() -> ResponseReturnValue:
     """Decoded and drawn anew before anything is written: of the file that was sent nothing is kept."""
@@ -61,7 +61,7 @@ def change_logo() -> ResponseReturnValue:
     return redirect(here("console.brand"), 303)
 
 
-@bp.post("/<business_id>/settings/brand/logo/removal")
+@bp.post("/<business_id>/brand/logo/removal")
 @needs("brand.write")
 def remove_logo() -> ResponseReturnValue:
     branding.drop_logo(db())
@@ -69,7 +69,7 @@ def remove_logo() -> ResponseReturnValue:
     return redirect(here("console.brand"), 303)
 
 
-@bp.get("/<business_id>/settings/brand/preview")
+@bp.get("/<business_id>/brand/preview")
 @needs("settings.read")
 def brand_preview() -> Response:
     """A page for the frame beside the form, made from the form's values. What is no colour, corner or typeface counts as ours."""

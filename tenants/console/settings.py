@@ -103,7 +103,7 @@ def _typed_rules(business: Business) -> dict[str, Any]:
 def _details(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
     return render_template(
         "tenants/console/details.html", typed=typed, errors=errors or {}, base=here("console.settings"), countries=countries(),
-        languages=[(name, i18n.own_name(name)) for name in i18n.supported()], may_write=me().may("settings.write"),
+        tongues=[(name, i18n.own_name(name)) for name in i18n.supported()], may_write=me().may("settings.write"),
         zones=sorted(one for one in available_timezones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"])
 
 
