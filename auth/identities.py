@@ -39,3 +39,8 @@ def _called(db: ScopedSession, address_key: str) -> tuple[str, str | None]:
         .order_by(Customer.created_at).limit(1)
     ).first()
     return (row[0], row[1]) if row else ("", None)
+
+
+def speaks(db: ScopedSession, identity_id: str, locale: str | None) -> None:
+    """The language this person chose for pages and letters; None is that of their browser. `db` is the person's own."""
+    db.scalars(select(Identity).where(Identity.identity_id == identity_id)).one().locale = locale

@@ -10,11 +10,12 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 
 from auth import sessions
+from auth.identities import speaks
 from auth.signing import sessions_of
 from billing.commands.profile import edit_profile
 from core import i18n
 from core.errors import Invalid
-from core.web import db, exists_here, here, house
+from core.web import db, exists_here, here, house, the_door
 from portal import bp
 from portal.standing import accounts, is_several
 
@@ -28,7 +29,7 @@ def profile() -> ResponseReturnValue:
 def edit() -> ResponseReturnValue:
     form = request.form
     wanted = form.getlist("to") if is_several() else [one.customer_id for one in accounts()]
-    language = form.get("language") or None
+    language, before = form.get("language") or None, next((one.locale for one in accounts()), None)
     try:
         if language and language not in i18n.supported():
             raise Invalid(fields={"language": "Choose one of the languages."})
@@ -41,7 +42,18 @@ def edit() -> ResponseReturnValue:
         flash(ngettext("Saved, and sent to one business.", "Saved, and sent to %(num)d businesses.", len(changed)), "good")
     else:
         flash(_("Saved."), "good")
-    return redirect(here("profile"), 303)
+    answer = redirect(here("profile"), 303)
+    if language != before:
+        _speak(language)
+        answer.delete_cookie(i18n.COOKIE)  # the choice in the footer was an earlier one
+    return answer
+
+
+def _speak(language: str | None) -> None:
+    """At a business's door the language is that business's record only; at the unified door it is the person's as well."""
+    visit = sessions.current()
+    if visit is not None and visit.identity_id and the_door().kind == "unified":
+        speaks(db(), visit.identity_id, language)
 
 
 def _page(errors: dict[str, str], typed: Any) -> str:
