@@ -15,11 +15,13 @@ from sqlalchemy import or_, select
 
 from billing import parked, settlement
 from billing.desk import LEASE, RETRY, Desk
+from billing.invoices import InvoiceLine
 from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
 from billing.ports import Charge, Collect, Outcome
 from core import clock
+from core.db import ScopedSession
 from core.errors import NotFound
 from core.money import Money
 from core.outbox import emit
@@ -67,7 +69,7 @@ class Till(Desk):
             payment.check_at, payment.fence = at + LEASE, payment.fence + 1
             return Charge(
                 key=payment.key, business_id=business_id, customer_id=payment.customer_id, method_reference=method.reference,
-                amount=Money(payment.amount_minor, payment.currency), description=_words(payment), off_session=payment.off_session,
+                amount=Money(payment.amount_minor, payment.currency), description=_words(db, payment), off_session=payment.off_session,
                 return_url=payment.return_url,
             )
 
@@ -86,7 +88,7 @@ class Till(Desk):
             request = Collect(
                 key=payment.key, business_id=business_id, customer_id=payment.customer_id,
                 amount=Money(payment.amount_minor, payment.currency) if payment.amount_minor else None,
-                description=f"{business.name if business else ''}: {_words(payment)}", return_url=payment.return_url or here,
+                description=f"{business.name if business else ''}: {_words(db, payment)}", return_url=payment.return_url or here,
                 cancel_url=payment.return_url or here, locale=locale, prefill_name=customer.name if customer else None,
             )
         page = self.gateway.collect(request)
@@ -219,7 +221,12 @@ def _is_too_late(payment: Payment, window: timedelta) -> bool:
     return charged and payment.sent_at is not None and clock.wall() - payment.sent_at >= window
 
 
-def _words(payment: Payment) -> str:
+def _words(db: ScopedSession, payment: Payment) -> str:
+    """What the bank shows. From the issued invoice, so that a repeated call says the same (safety 4.4)."""
     if payment.charge_type == "method":
         return "payment method"
-    return ", ".join(line.get("description", "") for line in payment.cart) or payment.charge_type.replace("_", " ")
+    lines = [line.get("description", "") for line in payment.cart]
+    if not lines:
+        issued = select(InvoiceLine.description).where(InvoiceLine.invoice_id == payment.invoice_id)
+        lines = list(db.scalars(issued.order_by(InvoiceLine.position)))
+    return ", ".join(dict.fromkeys(lines)) or payment.charge_type.replace("_", " ")

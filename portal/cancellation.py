@@ -96,7 +96,8 @@ def _ours(row: SubscriptionRow) -> SubscriptionRow:
 
 
 def _others(reading: ScopedSession, row: SubscriptionRow) -> list[str]:
-    return [one.name for one in query.live(reading) if one.business_id == row.business_id and one.id != row.id]
+    names = (one.name for one in query.live(reading) if one.business_id == row.business_id and one.id != row.id)
+    return list(dict.fromkeys(names))
 
 
 def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any = None, others: list[str] | None = None) -> str:

@@ -23,12 +23,13 @@ def payment(payment_id: str) -> ResponseReturnValue:
     found = one_payment(db(), payment_id)
     one, subscription = found.payment, found.subscription
     came_back = bool(request.args.get("status"))  # a hint for the words only: the state is what the gateway told us
+    left = one.is_open and request.args.get("status") == "cancelled"
     waiting = one.is_open and (one.status == "processing" or came_back)
     reload = (SOON if clock.now() - one.updated_at < A_WHILE else LATER) if waiting and "stay" not in request.args else 0
     dues = subscription is not None and subscription.status in ("on_hold", "past_due")
     answer: Response = make_response(render_template(
         "portal/payment.html", found=found, payment=one, subscription=subscription, account=account(one.business_id, one.customer_id),
-        card=card_of(one.method), why=why_declined(one.error_code), is_waiting=waiting, reload=reload, is_due=dues,
+        card=card_of(one.method), why=why_declined(one.error_code), is_waiting=waiting, has_left=left, reload=reload, is_due=dues,
         url=here("payment", payment_id=one.id),
         subscription_url=f"{here('subscriptions')}/{subscription.id}" if subscription else "", invoices_url=here("invoices"),
         go_on=one.hosted_url if one.is_open and one.status.startswith("requires_") and not waiting else None))
