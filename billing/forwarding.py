@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
+from billing.commands.forwarding import LEASE
 from billing.elsewhere import Act, Elsewhere, Said
 from billing.forwarded import ForwardedAct
 from billing.lifecycle import LIVE
@@ -25,7 +26,6 @@ from core.scope import Actor, everything, system
 
 log = structlog.get_logger()
 
-LEASE = timedelta(seconds=60)  # longer than a call may take
 AGAIN = [2, 5, 15, 60, 300, 900, 3600]  # seconds
 GIVEN_UP = timedelta(hours=24)
 NO_ANSWER = "It did not answer for a day. Look whether it was done, or ask again."
@@ -50,7 +50,8 @@ class Forwarder:
         found = self._learn(there, asked, who) if sent_before else None
         if not sent_before or (found is not None and not is_in_force(found, asked)):
             said = there.send(asked)
-            found = self._learn(there, asked, who) if said.state == "done" else found
+            # also after a refusal: what stood in its way may be news here, or it may be in force already
+            found = self._learn(there, asked, who) if said.state != "unknown" else None
         return self._record(business_id, act_id, fence, said, found, who)
 
     def run_due(self, limit: int = 50) -> int:

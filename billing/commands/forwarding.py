@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +15,8 @@ from core.db import ScopedSession
 from core.errors import Conflict
 from core.ids import new_id
 from core.outbox import emit
+
+LEASE = timedelta(seconds=60)  # longer than a call may take
 
 
 def collects_itself(subscription: Subscription, verb: str, refusal: str) -> bool:
@@ -42,18 +45,18 @@ def forwards(db: ScopedSession, subscription: Subscription, verb: str, refusal: 
     return True
 
 
-def write(db: ScopedSession, subscription: Subscription, verb: str, wish: dict[str, Any]) -> ForwardedAct:
-    """The act's row and its work, in the caller's transaction."""
+def write(db: ScopedSession, subscription: Subscription, verb: str, wish: dict[str, Any], at_once: bool = False) -> ForwardedAct:
+    """The act's row and its work, in the caller's transaction. `at_once`: the caller sends it; the worker only looks after it."""
     one, who = new_id("act"), db.scope.actor
     act = ForwardedAct(
         business_id=subscription.business_id, customer_id=subscription.customer_id, id=one, subscription_id=subscription.id,
         system=subscription.collected_by, verb=verb, wish=wish, status="pending", key=one, actor_type=who.type, actor_id=who.id,
-        attempts=0, fence=0, check_at=clock.wall(), created_at=clock.now(),
+        attempts=0, fence=0, check_at=clock.wall() + (LEASE if at_once else timedelta(0)), created_at=clock.now(),
     )
     db.add(act)
     db.flush()
     emit(db, "subscription.asked_elsewhere", business_id=act.business_id, customer_id=act.customer_id, noun=subscription.id,
-         data={"act_id": act.id, "verb": verb})
+         data={"act_id": act.id, "verb": verb}, silent=at_once)
     return act
 
 

@@ -33,7 +33,7 @@ def open_method_page(forwarder: Forwarder, scope: Scope, subscription_id: str, r
             raise Conflict("UNSUPPORTED_ACTION", "This is paid here.")
         if pending(db, business_id, subscription_id) is not None:
             raise Conflict("ACT_PENDING", "We asked for something already and wait for the answer. Try again in a moment.")
-        act_id = write(db, subscription, "change_method", {"return_url": return_url}).id
+        act_id = write(db, subscription, "change_method", {"return_url": return_url}, at_once=True).id
     status = forwarder.run(business_id, act_id)
     with forwarder.database.open(system(business_id), write=True) as db:
         act = db.scalar(select(ForwardedAct).where(ForwardedAct.id == act_id))

@@ -153,5 +153,5 @@ _VERBS: dict[str, Callable[[Any, Act], Any]] = {
     "change_plan": lambda api, act: api.change_plan(act.subscription_id, **_plan(act.wish), **_headers(act)),
     "keep_plan": lambda api, act: api.cancel_change_plan(act.subscription_id, **_headers(act)),
     "change_method": lambda api, act: api.update_payment_method(
-        act.subscription_id, type="new", return_url=act.wish["return_url"], **_headers(act)),
+        act.subscription_id, payment_method={"type": "new", "return_url": act.wish["return_url"]}, **_headers(act)),
 }

@@ -1,0 +1,271 @@
+"""Acorn bills at another deployment; its customers look here. Pulled, kept up to date, and what Ada asks for is handed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+from standardwebhooks.webhooks import Webhook
+
+from billing import dunning, renewals, retries
+from billing.commands.cancelling import cancel_at_period_end, keep
+from billing.commands.refunding import refund
+from billing.forwarded import ForwardedAct
+from billing.invoices import Invoice
+from billing.payments import Payment, PaymentMethod
+from billing.subscriptions import Subscription
+from core import clock, mailbox
+from core.outbox import Outbox
+from core.scope import everything, system
+from tenants.elsewhere import hooks
+from tenants.elsewhere import pull as pulling
+from tenants.elsewhere.account import ElsewhereHook, PullCursor, connect
+from tests.stories.two_houses import Two, sums, two_houses
+from tests.visitor import Visitor
+
+
+@pytest.fixture(scope="module")
+def two(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    with two_houses(sqlite, tmp_path_factory.mktemp("two")) as made:
+        with made.account.app_context():
+            refund(made.there.till, system(made.cast.acorn), made.cast.ada_at_acorn.purchase_id, amount_minor=1000, reason="a test")
+        made.cast.rest()
+        made.wire.busy = 1
+        made.stops = broken_pull(made)
+        yield made
+
+
+def broken_pull(two: Two) -> int:
+    """One row a page; killed whenever something new was heard. Returns how often."""
+    heard, size = set[tuple[str, int]](), pulling.SIZE
+    pulling.SIZE = 1
+
+    def told(name: str, rows: int) -> None:
+        if (name, rows) not in heard:
+            heard.add((name, rows))
+            raise KeyboardInterrupt
+
+    try:
+        for stops in range(100):
+            try:
+                pulling.pull(two.reader(), told)
+                return stops
+            except KeyboardInterrupt:
+                pass
+    finally:
+        pulling.SIZE = size
+    raise AssertionError("it never came to an end")
+
+
+@pytest.fixture(scope="module")
+def ada(two: Two) -> Visitor:
+    visitor = Visitor(two.portal)
+    visitor.sign_in(two.cast.ADA)
+    return visitor
+
+
+def _page(two: Two, ada: Visitor) -> str:
+    return ada.get(f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}").text
+
+
+def _post(two: Two, ada: Visitor, what: str, **fields: str) -> str:
+    _page(two, ada)
+    form = {"csrf_token": ada.token(), **fields}
+    return ada.post(f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}/{what}", data=form).text
+
+
+def _act(two: Two) -> ForwardedAct:
+    with two.here.database.open(system(two.business_id)) as db:
+        found = db.scalar(select(ForwardedAct).order_by(ForwardedAct.created_at.desc()).limit(1))
+    assert found is not None
+    return found
+
+
+def _due_again(two: Two) -> None:
+    """The time to ask again has come."""
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        for act in db.scalars(select(ForwardedAct).where(ForwardedAct.status == "pending")):
+            act.check_at = clock.wall() - timedelta(seconds=1)
+    two.work()
+
+
+def test_what_is_pulled_is_what_is_there(two: Two) -> None:
+    assert sums(two.here, two.business_id) == sums(two.there, two.cast.acorn)
+    with two.here.database.open(everything("what a pull sends"), write=True) as db:
+        assert db.scalar(select(func.count()).select_from(Outbox).where(Outbox.type != "business.created")) == 0
+    one = two.ours(Subscription, two.cast.ada_at_acorn.subscription_id)
+    assert one.collected_by == "dodo"
+    card = two.ours(PaymentMethod, one.payment_method_id)
+    assert (card.held_by, card.last4, card.brand) == ("dodo", "4242", "visa")
+    again = pulling.pull(two.reader())
+    assert again.new == 0
+    assert sums(two.here, two.business_id) == sums(two.there, two.cast.acorn)
+
+
+def test_a_pull_that_broke_off_was_taken_up(two: Two) -> None:
+    """It was killed after every single row, and started again each time, behind an account that asked to wait."""
+    assert 20 < two.stops < 99 and two.wire.busy == 0
+    with two.here.database.open(system(two.business_id)) as db:
+        assert db.scalar(select(func.count()).select_from(PullCursor)) == 0  # finished: the next one begins anew
+
+
+def test_the_same_id_never_stands_in_two_businesses(two: Two) -> None:
+    other = two.business("Birch beside it")
+    reader = two.reader(other)
+    pulling.pull(reader)
+    assert reader.skipped > 5 and sums(two.here, other)["customers"] == 0
+
+
+def test_nothing_of_it_is_renewed_retried_or_dunned_here(two: Two) -> None:
+    def payments() -> int:
+        with two.here.database.open(system(two.business_id)) as db:
+            return db.scalar(select(func.count()).select_from(Payment)) or 0
+
+    before = payments()
+    clock.turn(timedelta(days=40))
+    assert renewals.run_due(two.here.till) == 0 and dunning.run_due(two.here.till) == 0 and retries.run_due(two.here.till) == 0
+    assert payments() == before
+    with two.here.database.open(system(two.business_id)) as db:
+        one = db.scalar(select(Subscription).limit(1))
+        with pytest.raises(ValueError, match="collected by dodo"):
+            renewals.attempt(two.here.till, db, Invoice(id="none"), one, None, off_session=True)
+
+
+def test_ada_cancels_and_takes_it_back(two: Two, ada: Visitor) -> None:
+    assert "handed on" in _page(two, ada)
+    said = _post(two, ada, "cancellation", feedback="unused")
+    assert "We have asked Acorn Notes" in said and "to end it with its period" in said
+    assert not two.ours(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+    two.work()
+    there = two.theirs(Subscription, two.cast.ada_at_acorn.subscription_id)
+    assert there.cancel_at_period_end and there.cancellation_feedback == "unused" and there.cancelled_by == {"type": "customer"}
+    said = _page(two, ada)
+    assert "has confirmed" in said and "It is ending" in said and "You cancelled it" in said
+    _post(two, ada, "cancellation/revocation")
+    two.work()
+    assert not two.theirs(Subscription, there.id).cancel_at_period_end and not two.ours(Subscription, there.id).cancel_at_period_end
+
+
+def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(two: Two, ada: Visitor) -> None:
+    two.wire.cut, sent = {"PATCH"}, two.wire.seen["PATCH"]
+    _post(two, ada, "cancellation")
+    two.work()
+    assert _act(two).status == "pending" and "We have asked" in _page(two, ada)
+    assert two.theirs(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+    two.wire.cut = set()
+    _due_again(two)
+    assert _act(two).status == "confirmed" and two.wire.seen["PATCH"] == sent + 1
+    assert "has confirmed" in _page(two, ada)
+    # now it never arrives at all: looked up, not there, sent again under the same key
+    two.wire.away, sent = {"PATCH"}, two.wire.seen["PATCH"]
+    _post(two, ada, "cancellation/revocation")
+    two.work()
+    assert two.theirs(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+    two.wire.away = {"PATCH", "GET"}  # not even a look: nothing is sent blindly
+    _due_again(two)
+    assert two.wire.seen["PATCH"] == sent + 1 and _act(two).status == "pending"
+    two.wire.away = set()
+    _due_again(two)
+    assert _act(two).status == "confirmed" and two.wire.seen["PATCH"] == sent + 2
+    assert not two.theirs(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+
+
+def test_a_refusal_is_told_in_its_words_and_the_truth_is_read(two: Two, ada: Visitor) -> None:
+    one = two.cast.ada_at_acorn.subscription_id
+    with two.there.database.open(system(two.cast.acorn), write=True) as db:
+        cancel_at_period_end(db, one)  # which nobody here has heard of
+    _post(two, ada, "pause")
+    two.work()
+    assert _act(two).status == "refused"
+    said = _page(two, ada)
+    assert "did not do it: to pause it" in said and "This is about to end. Keep it first" in said and "It is ending" in said
+    with two.there.database.open(system(two.cast.acorn), write=True) as db:
+        keep(db, one)
+    hooks.learn(two.reader(), "subscription", one)
+
+
+def test_a_plan_change_shows_its_figures_and_is_made_there(two: Two, ada: Visitor) -> None:
+    buyer, more = two.cast.ada_at_acorn, two.cast.products["acorn.more"]
+    ada.get(f"/subscriptions/{buyer.subscription_id}/plan-change")
+    slip = ada.post(f"/subscriptions/{buyer.subscription_id}/plan-change/quotes",
+                    data={"csrf_token": ada.token(), "product_id": more, "quantity": "1"})
+    assert "Acorn Max" in slip.text and "Visa" in slip.text
+    said = ada.post(f"{ada.path}/confirmation", data={"csrf_token": ada.token()})
+    assert "to change the plan" in said.text
+    two.work()
+    assert two.theirs(Subscription, buyer.subscription_id).product_id == more
+    assert two.ours(Subscription, buyer.subscription_id).product_id == more
+    with two.there.database.open(system(two.cast.acorn)) as db:
+        taken = db.scalar(select(Payment.amount_minor).where(Payment.charge_type == "plan_change"))
+    with two.here.database.open(system(two.business_id)) as db:
+        shown = db.scalar(select(ForwardedAct.wish).where(ForwardedAct.verb == "change_plan"))["due_minor"]
+    assert taken and shown - 2 <= taken <= shown
+    assert "Acorn Max" in _page(two, ada)
+
+
+def test_the_account_tells_and_is_asked(two: Two) -> None:
+    """Its own webhooks, over HTTP: subscribed to, delivered, checked, and read anew."""
+    reader = two.reader()
+    hooks.subscribe(two.here, two.business_id, reader.api)
+    hooks.subscribe(two.here, two.business_id, reader.api)
+    assert len(reader.api.webhooks.list().data) == 1
+    one = two.cast.ada_at_acorn.subscription_id
+    with two.there.database.open(system(two.cast.acorn), write=True) as db:
+        cancel_at_period_end(db, one, comment="told by the account")
+    two.work()
+    two.work()
+    found = two.ours(Subscription, one)
+    assert found.cancel_at_period_end and found.cancellation_comment == "told by the account"
+    with two.there.database.open(system(two.cast.acorn), write=True) as db:
+        keep(db, one)
+    two.work()
+    two.work()
+    assert not two.ours(Subscription, one).cancel_at_period_end
+
+
+def test_a_forged_or_repeated_hint_does_nothing(two: Two) -> None:
+    secret = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVoxMjM0NTY="
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        connect(db, two.here.settings, two.business_id, "dodo", base_url=f"{two.wire.url}/api", api_key=two.key, webhook_key=secret)
+    url = f"{two.here.settings.base_url}/incoming/dodo/{two.business_id}"
+    one = two.cast.ada_at_acorn.subscription_id
+    untrue = {"payload_type": "Subscription", "subscription_id": one, "status": "cancelled"}
+    lie = json.dumps({"type": "subscription.cancelled", "data": untrue})
+
+    def send(id: str, with_secret: str) -> int:
+        at = datetime.now(UTC)
+        headers = {"webhook-id": id, "webhook-timestamp": str(int(at.timestamp())),
+                   "webhook-signature": Webhook(with_secret).sign(id, at, lie), "content-type": "application/json"}
+        return httpx.post(url, content=lie, headers=headers).status_code
+
+    assert send("msg_1", "whsec_" + "Z" * 43 + "=") == 401
+    assert httpx.post(url, content=lie).status_code == 401
+    assert httpx.post(url.replace(two.business_id, "bus_none"), content=lie).status_code == 404
+    assert send("msg_1", secret) == 204 and send("msg_1", secret) == 204
+    with two.here.database.open(system(two.business_id)) as db:
+        assert db.scalar(select(func.count()).select_from(ElsewhereHook).where(ElsewhereHook.id == "dodo/msg_1")) == 1
+    two.work()
+    assert two.ours(Subscription, one).status == "active"  # what the account says, whatever the hint said
+
+
+def test_its_page_for_the_card_and_its_own_invoice(two: Two, ada: Visitor) -> None:
+    page = f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}/payment-method"
+    assert "keeps the card" in ada.get(page).text
+    away = ada.post(page, data={"csrf_token": ada.token()}, follow=False, expect=303)
+    assert away.location.startswith(two.there.settings.base_url)
+    with two.here.database.open(system(two.business_id)) as db:
+        paid = db.scalar(select(Payment).where(Payment.id == two.cast.ada_at_acorn.payment_id))
+    first, second = (ada.get(f"/invoices/{paid.invoice_id}.pdf").body for _ in range(2))
+    with two.there.database.open(system(two.cast.acorn)) as db:
+        theirs = two.there.documents.invoice_pdf(db, two.theirs(Payment, paid.id).invoice_id)[0]
+    assert first == second == theirs
+
+
+def test_no_letter_was_written_here_about_what_was_loaded(two: Two) -> None:
+    said = [one.subject for one in mailbox.letters(two.here.database, two.cast.ADA)]
+    assert said and all("Sign in" in one or "sign" in one.lower() for one in said), said

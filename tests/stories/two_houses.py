@@ -1,0 +1,130 @@
+"""Two deployments over HTTP: one is the account where Ada pays, the other the portal where she looks. Each has its own database."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import func, select
+from werkzeug.serving import make_server
+
+from billing.commands.businesses import create_business
+from billing.licences import LicenseKey
+from billing.parties import Customer, CustomerTotal
+from billing.payments import Payment, Refund
+from billing.subscriptions import Subscription
+from core.scope import everything, system
+from core.settings import Settings
+from core.web import House
+from tenants.elsewhere.account import Reach, connect
+from tenants.elsewhere.client import client
+from tenants.elsewhere.reader import Reader
+from tenants.keys import new_key
+from tests.cast import Cast
+from tests.harness.pipe import Pipe, pipe
+
+
+@contextmanager
+def deployment(urls: dict[str, str], folder: Path) -> Iterator[Flask]:
+    from wsgi import create_app
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    app = create_app(Settings(data_dir=folder, base_url=f"http://127.0.0.1:{port}", outgoing_loopback=True, **urls))
+    app.testing = False
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield app
+    finally:
+        server.shutdown()
+        app.extensions["portal"].database.dispose()
+
+
+@dataclass
+class Two:
+    """`account`: where it is billed; `cast` lives there. `portal`: where Acorn's customers look. `wire` is between them."""
+
+    account: Flask
+    portal: Flask
+    cast: Cast
+    wire: Pipe
+    key: str
+    business_id: str
+    stops: int = 0  # how often the pull was killed before it came to its end
+
+    @property
+    def there(self) -> House:
+        return self.account.extensions["portal"]  # type: ignore[no-any-return]
+
+    @property
+    def here(self) -> House:
+        return self.portal.extensions["portal"]  # type: ignore[no-any-return]
+
+    def business(self, name: str = "Acorn Notes") -> str:
+        """One more business at the portal, connected to the same account."""
+        with self.here.database.open(everything("a business to pull into"), write=True) as db:
+            made = create_business(db, name=name, currency="EUR", zone="Europe/London", support_email="help@acorn.example",
+                                   settings={"plan_change": True, "pause": True}).business_id
+        with self.here.database.open(system(made), write=True) as db:
+            connect(db, self.here.settings, made, "dodo", base_url=f"{self.wire.url}/api", api_key=self.key)
+        return made
+
+    def reader(self, business_id: str = "") -> Reader:
+        api = client(self.here.outgoing, Reach(f"{self.wire.url}/api", self.key))
+        return Reader(self.here.database, self.here.settings, api, business_id or self.business_id)
+
+    def theirs(self, model: Any, id: str) -> Any:
+        with self.there.database.open(system(self.cast.acorn)) as db:
+            return db.scalar(select(model).where(model.id == id))
+
+    def ours(self, model: Any, id: str) -> Any:
+        with self.here.database.open(system(self.business_id)) as db:
+            return db.scalar(select(model).where(model.id == id))
+
+    def work(self) -> None:
+        """Both workers, until nothing is left to do."""
+        for app in (self.portal, self.account, self.portal):
+            with app.app_context():
+                app.extensions["portal"].worker.drain()
+                app.extensions["webhooks"].drain()
+
+
+def sums(house: House, business_id: str) -> dict[str, Any]:
+    """What a pull has to bring over: how many of each, and the money."""
+    with house.database.open(system(business_id)) as db:
+        count = {model.__tablename__: db.scalar(select(func.count()).select_from(model)) for model in
+                 (Customer, Subscription, Refund, LicenseKey)}
+        paid = db.execute(select(func.count(), func.sum(Payment.amount_minor), func.sum(Payment.refunded_minor))
+                          .where(Payment.status == "succeeded", Payment.amount_minor > 0)).one()
+        totals = db.execute(select(CustomerTotal.id, CustomerTotal.paid_minor, CustomerTotal.refunded_minor)
+                            .order_by(CustomerTotal.id)).all()
+        states = db.execute(select(Subscription.id, Subscription.status, Subscription.unit_minor, Subscription.quantity)
+                            .order_by(Subscription.id)).all()
+    return {**count, "paid": tuple(paid), "totals": [tuple(row) for row in totals], "states": [tuple(row) for row in states]}
+
+
+@contextmanager
+def two_houses(sqlite: Any, folder: Path) -> Iterator[Two]:
+    first, drop_first = sqlite.fresh()
+    second, drop_second = sqlite.fresh()
+    with deployment(first, folder / "account") as account, deployment(second, folder / "portal") as portal:
+        with account.app_context():
+            house = account.extensions["portal"]
+            cast = Cast.play(house)
+            with house.database.open(system(cast.acorn), write=True) as db:
+                key = new_key(db, cast.acorn, "The portal", settings=house.settings)[1]
+        with pipe(house.settings.base_url) as wire:
+            made = Two(account, portal, cast, wire, key, "")
+            made.business_id = made.business()
+            yield made
+    drop_first()
+    drop_second()
