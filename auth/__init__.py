@@ -21,7 +21,7 @@ def register(app: Flask, house: House) -> None:
     from flask import redirect, request
     from flask_login import LoginManager
 
-    from auth import link_views  # noqa: F401 - its routes hang on the same blueprint
+    from auth import link_views, notices, passkey_views, passkeys  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
     from auth.sessions import current
     from auth.views import bp
@@ -37,6 +37,8 @@ def register(app: Flask, house: House) -> None:
 
         return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)
 
+    app.jinja_env.globals["passkeys_work"] = passkeys.relying_party(house.settings) is not None
+    notices.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import request, session
+from werkzeug.wrappers import Response
 
+from auth import cookies
 from auth.faces import Face, public_face
 from core.errors import NotFound
 from core.security import safe_next
@@ -49,6 +52,16 @@ def landing(next_: str | None, business_id: str | None) -> str:
     """Where to go once signed in: a path of ours, else the door's first page. Never back to a sign-in page."""
     goal = safe_next(next_, default=home(business_id))
     return home(business_id) if goal.split("?")[0].startswith(("/login", "/logout", "/session/")) else goal
+
+
+def welcome(answer: Response, secret: str, address_keys: Iterable[str]) -> Response:
+    """The cookies of a session that has just begun; this browser is known to those addresses from here on."""
+    settings = house().settings
+    session.clear()  # the form token too: rotated with the session
+    cookies.keep_signed_in(settings, answer, secret)
+    for key in address_keys:
+        cookies.keep_known(settings, answer, key)
+    return answer
 
 
 def source() -> str | None:

@@ -206,9 +206,10 @@ def fresh_proof_url(next: str) -> str:
 
 
 def _opened(grants: tuple[GrantView, ...], emails: list[tuple[str, str, bool]]) -> tuple[str, ...]:
-    """The primary address opens all of the person's addresses; a secondary one itself alone (safety 2.2)."""
+    """The primary address, a passkey and a provider joined by it open all of the person's addresses; a secondary address
+    itself alone (safety 2.2)."""
     proved = {one.address_key for one in grants if one.door == "unified"}
-    if any(key in proved and is_primary for _, key, is_primary in emails):
+    if None in proved or any(key in proved and is_primary for _, key, is_primary in emails):
         return tuple(key for _, key, _ in emails)
     return tuple(key for _, key, _ in emails if key in proved)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 
-from auth import challenges, tokens
+from auth import challenges, notices, tokens
 from auth.identities import identity_of
 from auth.models import BrowserSession, Challenge, DynamicLink, Grant
 from auth.sessions import LIFE, LINK_LIFE, Visit
@@ -31,28 +32,39 @@ class SessionRow:
     is_here: bool
 
 
-def sign_in(database: Database, settings: Settings, challenge: Challenge, before: Visit | None, device: str) -> str | None:
-    """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up.
-
-    Merchant's grants of this browser move along unless somebody else was signed in; the old row ends.
-    """
-    secret, at = ids.secret_token(), clock.wall()
+def sign_in(database: Database, settings: Settings, challenge: Challenge, before: Visit | None, device: str,
+            is_known: bool = True) -> str | None:
+    """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up."""
     with database.open(everything("first proof"), write=True) as db:
         if not challenges.consume(db, challenge):
             return None
         identity_id = identity_of(db, challenge.email, challenge.address_key)
-        session = BrowserSession(
-            id=ids.new_id("ses"), secret_hash=tokens.hashed(settings, "session", secret), identity_id=identity_id, device=device,
-            created_at=at, last_seen_at=at, expires_at=at + LIFE, proved_at=at, proof="email",
-        )
-        db.add(session)
-        db.flush()
-        if before is not None:
-            _move(db, before, session, identity_id)
-        db.add(Grant(
-            id=ids.new_id("gra"), session_id=session.id, door="unified", proof="email", address_key=challenge.address_key,
-            proved_at=at, expires_at=at + LIFE,
-        ))
+        return open_session(db, settings, identity_id, before, device, proof="email", address_key=challenge.address_key, is_known=is_known)
+
+
+def open_session(db: ScopedSession, settings: Settings, identity_id: str, before: Visit | None, device: str, *, proof: str,
+                 address_key: str | None, is_known: bool, grant: dict[str, Any] | None = None) -> str:
+    """A new session of a proved person, in the caller's transaction (everything()); returns the cookie's secret.
+
+    `address_key`: what the proof opens (safety 2.2); None is the whole person (passkeys, providers joined by the main address).
+    `grant`: further columns of the grant. Merchant's grants of this browser move along unless somebody else was signed in;
+    the old row ends. A browser that is not known is told of to the person who was signed in elsewhere before.
+    """
+    secret, at = ids.secret_token(), clock.wall()
+    if not is_known and db.scalar(select(BrowserSession.id).where(BrowserSession.identity_id == identity_id).limit(1)):
+        notices.tell(db, identity_id, "device", device)
+    session = BrowserSession(
+        id=ids.new_id("ses"), secret_hash=tokens.hashed(settings, "session", secret), identity_id=identity_id, device=device,
+        created_at=at, last_seen_at=at, expires_at=at + LIFE, proved_at=at, proof=proof,
+    )
+    db.add(session)
+    db.flush()
+    if before is not None:
+        _move(db, before, session, identity_id)
+    db.add(Grant(
+        id=ids.new_id("gra"), session_id=session.id, door="unified", proof=proof, address_key=address_key,
+        proved_at=at, expires_at=at + LIFE, **(grant or {}),
+    ))
     return secret
 
 

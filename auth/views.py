@@ -215,11 +215,8 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
     if challenge.purpose == "add_address":
         linking.add(database, settings, challenge, visit)
         return redirect(doors.landing(challenge.next, None), 303)
-    secret = signing.sign_in(database, settings, challenge, visit, device_words(request.user_agent.string))
+    is_known = cookies.knows(settings, challenge.address_key) is not None
+    secret = signing.sign_in(database, settings, challenge, visit, device_words(request.user_agent.string), is_known)
     if secret is None:  # somebody was faster with the same letter
         return _link_page(tokens.link_token(settings, "link", challenge.id, challenge.link_hash))
-    answer = redirect(doors.landing(challenge.next, challenge.business_id), 303)
-    session.clear()  # the form token too: rotated with the session
-    cookies.keep_signed_in(settings, answer, secret)
-    cookies.keep_known(settings, answer, challenge.address_key)
-    return answer
+    return doors.welcome(redirect(doors.landing(challenge.next, challenge.business_id), 303), secret, [challenge.address_key])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import auth.models  # noqa: F401
+import auth.passkeys  # noqa: F401
 import billing.catalogue  # noqa: F401
 import billing.corrections  # noqa: F401
 import billing.discounts  # noqa: F401
-import billing.forwarded  # noqa: F401
 import billing.finding  # noqa: F401
+import billing.forwarded  # noqa: F401
 import billing.invoices  # noqa: F401
 import billing.licences  # noqa: F401
 import billing.loaded  # noqa: F401

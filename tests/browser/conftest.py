@@ -32,10 +32,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def served(settings: Settings, make_app: Callable[..., Any]) -> Iterator[House]:
+def host() -> str:
+    """The name in the base URL; a module may say `localhost` instead."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def served(settings: Settings, make_app: Callable[..., Any], host: str) -> Iterator[House]:
     """The house, listening on a free port of the loopback, worker included."""
     server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
-    app = make_app(replace(settings, base_url=f"http://127.0.0.1:{server.port}"))
+    app = make_app(replace(settings, base_url=f"http://{host}:{server.port}"))
     house: House = app.extensions["portal"]
     stop = threading.Event()
     threads = [threading.Thread(target=server.serve_forever, daemon=True),

@@ -1,0 +1,126 @@
+"""Passkeys with a real browser and its virtual authenticator: made after signing in, signs in without a letter, and never elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from auth.passkeys import Passkey
+from core.mailbox import MailboxLetter
+from core.scope import everything
+from core.web import House
+from tests.browser.conftest import axe, sign_in
+from tests.cast import Cast
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def host() -> str:
+    """Browsers keep passkeys for names, not for bare addresses."""
+    return "localhost"
+
+
+def authenticator(page: Page) -> Any:
+    debugger = page.context.new_cdp_session(page)
+    debugger.send("WebAuthn.enable")
+    one = debugger.send("WebAuthn.addVirtualAuthenticator", {"options": {
+        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True, "isUserVerified": True,
+        "automaticPresenceSimulation": True}})
+    return debugger, one["authenticatorId"]
+
+
+def letters(house: House, words: str) -> list[str]:
+    house.worker.drain()
+    with house.database.open(everything("read the test mailbox")) as db:
+        return list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
+
+
+def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person: Callable[..., Page]) -> None:
+    page = person()
+    debugger, device = authenticator(page)
+    sign_in(page, played.ADA)
+    page.goto("/profile")
+    page.get_by_role("link", name="Your passkeys").click()
+    page.get_by_label("Name").fill("work computer")
+    page.get_by_role("button", name="Make a passkey").click()
+    expect(page.get_by_text("Your passkey is ready")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="work computer")).to_be_visible()
+    assert axe(page) == []
+    assert letters(served, "passkey was added") == [played.ADA]
+
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/login")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url(served.settings.base_url + "/")
+    expect(page.get_by_text("Birch Team").first).to_be_visible()
+    page.goto(f"/business/{played.acorn}/")
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign in with a passkey").click()  # the business's own door, its static link
+    page.wait_for_url(f"**/business/{played.acorn}/")
+
+    # what the authenticator said once opens nothing a second time, nor in another browser
+    credential = debugger.send("WebAuthn.getCredentials", {"authenticatorId": device})["credentials"][0]
+    assert credential["rpId"] == "localhost"
+    other = person()
+    replayed: list[str] = []
+    page.goto("/")
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.on("request", lambda asked: replayed.append(asked.post_data or "") if asked.url.endswith("/login/passkey") else None)
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url(served.settings.base_url + "/")
+    other.goto("/login")
+    other.evaluate("""sent => { const form = document.querySelector("form[data-passkey]");
+        form.elements.credential.value = new URLSearchParams(sent).get("credential"); form.submit(); }""", replayed[0])
+    expect(other.get_by_text("did not open an account")).to_be_visible()
+
+    # removed, it is nothing; the letter still works
+    page.goto("/profile/passkeys")
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("does not sign in any more")).to_be_visible()
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_text("did not open an account")).to_be_visible()
+
+
+def test_a_passkey_of_another_origin_is_nothing(served: House, played: Cast, person: Callable[..., Page]) -> None:
+    """A page elsewhere that relays our challenge: the authenticator writes down where it was asked."""
+    page = person()
+    authenticator(page)
+    sign_in(page, played.ADA)
+    page.goto("/profile/passkeys")
+    page.get_by_role("button", name="Make a passkey").click()
+    expect(page.get_by_text("Your passkey is ready")).to_be_visible()
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    with served.database.open(everything("a passkey as it is")) as db:
+        before = db.scalars(select(Passkey)).one()
+    page.evaluate("""() => { const real = navigator.credentials.get.bind(navigator.credentials);
+        navigator.credentials.get = async (options) => { const said = await real(options);
+            const data = JSON.parse(new TextDecoder().decode(said.response.clientDataJSON)); data.origin = "https://mallory.example";
+            const bytes = new TextEncoder().encode(JSON.stringify(data));
+            return { id: said.id, rawId: said.rawId, type: said.type, response: { clientDataJSON: bytes, signature: said.response.signature,
+                authenticatorData: said.response.authenticatorData, userHandle: said.response.userHandle } }; }; }""")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_text("did not open an account")).to_be_visible()
+    with served.database.open(everything("a passkey as it is")) as db:
+        assert db.scalars(select(Passkey)).one().last_used_at == before.last_used_at is None
+
+
+def test_without_scripts_the_letter_is_all_there_is(served: House, played: Cast, person: Callable[..., Page]) -> None:
+    page = person(scripts=False)
+    page.goto("/login")
+    assert not page.get_by_role("button", name="Sign in with a passkey").is_visible()
+    sign_in(page, played.ADA)
+    page.goto("/profile/passkeys")
+    expect(page.get_by_text("The letter works without")).to_be_visible()
+    assert json.dumps(axe(page)) == "[]"
