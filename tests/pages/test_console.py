@@ -1,0 +1,252 @@
+"""Who may do what in the console: every route by every role, strangers, a merchant's own link, another business's ids, an old proof."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from auth.links import create_dynamic_link
+from auth.models import BrowserSession
+from billing.catalogue import Collection
+from billing.commands.addons import create_addon
+from core import clock
+from core.db import ScopedSession
+from core.outbox import Event
+from core.scope import Actor, everything, system
+from tenants import exports, joining, views
+from tenants.keys import new_key
+from tenants.roles import ROLES, VERBS, may
+from tenants.team import Membership
+from tenants.webhooks import endpoints, history
+from tests.pages.staffed import Shop
+from tests.visitor import Page, Visitor
+
+ROUTES = {
+    "lobby": "businesses accept_invitation new_business begin_business",
+    "customers.read": "home customers customer",
+    "customers.write": "new_customer add_customer customer_details change_customer",
+    "customers.invite": "share invite_customer make_invite revoke_invite",
+    "customers.export": "ask_export export export_file",
+    "view_as": "view_as begin_view end_view",
+    "subscriptions.read": "subscriptions subscription",
+    "subscriptions.cancel": "cancellation cancel keep",
+    "money.read": "payments payment refunds parked",
+    "money.refund": "refund make_refund ask_again close_parked",
+    "products.read": "products product addon collections collection",
+    "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
+    " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
+    " add_to_collection move_in_collection offer_in_collection remove_from_collection",
+    "settings.read": "settings details brand brand_preview",
+    "settings.write": "change_settings change_details closing close_business",
+    "brand.write": "change_brand change_logo remove_logo",
+    "developers.read": "keys webhooks webhook deliveries delivery events event",
+    "developers.keys": "new_key create_key revoke_key",
+    "developers.webhooks": "new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook test_webhook replay_failed"
+    " replay_delivery",
+    "team.read": "team",
+    "team.write": "invite revoke_invitation change_role remove_member",
+    "activity.read": "activity",
+}
+"""Verb → the console's endpoints that are it. A new route needs its place here."""
+FRESH = set("close_business close_parked closing make_refund refund change_role invite remove_member revoke_invitation"
+            " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook".split())
+VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
+
+
+@pytest.fixture(scope="module")
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    urls, drop = request.getfixturevalue("sqlite").fresh()
+    one = Shop.open(urls, tmp_path_factory.mktemp("console"))
+    yield one
+    one.house.database.dispose()
+    drop()
+
+
+@pytest.fixture(scope="module")
+def people(shop: Shop) -> dict[str, Visitor]:
+    found = {role: shop.staff(f"{role.replace('_', '.')}@acorn.example", role) for role in ROLES if role != "owner"}
+    return found | {"owner": shop.sam, "Ada": shop.customer(shop.ADA), "anonymous": Visitor(shop.app), "link": _linked(shop)}
+
+
+@pytest.fixture(scope="module")
+def ids(shop: Shop) -> dict[str, str]:
+    return _ids(shop, shop.acorn, shop.ada_at_acorn, shop.sam)
+
+
+def _ids(shop: Shop, business_id: str, buyer: Any, member: Visitor | None) -> dict[str, str]:
+    """A real row of this business for every argument a console route has."""
+    house, name = shop.house, "acorn" if business_id == shop.acorn else "birch"
+    with shop.app.app_context(), house.database.open(system(business_id), write=True) as db:
+        membership = db.scalar(select(Membership.id))
+        if membership is None:
+            with_identity = {"email": "sue@birch.example", "email_key": "sue@birch.example", "role": "owner"}
+            row = Membership(business_id=business_id, id="mem_birch", identity_id="idn_sue", created_at=clock.wall(), **with_identity)
+            db.add(row)
+            db.flush()
+            membership = row.id
+        link, _url = create_dynamic_link(db, business_id, buyer.customer_id, actor=Actor("system"))
+        one = joining.invite(db, business_id, f"pat@{name}.example", "support")
+        job = exports.ask(db, business_id, "", by=membership)
+        look = views.begin(db, buyer.customer_id, "A question about an invoice", membership_id=membership, session_id="ses_other")
+        return {
+            "business_id": business_id, "customer_id": buyer.customer_id, "subscription_id": buyer.subscription_id,
+            "payment_id": buyer.payment_id, "product_id": shop.products[f"{name}.plan"], "membership_id": membership,
+            "invitation_id": one.id, "link_id": link.id, "export_id": job.id, "view_id": look.id, "parked_id": buyer.payment_id,
+            "collection_id": str(db.scalar(select(Collection.id))), "item_id": shop.products[f"{name}.plan"],
+            "addon_id": create_addon(db, business_id, name="More room", currency="EUR", price=500).id, **_technical(shop, db, business_id),
+        }
+
+
+def _technical(shop: Shop, db: ScopedSession, business_id: str) -> dict[str, str]:
+    """A key, a webhook with something sent to it, an event."""
+    hook = endpoints.create(db, shop.house.outgoing, business_id, "https://hooks.example/events").id
+    sent = history.send_test(db, hook, "payment.succeeded")
+    return {"api_key_id": new_key(db, business_id, "A program")[0].id, "webhook_id": hook, "delivery_id": sent.id,
+            "event_id": str(db.scalar(select(Event.id)))}
+
+
+def _linked(shop: Shop) -> Visitor:
+    """A browser with nothing but Acorn's own link for Ada."""
+    with shop.app.app_context(), shop.house.database.open(system(shop.acorn), write=True) as db:
+        _row, url = create_dynamic_link(db, shop.acorn, shop.ada_at_acorn.customer_id, actor=Actor("system"))
+    one, path = Visitor(shop.app), url.removeprefix("http://localhost")
+    one.get(path)
+    one.submit(path.rsplit("/", 1)[-1][:10])
+    return one
+
+
+def routes(shop: Shop, values: dict[str, str]) -> Iterator[tuple[str, str, str, set[str]]]:
+    """(endpoint, method, path, names of its arguments) of everything at the staff's door."""
+    for rule in shop.app.url_map.iter_rules():
+        if rule.endpoint.startswith("console."):
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda m: values[m[1]], rule.rule)
+            for method in sorted(rule.methods & {"GET", "POST", "DELETE", "PUT", "PATCH"}):
+                yield rule.endpoint.removeprefix("console."), method, path, set(rule.arguments)
+
+
+def knock(who: Visitor, method: str, path: str, **form: str) -> Page:
+    """One request, not followed; refusals look the same everywhere, so they are not read as pages each time."""
+    sent = {} if method == "GET" else {"data": {"csrf_token": who.known, **form}}
+    headers = {**who.headers, "Origin": "http://localhost"} | {name.title(): form[name] for name in ("referer",) if name in form}
+    return Page(who.client.open(path, method=method, headers=headers, environ_base=who.environ, **sent))
+
+
+def with_token(who: Visitor, path: str) -> Visitor:
+    """Open a page that has a form, and keep its token."""
+    who.get(path, expect=None)
+    who.known = who.token()  # type: ignore[attr-defined]
+    return who
+
+
+def test_every_route_says_its_verb_and_stands_in_the_table(shop: Shop) -> None:
+    functions = {name.removeprefix("console."): view for name, view in shop.app.view_functions.items() if name.startswith("console.")}
+    said = {name: "lobby" if getattr(view, "_lobby", False) else getattr(view, "_needs", None) for name, view in functions.items()}
+    assert said == VERB_OF
+    assert {name for name, view in functions.items() if getattr(view, "_fresh", False)} == FRESH
+
+
+def test_the_table_of_roles_is_whole() -> None:
+    """Owners may everything, everybody else less; who may change may also look; a misspelt verb is an error, not a no."""
+    assert all(may("owner", verb) for verb in VERBS) and set(ROUTES) - {"lobby"} <= set(VERBS)
+    assert {role for verb in VERBS for role in VERBS[verb].split()} == set(ROLES)
+    assert {verb for verb in VERBS if may("read_only", verb)} == {verb for verb in VERBS if verb.endswith(".read")} - {"developers.read"}
+    for verb in VERBS:
+        looks = f"{verb.split('.')[0]}.read"
+        assert looks not in VERBS or all(may(role, looks) for role in ROLES if may(role, verb))
+    with pytest.raises(KeyError):
+        may("owner", "customers.raed")
+
+
+@pytest.mark.parametrize("role", list(ROLES))
+def test_every_route_by_every_role(shop: Shop, people: dict[str, Visitor], ids: dict[str, str], role: str) -> None:
+    """Not enough of a role: 403 and a page that says so. Enough: every page opens. (What a form does is tested where its page is.)"""
+    who, wrong = with_token(people[role], shop.at("/team")), []
+    for endpoint, method, path, _names in routes(shop, ids):
+        verb = VERB_OF[endpoint]
+        if verb == "lobby":
+            continue
+        if may(role, verb):
+            if method != "GET" or endpoint in ("export_file",):  # a file that nobody has written yet
+                continue
+            page = who.get(path, follow=False, expect=None) if role == "owner" else knock(who, "GET", path)
+            if page.status not in (200, 303) or "/login" in page.location:
+                wrong.append(f"{path} → {page.status} {page.location}")
+        else:
+            page = knock(who, method, path)
+            if page.status != 403 or "role" not in page.text:
+                wrong.append(f"{method} {path} → {page.status}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("who", "fine"), [("Ada", (404,)), ("anonymous", (303,)), ("link", (303,))])
+def test_every_route_by_strangers(shop: Shop, people: dict[str, Visitor], ids: dict[str, str], who: str, fine: tuple[int, ...]) -> None:
+    """Ada buys from Acorn and works nowhere. A merchant's link is no person: it leads to the sign-in page like nobody's browser."""
+    one, wrong = with_token(people[who], "/profile" if who == "Ada" else "/login"), []
+    for endpoint, method, path, _names in routes(shop, ids):
+        if VERB_OF[endpoint] == "lobby" and who == "Ada":
+            continue  # anybody signed in may come to the lobby
+        page = knock(one, method, path)
+        if page.status not in fine or (page.status == 303 and not page.location.startswith("/login")):
+            wrong.append(f"{method} {path} → {page.status} {page.location}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_another_businesss_ids_do_not_exist(shop: Shop, ids: dict[str, str]) -> None:
+    """Sam owns Acorn: in Acorn's URLs Birch's ids are nothing, and Birch's own URLs are nothing at all."""
+    birch = _ids(shop, shop.birch, shop.ben, None)
+    sam, wrong = with_token(shop.sam, shop.at("/team")), []
+    for business_id in (shop.acorn, shop.birch):
+        for endpoint, method, path, names in routes(shop, birch | {"business_id": business_id}):
+            if "business_id" not in names or (business_id == shop.acorn and names == {"business_id"}):
+                continue
+            page = knock(sam, method, path, reason="A question", role="support", note="Settled at the provider")
+            if page.status != 404 or b"Ben Hill" in page.body:
+                wrong.append(f"{endpoint}: {method} {path} → {page.status}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_an_old_proof_asks_for_a_new_one_and_does_nothing(shop: Shop, ids: dict[str, str]) -> None:
+    with shop.house.database.open(everything("an hour later"), write=True) as db:
+        db.execute(update(BrowserSession).values(proved_at=clock.wall() - timedelta(minutes=31)))
+    try:
+        sam = with_token(shop.sam, shop.at("/team"))
+        for endpoint, method, path, _names in routes(shop, ids):
+            if endpoint in FRESH:
+                page = knock(sam, method, path, role="support", email="new@acorn.example")
+                assert page.status == 303 and page.location.startswith("/login?again=1&next=%2Fconsole"), path
+        assert shop.row(Membership, Membership.business_id == shop.acorn, Membership.email == shop.SAM).role == "owner"
+        page = knock(sam, "POST", shop.at("/team/invitations"), role="support", email="new@acorn.example",
+                     referer=f"http://localhost{shop.at('/team')}")
+        assert page.location.endswith(f"next=%2Fconsole%2F{shop.acorn}%2Fteam")  # back to the page with the form
+        assert "new@acorn.example" not in sam.get(shop.at("/team")).text
+    finally:
+        with shop.house.database.open(everything("a fresh proof"), write=True) as db:
+            db.execute(update(BrowserSession).values(proved_at=clock.wall()))
+
+
+def test_sections_are_those_of_the_role(shop: Shop, people: dict[str, Visitor]) -> None:
+    def seen(role: str) -> list[str]:
+        page = people[role].get(shop.at("/team"))
+        return [link.get_text() for link in page.soup.select("nav[aria-label=Console] a")]
+
+    assert {"Customers", "Team", "Activity"} <= set(seen("read_only")) <= set(seen("support")) <= set(seen("owner"))
+    page = people["read_only"].get(shop.at("/team"))
+    assert "Invite somebody" not in page.text and not page.soup.select("main form")
+    assert "New customer" not in people["developer"].get(shop.at("/sales/customers")).text
+
+
+def test_somebody_of_two_businesses_chooses(shop: Shop) -> None:
+    with shop.house.database.open(system(shop.birch), write=True) as db:
+        joining.invite(db, shop.birch, shop.SAM, "read_only")
+    page = shop.sam.get("/console")
+    assert "Birch Hosting asks sam@acorn.example" in page.text
+    shop.sam.submit("acceptance")
+    names = [one.get_text() for one in shop.sam.get("/console").soup.select("main h3 a")]
+    assert names == ["Acorn Notes", "Birch Hosting"]
+    assert "Birch Hosting" in shop.sam.get(f"/console/{shop.birch}").text
+    shop.sam.get(f"/console/{shop.birch}/sales/customers/new", expect=403)  # a role is a role at one business
