@@ -16,6 +16,8 @@ SENTENCES: dict[str, Any] = {
     "business.rules_changed": _l("The rules of the portal were changed."),
     "business.details_changed": _l("The business's own details were changed."),
     "business.brand_changed": _l("The look of the portal was changed."),
+    "api_key.created": _l("The API key “%(name)s” was made."),
+    "api_key.revoked": _l("The API key “%(name)s” was taken away."),
     "team.invited": _l("%(email)s was invited to the team."),
     "team.invitation_revoked": _l("The invitation of %(email)s was taken back."),
     "team.joined": _l("%(email)s joined the team."),

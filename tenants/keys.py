@@ -11,9 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from billing.parties import Business
 from core import clock
 from core.db import Database, ScopedSession
-from core.errors import BusinessArchived, Unauthorized
+from core.errors import BusinessArchived, NotFound, Unauthorized
 from core.ids import keyed_hash, keyed_hashes, new_id, secret_token
 from core.models import Base, BusinessOwned
+from core.outbox import emit
 from core.scope import Scope, api_key, everything
 from core.settings import Settings
 from core.web import house
@@ -63,12 +64,28 @@ def new_key(
         secret_hash=keyed_hash(settings.secret_keys, _purpose(settings), secret), read_only=read_only, created_at=clock.wall(),
     )  # fmt: skip
     db.add(row)
+    emit(db, "api_key.created", business_id=business_id, noun=row.id, data={"name": row.name, "read_only": read_only})
     return row, secret
 
 
 def revoke_key(db: ScopedSession, key: ApiKey) -> None:
     """From the next request on the key is nobody's."""
-    key.revoked_at = key.revoked_at or clock.wall()
+    if key.revoked_at is None:
+        key.revoked_at = clock.wall()
+        emit(db, "api_key.revoked", business_id=key.business_id, noun=key.id, data={"name": key.name})
+
+
+def keys_of(db: ScopedSession) -> list[ApiKey]:
+    """A business's keys: those in use first, the newest of them at the top. `db` is that business's."""
+    return list(db.scalars(select(ApiKey).order_by(ApiKey.revoked_at.is_not(None), ApiKey.created_at.desc(), ApiKey.id).limit(200)))
+
+
+def find_key(db: ScopedSession, key_id: str) -> ApiKey:
+    """One in use, its row locked. Raises NotFound."""
+    row = db.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).with_for_update())
+    if row is None:
+        raise NotFound(sentence="There is no such API key.")
+    return row
 
 
 def read_key(database: Database, settings: Settings, secret: str) -> Caller:

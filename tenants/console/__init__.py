@@ -10,9 +10,12 @@ from tenants.console import (
     brand,
     collections,
     customers,
+    deliveries,
+    events,
     exports,
     founding,
     invites,
+    keys,
     lobby,
     parked,
     payments,
@@ -22,6 +25,7 @@ from tenants.console import (
     subscriptions,
     team,
     view_as,
+    webhooks,
 )
 from tenants.console.door import bp
 
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "brand", "collections", "customers", "exports", "founding", "invites", "lobby", "parked", "payments",
-    "products", "refunding", "register", "settings", "subscriptions", "team", "view_as",
+    "activity", "addons", "brand", "collections", "customers", "deliveries", "events", "exports", "founding", "invites", "keys",
+    "lobby", "parked", "payments", "products", "refunding", "register", "settings", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ SECTIONS = (
     (_l("Settings"), _l("Brand"), "console.brand", "settings.read"),
     (_l("Developers"), _l("API keys"), "console.keys", "developers.read"),
     (_l("Developers"), _l("Webhooks"), "console.webhooks", "developers.read"),
+    (_l("Developers"), _l("Events"), "console.events", "developers.read"),
     (_l("Business"), _l("Team"), "console.team", "team.read"),
     (_l("Business"), _l("Activity"), "console.activity", "activity.read"),
 )

@@ -21,10 +21,10 @@ class Shop(Cast):
     drop: Any
 
     @classmethod
-    def open(cls, urls: dict[str, str], data_dir: Any) -> Shop:
+    def open(cls, urls: dict[str, str], data_dir: Any, **settings: Any) -> Shop:
         from wsgi import create_app
 
-        app = create_app(Settings(data_dir=data_dir, base_url="http://localhost", **urls))
+        app = create_app(Settings(data_dir=data_dir, base_url="http://localhost", **urls, **settings))
         app.testing = False  # errors become pages, as in production
         with app.app_context():
             shop = cls.play(app.extensions["portal"])
