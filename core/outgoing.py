@@ -125,7 +125,7 @@ class Outgoing:
             pass  # a name: looked up when it is used
         except reach.NotPublic as private:
             raise Refused("not_public", f"{private} is not an address of the public internet") from private
-        if found.port not in PORTS and found.port is not None and not loopback:
+        if found.port is not None and (found.port not in PORTS if not loopback else not 0 < found.port < 65536):
             raise Refused("port", f"port {found.port} is none of {', '.join(map(str, sorted(PORTS)))}")
         return found
 

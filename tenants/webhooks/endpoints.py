@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import and_, or_, select, update
 
@@ -22,7 +23,7 @@ MOST = 50
 RESERVED = re.compile(r"(?i)webhook-.*|host|content-.*|connection|transfer-encoding|te|trailer|upgrade|expect|cookie|accept-encoding|"
                       r"proxy-.*|forwarded|x-forwarded-.*")
 SENSITIVE = re.compile(r"(?i).*(auth|key|token|secret|password|signature|cookie).*")
-_NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,80}"), re.compile(r"[\t\x20-\x7e\x80-\xff]{0,1000}")
+_NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,80}"), re.compile(r"[\x20-\x7e]{0,1000}")
 _WORDS = {"scheme": "This has to begin with https://.", "not_public": "This address is not on the public internet.",
           "userinfo": "Leave the name and password out of the address; use a header instead."}
 
@@ -48,7 +49,7 @@ def create(
     )  # fmt: skip
     sealing.seal_headers(outgoing.settings, row, checked_headers(headers or {}))
     db.add(row)
-    emit(db, "webhook_endpoint.created", business_id=business_id, noun=one, data={"url": row.url})
+    emit(db, "webhook_endpoint.created", business_id=business_id, noun=one, data={"host": host_of(row)})
     return row
 
 
@@ -99,7 +100,7 @@ def remove(db: ScopedSession, endpoint_id: str) -> None:
     switch_off(db, row, "asked")
     row.removed_at = clock.wall()
     row.secret, row.old_secrets, row.headers, row.idempotency_key = "", [], None, None
-    emit(db, "webhook_endpoint.removed", business_id=row.business_id, noun=row.id, data={"url": row.url})
+    emit(db, "webhook_endpoint.removed", business_id=row.business_id, noun=row.id, data={"host": host_of(row)})
 
 
 def switch_off(db: ScopedSession, row: Endpoint, why: str) -> None:
@@ -132,6 +133,11 @@ def page(db: ScopedSession, limit: int, after: str | None = None) -> tuple[list[
         query = query.where(or_(Endpoint.created_at > last.created_at, later))
     rows = list(db.scalars(query.order_by(Endpoint.created_at, Endpoint.id).limit(limit + 1)))
     return rows[:limit], len(rows) <= limit
+
+
+def host_of(row: Endpoint) -> str:
+    """All of the address that is told to others: the rest of it may hold a secret."""
+    return urlsplit(row.url).hostname or ""
 
 
 def checked_url(outgoing: Outgoing, url: str) -> str:

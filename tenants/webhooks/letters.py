@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
@@ -32,7 +31,7 @@ def switched_off(house: House, work: Work) -> None:
     for to in owners or ([face.support_email] if face.support_email else []):
         subject, text, html = render_letter(
             "webhook_switched_off", face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
-            host=urlsplit(work.data["url"]).hostname, reason=work.data["why"], since=datetime.fromisoformat(work.data["since"]), held=held,
+            host=work.data["host"], reason=work.data["why"], since=datetime.fromisoformat(work.data["since"]), held=held,
             url=f"{settings.base_url}/console/{business_id}/developers/webhooks",
         )  # fmt: skip
         house.mailer.send(Letter(to, subject, text, html), f"{work.id}:webhook_switched_off:{to}")

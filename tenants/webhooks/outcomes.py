@@ -11,7 +11,7 @@ from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
 from core.outbox import emit
-from tenants.webhooks.endpoints import switch_off
+from tenants.webhooks.endpoints import host_of, switch_off
 from tenants.webhooks.tables import Attempt, Delivery, Endpoint
 
 BACKOFF = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600]
@@ -94,7 +94,7 @@ def _health(db: ScopedSession, endpoint: Endpoint, outcomes: list[Outcome]) -> N
         db.flush()
         switch_off(db, endpoint, why)
         emit(db, "webhook_endpoint.switched_off", business_id=endpoint.business_id, noun=endpoint.id,
-             data={"why": why, "url": endpoint.url, "since": (endpoint.failing_since or clock.wall()).isoformat()})
+             data={"why": why, "host": host_of(endpoint), "since": (endpoint.failing_since or clock.wall()).isoformat()})
 
 
 def _rest(outcomes: list[Outcome]) -> timedelta | None:

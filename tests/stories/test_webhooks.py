@@ -15,6 +15,9 @@ import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from billing.commands.refunding import refund
+from billing.parties import Business
+from billing.payments import Payment
+from billing.reminders import Reminder
 from billing.subscriptions import Subscription
 from core import clock
 from core.outbox import emit
@@ -97,6 +100,32 @@ def test_the_latest_state_is_sent(hooks: Hooks) -> None:
         hooks.hurry(5)
     first, again = (unwrap(one, secret) for one in here.heard)
     assert first.data.cancel_at_next_billing_date and not again.data.cancel_at_next_billing_date and first.timestamp == again.timestamp
+
+
+def test_renewals_grace_and_dunning_say_what_the_contract_asks(hooks: Hooks) -> None:
+    ada, at = hooks.cast.ada_at_acorn, clock.now().replace(microsecond=0)
+    bill = hooks.rows(Payment, id=ada.payment_id)[0].invoice_id
+    with hooks.house.database.open(everything("a business grants a week"), write=True) as db:
+        db.get(Business, hooks.cast.acorn).settings = {"grace_days": 7}
+    hooks.change(Subscription, ada.subscription_id, status="past_due", on_hold_at=at)
+    with receiving() as here:
+        secret = hooks.secret(hooks.listen(here.url, filter_types=[one for one in kinds.SENT if one != "subscription.updated"]))
+        with hooks.house.database.open(system(hooks.cast.acorn), write=True) as db:
+            for type, data in (("subscription.renewed", {"invoice_id": bill}), ("subscription.past_due", {}), ("dunning.started", {}),
+                               ("dunning.recovered", {})):
+                emit(db, type, business_id=ada.business_id, customer_id=ada.customer_id, noun=ada.subscription_id, data=data)
+            db.add(Reminder(business_id=ada.business_id, customer_id=ada.customer_id, id="dunning:1", purpose="dunning", step=1, at=at,
+                            noun_id=ada.subscription_id, for_at=at))
+        hooks.settle()
+        told = {one.type: one for one in (unwrap(heard, secret) for heard in here.heard)}
+    hooks.change(Subscription, ada.subscription_id, status="active", on_hold_at=None)
+    assert told["subscription.renewed"].data.payment_id == ada.payment_id and told["subscription.past_due"].data.payment_id is None
+    assert told["subscription.past_due"].data.past_due_ends_at == at + timedelta(days=7)
+    started, over = told["dunning.started"].data, told["dunning.recovered"].data
+    assert (started.status, started.trigger_state, started.created_at, started.payment_id) == ("recovering", "on_hold", at, None)
+    assert (over.status, over.subscription_id, over.customer_id) == ("recovered", ada.subscription_id, ada.customer_id)
+    for heard in here.heard:
+        told[json.loads(heard.body)["type"]].__class__.model_validate(json.loads(heard.body))
 
 
 def test_it_fails_stalls_redirects_floods_and_recovers(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,12 @@ def test_a_name_that_changes_its_mind_is_asked_once_and_pinned() -> None:
         assert len(here.heard) == 1
 
 
+def test_a_port_is_a_port_even_where_any_will_do() -> None:
+    for url in ("http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:-1/"):
+        with pytest.raises(Refused):
+            Outgoing(TEST).request("GET", url)
+
+
 def test_loopback_is_for_test_mode_and_a_setting_alone() -> None:
     live = Settings(mode="live", base_url="https://portal.example", secret_keys=("s" * 40,), gateway="none", mail_server="m",
                     allow_sqlite=True)
