@@ -1,8 +1,9 @@
-"""Word to the owners when an endpoint was switched off: nobody else would notice that their programs hear nothing any more."""
+"""Word to the owners when messages fail, and when an endpoint was switched off: who else would notice that their programs hear nothing?"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -17,9 +18,21 @@ from tenants.webhooks.tables import Delivery
 
 def register(house: House) -> None:
     house.handlers.on("webhook_endpoint.switched_off", lambda work: switched_off(house, work), "webhooks.switched_off")
+    house.handlers.on("webhook_endpoint.failing", lambda work: failing(house, work), "webhooks.failing")
 
 
 def switched_off(house: House, work: Work) -> None:
+    held = select(func.count(Delivery.id)).where(Delivery.endpoint_id == work.noun_id, Delivery.state == "held")
+    with house.database.open(system(str(work.business_id))) as db:
+        count = db.scalar(held)
+    _send(house, work, "webhook_switched_off", reason=work.data["why"], since=datetime.fromisoformat(work.data["since"]), held=count)
+
+
+def failing(house: House, work: Work) -> None:
+    _send(house, work, "webhook_failing", type=work.data["type"], status=work.data["status"])
+
+
+def _send(house: House, work: Work, name: str, **words: Any) -> None:
     """To every owner, or to the business's own address where it has none."""
     settings, business_id = house.settings, str(work.business_id)
     face = public_face(house.database, business_id)
@@ -27,11 +40,9 @@ def switched_off(house: House, work: Work) -> None:
         return
     with house.database.open(system(business_id)) as db:
         owners = list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
-        held = db.scalar(select(func.count(Delivery.id)).where(Delivery.endpoint_id == work.noun_id, Delivery.state == "held"))
     for to in owners or ([face.support_email] if face.support_email else []):
         subject, text, html = render_letter(
-            "webhook_switched_off", face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
-            host=work.data["host"], reason=work.data["why"], since=datetime.fromisoformat(work.data["since"]), held=held,
-            url=f"{settings.base_url}/console/{business_id}/developers/webhooks",
+            name, face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name, host=work.data["host"],
+            url=f"{settings.base_url}/console/{business_id}/developers/webhooks", **words,
         )  # fmt: skip
-        house.mailer.send(Letter(to, subject, text, html), f"{work.id}:webhook_switched_off:{to}")
+        house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}:{to}")

@@ -18,6 +18,7 @@ BACKOFF = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600]
 """Seconds after the n-th try in vain; with the first one that makes 8 (reference §2.9)."""
 PATIENCE = timedelta(days=5)
 """An endpoint that never once answered well for so long is switched off."""
+QUIET = timedelta(days=3)
 REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(hours=1)
 
@@ -51,8 +52,10 @@ def record(db: ScopedSession, endpoint_id: str, outcomes: list[Outcome], gone: l
         _settle(rows[one], "dropped")
     for outcome in outcomes:
         _attempt(db, rows[outcome.delivery_id], outcome)
-    _health(db, endpoint, [one for one in outcomes if not rows[one.delivery_id].data.get("test")])
+    real = [one for one in outcomes if not rows[one.delivery_id].data.get("test")]
+    _health(db, endpoint, real)
     db.flush()
+    _warn(db, endpoint, [row for one in real if (row := rows[one.delivery_id]).state == "failed"])
     if not endpoint.disabled:
         waiting = select(func.min(Delivery.due_at)).where(Delivery.endpoint_id == endpoint.id, Delivery.state == "pending")
         endpoint.due_at = db.scalar(waiting)
@@ -95,6 +98,18 @@ def _health(db: ScopedSession, endpoint: Endpoint, outcomes: list[Outcome]) -> N
         switch_off(db, endpoint, why)
         emit(db, "webhook_endpoint.switched_off", business_id=endpoint.business_id, noun=endpoint.id,
              data={"why": why, "host": host_of(endpoint), "since": (endpoint.failing_since or clock.wall()).isoformat()})
+
+
+def _warn(db: ScopedSession, endpoint: Endpoint, failed: list[Delivery]) -> None:
+    """The owners hear of the first message that is not tried again, and then for three days of no other."""
+    if not failed or endpoint.disabled:
+        return
+    others = select(Delivery.id).where(Delivery.endpoint_id == endpoint.id, Delivery.state == "failed",
+                                       Delivery.id.not_in([row.id for row in failed]), Delivery.tries > 1,
+                                       Delivery.created_at > failed[0].created_at - QUIET)  # tests are tried once
+    if db.scalar(others.limit(1)) is None:
+        emit(db, "webhook_endpoint.failing", business_id=endpoint.business_id, noun=endpoint.id,
+             data={"host": host_of(endpoint), "type": failed[0].type, "delivery_id": failed[0].id, "status": failed[0].last_status})
 
 
 def _rest(outcomes: list[Outcome]) -> timedelta | None:

@@ -170,6 +170,9 @@ def test_eight_tries_then_it_waits_for_a_person(hooks: Hooks) -> None:
         hooks.hurry()
         assert (row.state, row.due_at, len(here.heard)) == ("failed", None, 8)
         assert hooks.rows(Endpoint, id=endpoint)[0].due_at is None
+        hooks.settle()
+        letters = [one for one in hooks.mail() if "webhook" in one.text and "does not take events" in one.subject]
+        assert len(letters) == 1 and "eight times" in letters[0].text and "503" in letters[0].text
         hooks.do(history.replay, row.id)
         hooks.sender.drain()
         assert hooks.do(history.delivery, row.id).delivery.state == "delivered" and len(here.heard) == 9
