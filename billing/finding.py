@@ -14,7 +14,9 @@ from sqlalchemy import ColumnElement, Index, String, delete, event, insert, insp
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.addresses import fold_address
 from billing.parties import Customer
+from core.errors import Invalid
 from core.models import Base, CustomerOwned, of_customer
 
 LONGEST, MOST, ASKED = 64, 24, 6
@@ -47,8 +49,15 @@ def asked(text: str) -> list[str]:
     """What somebody typed, as words: an address or an id stays whole."""
     out: list[str] = []
     for part in text.split():
-        out += [part.casefold()[:LONGEST]] if "@" in part or part.startswith("cus_") else folded(part)
+        out += [_whole(part)[:LONGEST]] if "@" in part or part.startswith("cus_") else folded(part)
     return out[:ASKED]
+
+
+def _whole(part: str) -> str:
+    try:
+        return fold_address(part)
+    except Invalid:  # the beginning of one, or an id
+        return part.casefold()
 
 
 def matches(business_id: str, text: str) -> list[ColumnElement[bool]]:

@@ -49,6 +49,7 @@ SENTENCES: dict[str, Any] = {
     "customers.export_asked": _l("The list of customers was asked for as a file."),
     "profile.edited": _l("Name, phone or language was changed."),
     "portal_session.created": _l("A link into the portal was made for this customer."),
+    "portal_session.revoked": _l("A link into the portal was taken back."),
     "portal_link.asked": _l("A link into the portal was asked for; it goes to the address on file."),
     "payment_method.added": _l("%(card)s was saved."),
     "payment_method.removed": _l("%(card)s was taken away."),
@@ -97,6 +98,7 @@ SENTENCES: dict[str, Any] = {
     "webhook_endpoint.created": _l("Events are sent to %(url)s."),
     "webhook_endpoint.updated": _l("Where events are sent was changed."),
     "webhook_endpoint.secret_rotated": _l("A webhook got a new secret."),
+    "webhook_endpoint.failing": _l("A message to %(host)s was tried in vain eight times."),
     "webhook_endpoint.switched_off": _l("Nothing arrived at %(url)s for days; nothing is sent there now."),
     "webhook_endpoint.removed": _l("Events are not sent to %(url)s any more."),
 }
