@@ -35,9 +35,11 @@ from tests.visitor import Visitor
 LIST = Path(__file__).parent / "urls.txt"
 DOORS = {  # the first word of an endpoint → whose door it is
     "unified": "a person", "business": "a customer of one business", "auth": "whoever signs in", "api": "a program with a key",
-    "console": "staff", "view_as": "staff that look as a customer sees", "sandbox": "the pretend bank", "mailbox": "an operator of a test deployment", "clock": "an operator of a test deployment", "healthz": "probes",
+    "console": "staff", "view_as": "staff that look as a customer sees", "sandbox": "the pretend bank",
+    "incoming": "another billing system, by its signature", "mailbox": "an operator of a test deployment",
+    "clock": "an operator of a test deployment", "healthz": "probes",
     "readyz": "probes",
-    "metrics": "an operator", "static": "anybody", "language": "anybody",
+    "metrics": "an operator", "static": "anybody", "language": "anybody", "logo": "anybody",
 }
 PERSONAL = ("unified", "business")
 OF_THE_DOOR = {"business_id", "token", "provider"}  # arguments that name no row of a customer
@@ -133,7 +135,7 @@ def strangers(street: Street) -> Strangers:
             "payment_method_id": ben.method_id, "method_id": ben.method_id, "product_id": street.products["birch.plan"],
             # of the console, where tests/pages/test_console.py knocks with the real ones
             "invitation_id": "inv_unknown", "membership_id": "mem_unknown", "export_id": "cex_unknown", "link_id": "pls_unknown",
-            "view_id": "cvw_unknown",
+            "view_id": "cvw_unknown", "parked_id": "pay_unknown", "api_key_id": "key_unknown", "delivery_id": "whd_unknown", "event_id": "evt_unknown",
             "webhook_id": webhook_id, "brand_id": street.birch, **of_birch,
         }
     needles = ["Ben Hill", street.BEN, "Ben's laptop", "Ben&#39;s laptop", secret, ben.payment_id,
