@@ -90,7 +90,8 @@ class Stage:
         return Act(one, "plan", change, again, lambda: self.subscription(one).product_id == self.more)
 
     def refund(self) -> Act:
-        one = buy(self.shop.till, self.scope, customer_id=self.shop.customer_id, cart=[(self.once, 1)], payment_method_id=self.good).payment_id
+        one = buy(self.shop.till, self.scope, customer_id=self.shop.customer_id, cart=[(self.once, 1)],
+                  payment_method_id=self.good).payment_id  # fmt: skip
 
         def give_back() -> None:
             refund(self.shop.till, self.scope, one, amount_minor=1900)

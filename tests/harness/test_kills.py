@@ -33,8 +33,8 @@ def test_it_tells_what_went_wrong(settings: Settings, tmp_path: Path, engine: An
     compare(shop, act, figures, True)
     assert figures.is_clean
     with shop.gateway.store.write() as c:  # the provider did it once more, under a key we know nothing of
-        c.execute("INSERT INTO operations SELECT key || 'x', reference || 'x', kind, parameters, business_id, customer_id, amount, currency,"
-                  " state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at"
+        c.execute("INSERT INTO operations SELECT key || 'x', reference || 'x', kind, parameters, business_id, customer_id, amount,"
+                  " currency, state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at"
                   " FROM operations WHERE key LIKE '%refund:%'")
     compare(shop, act, figures, False)
     assert (figures.doubled, figures.lost, figures.stuck) == (1, 1, 1)
