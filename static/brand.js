@@ -14,6 +14,9 @@ for (const form of document.querySelectorAll("form[data-preview]")) {
     address.search = asked.toString();
     frame.contentWindow.location.replace(address);
   };
+  const fit = () => { frame.style.blockSize = `${frame.contentDocument.body.offsetHeight + 8}px`; };
+  frame.addEventListener("load", fit);
+  if (frame.contentDocument && frame.contentDocument.readyState === "complete") fit();
   picker.hidden = false;
   picker.addEventListener("input", () => { accent.value = picker.value; });
   accent.addEventListener("input", () => { if (/^#[0-9a-f]{6}$/i.test(accent.value)) picker.value = accent.value; });

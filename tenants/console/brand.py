@@ -78,7 +78,8 @@ def brand_preview() -> Response:
     scheme = typed["mode"] if typed["mode"] in SCHEMES else "system"
     answer = make_response(render_template(
         "tenants/console/brand_preview.html", style=brand_css(stored), business=business, due=words().money(5400, me().currency),
-        small=words().money(480, me().currency), schemes=("light", "dark") if scheme == "system" else (scheme,)))
+        small=words().money(480, me().currency), contrasts=_contrasts(stored),
+        schemes=("light", "dark") if scheme == "system" else (scheme,)))
     answer.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self' 'nonce-{csp_nonce()}'; img-src 'self'; frame-ancestors 'self'; base-uri 'none'; "
         "form-action 'none'")
@@ -98,10 +99,9 @@ def _as_stored(typed: Mapping[str, str]) -> dict[str, Any]:
 
 def _page(typed: Mapping[str, str], errors: dict[str, str] | None = None, tried: bool = False) -> str:
     business = the_business(db())
-    shown = _as_stored(typed)
     return render_template(
         "tenants/console/brand.html", typed=typed, errors=errors or {}, tried=tried, base=here("console.brand"),
-        logo=logo_path(business.business_id, business.brand), may_write=me().may("brand.write"), contrasts=_contrasts(shown),
+        logo=logo_path(business.business_id, business.brand), may_write=me().may("brand.write"),
         fonts=[(name, font_words()[name]) for name in FONTS], picked=typed["accent"] if parse_colour(typed["accent"]) else DEFAULT_ACCENT,
         preview=f"{here('console.brand_preview')}?{urlencode({name: typed[name] for name in FIELDS})}")
 

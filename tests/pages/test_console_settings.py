@@ -128,8 +128,8 @@ def test_a_brand_is_tried_saved_and_seen_at_once(shop: Shop, ada: Visitor) -> No
     page = shop.save("/brand", accent="#F4D63A", radius="12", font="serif", mode="dark", preview="1")
     frame = page.soup.find("iframe")["src"]
     assert "Nothing is saved yet." in page.text and acorn(shop).brand == {"accent": "#5a2e14", "radius": 2}
-    assert "made darker by us" in page.text and "Reads well" in page.text
     shown = shop.sam.get(frame)
+    assert "made darker by us" in shown.text and "Reads well" in shown.text
     assert "--brand:#f4d63a" in shown.body.decode() and "--radius:12px" in shown.body.decode()
     assert "frame-ancestors 'self'" in shown.response.headers["Content-Security-Policy"] and len(shown.soup.select(".preview")) == 1
     shop.sam.get(shop.at("/brand"))
