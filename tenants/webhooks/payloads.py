@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from billing.policy import setting
 from billing.queries import api as read
+from billing.queries.scheduled import scheduled
 from billing.reminders import Reminder
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -16,7 +17,7 @@ from core.errors import NotFound
 from tenants.api.shapes import Json, stamp
 from tenants.api.shapes.licences import LicenseKeyShape
 from tenants.api.shapes.payments import PaymentShape, RefundShape
-from tenants.api.shapes.subscriptions import whole
+from tenants.api.shapes.subscriptions import SubscriptionShape
 from tenants.webhooks.examples import example
 from tenants.webhooks.kinds import PAYLOADS, noun_of
 from tenants.webhooks.tables import Delivery
@@ -48,8 +49,8 @@ def _license_key(db: ScopedSession, row: Delivery) -> Json:
 
 def _subscription(db: ScopedSession, row: Delivery) -> Json:
     """`past_due_ends_at`: when access ends unless it is paid; `payment_id`: of a renewal."""
-    shape = whole(db, str(row.noun_id)).json()
-    one, ends = read.subscription(db, str(row.noun_id))[0], None
+    one, customer, product = read.subscription(db, str(row.noun_id))
+    shape, ends = SubscriptionShape.of(one, customer, product, scheduled(db, [one.id]).get(one.id)).json(), None
     if one.status == "past_due" and one.on_hold_at:
         ends = one.on_hold_at + timedelta(days=float(setting(read.business(db, row.business_id), "grace_days")))
     return {**shape, "past_due_ends_at": stamp(ends) if ends else None, "payment_id": row.data.get("payment_id")}
