@@ -61,7 +61,7 @@ def test_a_lost_card(town: Town) -> None:
     type_card(page, BANK_ASKS)
     expect(page.get_by_role("heading", level=1)).to_have_text("Confirm with your bank")
     page.get_by_role("button", name="Yes, this is me").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Paid: €29.00")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Paid: €29.00", timeout=30_000)
     assert town.took() == [*before, due] == [*before, 2900] and town.subscription(one).status == "active"
     pdf = page.request.get(page.get_by_role("link", name="as PDF").first.get_attribute("href") or "")
     assert pdf.ok and pdf.headers["content-type"] == "application/pdf" and pdf.body().startswith(b"%PDF-")

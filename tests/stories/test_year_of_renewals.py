@@ -26,7 +26,8 @@ from core.outbox import Event
 from core.scope import customer_of, everything, person, system
 from tests.stories.shop import Shop, turn_to
 
-FIRST_DAY = {"Europe/London": datetime(2027, 1, 31, 9, tzinfo=UTC), "America/New_York": datetime(2027, 1, 31, 14, tzinfo=UTC)}
+# a leap year; London changes its clocks on 26 March and 29 October 2028, New York on 12 March and 5 November
+FIRST_DAY = {"Europe/London": datetime(2028, 1, 31, 9, tzinfo=UTC), "America/New_York": datetime(2028, 1, 31, 14, tzinfo=UTC)}
 
 
 @pytest.fixture
@@ -39,9 +40,11 @@ def test_a_year_from_the_31st_of_january(till_house: Any, zone: str) -> None:
     turn_to(FIRST_DAY[zone])
     shop = Shop.open(till_house, zone=zone)
     shop.subscribe()
-    ends = ["02-28", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31"]
+    ends = ["02-29", "03-31", "04-30", "05-31", "06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31"]
+    hours = {FIRST_DAY[zone].hour}
     for n, day in enumerate(ends, start=2):
         due = shop.subscription().next_billing_at
+        hours.add(due.hour)
         assert due.astimezone(ZoneInfo(zone)).strftime("%m-%d %H") == f"{day} 09"
         turn_to(due - timedelta(minutes=1))
         assert renewals.run_due(shop.till) == 0  # never early
@@ -49,12 +52,13 @@ def test_a_year_from_the_31st_of_january(till_house: Any, zone: str) -> None:
         shop.work()
         shop.work()
         assert shop.subscription().period_n == n
+    assert hours == {FIRST_DAY[zone].hour, FIRST_DAY[zone].hour - 1}  # an hour earlier in UTC all summer, and back again
     turn_to(shop.subscription().next_billing_at + timedelta(minutes=3))
     shop.work()
     assert len(shop.charges()) == 13 == len(shop.rows(Invoice, status="paid"))  # the first one, and 12 renewals
     assert len({(one.starts_at, one.ends_at) for one in shop.rows(Invoice)}) == 13
     months = {row.month: row.paid_minor for row in shop.rows(SpendMonth)}
-    assert months == dict.fromkeys(["2027-01", *(f"2027-{day[:2]}" for day in ends), "2028-01"], 2900)
+    assert months == dict.fromkeys(["2028-01", *(f"2028-{day[:2]}" for day in ends), "2029-01"], 2900)
     shop.balanced()
     numbers = sorted(one.number for one in shop.rows(Invoice))
     assert numbers == [f"ACO-{n:04d}" for n in range(1, 14)]

@@ -1,0 +1,209 @@
+"""The flows that touch money, for everybody: every language, light and dark, on a phone, by keyboard, without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Browser, Page, expect
+
+from billing.subscriptions import Subscription
+from core import clock, i18n
+from tests import unpaid
+from tests.browser.conftest import AXE_TAGS
+from tests.browser.gallery import hang
+from tests.browser.town import GOOD, Town, built, type_card
+from tests.cast import Buyer
+
+pytestmark = pytest.mark.browser
+
+AXE_SCRIPT = AXE_FILE_PATH.read_text(encoding="utf-8")
+# one page of each template; the other states are looked at in English
+TEMPLATES = ("dashboard", "on hold, declined", "dues, declined", "dues, unknown", "payment, declined", "bank asks", "plans", "quote declined",
+             "cancel", "pause", "billing details", "in use", "methods", "keys", "history", "invoice", "correction", "refund", "clock")
+
+
+@dataclass
+class Hung:
+    town: Town
+    paths: dict[str, str]
+    offset: timedelta
+
+
+@pytest.fixture(scope="module")
+def gallery(sqlite: Any, tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Hung]:
+    with built(sqlite, tmp_path_factory.mktemp("town"), browser) as town:
+        town.signed_in()
+        yield Hung(town, hang(town), clock.offset())
+
+
+@pytest.fixture
+def hung(gallery: Hung) -> Iterator[Hung]:
+    clock.turn(gallery.offset)  # every test begins in real time
+    yield gallery
+    gallery.town.close_windows()
+
+
+def faults(page: Page, *, contrast: bool | None = None) -> list[str]:
+    """Serious and critical faults, in words. `contrast`: True asks for that alone (it is the dearest), False leaves it out.
+    The page's CSP holds: axe comes through the debugger."""
+    options: dict[str, Any] = {"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]}
+    if contrast:
+        options["runOnly"] = {"type": "rule", "values": ["color-contrast"]}
+    elif contrast is False:
+        options["rules"] = {"color-contrast": {"enabled": False}}
+    if page.locator("a[href*='stay=1']").count():  # looks again by itself, and says how to stop that (WCAG 2.2.2)
+        options["rules"] = options.get("rules", {}) | {"meta-refresh": {"enabled": False}}
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found = page.evaluate("options => axe.run(options)", options)
+    return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found["violations"] if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("language", i18n.supported())
+def test_no_serious_fault_and_nothing_wider_than_a_phone(hung: Hung, language: str) -> None:
+    """English: every state, and each template in the dark too. The others: each template, without the contrast, which no word changes."""
+    english = language == "en"
+    page = hung.town.page(width=390)
+    page.context.add_cookies([{"name": "lang", "value": language, "url": hung.town.house.settings.base_url}])
+    wrong: list[str] = []
+    for name, path in hung.paths.items():
+        if not english and name not in TEMPLATES:
+            continue
+        page.goto(path, wait_until="domcontentloaded")
+        assert page.locator("html").get_attribute("lang") == i18n.html_lang(language)
+        wrong += [f"{name}: {one}" for one in faults(page, contrast=None if english else False)]
+        if english and name in TEMPLATES:
+            page.emulate_media(color_scheme="dark")
+            wrong += [f"{name}, dark: {one}" for one in faults(page, contrast=True)]
+            page.emulate_media(color_scheme="light")
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
+            wrong.append(f"{name}: {width} px wide")
+    assert not wrong, "\n".join(wrong)
+
+
+def held(town: Town) -> Buyer:
+    one = town.subscribe()
+    unpaid.hold(town.cast, one)
+    return one
+
+
+def subscription(hung: Hung, one: Buyer) -> Subscription:
+    return hung.town.subscription(one)
+
+
+# --- by keyboard only
+def tab(page: Page, wanted: str) -> None:
+    """Tab on to the element that answers to `wanted` (CSS). On the way every stop shows its focus, and none goes back up."""
+    last = page.evaluate("window.lastStop ?? -1")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        stop = page.evaluate("""wanted => { const e = document.activeElement, s = getComputedStyle(e), all = [...document.querySelectorAll('*')];
+            return {there: e.matches(wanted), place: all.indexOf(e), outline: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2,
+                    seen: e.getBoundingClientRect().height > 0, html: e.outerHTML.slice(0, 120)} }""", wanted)
+        assert stop["outline"] and stop["seen"], f"no visible focus: {stop['html']}"
+        assert stop["place"] > last, f"the focus jumps back: {stop['html']}"
+        last = stop["place"]
+        if stop["there"]:
+            page.evaluate("place => { window.lastStop = place }", last)
+            return
+    raise AssertionError(f"no way by keyboard to {wanted}")
+
+
+def test_dues_are_paid_by_keyboard(hung: Hung) -> None:
+    one = held(hung.town)
+    page = hung.town.page(width=390)
+    page.goto(hung.town.at(one, "/payment-method"))
+    tab(page, "a.skip")
+    tab(page, "input[name=method]:checked")
+    for _ in range(40):
+        if page.get_by_label("Another card or method").is_checked():
+            break
+        page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Another card or method")).to_be_checked()
+    tab(page, "input[name=later]")
+    page.keyboard.press("Space")
+    expect(page.get_by_label(re.compile("from now on$"))).not_to_be_checked()
+    page.keyboard.press("Space")
+    tab(page, "form.decide button.main")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pay €29.00")
+    for name, text in (("name", ""), ("number", GOOD), ("expiry", "06/38"), ("cvc", "123")):
+        tab(page, f"input[name={name}]")
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Paid: €29.00", timeout=30_000)
+    assert subscription(hung, one).status == "active"
+
+
+def test_cancelling_and_keeping_by_keyboard(hung: Hung) -> None:
+    one = hung.town.subscribe()
+    page = hung.town.page(width=390)
+    page.goto(hung.town.at(one, "/cancellation"))
+    tab(page, "input[name=when]:checked")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("button", name="Cancel now")).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    tab(page, "select[name=feedback]")
+    tab(page, "textarea")
+    tab(page, "form.decide button.main")
+    page.keyboard.press("Enter")
+    expect(page.locator(".head .state")).to_have_text("Ending")
+    tab(page, ".slip button.main")
+    page.keyboard.press("Enter")
+    expect(page.locator(".head .state")).to_have_text("Active")
+    assert not subscription(hung, one).cancel_at_period_end
+
+
+# --- without scripts
+def test_paying_without_scripts(hung: Hung) -> None:
+    one = held(hung.town)
+    page = hung.town.page(width=390, scripts=False)
+    page.goto(hung.town.at(one, "/payment-method"))
+    page.get_by_label("Another card or method").check()
+    page.get_by_role("button", name="Pay €29.00").click()
+    type_card(page, GOOD)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Paid: €29.00", timeout=30_000)
+    page.goto("/payment-methods")
+    page.get_by_text("Add a method", exact=True).first.click()
+    if page.get_by_label("Which business may keep it?").is_visible():
+        page.get_by_label("Which business may keep it?").select_option(label="Acorn Notes")
+        page.get_by_role("button", name="Enter a card or account").click()
+    type_card(page, "5555 5555 5555 4444")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The card is saved", timeout=30_000)
+    page.goto("/payment-methods")
+    row = page.locator("li.row", has_text="Mastercard ending 4444").first
+    row.locator("summary").click()
+    row.get_by_text("Remove").first.click()
+    page.get_by_role("button", name="Remove Mastercard ending 4444").click()
+    expect(page.get_by_text("Mastercard ending 4444").filter(visible=True)).to_have_count(1)  # only the sentence that says it is gone
+
+
+def test_acting_without_scripts(hung: Hung) -> None:
+    one = hung.town.subscribe()
+    page = hung.town.page(width=390, scripts=False)
+    page.goto(hung.town.at(one, "/plan-change"))
+    page.get_by_label(re.compile("Acorn Max")).check()
+    page.get_by_role("button", name="Show the price").click()
+    page.get_by_role("button", name=re.compile(r"^Pay .* and change$")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Acorn Max")
+    page.goto(hung.town.at(one, "/billing-details"))
+    page.get_by_label("Town").fill("Bristol")
+    page.get_by_role("button", name="Save for the next invoices").click()
+    expect(page.get_by_text("Bristol").first).to_be_visible()
+    page.goto(hung.town.at(one, "/pause"))
+    page.get_by_role("button", name="Pause today").click()
+    assert subscription(hung, one).status == "paused"
+    page.goto(hung.town.at(one, "/pause"))
+    page.get_by_role("button", name="Resume today").click()
+    assert subscription(hung, one).status == "active"
+    page.goto(hung.town.at(one, "/cancellation"))
+    page.get_by_label("Now", exact=False).last.check()
+    page.get_by_role("button", name="Cancel now").click()
+    expect(page.locator(".head .state")).to_have_text("Cancelled")
+    assert subscription(hung, one).status == "cancelled"
