@@ -7,7 +7,8 @@ renews at yesterday's time. If it dies, the next worker goes on to the same goal
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select
@@ -30,7 +31,7 @@ class Turning:
         self.house, self.shared = house, shared
         self._held_at = float("-inf")
 
-    def steps(self) -> Iterator[datetime]:
+    def steps(self) -> Generator[datetime]:
         """Go to the goal; yields every stop after everything due there was done. Ends at once where somebody else steps."""
         if not self._hold():
             return
@@ -51,9 +52,10 @@ class Turning:
     def run_for(self, seconds: float) -> None:
         """As far as it gets; the next round goes on."""
         until = time.monotonic() + seconds
-        for _stop in self.steps():
-            if time.monotonic() > until:
-                return
+        with closing(self.steps()) as stops:
+            for _stop in stops:
+                if time.monotonic() > until:
+                    return
 
     def _settle(self) -> None:
         """Do what is due, as often as that makes more due; then wait for what other processes hold."""

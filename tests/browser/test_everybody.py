@@ -24,8 +24,9 @@ pytestmark = pytest.mark.browser
 
 AXE_SCRIPT = AXE_FILE_PATH.read_text(encoding="utf-8")
 # one page of each template; the other states are looked at in English
-TEMPLATES = ("dashboard", "on hold, declined", "dues, declined", "dues, unknown", "payment, declined", "bank asks", "plans", "quote declined",
-             "cancel", "pause", "billing details", "in use", "methods", "keys", "history", "invoice", "correction", "refund", "clock")
+TEMPLATES = ("dashboard", "on hold, declined", "dues, declined", "dues, unknown", "payment, declined", "bank asks", "plans",
+             "quote declined", "cancel", "pause", "billing details", "in use", "methods", "keys", "history", "invoice",
+             "correction", "refund", "clock")
 
 
 @dataclass
@@ -103,7 +104,8 @@ def tab(page: Page, wanted: str) -> None:
     last = page.evaluate("window.lastStop ?? -1")
     for _ in range(60):
         page.keyboard.press("Tab")
-        stop = page.evaluate("""wanted => { const e = document.activeElement, s = getComputedStyle(e), all = [...document.querySelectorAll('*')];
+        stop = page.evaluate("""wanted => {
+            const e = document.activeElement, s = getComputedStyle(e), all = [...document.querySelectorAll('*')];
             return {there: e.matches(wanted), place: all.indexOf(e), outline: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2,
                     seen: e.getBoundingClientRect().height > 0, html: e.outerHTML.slice(0, 120)} }""", wanted)
         assert stop["outline"] and stop["seen"], f"no visible focus: {stop['html']}"
