@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from billing import activation, credit, lifecycle
+from billing import activation, credit, lifecycle, redeeming
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.catalogue import Product
@@ -93,6 +93,8 @@ def unpaid(db: ScopedSession, payment: Payment, subscription: Subscription) -> N
     if quote is None:
         return
     quote.outcome = "declined"
+    if quote.applied_at is None:
+        redeeming.give_back(db, payment)
     if quote.applied_at is not None and subscription.status == "active":
         activation.fall_behind(db, subscription)
 
@@ -110,6 +112,7 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
         subscription.period_n += 1
         subscription.previous_billing_at = at
         subscription.next_billing_at = activation.next_date(subscription)
+    subscription.discounts = list(quote.discounts)
     subscription.credit_minor += quote.credit_minor - quote.balance_minor  # what else moved it meanwhile stays
     credit.count(db, quote)
     quote.applied_at, quote.ends_at, quote.outcome = at, subscription.next_billing_at, "applied"
@@ -148,6 +151,7 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
         return False
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
     _switch(subscription, product, change.quantity, change.unit_minor, change.addons, keep=True)
+    subscription.discounts = list(change.discounts)
     change.applied_at = clock.now()
     customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
     assert customer is not None

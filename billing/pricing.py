@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from billing.catalogue import Product
+from billing.discounts import fits, is_on, taken_off, words
 from billing.parties import Business
 from billing.subscriptions import Subscription
 from core.money import tax_on, tax_within
@@ -37,8 +39,11 @@ def tax_rate(business: Business, country: str | None) -> int:
     return int(rates.get(country or "", rates.get("*", 0)))
 
 
-def line(description: str, quantity: int, unit_minor: int, bps: int, inclusive: bool, product_id: str | None = None) -> Line:
-    amount = quantity * unit_minor
+def line(
+    description: str, quantity: int, unit_minor: int, bps: int, inclusive: bool, product_id: str | None = None, off_minor: int = 0
+) -> Line:
+    """`off_minor`: what discounts take off, before tax is reckoned."""
+    amount = quantity * unit_minor - off_minor
     if inclusive:
         tax = tax_within(amount, bps)
         return Line(description, quantity, unit_minor, amount - tax, tax, bps, product_id)
@@ -46,19 +51,44 @@ def line(description: str, quantity: int, unit_minor: int, bps: int, inclusive: 
 
 
 def for_period(
-    business: Business, subscription: Subscription, product: Product, starts_at: datetime, ends_at: datetime
+    business: Business, subscription: Subscription, product: Product, starts_at: datetime, ends_at: datetime, n: int | None = None
 ) -> list[Line]:
-    """The lines of one full period of a subscription at the price agreed."""
-    bps = tax_rate(business, (subscription.billing or {}).get("country"))
-    lines = [line(product.name, subscription.quantity, subscription.unit_minor, bps, subscription.tax_inclusive, product.id)]
-    for addon in subscription.addons:
-        lines.append(line(addon["name"], addon["quantity"], addon["unit_minor"], bps, subscription.tax_inclusive))
+    """The lines of one full period of a subscription at the price agreed. `n`: which one; the next that is billed, unless given."""
+    n = (subscription.period_n or 0) + 1 if n is None else n
+    lines = for_plan(business, subscription.billing, product, subscription.quantity, subscription.unit_minor, subscription.addons,
+                     subscription.tax_inclusive, [one for one in subscription.discounts or [] if is_on(one, n)])
     return [replace(one, starts_at=starts_at, ends_at=ends_at) for one in lines]
 
 
-def for_cart(business: Business, items: Iterable[tuple[Product, int]], country: str | None) -> list[Line]:
-    bps = tax_rate(business, country)
-    return [line(product.name, quantity, product.price_minor, bps, product.tax_inclusive, product.id) for product, quantity in items]
+def for_plan(
+    business: Business, billing: dict[str, Any] | None, product: Product, quantity: int, unit_minor: int, addons: Sequence[dict[str, Any]],
+    inclusive: bool, held: Sequence[dict[str, Any]] = (),
+) -> list[Line]:
+    """A plan with its add-ons, less the discounts that are `held`."""
+    bps = tax_rate(business, (billing or {}).get("country"))
+    items = [(product.name, quantity, unit_minor, product.id), *((one["name"], one["quantity"], one["unit_minor"], None) for one in addons)]
+    return _less(items, [product.id] * len(items), bps, [inclusive] * len(items), held)
+
+
+def for_cart(
+    business: Business, items: Iterable[tuple[Product, int]], country: str | None, held: Sequence[dict[str, Any]] = ()
+) -> list[Line]:
+    bps, bought = tax_rate(business, country), list(items)
+    rows = [(product.name, quantity, product.price_minor, product.id) for product, quantity in bought]
+    return _less(rows, [product.id for product, _ in bought], bps, [product.tax_inclusive for product, _ in bought], held)
+
+
+def _less(
+    items: Sequence[tuple[str, int, int, str | None]], of: Sequence[str], bps: int, inclusive: Sequence[bool],
+    held: Sequence[dict[str, Any]],
+) -> list[Line]:
+    """`of`: the product by which a discount is for an item or not. What is taken off is said in the line's words."""
+    off = taken_off([quantity * unit for _, quantity, unit, _ in items], of, held)
+    out = []
+    for (name, quantity, unit, product_id), less, with_tax, one in zip(items, off, inclusive, of, strict=True):
+        codes = ", ".join(words(held_one) for held_one in held if fits(held_one, one)) if less else ""
+        out.append(line(f"{name} ({codes})" if codes else name, quantity, unit, bps, with_tax, product_id, less))
+    return out
 
 
 def recurring_net(business: Business, subscription: Subscription, product: Product) -> int:

@@ -7,6 +7,7 @@ so that running twice, or on two machines, charges once.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import and_, func, or_, select
@@ -14,6 +15,7 @@ from sqlalchemy import and_, func, or_, select
 from billing import activation, lifecycle, plan_switch, pricing
 from billing.catalogue import Product
 from billing.commands.cancelling import end
+from billing.discounts import is_on
 from billing.invoices import Invoice
 from billing.invoicing import issue
 from billing.methods import method_of
@@ -143,11 +145,17 @@ def attempt(
         tax_minor=invoice.tax_minor, currency=invoice.currency, status="processing" if method else "requires_payment_method", is_open=True,
         unknown=False, key=till.key(invoice.business_id, invoice.operation, number), attempt=number, off_session=off_session,
         payment_method_id=method.id if method else None, method=method_of(method) if method else {}, gateway=till.gateway.name,
-        return_url=return_url, cart=[], billing=subscription.billing, meta={}, refunded_minor=0, fence=0,
-        check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
+        return_url=return_url, cart=[], discounts=_discounts(invoice, subscription), billing=subscription.billing, meta={},
+        refunded_minor=0, fence=0, check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
     )
     db.add(payment)
     return payment
+
+
+def _discounts(invoice: Invoice, subscription: Subscription) -> list[dict[str, Any]]:
+    """Those that the invoice was priced with."""
+    n = int(invoice.operation.rsplit(":", 1)[1]) if invoice.kind == "renewal" else subscription.period_n
+    return [one for one in subscription.discounts or [] if is_on(one, n)]
 
 
 def _due(subscription: Subscription) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billing import lifecycle, plan_switch, totals
+from billing import lifecycle, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
 from billing.calendar import nth
 from billing.cart import lines_of
@@ -68,7 +68,7 @@ def declined(db: ScopedSession, payment: Payment, outcome: Outcome) -> None:
     _close(payment, outcome)
     payment.error_code, payment.error_message = outcome.error_code or "GENERIC_DECLINE", outcome.error_message
     _note(db, payment, "payment.failed", error_code=payment.error_code)
-    unpaid_for(db, payment, _subscription(db, payment))
+    _unpaid(db, payment)
 
 
 def cancelled(db: ScopedSession, payment: Payment, code: str | None, words: str | None) -> None:
@@ -77,7 +77,7 @@ def cancelled(db: ScopedSession, payment: Payment, code: str | None, words: str 
     payment.is_open, payment.unknown, payment.check_at = False, False, None
     payment.error_code, payment.error_message, payment.updated_at = code, words, clock.now()
     _note(db, payment, "payment.cancelled")
-    unpaid_for(db, payment, _subscription(db, payment))
+    _unpaid(db, payment)
 
 
 def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: datetime) -> None:
@@ -95,6 +95,12 @@ def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: dat
     elif outcome.state == "processing":  # the page was filled in, or the bank answered: what was open is on its way now
         payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "process"), True
         _note(db, payment, "payment.processing")
+
+
+def _unpaid(db: ScopedSession, payment: Payment) -> None:
+    if payment.charge_type == "new":
+        redeeming.give_back(db, payment)
+    unpaid_for(db, payment, _subscription(db, payment))
 
 
 def _issue_for(db: ScopedSession, business: Business, customer: Customer, payment: Payment, subscription: Subscription | None,

@@ -49,12 +49,12 @@ class Half:
         return sorted(((minor, currency) for currency, minor in sums.items()), key=lambda pair: pair[1])
 
 
-def next_charge(row: SubscriptionRow, business: Account, starts: datetime | None = None) -> list[pricing.Line]:
-    """The lines of the next full period."""
+def next_charge(row: SubscriptionRow, business: Account, starts: datetime | None = None, after: int = 0) -> list[pricing.Line]:
+    """The lines of the next full period, or of the one so many `after` it: a discount may end before."""
     at = starts or row.next_billing_at or row.created_at
     ends = nth(at, row.zone, row.interval, row.interval_count, 1)
     product = SimpleNamespace(id=row.product_id, name=row.name)
-    return pricing.for_period(business, row, product, at, ends)  # type: ignore[arg-type]
+    return pricing.for_period(business, row, product, at, ends, row.period_n + 1 + after)  # type: ignore[arg-type]
 
 
 def ahead(rows: list[SubscriptionRow]) -> dict[str, Any]:
@@ -71,11 +71,11 @@ def ahead(rows: list[SubscriptionRow]) -> dict[str, Any]:
         if business.archived_at:
             continue
         row = row.coming()
-        minor = pricing.total(next_charge(row, business))
         for n, moment in enumerate(_moments(row, today)):
             day = said.local_date(moment)
             if day > halves[1].end:
                 break
+            minor = pricing.total(next_charge(row, business, moment, n))
             credit = min(row.credit_minor, minor) if n == 0 else 0
             half = halves[0] if day <= halves[0].end else halves[1]
             half.renewals.append(Renewal(day, row, business, minor - credit, n == 0 and row.is_trial))

@@ -10,7 +10,7 @@ from billing.catalogue import Addon
 from billing.commands.businesses import check_currency
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict, Gone, NotFound
+from core.errors import Gone, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
@@ -56,9 +56,10 @@ def archive_addon(db: ScopedSession, addon_id: str) -> Addon:
 
 
 def unarchive_addon(db: ScopedSession, addon_id: str) -> Addon:
+    """It can be had again; saying so of one that can be had changes nothing. Raises NotFound."""
     addon = load_addon(db, addon_id)
     if addon.archived_at is None:
-        raise Conflict("ADDON_IS_NOT_DELETED", "This add-on is on sale.")
+        return addon
     addon.archived_at, addon.updated_at = None, clock.now()
     emit(db, "addon.unarchived", business_id=addon.business_id, noun=addon.id)
     return addon

@@ -16,6 +16,7 @@ from billing.lifecycle import LIVE
 from billing.methods import method_of
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
+from billing.redeeming import held_for, use
 from billing.subscriptions import Subscription
 from billing.till import Till
 from core import clock
@@ -47,7 +48,7 @@ def subscribe(
     till: Till, scope: Scope, *, customer_id: str, product_id: str, quantity: int = 1, billing: dict[str, Any] | None = None,
     payment_method_id: str | None = None, return_url: str | None = None, trial_days: int | None = None,
     addons: Sequence[dict[str, Any]] = (), metadata: dict[str, Any] | None = None, tax_id: str | None = None,
-    business_name: str | None = None, locale: str = "en",
+    business_name: str | None = None, locale: str = "en", discount_codes: Sequence[str] = (),
 ) -> Started:
     """A pending subscription and its first payment. Opens its own sessions under the asking business's scope.
 
@@ -65,10 +66,11 @@ def subscribe(
         ):
             raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", "This customer has a subscription already.")
         address = {**(customer.billing or {}), **(billing or {})}
+        held = held_for(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         subscription = Subscription(
             business_id=business.business_id, customer_id=customer_id, id=new_id("sub"), product_id=product.id, brand_id=product.brand_id,
             status="pending", quantity=quantity, currency=product.currency, unit_minor=product.price_minor,
-            tax_inclusive=product.tax_inclusive, addons=_addons(db, product, addons), meters=list(product.meters),
+            tax_inclusive=product.tax_inclusive, addons=_addons(db, product, addons), meters=list(product.meters), discounts=held,
             interval=product.interval, interval_count=product.interval_count, term_interval=product.term_interval or "Year",
             term_count=product.term_count, zone=business.zone, period_n=0, next_billing_at=clock.now(), previous_billing_at=clock.now(),
             trial_days=product.trial_days if trial_days is None else trial_days, billing=address, tax_id=tax_id,
@@ -82,12 +84,14 @@ def subscribe(
         payment = _payment(till, db, customer, operation=f"new:{subscription.id}", amount=amount, currency=product.currency,
                            cart=[] if subscription.trial_days else cart_of(lines), tax=sum(one.tax_minor for one in lines) if amount else 0,
                            billing=address, method_id=payment_method_id, return_url=return_url, metadata=metadata,
-                           subscription_id=subscription.id, brand_id=product.brand_id)
+                           subscription_id=subscription.id, brand_id=product.brand_id, held=held)
+        use(db, customer, held, payment.id, subscription.id)
         if not customer.billing:
             customer.billing = address
         emit(db, "subscription.created", business_id=business.business_id, customer_id=customer_id, noun=subscription.id,
              data={"product": product.name})
-        recurring = sum(one.net_minor for one in lines)
+        recurring = sum(one.net_minor for one in pricing.for_plan(
+            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive))
         started = Started(payment.id, amount, product.currency, subscription.id, recurring_pre_tax_minor=recurring)
     return _go(till, business.business_id, started, payment_method_id, locale)
 
@@ -95,6 +99,7 @@ def subscribe(
 def buy(
     till: Till, scope: Scope, *, customer_id: str, cart: Sequence[tuple[str, int]], billing: dict[str, Any] | None = None,
     payment_method_id: str | None = None, return_url: str | None = None, metadata: dict[str, Any] | None = None, locale: str = "en",
+    discount_codes: Sequence[str] = (),
 ) -> Started:
     """A one-time purchase of 1 to 100 products of one currency. Raises as `subscribe`."""
     if not 1 <= len(cart) <= 100 or any(quantity < 1 for _, quantity in cart):
@@ -106,11 +111,14 @@ def buy(
         if len(currencies) > 1 or any(product.is_recurring for product, _ in items):
             raise Invalid(sentence="A cart holds one-time products of one currency.", fields={"product_cart": "Not together."})
         address = {**(customer.billing or {}), **(billing or {})}
-        lines = pricing.for_cart(business, items, address.get("country"))
+        held = held_for(db, business, customer, discount_codes, currency=items[0][0].currency,
+                        product_ids=[product.id for product, _ in items])
+        lines = pricing.for_cart(business, items, address.get("country"), held)
         payment_id = new_id("pay")
         payment = _payment(till, db, customer, operation=f"purchase:{payment_id}", amount=pricing.total(lines), currency=currencies.pop(),
                            cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing=address, method_id=payment_method_id,
-                           return_url=return_url, metadata=metadata, payment_id=payment_id)
+                           return_url=return_url, metadata=metadata, payment_id=payment_id, held=held)
+        use(db, customer, held, payment.id, None)
         if not customer.billing:
             customer.billing = address
         started = Started(payment.id, payment.amount_minor, payment.currency)
@@ -175,6 +183,7 @@ def _payment(
     till: Till, db: ScopedSession, customer: Customer, *, operation: str, amount: int, currency: str, cart: list[dict[str, Any]], tax: int,
     billing: dict[str, Any], method_id: str | None, return_url: str | None, metadata: dict[str, Any] | None,
     subscription_id: str | None = None, payment_id: str | None = None, brand_id: str | None = None,
+    held: Sequence[dict[str, Any]] = (),
 ) -> Payment:
     method = None
     if method_id:
@@ -189,7 +198,8 @@ def _payment(
         brand_id=brand_id or customer.business_id, charge_type="new", amount_minor=amount, tax_minor=tax, currency=currency,
         status="processing" if method else "requires_payment_method", is_open=True, unknown=False,
         key=till.key(customer.business_id, operation, 1), attempt=1, off_session=False, payment_method_id=method.id if method else None,
-        method=method_of(method) if method else {}, gateway=till.gateway.name, return_url=return_url, cart=cart, billing=billing,
+        method=method_of(method) if method else {}, gateway=till.gateway.name, return_url=return_url, cart=cart,
+        discounts=list(held), billing=billing,
         meta=metadata or {}, refunded_minor=0, fence=0, check_at=clock.wall() + (_FIRST if method else _PAGE), created_at=at, updated_at=at,
     )
     db.add(payment)

@@ -13,7 +13,7 @@ from billing.catalogue import Collection, CollectionGroup, CollectionItem, Produ
 from billing.commands.collection_items import add_items
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict, Gone, Invalid, NotFound
+from core.errors import Gone, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
@@ -75,18 +75,17 @@ def archive_collection(db: ScopedSession, collection_id: str) -> Collection:
 
 
 def unarchive_collection(db: ScopedSession, collection_id: str) -> tuple[Collection, list[str]]:
-    """(collection, ids of its products that are archived and so stay out). Raises NotFound, Conflict where it is in use."""
+    """(collection, ids of its products that are archived and so stay out). Raises NotFound."""
     collection = db.scalar(select(Collection).where(Collection.id == collection_id))
     if collection is None:
         raise NotFound(sentence=f"There is no collection {collection_id[:80]}.")
-    if collection.archived_at is None:
-        raise Conflict("PRODUCT_COLLECTION_IS_NOT_DELETED", "This collection is in use.")
     gone = list(db.scalars(
         select(Product.id).where(Product.archived_at.is_not(None))
         .join(CollectionItem, (CollectionItem.business_id == Product.business_id) & (CollectionItem.product_id == Product.id))
         .where(CollectionItem.collection_id == collection_id).order_by(CollectionItem.position)))
-    collection.archived_at, collection.updated_at = None, clock.now()
-    emit(db, "collection.unarchived", business_id=collection.business_id, noun=collection.id)
+    if collection.archived_at is not None:
+        collection.archived_at, collection.updated_at = None, clock.now()
+        emit(db, "collection.unarchived", business_id=collection.business_id, noun=collection.id)
     return collection, gone
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from billing import lifecycle, plan_switch, plans
+from billing import lifecycle, plan_switch, plans, redeeming
 from billing.catalogue import Product
 from billing.commands import plan_quote
 from billing.commands.cancelling import load
@@ -35,24 +35,9 @@ __all__ = ["Option", "Result", "cancel_scheduled", "confirm", "options", "quote"
 
 _FIRST, _PAGE = timedelta(seconds=30), timedelta(minutes=2)
 _FIGURES = (
-    "version",
-    "unit_minor",
-    "addons",
-    "lines",
-    "total_minor",
-    "tax",
-    "unused_minor",
-    "balance_minor",
-    "credit_applied_minor",
-    "credit_minor",
-    "due_minor",
-    "value_minor",
-    "restarts",
-    "next_billing_at",
-    "next_renewal_minor",
-    "currency",
-    "source_invoice_id",
-)
+    "version", "unit_minor", "addons", "discounts", "lines", "total_minor", "tax", "unused_minor", "balance_minor", "credit_applied_minor",
+    "credit_minor", "due_minor", "value_minor", "restarts", "next_billing_at", "next_renewal_minor", "currency", "source_invoice_id",
+)  # fmt: skip
 """What has to be the same when it is computed again for the same moment."""
 
 
@@ -120,7 +105,7 @@ def _fresh(db: ScopedSession, subscription: Subscription, shown: Quote, customer
 
     def computed(at: datetime) -> Quote:
         return plan_quote.figures(
-            db, business, subscription, wanted, shown.mode, shown.effective_at, shown.on_payment_failure, at, customer
+            db, business, subscription, wanted, shown.mode, shown.effective_at, shown.on_payment_failure, at, customer, shown.discounts
         )
 
     if clock.now() <= shown.expires_at:
@@ -138,9 +123,13 @@ def _use(till: Till, db: ScopedSession, subscription: Subscription, used: Quote,
     customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
     assert business is not None and customer is not None
     used.used_at = clock.now()
+    held = {one["discount_id"] for one in subscription.discounts or []}
+    added = [one for one in used.discounts if one["discount_id"] not in held]
     if used.effective_at == "next_billing_date":
+        redeeming.use(db, customer, added, None, subscription.id)
         _schedule(db, subscription, used)
     elif used.due_minor == 0:
+        redeeming.use(db, customer, added, None, subscription.id)
         if used.total_minor:
             invoice = plan_switch.bill(db, business, customer, subscription, used, till.settings.is_test)
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay"), clock.now()
@@ -148,6 +137,7 @@ def _use(till: Till, db: ScopedSession, subscription: Subscription, used: Quote,
         plan_switch.apply(db, customer, subscription, used)
     else:
         payment = _payment(till, db, subscription, used, off_session, return_url)
+        redeeming.use(db, customer, added, payment.id, subscription.id)
         used.payment_id, used.outcome = payment.id, "charging"
         if used.on_payment_failure == "apply_change":
             invoice = plan_switch.bill(db, business, customer, subscription, used, till.settings.is_test)
@@ -167,6 +157,7 @@ def _schedule(db: ScopedSession, subscription: Subscription, used: Quote) -> Non
         quantity=used.quantity,
         unit_minor=used.unit_minor,
         addons=list(used.addons),
+        discounts=list(used.discounts),
         effective_at=subscription.next_billing_at,
         created_at=clock.now(),
     )
@@ -217,6 +208,7 @@ def _payment(till: Till, db: ScopedSession, subscription: Subscription, used: Qu
         gateway=till.gateway.name,
         return_url=return_url,
         cart=used.lines,
+        discounts=list(used.discounts),
         billing=subscription.billing,
         meta={},
         refunded_minor=0,

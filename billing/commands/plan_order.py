@@ -41,6 +41,7 @@ class Order:
     by_link: bool = False
     return_url: str | None = None
     metadata: dict[str, Any] | None = None
+    codes: tuple[str, ...] | None = None  # all the discounts there will be; None: those that stay
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def order(till: Till, scope: Scope, subscription_id: str, wish: Order) -> Result
             db.flush()
         shown = plan_quote.quote(
             db, subscription_id, wish.product_id, wish.quantity, list(wish.addons), wish.mode, wish.effective_at,
-            on_payment_failure=wish.on_payment_failure,
+            on_payment_failure=wish.on_payment_failure, codes=wish.codes,
         )  # fmt: skip
         if wish.by_link:
             shown.payment_method_id = None
@@ -101,7 +102,8 @@ def preview(db: ScopedSession, subscription_id: str, wish: Order) -> Foreseen:
         business = found
     wanted = plans.wanted(db, subscription, wish.product_id, wish.quantity, list(wish.addons), anywhere=True)
     figures = plan_quote.figures(
-        db, business, subscription, wanted, wish.mode, wish.effective_at, wish.on_payment_failure, clock.now(), False
+        db, business, subscription, wanted, wish.mode, wish.effective_at, wish.on_payment_failure, clock.now(), False,
+        plan_quote.discounts_for(db, business, subscription, wanted, wish.codes),
     )
     return Foreseen(subscription, wanted, figures)
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from billing import credit, lifecycle, plans, policy, pricing, proration
-from billing.calendar import nth
-from billing.cart import cart_of
+from billing import lifecycle, plans, policy
 from billing.commands.forwarding import collects_itself
-from billing.parties import Business
+from billing.commands.plan_figures import figures
+from billing.discounts import fits
+from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.plans import Option, Wanted
-from billing.quotes import VALID, Quote, ScheduledChange
+from billing.quotes import Quote, ScheduledChange
+from billing.redeeming import held_for
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.errors import BusinessArchived, Conflict, Forbidden, Invalid, NotFound
-from core.ids import new_id
 
-EFFECTIVE = ("immediately", "next_billing_date")
 ELSEWHERE = "This subscription is billed by another system. Change its plan there."
 
 
@@ -44,15 +40,17 @@ def quote(
     *,
     on_payment_failure: str | None = None,
     payment_method_id: str | None = None,
+    codes: Sequence[str] | None = None,
 ) -> Quote:
     """What the change costs, kept for 15 minutes or to the period's end. `addons` [{addon_id, quantity}]; None keeps or drops them
-    with the plan. Only a business may name mode, effective_at and on_payment_failure.
+    with the plan. Only a business may name mode, effective_at, on_payment_failure and `codes` (all the discounts there will be;
+    None: those that stay when a plan changes).
 
     Raises NotFound, Forbidden, Conflict, Invalid (contract §1.5 plan change).
     """
     subscription = load(db, subscription_id)
     customer = db.scope.is_customer
-    if customer and (mode or effective_at or on_payment_failure):
+    if customer and (mode or effective_at or on_payment_failure or codes is not None):
         raise Invalid(sentence="How a change is charged is set by the business.", fields={"mode": "Set by the business."})
     if effective_at == "next_billing_date" and mode not in (None, "full_immediately"):
         raise Invalid("INVALID_PRORATION_MODE_WITH_NEXT_BILLING_DATE", "Nothing is prorated at the next billing date.")
@@ -60,7 +58,8 @@ def quote(
     if collects_itself(subscription, "change_plan", ELSEWHERE):  # its figures are the other system's: `plan_elsewhere.foresee`
         raise Conflict("UNSUPPORTED_ACTION", ELSEWHERE)
     wanted = plans.wanted(db, subscription, product_id, quantity, addons, anywhere=not customer)
-    row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer)
+    held = discounts_for(db, business, subscription, wanted, codes)
+    row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer, held)
     row.payment_method_id = subscription.payment_method_id
     if payment_method_id:
         mine = (PaymentMethod.customer_id == subscription.customer_id, PaymentMethod.removed_at.is_(None))
@@ -107,99 +106,23 @@ def waiting(db: ScopedSession, subscription: Subscription) -> ScheduledChange | 
     )
 
 
-def figures(
-    db: ScopedSession,
-    business: Business,
-    subscription: Subscription,
-    wanted: Wanted,
-    mode: str | None,
-    effective_at: str | None,
-    on_payment_failure: str | None,
-    as_of: datetime,
-    customer: bool,
-) -> Quote:
-    """The quote's row, not yet added. The same inputs at the same `as_of` give the same figures."""
-    which = plans.direction(subscription, wanted)
-    kind = "downgrade" if which == "downgrade" else "upgrade"
-    effective_at = effective_at or plans.default(db, business, subscription, f"effective_on_{kind}")
-    mode = mode or plans.default(db, business, subscription, f"proration_on_{kind}")
-    failure = on_payment_failure or plans.default(db, business, subscription, "on_payment_failure")
-    if mode not in proration.MODES or effective_at not in EFFECTIVE or failure not in ("prevent_change", "apply_change"):
-        raise Invalid("INVALID_REQUEST_PARAMETERS", "This way of changing a plan is not known.")
-    if subscription.is_trial:
-        mode, effective_at = "full_immediately", "immediately"  # a change ends the trial and charges now
-    if customer and mode == "do_not_bill" and effective_at == "immediately":
-        raise Forbidden("DO_NOT_BILL_NOT_ALLOWED_IN_CUSTOMER_PORTAL", "This business asks you to contact it to change the plan.")
-    if customer and wanted.quantity > 1 and not policy.setting(business, "multiple_subscriptions"):
-        raise Invalid("INVALID_QUANTITY", "One of this is all that can be had.", fields={"quantity": "At most 1."})
-    product = wanted.product
-    if (product.id, wanted.quantity, list(wanted.addons)) == (subscription.product_id, subscription.quantity, list(subscription.addons)):
-        raise Invalid(sentence="This is the present plan.", fields={"product_id": "Choose another plan."})
-
-    next_at = subscription.next_billing_at
-    assert next_at is not None
-    interval, count = product.interval or subscription.interval, product.interval_count
-    lines = period(business, subscription, wanted, as_of, nth(as_of, subscription.zone, interval, count, 1))
-    full, balance = pricing.total(lines), subscription.credit_minor
-    if effective_at == "next_billing_date":
-        cost = proration.Cost((), 0, 0, balance, 0, 0, balance, 0, False)
-        source = None
-    else:
-        worth, source = credit.worth(db, subscription, as_of)
-        _few(db, subscription, as_of, nth(as_of, subscription.zone, subscription.interval, subscription.interval_count, -1))
-        fraction = _fraction(subscription, interval, count, as_of)
-        cost = proration.cost(
-            mode,
-            lines=lines,
-            old_minor=_present(business, subscription),
-            worth=worth,
-            balance=balance,
-            fraction=fraction,
-            least=proration.minimum(subscription.currency),
-        )
-    after = nth(as_of, subscription.zone, interval, count, 1) if cost.restarts else next_at
-    return Quote(
-        business_id=subscription.business_id,
-        customer_id=subscription.customer_id,
-        id=new_id("quo"),
-        subscription_id=subscription.id,
-        version=subscription.version,
-        product_id=product.id,
-        quantity=wanted.quantity,
-        unit_minor=wanted.unit_minor,
-        addons=list(wanted.addons),
-        direction=which,
-        mode=mode,
-        effective_at=effective_at,
-        on_payment_failure=failure,
-        restarts=cost.restarts,
-        lines=cart_of(cost.lines),
-        total_minor=cost.total,
-        tax=sum(one.tax_minor for one in cost.lines),
-        unused_minor=cost.unused,
-        balance_minor=cost.balance,
-        credit_applied_minor=cost.applied,
-        credit_minor=cost.credit,
-        due_minor=cost.due,
-        value_minor=cost.value,
-        withdrawn_minor=0,
-        source_invoice_id=source,
-        currency=subscription.currency,
-        as_of=as_of,
-        next_billing_at=after,
-        next_renewal_minor=full - min(cost.credit, full),
-        expires_at=min(as_of + VALID, next_at),
-        created_at=as_of,
-    )
-
-
-def period(business: Business, subscription: Subscription, wanted: Wanted, starts_at: datetime, ends_at: datetime) -> list[pricing.Line]:
-    """A full period of the plan asked for, priced by the function that makes renewals."""
-    product = wanted.product
-    bps = pricing.tax_rate(business, (subscription.billing or {}).get("country"))
-    lines = [pricing.line(product.name, wanted.quantity, wanted.unit_minor, bps, product.tax_inclusive, product.id)]
-    lines += [pricing.line(one["name"], one["quantity"], one["unit_minor"], bps, product.tax_inclusive) for one in wanted.addons]
-    return [replace(one, starts_at=starts_at, ends_at=ends_at) for one in lines]
+def discounts_for(
+    db: ScopedSession, business: Business, subscription: Subscription, wanted: Wanted, codes: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """What the subscription will have; `since` None where it begins with the change. Raises Invalid (contract §1.5, discount)."""
+    product_id = wanted.product.id
+    present = {one["code"]: one for one in subscription.discounts or []}
+    if codes is None:
+        return [one for one in present.values() if one["keeps"] and fits(one, product_id)]
+    customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
+    assert customer is not None
+    named = ["".join(code.split()).upper() for code in codes]
+    fresh = held_for(db, business, customer, [one for one in named if one not in present], currency=subscription.currency,
+                     product_ids=[product_id], changing=True)
+    added = {one["code"]: one | {"since": None} for one in fresh}
+    if lost := [one for one in named if one in present and not fits(present[one], product_id)]:
+        raise Invalid("DISCOUNT_NOT_APPLICABLE_TO_NEW_PRODUCT", f"{lost[0]} is not for this product.")
+    return [(added.get(one) or present[one]) | {"position": place} for place, one in enumerate(named)]
 
 
 def load(db: ScopedSession, subscription_id: str) -> Subscription:
@@ -207,31 +130,3 @@ def load(db: ScopedSession, subscription_id: str) -> Subscription:
     if found is None:
         raise NotFound(sentence="There is no such subscription.")
     return found
-
-
-def _present(business: Business, subscription: Subscription) -> int:
-    """A full period of the present plan, tax included."""
-    bps = pricing.tax_rate(business, (subscription.billing or {}).get("country"))
-    lines = [pricing.line("", subscription.quantity, subscription.unit_minor, bps, subscription.tax_inclusive)]
-    lines += [pricing.line("", one["quantity"], one["unit_minor"], bps, subscription.tax_inclusive) for one in subscription.addons]
-    return pricing.total(lines)
-
-
-def _fraction(subscription: Subscription, interval: str, count: int, as_of: datetime) -> Fraction:
-    """The rest of the current period as a part of the new plan's period; of this very period where both are alike."""
-    assert subscription.next_billing_at is not None
-    starts = nth(subscription.next_billing_at, subscription.zone, interval, count, -1)
-    if (interval, count) == (subscription.interval, subscription.interval_count) and subscription.anchor_at is not None:
-        starts = nth(subscription.anchor_at, subscription.zone, interval, count, subscription.period_n - 1 - subscription.anchor_n)
-    return proration.share(subscription.next_billing_at - as_of, subscription.next_billing_at - starts)
-
-
-def _few(db: ScopedSession, subscription: Subscription, as_of: datetime, since: datetime) -> None:
-    """At most three immediate changes in the length of one period, however often its cycle began anew."""
-    made = db.scalar(
-        select(func.count())
-        .select_from(Quote)
-        .where(Quote.business_id == subscription.business_id, Quote.subscription_id == subscription.id, Quote.applied_at > since)
-    )
-    if (made or 0) >= proration.CHANGES_PER_PERIOD:
-        raise Conflict("PLAN_CHANGE_LIMIT_REACHED", "The plan was changed three times in this period. It can change again in the next one.")

@@ -14,7 +14,7 @@ from billing.commands.businesses import check_currency
 from billing.commands.collections import create_collection
 from core import clock
 from core.db import ScopedSession
-from core.errors import Conflict, Gone, Invalid, NotFound
+from core.errors import Gone, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
@@ -101,10 +101,10 @@ def archive_product(db: ScopedSession, product_id: str) -> Product:
 
 
 def unarchive_product(db: ScopedSession, product_id: str) -> Product:
-    """It is sold again. Raises NotFound, Conflict where it is on sale."""
+    """It is sold again; saying so of one that is sold changes nothing. Raises NotFound."""
     product = load_product(db, product_id)
     if product.archived_at is None:
-        raise Conflict("PRODUCT_IS_NOT_DELETED", "This product is on sale.")
+        return product
     product.archived_at, product.updated_at = None, clock.now()
     emit(db, "product.unarchived", business_id=product.business_id, noun=product.id)
     return product

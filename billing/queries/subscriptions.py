@@ -35,6 +35,7 @@ class SubscriptionRow:
     unit_minor: int
     tax_inclusive: bool
     addons: list[dict[str, Any]]
+    discounts: list[dict[str, Any]]
     interval: str
     interval_count: int
     zone: str
@@ -79,6 +80,7 @@ class SubscriptionRow:
     planned_tax_inclusive: bool | None = None
     planned_interval: str | None = None
     planned_interval_count: int | None = None
+    planned_discounts: list[dict[str, Any]] | None = None
 
     @property
     def is_trial(self) -> bool:
@@ -119,22 +121,24 @@ class SubscriptionRow:
             return self
         return replace(
             self, product_id=self.planned_product_id, name=self.planned_name or self.name, quantity=self.planned_quantity or 1,
-            unit_minor=self.planned_unit_minor or 0, addons=self.planned_addons or [], tax_inclusive=bool(self.planned_tax_inclusive),
+            unit_minor=self.planned_unit_minor or 0, addons=self.planned_addons or [],
+            discounts=self.planned_discounts or [], tax_inclusive=bool(self.planned_tax_inclusive),
             interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1, planned_product_id=None)
 
 
 _Planned = aliased(Product)
 _COLUMNS = (
     Subscription.business_id, Subscription.customer_id, Subscription.id, Subscription.status, Subscription.quantity,
-    Subscription.currency, Subscription.unit_minor, Subscription.tax_inclusive, Subscription.addons, Subscription.interval,
-    Subscription.interval_count, Subscription.zone, Subscription.anchor_at, Subscription.period_n, Subscription.previous_billing_at,
-    Subscription.next_billing_at, Subscription.trial_ends_at, Subscription.expires_at, Subscription.cancel_at_period_end,
-    Subscription.cancelled_at, Subscription.paused_at, Subscription.on_hold_at, Subscription.billing, Subscription.tax_id,
-    Subscription.business_name, Subscription.collected_by, Subscription.credit_minor, Subscription.created_at, Subscription.product_id,
-    Product.name, PaymentMethod.id, PaymentMethod.brand, PaymentMethod.last4, PaymentMethod.kind, PaymentMethod.expiry_month,
-    PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status, Payment.unknown,
-    Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name, ScheduledChange.quantity,
-    ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval, _Planned.interval_count,
+    Subscription.currency, Subscription.unit_minor, Subscription.tax_inclusive, Subscription.addons, Subscription.discounts,
+    Subscription.interval, Subscription.interval_count, Subscription.zone, Subscription.anchor_at, Subscription.period_n,
+    Subscription.previous_billing_at, Subscription.next_billing_at, Subscription.trial_ends_at, Subscription.expires_at,
+    Subscription.cancel_at_period_end, Subscription.cancelled_at, Subscription.paused_at, Subscription.on_hold_at, Subscription.billing,
+    Subscription.tax_id, Subscription.business_name, Subscription.collected_by, Subscription.credit_minor, Subscription.created_at,
+    Subscription.product_id, Product.name, PaymentMethod.id, PaymentMethod.brand, PaymentMethod.last4, PaymentMethod.kind,
+    PaymentMethod.expiry_month, PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status,
+    Payment.unknown, Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name,
+    ScheduledChange.quantity, ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval,
+    _Planned.interval_count, ScheduledChange.discounts,
 )
 
 

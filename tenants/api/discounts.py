@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from flask.typing import ResponseReturnValue
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from billing.commands import discounts as commands
 from billing.queries import catalogue as read
 from core.errors import Invalid
 from core.web import db
 from tenants.api.door import bp, caller
-from tenants.api.reading import Amount, Body, CurrencyCode, Id, Metadata, PageQuery, body, query
+from tenants.api.reading import Amount, Body, CurrencyCode, Id, Instant, Metadata, PageQuery, body, query
 from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.catalogue import DiscountShape
@@ -42,13 +42,13 @@ class _Terms(Body):
     code: Code | None = None
     currency_options: Annotated[list[CurrencyOption], Field(max_length=50)] | None = None
     customer_eligibility: Literal["any", "first_time", "existing", "specific"] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
     metadata: Metadata | None = None
     name: Annotated[str, StringConstraints(max_length=200)] | None = None
     per_customer_usage_limit: Positive | None = None
     preserve_on_plan_change: bool | None = None
     restricted_to: Annotated[list[Id], Field(max_length=200)] | None = None
-    starts_at: AwareDatetime | None = None
+    starts_at: Instant | None = None
     subscription_cycles: Annotated[int, Field(ge=1, le=10_000)] | None = None
     usage_limit: Positive | None = None
 

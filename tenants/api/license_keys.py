@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from flask.typing import ResponseReturnValue
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from billing.commands.license_keys import bring_key, change_key, rename_instance
 from billing.queries import api as read
 from core.web import db
 from tenants.api.door import bp
-from tenants.api.reading import Body, Id, Many, PageQuery, body, given, query
+from tenants.api.reading import Body, Id, Instant, Many, PageQuery, body, given, query
 from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.licences import LicenseInstanceShape, LicenseKeyShape
@@ -36,7 +36,7 @@ class NewLicenseKey(Body):
     key: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
     product_id: Id
     activations_limit: Limit | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class LicenseKeyChange(Body):
@@ -44,7 +44,7 @@ class LicenseKeyChange(Body):
 
     activations_limit: Limit | None = None
     disabled: bool | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class InstanceChange(Body):

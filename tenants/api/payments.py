@@ -14,9 +14,26 @@ from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
 from tenants.api.once import once
-from tenants.api.reading import Billing, Body, CurrencyCode, Id, Many, Metadata, PageQuery, Quantity, Query, Words, body, query, return_url
+from tenants.api.reading import (
+    Billing,
+    Body,
+    Codes,
+    CurrencyCode,
+    Id,
+    Many,
+    Metadata,
+    PageQuery,
+    Quantity,
+    Query,
+    Words,
+    body,
+    codes,
+    query,
+    return_url,
+)
 from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes.discounts import ids_of
 from tenants.api.shapes.payments import PaymentItem, PaymentShape
 
 Status = Literal[
@@ -37,7 +54,7 @@ class NewPayment(Body):
     product_cart: Annotated[list[CartItem], Field(min_length=1, max_length=100)]
     customer_business_name: Words | None = None
     discount_code: str | None = None
-    discount_codes: list[str] | None = None
+    discount_codes: Codes | None = None
     metadata: Metadata | None = None
     payment_link: bool | None = None
     payment_method_id: Id | None = None
@@ -100,8 +117,7 @@ class LinesQuery(Query):
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewPayment)
-    refused = {"discount_code": sent.discount_code, "discount_codes": sent.discount_codes, "tax_id": sent.tax_id,
-               "product_cart.amount": any(item.amount is not None for item in sent.product_cart)}  # fmt: skip
+    refused = {"tax_id": sent.tax_id, "product_cart.amount": any(item.amount is not None for item in sent.product_cart)}  # fmt: skip
     for name, value in refused.items():
         if value:
             raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
@@ -110,13 +126,14 @@ def create() -> ResponseReturnValue:
         house().till, caller().scope, customer_id=customer_for(sent.customer),
         cart=[(item.product_id, item.quantity) for item in sent.product_cart], billing=sent.billing.model_dump(exclude_none=True),
         payment_method_id=sent.payment_method_id, return_url=back, metadata=sent.metadata,
+        discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
     with house().database.open(caller().scope) as db:
         paid = read.payment(db, started.payment_id)
     return one(
         Begun(
             customer=CustomerLimited.of(paid.customer), metadata=paid.payment.meta or {}, payment_id=started.payment_id,
-            total_amount=started.total_minor, payment_link=started.link,
+            total_amount=started.total_minor, payment_link=started.link, **ids_of(paid.payment.discounts),
             product_cart=[{"product_id": item.product_id, "quantity": item.quantity, "amount": None} for item in sent.product_cart],
         )
     )  # fmt: skip

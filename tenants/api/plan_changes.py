@@ -15,7 +15,7 @@ from core.web import db, house
 from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.paying import known
-from tenants.api.reading import Body, Id, Metadata, Quantity, body, return_url
+from tenants.api.reading import Body, Codes, Id, Metadata, Quantity, body, codes, return_url
 from tenants.api.saying import says
 from tenants.api.shapes import one
 from tenants.api.shapes.pages import PageShape, page_shape
@@ -39,7 +39,7 @@ class PlanChange(Body):
     cancel_scheduled_change_plan: bool | None = None
     collect_via_payment_link: bool | None = None
     discount_code: str | None = None
-    discount_codes: list[str] | None = None
+    discount_codes: Codes | None = None
     effective_at: Literal["immediately", "next_billing_date"] | None = None
     metadata: Metadata | None = None
     on_payment_failure: Literal["prevent_change", "apply_change"] | None = None
@@ -87,13 +87,13 @@ def take_back(subscription_id: str) -> ResponseReturnValue:
 
 def _order(sent: PlanChange) -> Order:
     """Raises Invalid for what is not offered here. Reads by itself, so it comes before any session of the view."""
-    for name in ("discount_code", "discount_codes", "adaptive_currency_fees_inclusive"):
-        if getattr(sent, name):
-            raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
+    if sent.adaptive_currency_fees_inclusive:
+        name = "adaptive_currency_fees_inclusive"
+        raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
     by_link = bool(sent.collect_via_payment_link)
     return Order(
         sent.product_id, sent.quantity, tuple(one.model_dump() for one in sent.addons or []), sent.proration_billing_mode,
         sent.effective_at or "immediately", "prevent_change" if by_link else sent.on_payment_failure,
         bool(sent.cancel_scheduled_change_plan), bool(sent.cancel_older_payment_link), by_link,
-        return_url(sent.return_url, caller().business_id), sent.metadata,
+        return_url(sent.return_url, caller().business_id), sent.metadata, codes(sent.discount_code, sent.discount_codes),
     )  # fmt: skip

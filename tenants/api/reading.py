@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from flask import request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from billing.policy import setting
 from billing.queries import api as read
@@ -54,15 +55,35 @@ def _commas(value: Any) -> Any:
 Many = BeforeValidator(_commas)
 
 
+def _in_reach(value: datetime) -> datetime:
+    if not 1970 <= value.year <= 2200:
+        raise ValueError("this is no year that is billed for")
+    return value.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_reach)]
+"""With a zone, as the contract asks for; between 1970 and 2200."""
+
+
 class PageQuery(Query):
     page_number: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     page_size: Annotated[int, Field(ge=1, le=100)] = 10
-    created_at_gte: AwareDatetime | None = None
-    created_at_lte: AwareDatetime | None = None
+    created_at_gte: Instant | None = None
+    created_at_lte: Instant | None = None
 
     @property
     def page(self) -> read.Page:
         return read.Page(self.page_number, self.page_size, self.created_at_gte, self.created_at_lte)
+
+
+Codes = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=50)]], Field(max_length=20)]
+
+
+def codes(one: str | None, several: list[str] | None) -> tuple[str, ...] | None:
+    """`discount_code` or `discount_codes`, whichever came; None for neither. Raises Invalid for both."""
+    if one is not None and several is not None:
+        raise Invalid(sentence="discount_code: send discount_codes or this.", fields={"discount_code": "Send discount_codes or this."})
+    return (one,) if one else tuple(several) if several is not None else None
 
 
 class Billing(Body):
@@ -143,6 +164,6 @@ def _no_constant(name: str) -> None:
 
 
 __all__ = [
-    "Amount", "Billing", "Body", "CurrencyCode", "Id", "Interval", "Locale", "Many", "Metadata", "PageQuery", "Quantity", "Query", "Words",
-    "body", "given", "query", "return_url",
+    "Amount", "Billing", "Body", "Codes", "CurrencyCode", "Id", "Instant", "Interval", "Locale", "Many", "Metadata", "PageQuery",
+    "Quantity", "Query", "Words", "body", "codes", "given", "query", "return_url",
 ]  # fmt: skip

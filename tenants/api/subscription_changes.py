@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from billing import lifecycle
 from billing.commands.billing_details import edit_billing
@@ -24,7 +24,7 @@ from core.web import house
 from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.paying import known
-from tenants.api.reading import Billing, Body, Interval, Metadata, Words, body
+from tenants.api.reading import Billing, Body, Instant, Interval, Metadata, Words, body
 from tenants.api.saying import says
 from tenants.api.shapes import one
 from tenants.api.shapes.subscriptions import SubscriptionShape, whole
@@ -50,7 +50,7 @@ class SubscriptionChange(Body):
     customer_business_name: Words | None = None
     customer_name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] | None = None
     metadata: Metadata | None = None
-    next_billing_date: AwareDatetime | None = None
+    next_billing_date: Instant | None = None
     status: Literal["cancelled", "paused", "active"] | None = None
     subscription_period_count: Annotated[int, Field(ge=1, le=10_000)] | None = None
     subscription_period_interval: Interval | None = None

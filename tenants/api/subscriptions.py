@@ -15,9 +15,10 @@ from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
 from tenants.api.once import once
-from tenants.api.reading import Billing, Body, Id, Many, Metadata, PageQuery, Quantity, Words, body, query, return_url
+from tenants.api.reading import Billing, Body, Codes, Id, Many, Metadata, PageQuery, Quantity, Words, body, codes, query, return_url
 from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes.discounts import ids_of
 from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape, whole
 
 Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
@@ -36,7 +37,7 @@ class NewSubscription(Body):
     addons: Annotated[list[AddonWanted], Field(max_length=50)] | None = None
     customer_business_name: Words | None = None
     discount_code: str | None = None
-    discount_codes: list[str] | None = None
+    discount_codes: Codes | None = None
     metadata: Metadata | None = None
     on_demand: Json | None = None
     one_time_product_cart: list[Json] | None = None
@@ -86,7 +87,7 @@ class Begun(Shape):
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewSubscription)
-    for name in ("discount_code", "discount_codes", "on_demand", "one_time_product_cart"):
+    for name in ("on_demand", "one_time_product_cart"):
         if getattr(sent, name):
             raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
     back = return_url(sent.return_url, caller().business_id)
@@ -95,6 +96,7 @@ def create() -> ResponseReturnValue:
         billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=back,
         trial_days=sent.trial_period_days, addons=[one.model_dump() for one in sent.addons or []], metadata=sent.metadata,
         tax_id=sent.tax_id, business_name=sent.customer_business_name,
+        discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
     with house().database.open(caller().scope) as db:
         row, customer, _name = read.subscription(db, started.subscription_id or "")
@@ -102,6 +104,7 @@ def create() -> ResponseReturnValue:
         Begun(
             addons=addons_shape(row.addons), customer=CustomerLimited.of(customer), metadata=row.meta or {}, payment_id=started.payment_id,
             recurring_pre_tax_amount=started.recurring_pre_tax_minor, subscription_id=row.id, payment_link=started.link,
+            **ids_of(row.discounts),
         )
     )  # fmt: skip
 

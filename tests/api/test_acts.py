@@ -299,7 +299,7 @@ def test_which_plans_there_are(ada: Ada) -> None:
     for act in (ada.change, ada.foresee):
         refused(lambda act=act: act(product_id=birch), 404)
         refused(lambda act=act: act(addons=[{"addon_id": "adn_nobody", "quantity": 1}]), 404)
-        refused(lambda act=act: act(discount_codes=["HALF"]), 422, "UNSUPPORTED_ACTION")
+        refused(lambda act=act: act(discount_codes=["HALF"]), 422, "INVALID_DISCOUNT_CODE")
         refused(lambda act=act: act(quantity=0), 422, "INVALID_REQUEST_BODY")
     assert len(ada.payments()) == 1
 

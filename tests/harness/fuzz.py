@@ -50,13 +50,13 @@ def _one(place: World, operation: Any, turn: int, statuses: Counter[str], wrong:
             statuses[f"{answer.status_code}"] += 1
             try:
                 case.validate_response(answer, checks=CHECKS, headers=headers)
-            except Exception as found:  # every kind of failure is a finding, and the run goes on
+            except (Exception, BaseExceptionGroup) as found:  # every kind of failure is a finding, and the run goes on
                 words = f"{operation.label}: {type(found).__name__}: {str(found)[:1500]}"
                 wrong.setdefault(f"{operation.label} {answer.status_code} {str(found)[:60]}", words)
 
     try:
         ask()
-    except Exception as broke:  # a request that the description allows and nobody can send
+    except (Exception, BaseExceptionGroup) as broke:  # a request that the description allows and nobody can send
         wrong.setdefault(f"{operation.label} not asked: {type(broke).__name__}", "".join(traceback.format_exception(broke))[-1500:])
 
 

@@ -8,6 +8,7 @@ from billing.payments import Payment, Refund
 from billing.queries.api import Paid
 from core.web import house
 from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape
+from tenants.api.shapes.discounts import DiscountDetail, details, ids_of
 
 CHARGE_TYPES = frozenset({"new", "renewal", "plan_change", "on_demand"})
 
@@ -64,7 +65,7 @@ class PaymentShape(PaymentItem):
     card_issuing_country: str | None
     custom_field_responses: list[Json] | None = None
     discount_id: str | None = None
-    discounts: list[Json] = []
+    discounts: list[DiscountDetail]
     error_code: str | None
     error_message: str | None
     payment_link: str | None
@@ -84,7 +85,8 @@ class PaymentShape(PaymentItem):
             "settlement_currency": row.currency, "card_holder_name": method.get("holder"), "card_issuing_country": method.get("country"),
             "error_code": row.error_code, "error_message": row.error_message, "payment_link": row.hosted_url if row.is_open else None,
             "payment_method_id": row.payment_method_id, "product_cart": _cart(row), "settlement_tax": row.tax_minor,
-            "tax": row.tax_minor, "updated_at": row.updated_at,
+            "tax": row.tax_minor, "updated_at": row.updated_at, "discounts": details(row.discounts, row.business_id),
+            "discount_id": ids_of(row.discounts)["discount_id"],
         })  # fmt: skip
 
 

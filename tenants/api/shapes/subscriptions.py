@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from billing.discounts import cycles_left
 from billing.parties import Customer
 from billing.queries import api as read
 from billing.queries.scheduled import Planned, scheduled
@@ -9,6 +10,7 @@ from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
 from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape, stamp
+from tenants.api.shapes.discounts import details, ids_of, in_a_list
 
 
 class SubscriptionItem(Shape):
@@ -68,6 +70,7 @@ class SubscriptionShape(SubscriptionItem):
             **_common(row, customer, product_name, planned), "addons": addons_shape(row.addons), "brand_id": row.brand_id,
             "meters": [meter_shape(one, row.currency) for one in row.meters or []], "cancellation_comment": row.cancellation_comment,
             "cancellation_feedback": row.cancellation_feedback, "expires_at": row.expires_at,
+            "discounts": [one.model_dump() for one in details(row.discounts, row.business_id, row.period_n)],
         })  # fmt: skip
 
 
@@ -100,6 +103,8 @@ def _common(row: Subscription, customer: Customer, product_name: str | None, pla
         "cancelled_by": _canceller(row, customer), "customer_business_name": row.business_name, "paused_at": row.paused_at,
         "payment_method_id": row.payment_method_id, "product_name": product_name, "tax_id": row.tax_id,
         "scheduled_change": _scheduled(*planned) if planned else None,
+        "discounts": in_a_list(row.discounts, row.period_n), "discount_id": ids_of(row.discounts)["discount_id"],
+        "discount_cycles_remaining": cycles_left(row.discounts[0], row.period_n) if row.discounts else None,
     }  # fmt: skip
 
 

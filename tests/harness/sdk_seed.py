@@ -1,0 +1,102 @@
+"""Rows under the very ids that the SDK's own tests name (contract §6), made by the commands that real rows come through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import select
+
+from billing.catalogue import CollectionGroup, CollectionItem
+from billing.commands.addons import create_addon
+from billing.commands.businesses import create_business
+from billing.commands.buying import buy, subscribe
+from billing.commands.collections import create_collection
+from billing.commands.customers import create_customer
+from billing.commands.discounts import create_discount
+from billing.commands.license_keys import bring_key
+from billing.commands.licensing import activate
+from billing.commands.products import create_product
+from billing.commands.refunding import refund
+from billing.payments import PaymentMethod
+from core import clock
+from core.ids import new_id
+from core.scope import everything, system
+from core.web import House
+from tenants.keys import new_key
+
+CUSTOMER, SUBSCRIPTION, PAYMENT = "cus_TV52uJWWXt2yIoBBxpjaa", "sub_Iuaq622bbmmfOGrVTqdXv", "pay_gr4RizvMOXFJ6xca3y2tU"
+REFUND, PRODUCT, COLLECTION = "ref_F0gZetLvTxxBrMU2CZcmy", "pdt_R8AWMPiV8RyJElcCKvAID", "pdc_8BWv0hojwUH7iCDabr0NI"
+ADDON, DISCOUNT, BRAND = "adn_NX1zdqW4Hbivsqz8vI9dc", "dsc_qxxEmg5PuM1uNTE0LgkP9", "brnd_8dFiAW42v28JzhlVSocjq"
+KEY, INSTANCE, UUID = "lic_7namTC0VcgrnzrF3GTSwB", "lki_EeWORStkMc7z0KycI31VS", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+KEY_TEXT = "2b1f8e2d-c41e-4e8f-b2d3-d9fd61c38f43"
+BILLING = {"country": "GB", "street": "14 Tanner Street", "city": "London", "zipcode": "SE1 3LD"}
+ONCE = {"type": "one_time_price", "currency": "USD", "price": 4900}
+MONTHLY = {"type": "recurring_price", "currency": "USD", "price": 2417, "payment_frequency_count": 1, "payment_frequency_interval": "Month",
+           "subscription_period_count": 10, "subscription_period_interval": "Year"}  # fmt: skip
+
+
+@contextmanager
+def called(module: str, *ids: str) -> Iterator[None]:
+    """What is made by this module gets these ids, in this order; then its own again."""
+    names = iter(ids)
+    with patch(f"{module}.new_id", lambda prefix: next(names, None) or new_id(prefix)):
+        yield
+
+
+def seed(house: House) -> str:
+    """The suite's business and everything it names. Returns an API key."""
+    with house.database.open(everything("the suite's business"), write=True) as db, called("billing.commands.businesses", BRAND):
+        create_business(db, name="Acorn Notes", currency="USD", zone="UTC")
+    scope = system(BRAND)
+    with house.database.open(scope, write=True) as db:
+        for customer_id in (CUSTOMER, "customer_id"):
+            with called("billing.commands.customers", customer_id):
+                create_customer(db, BRAND, email=f"{customer_id}@marlow.example", name="Ada Marlow")
+        for addon_id in (ADDON, "addon_id"):
+            with called("billing.commands.addons", addon_id):
+                create_addon(db, BRAND, name="Backups", currency="USD", price=300, tax_category="saas")
+        for product_id, price in ((PRODUCT, MONTHLY), ("product_id", MONTHLY), ("pdt_once", ONCE)):
+            with called("billing.commands.products", product_id):
+                create_product(db, BRAND, name="Acorn Team", price=price, tax_category="saas", license_key_enabled=price is ONCE)
+        with called("billing.commands.collections", COLLECTION), patch("uuid.uuid4", lambda: UUID):
+            create_collection(db, BRAND, name="Plans", product_ids=[PRODUCT])
+        _second_item(db)
+        with called("billing.commands.discounts", DISCOUNT):
+            create_discount(db, BRAND, kind="percentage", amount=1000, code="code")
+        with called("billing.commands.license_keys", KEY):
+            bring_key(db, customer_id=CUSTOMER, product_id=PRODUCT, key=KEY_TEXT)
+        with called("billing.commands.licensing", INSTANCE):
+            activate(db, KEY, "Ada's laptop")
+        key = new_key(db, BRAND, "The suite's", settings=house.settings)[1]
+    method = _card(house)
+    with called("billing.commands.buying", SUBSCRIPTION):
+        subscribe(house.till, scope, customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id=method)
+    with called("billing.commands.buying", PAYMENT):
+        buy(house.till, scope, customer_id=CUSTOMER, cart=[("pdt_once", 1)], billing=BILLING, payment_method_id=method)
+    with called("billing.refunds", REFUND):
+        refund(house.till, scope, PAYMENT, amount_minor=100, reason="a test")
+    return key
+
+
+def _second_item(db: Any) -> None:
+    """A collection keeps one product, and the suite takes one away."""
+    group = db.scalar(select(CollectionGroup).where(CollectionGroup.id == UUID))
+    db.add(CollectionGroup(business_id=BRAND, id="more", collection_id=COLLECTION, name="More", position=1, enabled=True))
+    db.flush()
+    db.add(CollectionItem(business_id=BRAND, id="another", collection_id=COLLECTION, product_id="pdt_once", group_id="more", position=0,
+                          enabled=True))
+    assert group is not None
+
+
+def _card(house: House) -> str:
+    details = house.gateway.save_method(CUSTOMER, "4242424242424242", 6, clock.wall().year + 4, "Ada Marlow")
+    with house.database.open(system(BRAND), write=True) as db:
+        for method_id in ("pm_kept", "payment_method_id"):
+            db.add(PaymentMethod(
+                business_id=BRAND, customer_id=CUSTOMER, id=method_id, reference=f"{details.reference}{'' if method_id == 'pm_kept' else '.'}",
+                kind="card", brand=details.brand, last4=details.last4, expiry_month=6, expiry_year=details.expiry_year,
+                holder="Ada Marlow", country="US", recurring=True, is_default=method_id == "pm_kept", created_at=clock.now()))
+    return "pm_kept"

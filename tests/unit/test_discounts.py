@@ -1,0 +1,48 @@
+"""What is taken off, whatever the lines and the codes: never more than there is, and to the unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from billing.discounts import cycles_left, is_on, taken_off, words
+
+
+def held(**more: Any) -> dict[str, Any]:
+    plain = {"code": "C", "type": "percentage", "amount": 1000, "most": None, "least": 0, "restricted_to": [], "cycles": None, "since": 1}
+    return plain | more
+
+
+SHARES = st.builds(lambda amount: held(amount=amount), st.integers(1, 10_000))
+AMOUNTS = st.builds(lambda amount: held(type="flat", amount=amount), st.integers(1, 10_000))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 1_000_000), min_size=1, max_size=8), st.lists(st.one_of(SHARES, AMOUNTS), max_size=5))
+def test_a_line_keeps_nothing_negative(amounts: list[int], codes: list[dict[str, Any]]) -> None:
+    off = taken_off(amounts, ["p"] * len(amounts), codes)
+    assert all(0 <= less <= amount for less, amount in zip(off, amounts, strict=True))
+    left = sum(amounts)
+    for one in codes:  # the sum is what the codes say of the sum, in their order, whatever the lines
+        took = (2 * left * one["amount"] + 10_000) // 20_000 if one["type"] == "percentage" else min(one["amount"], left)
+        left -= took
+    assert sum(amounts) - sum(off) == left
+
+
+def test_only_what_it_is_for_at_most_so_much_from_so_much_on() -> None:
+    assert taken_off([100, 100], ["a", "b"], [held(amount=5000, restricted_to=["b"])]) == [0, 50]
+    assert taken_off([1000], ["a"], [held(amount=5000, most=120)]) == [120]
+    assert taken_off([1000], ["a"], [held(amount=5000, least=1001)]) == [0]
+
+
+def test_it_holds_for_its_periods_and_says_how_many_are_left() -> None:
+    two = held(cycles=2, since=3)
+    assert [is_on(two, n) for n in (2, 3, 4, 5)] == [False, True, True, False]
+    assert [cycles_left(two, paid) for paid in (2, 3, 4, 5)] == [2, 1, 0, 0] and cycles_left(held(), 9) is None
+
+
+def test_its_words() -> None:
+    assert [words(held(amount=amount)) for amount in (2000, 540, 1)] == ["C −20 %", "C −5.4 %", "C −0.01 %"]
+    assert words(held(type="flat", amount=500)) == "C"
