@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Response, request
+from flask.typing import ResponseReturnValue
 
 from billing.commands.pictures import picture_of
 from core.errors import NotFound
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _YEAR = 365 * 24 * 3600
 
 
-def logo(business_id: str, logo_id: str) -> Response:
+def logo(business_id: str, logo_id: str) -> ResponseReturnValue:
     """PNG of our own making (core/logo.py). Pictures of products have another address."""
     if not logo_id.startswith("logo-"):
         raise NotFound()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import and_, or_, select
 
 from billing.addresses import fold_address
 from billing.catalogue import Product
@@ -59,7 +59,7 @@ class Waiting:
 
 def subscriptions(db: ScopedSession, words: str = "", status: str = "", before: Mark | None = None, limit: int = 26) -> list[Sold]:
     same = and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id)
-    query = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
+    query: Any = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
     query = _narrowed(query, Subscription, words, [Subscription.id == words])
     return [Sold(*row) for row in db.execute(_page(query, Subscription, status, before, limit))]
 
@@ -71,14 +71,14 @@ def payments(db: ScopedSession, words: str = "", status: str = "", before: Mark 
 
 
 def refunds(db: ScopedSession, words: str = "", status: str = "", before: Mark | None = None, limit: int = 26) -> list[Back]:
-    query = select(Refund, Customer, Refund.number).join(Customer, _buyer(Refund))
+    query: Any = select(Refund, Customer, Refund.number).join(Customer, _buyer(Refund))
     query = _narrowed(query, Refund, words, [Refund.id == words, Refund.payment_id == words, Refund.number == words.upper()])
     return [Back(*row) for row in db.execute(_page(query, Refund, status, before, limit))]
 
 
 def subscription(db: ScopedSession, subscription_id: str) -> Sold:
     same = and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id)
-    query = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
+    query: Any = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
     row = db.execute(query.where(Subscription.id == subscription_id)).first()
     if row is None:
         raise NotFound(sentence="There is no such subscription.")
@@ -106,7 +106,7 @@ def waiting(db: ScopedSession, limit: int = 100) -> list[Waiting]:
     """Parked money that nobody has closed, the oldest first."""
     out: list[Waiting] = []
     for model in (Payment, Refund):
-        query = (select(Parked, model, Customer)
+        query: Any = (select(Parked, model, Customer)
                  .join(model, and_(model.business_id == Parked.business_id, model.id == Parked.id))
                  .join(Customer, _buyer(model)).where(Parked.closed_at.is_(None)).order_by(Parked.noted_at).limit(limit))
         out += [Waiting(*row) for row in db.execute(query)]
@@ -117,7 +117,7 @@ def is_waiting(db: ScopedSession) -> bool:
     return db.scalar(select(Parked.id).where(Parked.closed_at.is_(None)).limit(1)) is not None
 
 
-def _paid() -> Select[Any]:
+def _paid() -> Any:
     bill = and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id)
     return select(Payment, Customer, Invoice.number, Invoice.description).join(Customer, _buyer(Payment)).outerjoin(Invoice, bill)
 
@@ -126,7 +126,7 @@ def _buyer(model: Any) -> Any:
     return and_(Customer.business_id == model.business_id, Customer.customer_id == model.customer_id)
 
 
-def _narrowed(query: Select[Any], model: Any, words: str, exact: list[Any]) -> Select[Any]:
+def _narrowed(query: Any, model: Any, words: str, exact: list[Any]) -> Any:
     """By what was typed: an address, an id, a number. All of them are compared whole, so that an index serves them."""
     if not words:
         return query
@@ -136,7 +136,7 @@ def _narrowed(query: Select[Any], model: Any, words: str, exact: list[Any]) -> S
         return query.where(or_(model.customer_id == words, *exact))
 
 
-def _page(query: Select[Any], model: Any, status: str, before: Mark | None, limit: int) -> Select[Any]:
+def _page(query: Any, model: Any, status: str, before: Mark | None, limit: int) -> Any:
     if status:
         query = query.where(model.status == status)
     if before:
