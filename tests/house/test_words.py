@@ -22,12 +22,13 @@ LANGUAGES = sorted(path.name for path in (ROOT / "translations").iterdir() if (p
 ROOMS = ("core", "billing", "gateways", "auth", "portal", "unified", "tenants", "templates")
 _HOLE = re.compile(r"%\((\w+)\)[sd]|%[sd]")
 _MARKUP = re.compile(r"&\w+;|<[^>]+>")
-# The same word in English and there: nothing but figures and names, or a word the language took over.
+# The same in English and there: figures and names, or a word the language took over.
+EVERYWHERE = {"%(card)s %(expires)s.", "2 px", "4 px", "12 px"}
 SAME = {
-    "de": {"%(card)s %(expires)s.", "Browser", "Name"},
-    "it": {"%(card)s %(expires)s.", "Browser", "Privacy"},
-    "pt_BR": {"%(card)s %(expires)s.", "Total"},
-    "sv": {"%(card)s %(expires)s.", "Plan", "plan", "Session"},
+    "de": {"Browser", "in", "Link", "Logo", "Name", "Person", "Team", "Webhooks"},
+    "it": {"Browser", "Console", "Link", "Logo", "Privacy", "Team"},
+    "pt_BR": {"Link", "Total", "Webhooks"},
+    "sv": {"Plan", "plan", "Session", "Team", "Webhooks"},
 }
 PLURALS = {"de": "(n != 1)", "it": "(n != 1)", "pt_BR": "(n > 1)", "sv": "(n != 1)"}  # in Brazil none is singular
 
@@ -82,7 +83,7 @@ def pairs(language: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_is_left_in_english(language: str) -> None:
     same = {english for english, other in pairs(language) if english == other}
-    assert same == SAME[language], "words that stay as they are belong to SAME; a translator forgot the others"
+    assert same <= EVERYWHERE | SAME[language], "words that stay as they are belong to SAME; a translator forgot the others"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
