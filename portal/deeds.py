@@ -18,6 +18,9 @@ SENTENCES: dict[str, Any] = {
     "business.brand_changed": _l("The look of the portal was changed."),
     "api_key.created": _l("The API key “%(name)s” was made."),
     "api_key.revoked": _l("The API key “%(name)s” was taken away."),
+    "provider.changed": _l("How customers sign in with the business's own provider was changed."),
+    "provider.switched": _l("Signing in with the business's own provider was switched on or off."),
+    "provider.removed": _l("The business's own provider was removed."),
     "team.invited": _l("%(email)s was invited to the team."),
     "team.invitation_revoked": _l("The invitation of %(email)s was taken back."),
     "team.joined": _l("%(email)s joined the team."),
@@ -75,6 +78,9 @@ SENTENCES: dict[str, Any] = {
     "subscription.cancelled": _l("The subscription ended."),
     "subscription.expired": _l("The subscription finished: its time was over."),
     "subscription.failed": _l("The subscription did not start: the first payment was declined."),
+    "subscription.loaded": _l("The subscription was taken over from %(source)s."),
+    "subscription.asked_elsewhere": _l("The billing system it is kept in was asked to do it."),
+    "subscription.refused_elsewhere": _l("The billing system it is kept in did not do it."),
     "dunning.started": _l("Letters about the missing payment began."),
     "dunning.reminder": _l("A reminder of the missing payment was sent."),
     "dunning.recovered": _l("It is paid after all; the letters ended."),
@@ -95,16 +101,16 @@ SENTENCES: dict[str, Any] = {
     "license_key.deactivated": _l("A place of a licence key was freed."),
     "money.parked": _l("Money waits for a person: the provider and this portal do not agree."),
     "money.settled_by_hand": _l("Money that waited was settled by hand."),
-    "webhook_endpoint.created": _l("Events are sent to %(url)s."),
+    "webhook_endpoint.created": _l("Events are sent to %(host)s."),
     "webhook_endpoint.updated": _l("Where events are sent was changed."),
     "webhook_endpoint.secret_rotated": _l("A webhook got a new secret."),
     "webhook_endpoint.failing": _l("A message to %(host)s was tried in vain eight times."),
-    "webhook_endpoint.switched_off": _l("Nothing arrived at %(url)s for days; nothing is sent there now."),
-    "webhook_endpoint.removed": _l("Events are not sent to %(url)s any more."),
+    "webhook_endpoint.switched_off": _l("Nothing arrived at %(host)s for days; nothing is sent there now."),
+    "webhook_endpoint.removed": _l("Events are not sent to %(host)s any more."),
 }
 
-UNTOLD = frozenset({"owners.told"})
-"""A letter that repeats another event."""
+UNTOLD = frozenset({"owners.told", "elsewhere.told"})
+"""A letter that repeats another event, and a hint that is followed by the event itself."""
 
 STAFF_ONLY = frozenset({
     "money.parked", "money.settled_by_hand", "dunning.started", "dunning.reminder", "dunning.recovered", "payment_method.expiring",

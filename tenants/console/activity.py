@@ -22,7 +22,7 @@ KINDS = {
     "subscriptions": (_l("Subscriptions"), ("subscription.", "dunning.")),
     "money": (_l("Money"), ("invoice.", "payment.", "refund.", "money.", "discount.")),
     "catalogue": (_l("Catalogue"), ("product.", "addon.", "collection.", "picture.", "license_key.")),
-    "business": (_l("Business"), ("business.", "team.", "webhook_endpoint.")),
+    "business": (_l("Business"), ("business.", "team.", "api_key.", "webhook_endpoint.", "provider.")),
 }
 """Name in the address → (words, beginnings of event types)."""
 

@@ -54,7 +54,7 @@ def currencies(locale: str) -> list[tuple[str, str]]:
     names = Locale.parse(locale).currencies
     current = [code for code in sorted(Locale("en").currencies) if code not in DISPUTED and code in _circulating()]
     order = [*USUAL, *(code for code in current if code not in USUAL)]
-    return [("", ""), *((code, f"{code} · {names.get(code, code)}") for code in order)]
+    return [(code, f"{code} · {names.get(code, code)}") for code in order]
 
 
 @lru_cache(maxsize=1)
@@ -70,4 +70,4 @@ def _circulating() -> frozenset[str]:
 def zones() -> list[tuple[str, str]]:
     places = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/")
     found = sorted(name for name in available_timezones() if name.startswith(places))
-    return [("", ""), ("UTC", "UTC"), *((name, name.replace("_", " ")) for name in found)]
+    return [("UTC", "UTC"), *((name, name.replace("_", " ")) for name in found)]

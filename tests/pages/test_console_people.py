@@ -399,7 +399,30 @@ def test_every_event_of_a_business_has_words(shop: Shop) -> None:
     """An event that docs/events.md names and that concerns a business is told in a sentence, not by its type."""
     from pathlib import Path
 
-    documented = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", Path("docs/events.md").read_text(encoding="utf-8"), re.MULTILINE)
+    documented = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|(.*)$", Path("docs/events.md").read_text(encoding="utf-8"), re.MULTILINE))
     inner = {one for one in documented if one.startswith(("auth.", "gateway."))} | UNTOLD
     assert len(documented) > 80 and sorted(set(documented) - inner - set(SENTENCES)) == []
     assert sorted(set(SENTENCES) - set(documented)) == [] and set(SENTENCES) > STAFF_ONLY
+    said = {type: set(re.findall(r"%\((\w+)\)s", str(words))) - {"amount", "card", "day"} for type, words in SENTENCES.items()}
+    assert {type: names for type, names in said.items() if not all(f"`{name}`" in documented[type] for name in names)} == {}
+
+
+def test_a_secondary_address_opens_what_it_was_invited_to_and_no_more(shop: Shop) -> None:
+    """The weakest mailbox of a person is not the way to everything they work on (safety 2.2)."""
+    from auth.sessions import Visit
+    from tenants.team import memberships
+
+    at = clock.wall()
+    with shop.house.database.open(everything("one person with two addresses"), write=True) as db:
+        db.add(Membership(business_id=shop.birch, id="mem_kim", identity_id="idn_kim", email="kim@a.example", email_key="kim@a.example",
+                          role="owner", created_at=at))
+        db.add(Membership(business_id=shop.acorn, id="mem_kim", identity_id="idn_kim", email="kim@b.example", email_key="kim@b.example",
+                          role="support", created_at=at))
+    emails = (("kim@a.example", "kim@a.example", True), ("kim@b.example", "kim@b.example", False))
+
+    def works_at(*proved: str, identity: str | None = "idn_kim") -> set[str]:
+        visit = Visit("ses_kim", identity, at, at, addresses=proved, emails=emails)
+        return {one.business_id for one in memberships(shop.house.database, visit)}
+
+    assert works_at("kim@a.example", "kim@b.example") == {shop.acorn, shop.birch}
+    assert works_at("kim@b.example") == {shop.acorn} and works_at() == set() and works_at("kim@a.example", identity=None) == set()
