@@ -1,6 +1,8 @@
 """One suite for everything that implements billing.ports.Gateway. Money moves once per key, whatever happens around it.
 
-A rig makes a gateway and tells how to come by saved methods that behave; a real provider's rig uses its test mode.
+A rig makes a gateway and tells how to come by saved methods that behave, how a person fills in its page and answers their
+bank, and how it is made to misbehave; a real provider's rig uses its test mode. Another gateway is one more class in `RIGS`:
+the tests below know the port and the rig, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
 
 from billing.ports import Charge, Collect, Gateway, Refund
+from core import clock
 from core.clock import wall
 from core.errors import Conflict, Unauthorized
 from core.money import Money
@@ -33,11 +37,33 @@ class SandboxRig:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.gateway = SandboxGateway(self.file, "http://127.0.0.1:5000", "secret", lambda *told: self.heard.append(told))
 
-    def method(self, kind: str = "good", customer_id: str = "cus_ada") -> str:
-        return self.gateway.save_method(customer_id, CARD[kind], 6, 2032, "Ada Marlow").reference
+    def method(self, kind: str = "good", customer_id: str = "cus_ada", expires: tuple[int, int] = (6, 2032)) -> str:
+        return self.gateway.save_method(customer_id, CARD[kind], *expires, "Ada Marlow").reference
+
+    def fill_in(self, reference: str, card: Typed) -> Any:
+        """A person types a card into the hosted page. Answers with `.state`, `.error_code`, `.challenge`, `.open`."""
+        return self.gateway.submit_page(reference, card)
+
+    def answer_bank(self, reference: str, approved: bool) -> Any:
+        return self.gateway.answer_challenge(reference, approved)
+
+    def misbehave(self, name: str, value: object) -> None:
+        """`next_charge`, `next_refund`: lost, slow, crash_before, crash_after; `delay`, `repeat`, `reorder` of notifications."""
+        self.gateway.turn_knob(name, value)
+
+    def deliver(self) -> int:
+        """Notifications that are due reach `heard`. How many."""
+        return self.gateway.deliver_due()
+
+    def movements(self) -> list[tuple[str, str, Money]]:
+        """The provider's own book: (kind, key, amount) of all that moved."""
+        return self.gateway.movements()
 
 
-@pytest.fixture(params=[SandboxRig], ids=lambda rig: rig.__name__)
+RIGS = [SandboxRig]
+
+
+@pytest.fixture(params=RIGS, ids=lambda rig: rig.__name__)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxRig:
     return request.param(tmp_path)
 
@@ -66,7 +92,7 @@ def test_a_repeated_charge_has_one_effect_and_one_answer(rig):
     first = rig.gateway.charge(request)
     assert first == rig.gateway.charge(replace(request, description="other words")) == rig.gateway.look_up(request.key)
     assert first.state == "succeeded" and first.amount == request.amount and first.method.last4 == "4242"
-    assert rig.gateway.movements() == [("charge", request.key, request.amount)]
+    assert rig.movements() == [("charge", request.key, request.amount)]
 
 
 def test_a_key_means_one_thing(rig):
@@ -78,7 +104,7 @@ def test_a_key_means_one_thing(rig):
             rig.gateway.charge(other)
     with pytest.raises(Conflict):
         rig.gateway.refund(Refund(request.key, request.key, "bus_acorn", request.amount))
-    assert len(rig.gateway.movements()) == 1
+    assert len(rig.movements()) == 1
 
 
 def test_threads_with_one_key_charge_once(rig):
@@ -92,7 +118,7 @@ def test_threads_with_one_key_charge_once(rig):
     for step in (threading.Thread.start, threading.Thread.join):
         list(map(step, threads))
     assert len(answers) == 8 and len(set(answers)) == 1
-    assert len(rig.gateway.movements()) == 1
+    assert len(rig.movements()) == 1
 
 
 @pytest.mark.parametrize(("knob", "state"), [("crash_before", "not_found"), ("crash_after", "succeeded")])
@@ -101,7 +127,7 @@ def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
     paid = charge_of(rig, "paid")
     rig.gateway.charge(paid)
     request = charge_of(rig) if verb == "charge" else Refund("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
-    rig.gateway.turn_knob(f"next_{verb}", knob)
+    rig.misbehave(f"next_{verb}", knob)
     script = (
         "import sys; from pathlib import Path; from billing.ports import *; from core.money import Money;"
         "from gateways.sandbox import SandboxGateway;"
@@ -112,7 +138,7 @@ def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
     assert rig.gateway.look_up(request.key).state == state
     after = getattr(rig.gateway, verb)(request)
     assert after.state == "succeeded" and rig.gateway.look_up(request.key) == after
-    assert [kind for kind, key, _ in rig.gateway.movements() if key == request.key] == [verb]
+    assert [kind for kind, key, _ in rig.movements() if key == request.key] == [verb]
 
 
 @pytest.mark.parametrize(
@@ -128,14 +154,14 @@ def test_a_decline_is_final_and_says_why(rig, kind, code):
 def test_somebody_elses_method_cannot_be_charged(rig):
     request = replace(charge_of(rig), method_reference=rig.method(customer_id="cus_ben"))
     assert rig.gateway.charge(request).error_code == "MANDATE_INVALID"
-    assert rig.gateway.movements() == []
+    assert rig.movements() == []
 
 
 def test_a_lost_answer_is_unknown_until_looked_up(rig):
     request = charge_of(rig, kind="lost")
     assert rig.gateway.charge(request).state == "unknown"
     assert rig.gateway.look_up(request.key).state == "succeeded" == rig.gateway.charge(request).state
-    assert len(rig.gateway.movements()) == 1
+    assert len(rig.movements()) == 1
 
 
 def test_a_slow_charge_is_open_and_settles_by_itself(rig):
@@ -152,7 +178,7 @@ def test_what_was_cancelled_first_never_happens(rig):
     request = charge_of(rig)
     assert rig.gateway.cancel(request.key).state == "cancelled"
     assert rig.gateway.charge(request).state == "cancelled" == rig.gateway.charge(request).state
-    assert rig.gateway.movements() == []
+    assert rig.movements() == []
     with pytest.raises(Conflict):
         rig.gateway.charge(replace(request, amount=Money(1, "GBP")))
 
@@ -164,9 +190,9 @@ def test_cancel_stops_what_is_open_and_not_what_is_done(rig):
     assert rig.gateway.cancel("done").state == "succeeded"
     request, reference = page_of(rig)
     assert rig.gateway.cancel(request.key).state == "cancelled"
-    assert rig.gateway.submit_page(reference, typed()).state == "cancelled"
+    assert rig.fill_in(reference, typed()).state == "cancelled"
     with time_machine.travel(wall() + timedelta(minutes=1)):
-        assert [key for _, key, _ in rig.gateway.movements()] == ["done"]
+        assert [key for _, key, _ in rig.movements()] == ["done"]
 
 
 def test_refunds_never_exceed_the_charge(rig):
@@ -178,7 +204,7 @@ def test_refunds_never_exceed_the_charge(rig):
     assert rig.gateway.refund(replace(part, key="refund-4", business_id="bus_birch", amount=Money(1, "GBP"))).state == "declined"
     assert rig.gateway.refund(replace(part, key="refund-5", amount=Money(1400, "GBP"))).state == "succeeded"
     assert rig.gateway.refund(replace(part, key="refund-6", charge_key="never", amount=Money(1, "GBP"))).error_code
-    assert sum(amount.minor for kind, _, amount in rig.gateway.movements() if kind == "refund") == 5400
+    assert sum(amount.minor for kind, _, amount in rig.movements() if kind == "refund") == 5400
 
 
 def test_a_hosted_page_charges_once_and_saves_the_method(rig):
@@ -186,26 +212,75 @@ def test_a_hosted_page_charges_once_and_saves_the_method(rig):
     assert rig.gateway.collect(request).reference == reference
     waiting = rig.gateway.look_up(request.key)
     assert waiting.state == "requires_action" and waiting.redirect_url == rig.gateway.collect(request).url
-    assert rig.gateway.submit_page(reference, typed("poor")).error_code == "INSUFFICIENT_FUNDS"
+    assert rig.fill_in(reference, typed("poor")).error_code == "INSUFFICIENT_FUNDS"
     assert rig.gateway.look_up(request.key).state == "requires_action"
-    assert rig.gateway.submit_page(reference, typed()).state == "succeeded" == rig.gateway.submit_page(reference, typed()).state
+    assert rig.fill_in(reference, typed()).state == "succeeded" == rig.fill_in(reference, typed()).state
     paid = rig.gateway.look_up(request.key)
     assert paid.amount == request.amount and (paid.method.brand, paid.method.country) == ("visa", "GB")
     later = replace(charge_of(rig), method_reference=paid.method.reference)
-    assert rig.gateway.charge(later).state == "succeeded" and len(rig.gateway.movements()) == 2
+    assert rig.gateway.charge(later).state == "succeeded" and len(rig.movements()) == 2
 
 
 @pytest.mark.parametrize(("approved", "state"), [(True, "succeeded"), (False, "declined")])
 def test_a_challenge_of_a_saved_method(rig, approved, state):
     asked = rig.gateway.charge(charge_of(rig, kind="challenge", off_session=False))
     assert asked.state == "requires_action" and asked.redirect_url.endswith(asked.reference) and asked.challenged
-    rig.gateway.answer_challenge(asked.reference, approved)
+    rig.answer_bank(asked.reference, approved)
     assert rig.gateway.look_up("charge-1").state == state
+
+
+@pytest.mark.parametrize(("approved", "state"), [(True, "succeeded"), (False, "requires_action")])
+def test_a_challenge_on_a_hosted_page(rig, approved, state):
+    """The method is saved and the money taken when the bank was answered, not before; after a "no" another card may be tried."""
+    request, reference = page_of(rig)
+    asked = rig.fill_in(reference, typed("challenge"))
+    waiting = rig.gateway.look_up(request.key)
+    assert waiting.state == "requires_action" and waiting.challenged and waiting.method is None and rig.movements() == []
+    rig.answer_bank(asked.challenge, approved)
+    assert rig.gateway.look_up(request.key).state == state
+    if not approved:
+        assert rig.fill_in(reference, typed()).state == "succeeded"
+    rig.answer_bank(asked.challenge, not approved)  # a second answer changes nothing
+    assert rig.gateway.look_up(request.key).state == "succeeded" and len(rig.movements()) == 1
+
+
+def test_a_challenge_that_was_cancelled_cannot_be_answered(rig):
+    asked = rig.gateway.charge(charge_of(rig, kind="challenge", off_session=False))
+    assert rig.gateway.cancel("charge-1").state == "cancelled"
+    rig.answer_bank(asked.reference, True)
+    assert rig.gateway.look_up("charge-1").state == "cancelled" and rig.movements() == []
+
+
+def test_a_card_that_ran_out_meanwhile_is_declined(rig):
+    soon = clock.now() + timedelta(days=40)
+    method = rig.method(expires=(soon.month, soon.year))
+    assert rig.gateway.charge(replace(charge_of(rig), method_reference=method)).state == "succeeded"
+    clock.turn(timedelta(days=75))
+    answer = rig.gateway.charge(replace(charge_of(rig, "later"), method_reference=method))
+    assert (answer.state, answer.error_code) == ("declined", "EXPIRED_CARD") and len(rig.movements()) == 1
+
+
+def test_a_lost_refund_is_unknown_until_looked_up(rig):
+    rig.gateway.charge(charge_of(rig, "paid"))
+    request = Refund("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
+    rig.misbehave("next_refund", "lost")
+    assert rig.gateway.refund(request).state == "unknown"
+    assert rig.gateway.look_up("refund-1").state == "succeeded" == rig.gateway.refund(request).state
+    assert rig.gateway.cancel("refund-1").state == "succeeded" and len(rig.movements()) == 2
+
+
+def test_a_page_whose_answer_is_lost_or_slow_is_settled_by_look_up(rig):
+    for name, kind in (("lost", "lost"), ("slow", "slow")):
+        request, reference = page_of(rig, f"page-{name}")
+        rig.fill_in(reference, typed(kind))
+        assert rig.gateway.look_up(request.key).state == ("succeeded" if kind == "lost" else "processing")
+    with time_machine.travel(wall() + timedelta(seconds=4)):
+        assert rig.gateway.look_up("page-slow").state == "succeeded" and len(rig.movements()) == 2
 
 
 def test_notifications_are_signed_hints(rig):
     rig.gateway.charge(charge_of(rig))
-    assert rig.gateway.deliver_due() == 1 and rig.gateway.deliver_due() == 0
+    assert rig.deliver() == 1 and rig.deliver() == 0
     headers, body = rig.heard[0]
     told = rig.gateway.read_notification({name.title(): value for name, value in headers.items()}, body)
     assert (told.key, told.kind) == ("charge-1", "charge")
@@ -219,21 +294,21 @@ def test_notifications_are_signed_hints(rig):
 def test_a_notification_that_is_not_taken_comes_again(rig):
     rig.gateway.charge(charge_of(rig))
     heard, rig.gateway.notify = rig.gateway.notify, lambda headers, body: 1 / 0
-    assert rig.gateway.deliver_due() == 0
+    assert rig.deliver() == 0
     rig.gateway.notify = heard
-    assert rig.gateway.deliver_due() == 0
+    assert rig.deliver() == 0
     with time_machine.travel(wall() + timedelta(seconds=6)):
-        assert rig.gateway.deliver_due() == 1
+        assert rig.deliver() == 1
 
 
 def test_notifications_late_repeated_and_out_of_order(rig):
     for name, value in (("delay", 60), ("repeat", 2), ("reorder", "yes")):
-        rig.gateway.turn_knob(name, value)
+        rig.misbehave(name, value)
     rig.gateway.charge(charge_of(rig, "first"))
     rig.gateway.charge(charge_of(rig, "second"))
-    assert rig.gateway.deliver_due() == 0
+    assert rig.deliver() == 0
     with time_machine.travel(wall() + timedelta(seconds=61)):
-        assert rig.gateway.deliver_due() == 4
+        assert rig.deliver() == 4
         assert [rig.gateway.read_notification(*each).key for each in rig.heard] == ["second", "second", "first", "first"]
 
 
@@ -241,7 +316,7 @@ def test_no_card_number_is_ever_written(rig):
     for number, card in enumerate(TEST_CARDS):
         rig.gateway.save_method("cus_ada", card.grouped, 6, 2032, "Ada Marlow")
         _, reference = page_of(rig, f"page-{number}", 100 if number % 2 else None)
-        rig.gateway.submit_page(reference, replace(typed(), number=card.number))
+        rig.fill_in(reference, replace(typed(), number=card.number))
     with rig.gateway.store.read():  # an open connection keeps the WAL in place
         rig.gateway.charge(charge_of(rig))
         files = b"".join(file.read_bytes() for file in rig.file.parent.iterdir())
