@@ -18,6 +18,7 @@ from billing.commands.customers import create_customer
 from billing.commands.discounts import create_discount
 from billing.commands.license_keys import bring_key
 from billing.commands.licensing import activate
+from billing.commands.plan_order import Order, order
 from billing.commands.products import create_product
 from billing.commands.refunding import refund
 from billing.payments import PaymentMethod
@@ -26,11 +27,13 @@ from core.ids import new_id
 from core.scope import everything, system
 from core.web import House
 from tenants.keys import new_key
+from tenants.webhooks import endpoints
 
 CUSTOMER, SUBSCRIPTION, PAYMENT = "cus_TV52uJWWXt2yIoBBxpjaa", "sub_Iuaq622bbmmfOGrVTqdXv", "pay_gr4RizvMOXFJ6xca3y2tU"
 REFUND, PRODUCT, COLLECTION = "ref_F0gZetLvTxxBrMU2CZcmy", "pdt_R8AWMPiV8RyJElcCKvAID", "pdc_8BWv0hojwUH7iCDabr0NI"
 ADDON, DISCOUNT, BRAND = "adn_NX1zdqW4Hbivsqz8vI9dc", "dsc_qxxEmg5PuM1uNTE0LgkP9", "brnd_8dFiAW42v28JzhlVSocjq"
 KEY, INSTANCE, UUID = "lic_7namTC0VcgrnzrF3GTSwB", "lki_EeWORStkMc7z0KycI31VS", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+WEBHOOK = "whk_YdWqVEGKmSYKbsIyDxEab"
 KEY_TEXT = "2b1f8e2d-c41e-4e8f-b2d3-d9fd61c38f43"
 BILLING = {"country": "GB", "street": "14 Tanner Street", "city": "London", "zipcode": "SE1 3LD"}
 ONCE = {"type": "one_time_price", "currency": "USD", "price": 4900}
@@ -70,12 +73,20 @@ def seed(house: House) -> str:
             bring_key(db, customer_id=CUSTOMER, product_id=PRODUCT, key=KEY_TEXT)
         with called("billing.commands.licensing", INSTANCE):
             activate(db, KEY, "Ada's laptop")
+        with called("billing.commands.license_keys", "lic_placeholder"):
+            bring_key(db, customer_id=CUSTOMER, product_id=PRODUCT, key="license_key")
+        with called("billing.commands.licensing", "license_key_instance_id"):
+            activate(db, "lic_placeholder", "Ada's phone")
         key = new_key(db, BRAND, "The suite's", settings=house.settings)[1]
     method = _card(house)
     with called("billing.commands.buying", SUBSCRIPTION):
         subscribe(house.till, scope, customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id=method)
-    with called("billing.commands.buying", PAYMENT):
-        buy(house.till, scope, customer_id=CUSTOMER, cart=[("pdt_once", 1)], billing=BILLING, payment_method_id=method)
+    for payment_id in (PAYMENT, "payment_id"):
+        with called("billing.commands.buying", payment_id):
+            buy(house.till, scope, customer_id=CUSTOMER, cart=[("pdt_once", 1)], billing=BILLING, payment_method_id=method)
+    order(house.till, scope, SUBSCRIPTION, Order("product_id", 1, (), "full_immediately", "next_billing_date"))
+    with house.database.open(scope, write=True) as db, called("tenants.webhooks.endpoints", WEBHOOK):
+        endpoints.create(db, house.outgoing, BRAND, "http://127.0.0.1:9/hooks")
     with called("billing.refunds", REFUND):
         refund(house.till, scope, PAYMENT, amount_minor=100, reason="a test")
     return key
@@ -94,9 +105,9 @@ def _second_item(db: Any) -> None:
 def _card(house: House) -> str:
     details = house.gateway.save_method(CUSTOMER, "4242424242424242", 6, clock.wall().year + 4, "Ada Marlow")
     with house.database.open(system(BRAND), write=True) as db:
-        for method_id in ("pm_kept", "payment_method_id"):
+        for method_id, reference in (("pm_kept", details.reference), ("payment_method_id", f"{details.reference}.")):
             db.add(PaymentMethod(
-                business_id=BRAND, customer_id=CUSTOMER, id=method_id, reference=f"{details.reference}{'' if method_id == 'pm_kept' else '.'}",
-                kind="card", brand=details.brand, last4=details.last4, expiry_month=6, expiry_year=details.expiry_year,
-                holder="Ada Marlow", country="US", recurring=True, is_default=method_id == "pm_kept", created_at=clock.now()))
+                business_id=BRAND, customer_id=CUSTOMER, id=method_id, reference=reference, kind="card", brand=details.brand,
+                last4=details.last4, expiry_month=6, expiry_year=details.expiry_year, holder="Ada Marlow", country="US", recurring=True,
+                is_default=method_id == "pm_kept", created_at=clock.now()))
     return "pm_kept"
