@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -134,6 +135,29 @@ def test_a_form_sent_twice_refunds_once(shop: Shop) -> None:
     assert "Two days late" in shop.sam.get(shop.at("/sales/refunds")).text
 
 
+def test_the_same_form_from_four_hands_at_once_refunds_once(shop: Shop) -> None:
+    payment_id = bought(shop, shop.ada_at_acorn)
+    path = shop.at(f"/sales/payments/{payment_id}/refund")
+    shop.sam.get(path)
+    form = {"how": "part", "amount": "5.00", "reason": "", "after": "0", "csrf_token": shop.sam.token()}
+    cookies = "; ".join(f"{one.key}={one.value}" for one in shop.sam.client._cookies.values())
+    gate, statuses = threading.Barrier(4), []
+
+    def press() -> None:
+        client = shop.app.test_client(use_cookies=False)
+        gate.wait()
+        statuses.append(client.post(path, data=form, headers={"Cookie": cookies, "Origin": "http://localhost"}).status_code)
+
+    hands = [threading.Thread(target=press) for _ in range(4)]
+    for one in hands:
+        one.start()
+    for one in hands:
+        one.join()
+    assert statuses == [303] * 4
+    assert [(one.amount_minor, one.status) for one in refunds(shop, payment_id)] == [(500, "succeeded")]
+    assert shop.row(Payment, Payment.id == payment_id).refunded_minor == 500
+
+
 def test_staff_end_what_customers_may_not(shop: Shop) -> None:
     from billing.parties import Business
 
@@ -214,3 +238,29 @@ def test_a_call_that_got_lost_waits_for_a_person(shop: Shop, monkeypatch: pytest
     assert "it is settled" in shop.sam.submit("question").text
     assert shop.row(Payment, Payment.id == payment_id).status == "succeeded"
     assert shop.row(Parked, Parked.id == payment_id).closed_at and "Nothing waits for you" in shop.sam.page.text
+
+
+def test_a_refund_that_got_lost_waits_for_a_person(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, no answer, unknown there since: it is not sent again by itself, and after a person has looked it can be made anew."""
+    from billing.ports import Outcome
+
+    payment_id = bought(shop, shop.ada_at_acorn)
+    with monkeypatch.context() as lost:
+        lost.setattr(shop.house.gateway, "refund", lambda request: Outcome("unknown", request.key))
+        shop.sam.get(shop.at(f"/sales/payments/{payment_id}/refund"))
+        assert "is on its way" in shop.sam.submit("/refund", how="all").text
+        refund = refunds(shop, payment_id)[0]
+        with shop.house.database.open(system(shop.acorn), write=True) as db:
+            row = db.scalar(select(Refund).where(Refund.id == refund.id))
+            row.created_at -= shop.house.gateway.resend_window + timedelta(minutes=1)
+        shop.house.till.start_refund(shop.acorn, refund.id)
+    page = shop.sam.get(shop.at("/sales/parked"))
+    assert "Refund of" in page.h1 + page.text and "It is too old to be sent again" in page.text
+    assert "A refund of this payment is under way." in shop.sam.post(
+        shop.at(f"/sales/payments/{payment_id}/refund"), {"how": "all", "after": "1"}).text
+    shop.sam.get(shop.at("/sales/parked"))
+    assert "Closed." in shop.sam.submit("closing", note="Not in the provider's own list either").text
+    assert [one.status for one in refunds(shop, payment_id)] == ["failed"]
+    shop.sam.get(shop.at(f"/sales/payments/{payment_id}/refund"))
+    assert "went back to Ada Marlow." in shop.sam.submit("/refund", how="all").text
+    assert [one.status for one in refunds(shop, payment_id)] == ["failed", "succeeded"]

@@ -14,6 +14,7 @@ from billing.commands.customers import create_customer
 from billing.parties import Business
 from billing.pictures import Picture
 from core.scope import system
+from tenants.keys import new_key
 from tests.pages.staffed import Shop
 from tests.visitor import Visitor
 
@@ -34,6 +35,15 @@ def ada(shop: Shop) -> Visitor:
 
 def acorn(shop: Shop) -> Business:
     return shop.row(Business, Business.business_id == shop.acorn)
+
+
+def link_back_to(shop: Shop, url: str) -> int:
+    """What Acorn's program is answered when it asks for a link into the portal that leads back to `url`."""
+    with shop.app.app_context(), shop.house.database.open(system(shop.acorn), write=True) as db:
+        _row, secret = new_key(db, shop.acorn, "A program")
+    return shop.app.test_client().post(
+        f"/api/customers/{shop.ada_at_acorn.customer_id}/customer-portal/session", query_string={"return_url": url},
+        headers={"Authorization": f"Bearer {secret}"}).status_code
 
 
 def picture(kind: str = "PNG", side: int = 300) -> bytes:
@@ -59,6 +69,7 @@ def test_rules_hold_at_once(shop: Shop, ada: Visitor) -> None:
     assert f"{url}/cancellation" not in body and f"{url}/plan-change" not in body and f"{url}/pause" not in body
     assert ada.get(f"/business/{shop.acorn}/").soup.find("a", href="https://app.acorn.example/account")
     assert [one for one in shop.sam.letters(shop.SAM) if "changed the rules of your portal" in one.text]
+    assert [link_back_to(shop, url) for url in ("https://a.example/x/y", "https://a.example/z", "https://c.example/")] == [200, 422, 422]
     shop.sam.get(shop.at("/settings"))
     assert "Nothing was different." in shop.save("/settings").text
     shop.save("/settings", plan_change="1", cancel="1", pause="1", portal_return_url="", return_urls="")
