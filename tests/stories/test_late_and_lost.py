@@ -14,12 +14,14 @@ from sqlalchemy import select
 from billing import renewals
 from billing.commands.buying import buy
 from billing.commands.cancelling import end
+from billing.commands.refunding import refund
 from billing.invoices import Invoice
 from billing.notifications import GatewayNotification
 from billing.payments import Payment, Refund
 from billing.ports import Outcome
 from billing.subscriptions import Subscription
 from core import clock
+from core.errors import Conflict
 from core.money import Money
 from core.scope import everything, system
 from gateways.sandbox import SandboxGateway
@@ -175,6 +177,27 @@ def test_after_the_window_nothing_is_sent_again(shop: Shop) -> None:
     shop.till.check(shop.business_id, one)
     row = shop.rows(Payment)[0]
     assert row.is_open and row.unknown and not shop.charges()  # parked for a person
+
+
+def test_after_the_window_a_refund_is_not_sent_again_either(shop: Shop) -> None:
+    """It got lost on its way and a day passed: the key may mean nothing any more, so it waits for a person, and no other is made."""
+    paid = shop.buy().payment_id
+
+    class Broken(SandboxGateway):
+        def refund(self, request: Any) -> Outcome:
+            return Outcome("unknown", request.key)  # it never arrived
+
+    house = start(shop.house, Broken(shop.gateway.store.path, "http://localhost", "a secret for notifications"))
+    assert refund(house.till, system(shop.business_id), paid, amount_minor=900).status == "pending"
+    house.database.dispose()
+    clock.turn(timedelta(hours=25))
+    for _ in range(3):
+        shop.overdue()
+        shop.work()
+    [row] = shop.rows(Refund)
+    assert row.status == "pending" and [kind for kind, _, _ in shop.gateway.movements()] == ["charge"]
+    with pytest.raises(Conflict, match="EXISTING_REFUND_REQUEST_PROCESSING"):
+        refund(shop.till, system(shop.business_id), paid)
 
 
 def test_a_click_is_not_first_sent_after_ten_minutes(shop: Shop) -> None:

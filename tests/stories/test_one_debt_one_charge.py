@@ -116,31 +116,51 @@ def test_all_at_once_in_any_order(shop: Shop, seed: int) -> None:
     shop.balanced()
 
 
-def test_a_process_that_slept_past_its_lease_charges_nothing_twice(shop: Shop) -> None:
+@pytest.mark.parametrize("act", ["purchase", "renewal", "refund"])
+def test_a_process_that_slept_past_its_lease_moves_nothing_twice(shop: Shop, act: str) -> None:
+    """It stops between writing what it will do and asking for it; others finish the work; then it wakes and asks as well."""
     product, card = shop.product({"type": "one_time_price", "currency": "EUR", "price": 2900}), shop.card()
+    paid = shop.buy().payment_id if act == "refund" else ""
+    if act == "renewal":
+        shop.subscribe()
+        turn_to(shop.subscription().next_billing_at + timedelta(minutes=1))
+    so_far = len(shop.gateway.movements())
+
+    def do(house: Any) -> None:
+        scope = system(shop.business_id)
+        if act == "renewal":
+            renewals.run_due(house.till)
+        elif act == "refund":
+            refund(house.till, scope, paid, amount_minor=900)
+        else:
+            buy(house.till, scope, customer_id=shop.customer_id, cart=[(product, 1)], payment_method_id=card)
+
     child = os.fork()
     if child == 0:
         status = 1
         try:
             shop.database.engine.dispose(close=False)
             house = start(shop.house)
-            charge = house.gateway.charge
+            verb = "refund" if act == "refund" else "charge"
+            asks = getattr(house.gateway, verb)
 
             def asleep(request: Any) -> Outcome:
                 os.kill(os.getpid(), signal.SIGSTOP)  # the lease runs out here
-                return charge(request)
+                return asks(request)
 
-            house.gateway.charge = asleep
-            buy(house.till, system(shop.business_id), customer_id=shop.customer_id, cart=[(product, 1)], payment_method_id=card)
+            setattr(house.gateway, verb, asleep)
+            do(house)
             status = 0
         finally:
             os._exit(status)
     _, told = os.waitpid(child, os.WUNTRACED)
     assert os.WIFSTOPPED(told)
     recover(shop, nothing_open)
-    assert len(shop.charges()) == 1
+    assert len(shop.gateway.movements()) == so_far + 1
     os.kill(child, signal.SIGCONT)
     _, told = os.waitpid(child, 0)
     assert os.WEXITSTATUS(told) == 0
-    assert len(shop.charges()) == 1 == len(shop.rows(Invoice)) == shop.events().count("payment.succeeded")
+    assert len(shop.gateway.movements()) == so_far + 1
+    assert shop.events().count("refund.succeeded") == (act == "refund")
+    assert len(shop.rows(Invoice)) == shop.events().count("payment.succeeded") == (2 if act == "renewal" else 1)
     shop.balanced()
