@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 from standardwebhooks.webhooks import Webhook
 
-from billing import dunning, renewals, retries
+from billing import dunning, forwarding, renewals, retries
 from billing.commands.cancelling import cancel_at_period_end, keep
 from billing.commands.refunding import refund
 from billing.forwarded import ForwardedAct
@@ -37,7 +37,9 @@ def two(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         made.cast.rest()
         made.wire.busy = 1
         made.stops = broken_pull(made)
+        pauses, forwarding.AGAIN = forwarding.AGAIN, [3600]  # a test says itself when the time to ask again has come
         yield made
+        forwarding.AGAIN = pauses
 
 
 def broken_pull(two: Two) -> int:
