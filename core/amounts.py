@@ -23,7 +23,7 @@ _APOSTROPHES = "'\u2019"
 def read_amount(text: str, currency: str, locale: str = "en") -> int:
     """What somebody typed → minor units of `currency`, 0 to `MOST`. Raises ValueError for anything that is not plainly an amount."""
     typed = _SPACES.sub(" ", unicodedata.normalize("NFKC", text or "").strip())
-    for sign in (currency, get_currency_symbol(currency, locale_of(locale))):
+    for sign in (currency, _SPACES.sub(" ", get_currency_symbol(currency, locale_of(locale)))):  # "F CFA" has a space of its own
         typed = typed.removeprefix(sign).removesuffix(sign).strip() if sign else typed
     typed = "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in typed)
     found = _shape(locale).fullmatch(typed)
