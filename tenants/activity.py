@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 
 from billing.parties import Customer
 from core.db import ScopedSession
@@ -43,7 +43,7 @@ def entries(
     """Newest first, of the session's business. Three statements, whatever the number of rows."""
     e = Event
     query = (
-        select(e.id, e.at, e.type, e.actor_type, e.actor_id, e.customer_id, e.noun_id, e.data, Customer.name)
+        select(e.id, e.at, e.type, e.actor_type, e.actor_id, e.customer_id, e.noun_id, e.data, func.coalesce(Customer.name, ""))
         .outerjoin(Customer, and_(Customer.business_id == e.business_id, Customer.customer_id == e.customer_id))
         .order_by(e.at.desc(), e.id.desc()).limit(limit)
     )
@@ -57,7 +57,7 @@ def entries(
         query = query.where(e.type.in_(types))
     if before:
         query = query.where(e.at <= before[0], (e.at < before[0]) | (e.id < before[1]))
-    found = [Happening(*row[:8], customer=row[8] or "") for row in db.execute(query)]
+    found = [Happening(*row) for row in db.execute(query)]
     _name_actors(db, found)
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Index, UniqueConstraint, or_, select
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth.faces import Face, face_of
@@ -95,7 +95,7 @@ def memberships(database: Database, visit: Visit, business_id: str | None = None
     """By the name of the business. A session that proved a secondary address only is staff by that address only (safety 2.2)."""
     if visit.identity_id is None or not visit.addresses:
         return []
-    whose = Membership.email_key.in_(visit.addresses)
+    whose: ColumnElement[bool] = Membership.email_key.in_(visit.addresses)
     if len(visit.addresses) == len(visit.emails):
         whose = or_(Membership.identity_id == visit.identity_id, whose)
     query = (

@@ -375,6 +375,7 @@ def test_activity_says_who_and_can_be_narrowed(shop: Shop) -> None:
     assert "Only what concerns Gus Grove" in page.text and len(page.soup.select("tbody tr")) == 1
     assert "Written down as a customer." in page.text and "sam@acorn.example" in page.text
     assert "Gus Grove" not in sam.get(shop.at("/activity?actor=system&kind=customers")).text
+    write_down(shop, *((f"Paula Page{n}", f"paula{n}@page.example") for n in range(55)))
     seen, page = 0, sam.get(shop.at("/activity?kind=customers"))
     while True:
         seen += len(page.soup.select("tbody tr"))
