@@ -31,9 +31,10 @@ INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 setup: .venv/.ready ## Make the virtual environment with what the portal needs
 	@$(BIN)/pybabel --quiet compile --directory translations
 
-setup-test: .venv/.ready-test ## The same with what the tests need, a browser included
+setup-test: .venv/.ready-test ## The same with what the tests need, a browser and Node packages included
 	@$(BIN)/pybabel --quiet compile --directory translations
 	@bin/browser
+	@bin/providers
 
 run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 	@$(FLASK) upgrade

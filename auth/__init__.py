@@ -23,6 +23,8 @@ def register(app: Flask, house: House) -> None:
 
     from auth import link_views, notices, passkey_views, passkeys  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
+    from auth.providers import views as provider_views
+    from auth.providers.discovery import Discovery
     from auth.sessions import current
     from auth.views import bp
 
@@ -38,6 +40,8 @@ def register(app: Flask, house: House) -> None:
         return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)
 
     app.jinja_env.globals["passkeys_work"] = passkeys.relying_party(house.settings) is not None
+    app.extensions["oidc_discovery"] = Discovery(house.outgoing)
+    app.jinja_env.globals["other_ways"] = provider_views.other_ways
     notices.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters

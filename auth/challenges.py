@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 
@@ -35,6 +36,7 @@ class Asking:
     known: str | None = None
     purpose: str = "sign_in"
     identity_id: str | None = None
+    joins: dict[str, Any] | None = None  # a provider's subject that the proof joins
 
 
 def ask(database: Database, settings: Settings, asking: Asking) -> bool:
@@ -58,7 +60,7 @@ def ask(database: Database, settings: Settings, asking: Asking) -> bool:
             address_key=asking.address_key, email=asking.email, door="business" if asking.business_id else "unified",
             business_id=asking.business_id, link_hash=tokens.hashed(settings, "link", tokens.link_token(settings, "link", challenge_id)),
             code_hash=tokens.hashed(settings, "code", f"{challenge_id}:{tokens.code(settings, challenge_id)}"),
-            device=asking.device, locale=asking.locale, next=asking.next, created_at=at, expires_at=at + LIFE,
+            device=asking.device, locale=asking.locale, next=asking.next, joins=asking.joins, created_at=at, expires_at=at + LIFE,
         ))
         emit(db, "auth.challenge_asked", noun=challenge_id, data={"challenge_id": challenge_id})
     return True

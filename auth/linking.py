@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from auth import challenges
 from auth.challenges import Asking
 from auth.models import BrowserSession, Challenge, Grant, IdentityEmail
+from auth.providers.models import ProviderLogin
 from auth.sessions import Visit
 from billing.addresses import clean_address
 from core import clock, ids
@@ -119,6 +120,8 @@ def _tell(db: ScopedSession, visit: Visit, what: str, email: str) -> None:
 def _leaves(db: ScopedSession, identity_id: str, address_key: str) -> None:
     """An address leaves a person: what it proved for that person ends, and so do letters on their way."""
     at = clock.wall()
+    db.execute(delete(ProviderLogin).where(ProviderLogin.identity_id == identity_id, ProviderLogin.address_key == address_key),
+               execution_options=_QUIETLY)  # what was joined by this address alone goes with it
     theirs = select(BrowserSession.id).where(BrowserSession.identity_id == identity_id)
     proved = list(db.scalars(select(Grant.session_id).where(
         Grant.session_id.in_(theirs), Grant.address_key == address_key, Grant.revoked_at.is_(None))))

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.models import Base, PersonOwned, of_customer
+from core.models import Base, JSONType, PersonOwned, of_customer
 
 
 class Identity(Base, PersonOwned):
@@ -61,17 +61,20 @@ class Grant(Base):
 
     __tablename__ = "session_grants"
     __open__ = "open"
-    __table_args__ = (of_customer(),)
+    __table_args__ = (of_customer(), Index("ix_session_grants_party", "party"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     session_id: Mapped[str] = mapped_column(ForeignKey("browser_sessions.id"), index=True)
     door: Mapped[str]  # unified, business
     business_id: Mapped[str | None]
     customer_id: Mapped[str | None]
-    proof: Mapped[str]  # email, link
+    proof: Mapped[str]  # email, link, passkey, provider, sso
     address_key: Mapped[str | None] = mapped_column(index=True)
     link_id: Mapped[str | None]
     return_url: Mapped[str | None]
+    party: Mapped[str | None]  # the provider that proved it, and what its logout finds it by (keyed hashes)
+    party_session: Mapped[str | None]
+    party_subject: Mapped[str | None]
     proved_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
@@ -101,6 +104,7 @@ class Challenge(Base):
     device: Mapped[str]
     locale: Mapped[str]
     next: Mapped[str]
+    joins: Mapped[dict | None] = mapped_column(JSONType)  # a provider's subject that this proof joins (auth/providers/joining.py)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

@@ -45,10 +45,12 @@ def passkey() -> ResponseReturnValue:
     doors.stand_at(face)
     proved = passkeys.sign_in(
         house().database, settings, party, str(session.pop(CEREMONY, "")), cookies.read(settings, "browser") or "",
-        request.form.get("credential", ""), sessions.current(), device_words(request.user_agent.string), lambda key: cookies.knows(settings, key))
+        request.form.get("credential", ""), sessions.current(), device_words(request.user_agent.string),
+        lambda key: cookies.knows(settings, key))
     if proved is None:
         wrong = _("That passkey did not open an account here. Use the letter instead; it always works.")
-        return render_template("auth/sign_in.html", business=face, email="", error="", next=request.form.get("next", ""), passkey_error=wrong), 422
+        next_ = request.form.get("next", "")
+        return render_template("auth/sign_in.html", business=face, email="", error="", next=next_, passkey_error=wrong), 422
     secret, keys = proved
     next_ = request.form.get("next", "")
     # at a business's door the static link decides: it lets in who buys there, and says so to who does not

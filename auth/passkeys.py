@@ -116,8 +116,9 @@ def add(db: ScopedSession, settings: Settings, party: RelyingParty, visit: Visit
     except (WebAuthnException, ValueError, KeyError, TypeError) as wrong:
         raise Invalid(fields={"credential": "Your device's answer does not fit. Please try again."}) from wrong
     one = Passkey(
-        identity_id=str(visit.identity_id), id=bytes_to_base64url(made.credential_id), name=_named(name), public_key=made.credential_public_key,
-        sign_count=made.sign_count, is_backed_up=made.credential_backed_up, created_at=clock.wall(), last_used_at=None,
+        identity_id=str(visit.identity_id), id=bytes_to_base64url(made.credential_id), name=_named(name),
+        public_key=made.credential_public_key, sign_count=made.sign_count, is_backed_up=made.credential_backed_up,
+        created_at=clock.wall(), last_used_at=None,
     )
     if db.scalar(select(Passkey.id).where(Passkey.id == one.id)):
         raise Conflict("PASSKEY_KNOWN", "This passkey is yours already.")

@@ -79,6 +79,7 @@ class GrantView:
     return_url: str | None
     proved_at: datetime
     expires_at: datetime
+    party: str | None = None  # the provider that proved it
 
 
 @dataclass
@@ -239,5 +240,5 @@ def rows_of(scope: Scope, business_id: str) -> list[CustomerRow]:
 def _view(grant: Grant) -> GrantView:
     return GrantView(
         grant.id, grant.door, grant.business_id, grant.customer_id, grant.proof, grant.address_key, grant.link_id,
-        grant.return_url, grant.proved_at, grant.expires_at,
+        grant.return_url, grant.proved_at, grant.expires_at, grant.party,
     )

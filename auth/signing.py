@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -18,6 +19,7 @@ from core.scope import everything
 from core.settings import Settings
 
 _QUIETLY = {"synchronize_session": False}
+Joins = Callable[[ScopedSession, str], None]
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,16 @@ class SessionRow:
 
 
 def sign_in(database: Database, settings: Settings, challenge: Challenge, before: Visit | None, device: str,
-            is_known: bool = True) -> str | None:
-    """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up."""
+            is_known: bool = True, joins: Joins | None = None) -> str | None:
+    """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up.
+
+    `joins(db, identity_id)`: what else this proof does, in the same transaction."""
     with database.open(everything("first proof"), write=True) as db:
         if not challenges.consume(db, challenge):
             return None
         identity_id = identity_of(db, challenge.email, challenge.address_key)
+        if joins is not None:
+            joins(db, identity_id)
         return open_session(db, settings, identity_id, before, device, proof="email", address_key=challenge.address_key, is_known=is_known)
 
 
@@ -69,12 +75,8 @@ def open_session(db: ScopedSession, settings: Settings, identity_id: str, before
 
 
 def add_link_grant(database: Database, settings: Settings, link: DynamicLink, before: Visit | None, device: str) -> tuple[bool, str | None]:
-    """Use up a merchant's link and let this browser see that one customer. (done, a new cookie's secret if it had no session).
-
-    Never replaces, joins or raises the person who may be signed in here.
-    """
+    """Use up a merchant's link and let this browser see that one customer. (done, a new cookie's secret if it had no session)."""
     at = clock.wall()
-    secret: str | None = None
     with database.open(everything("redeem a merchant's link"), write=True) as db:
         used = db.execute(
             update(DynamicLink).where(
@@ -83,24 +85,37 @@ def add_link_grant(database: Database, settings: Settings, link: DynamicLink, be
         )
         if used.rowcount != 1:  # type: ignore[attr-defined]
             return False, None
-        if before is None:
-            secret = ids.secret_token()
-            session_id = ids.new_id("ses")
-            db.add(BrowserSession(
-                id=session_id, secret_hash=tokens.hashed(settings, "session", secret), identity_id=None, device=device,
-                created_at=at, last_seen_at=at, expires_at=at + LINK_LIFE,
-            ))
-            db.flush()
-        else:
-            session_id = before.session_id
-            if before.identity_id is None:  # nobody is signed in: the row lives as long as its newest link
-                db.execute(update(BrowserSession).where(BrowserSession.id == session_id).values(expires_at=at + LINK_LIFE),
-                           execution_options=_QUIETLY)
-        db.add(Grant(
-            id=ids.new_id("gra"), session_id=session_id, door="business", business_id=link.business_id, customer_id=link.customer_id,
-            proof="link", link_id=link.id, return_url=link.return_url, proved_at=at, expires_at=at + LINK_LIFE,
-        ))
+        secret = grant_business(db, settings, before, device, business_id=link.business_id, customer_id=link.customer_id, proof="link",
+                                life=LINK_LIFE, link_id=link.id, return_url=link.return_url)
     return True, secret
+
+
+def grant_business(db: ScopedSession, settings: Settings, before: Visit | None, device: str, *, business_id: str, customer_id: str,
+                   proof: str, life: timedelta, **more: Any) -> str | None:
+    """Let this browser see one customer of one business, on the business's word; a new cookie's secret if it had no session.
+
+    Never replaces, joins or raises the person who may be signed in here. `more`: further columns of the grant.
+    """
+    at = clock.wall()
+    secret: str | None = None
+    if before is None:
+        secret = ids.secret_token()
+        session_id = ids.new_id("ses")
+        db.add(BrowserSession(
+            id=session_id, secret_hash=tokens.hashed(settings, "session", secret), identity_id=None, device=device,
+            created_at=at, last_seen_at=at, expires_at=at + life,
+        ))
+        db.flush()
+    else:
+        session_id = before.session_id
+        if before.identity_id is None:  # nobody is signed in: the row lives as long as its newest grant
+            db.execute(update(BrowserSession).where(BrowserSession.id == session_id).values(expires_at=at + life),
+                       execution_options=_QUIETLY)
+    db.add(Grant(
+        id=ids.new_id("gra"), session_id=session_id, door="business", business_id=business_id, customer_id=customer_id, proof=proof,
+        proved_at=at, expires_at=at + life, **more,
+    ))
+    return secret
 
 
 def sign_out(database: Database, visit: Visit, business_id: str | None = None) -> bool:

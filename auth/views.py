@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, render_template, request, session
+from flask import Blueprint, current_app, make_response, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -11,6 +11,7 @@ from auth.challenges import Asking
 from auth.devices import device_words
 from auth.faces import Face
 from auth.models import Challenge
+from auth.providers import ending, joining
 from billing.addresses import clean_address
 from core import i18n
 from core.errors import Invalid
@@ -124,6 +125,10 @@ def logout() -> ResponseReturnValue:
         return answer
     if business_id:
         sessions.scope_for_business(visit, business_id)
+        there = ending.away(house().database, house().settings, current_app.extensions["oidc_discovery"], visit, business_id)
+        if there is not None:
+            doors.stand_at(doors.face_or_404(business_id))
+            answer = make_response(render_template("auth/providers/away_out.html", there=there))
     if signing.sign_out(house().database, visit, business_id):
         cookies.drop(house().settings, answer, "signed-in")
         session.clear()
@@ -216,7 +221,9 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
         linking.add(database, settings, challenge, visit)
         return redirect(doors.landing(challenge.next, None), 303)
     is_known = cookies.knows(settings, challenge.address_key) is not None
-    secret = signing.sign_in(database, settings, challenge, visit, device_words(request.user_agent.string), is_known)
+    is_here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))
+    joins = joining.on_proof(settings, challenge) if is_here else None  # who came from a provider, in this very browser
+    secret = signing.sign_in(database, settings, challenge, visit, device_words(request.user_agent.string), is_known, joins)
     if secret is None:  # somebody was faster with the same letter
         return _link_page(tokens.link_token(settings, "link", challenge.id, challenge.link_hash))
     return doors.welcome(redirect(doors.landing(challenge.next, challenge.business_id), 303), secret, [challenge.address_key])

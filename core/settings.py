@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+
+from core import oidc_settings
+from core.oidc_settings import OidcProvider
 
 Mode = Literal["test", "live"]
 DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
@@ -46,6 +49,7 @@ class Settings:
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
     api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
+    oidc_providers: tuple[OidcProvider, ...] = ()
 
     @property
     def is_test(self) -> bool:
@@ -109,6 +113,7 @@ class Settings:
             prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
             log_level=get("LOG_LEVEL", "INFO").upper(),
             api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
+            oidc_providers=_providers(get),
         )
         return settings.checked()
 
@@ -132,6 +137,13 @@ class Settings:
         if self.is_sqlite and not self.allow_sqlite:
             raise Misconfigured("DATABASE_URL must be PostgreSQL in live mode (or set PORTAL_ALLOW_SQLITE=1 for one machine).")
         return self
+
+
+def _providers(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
+    try:
+        return oidc_settings.read(get)
+    except ValueError as wrong:
+        raise Misconfigured(str(wrong)) from wrong
 
 
 def _driver(url: str) -> str:

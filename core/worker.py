@@ -88,6 +88,7 @@ class Worker:
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self.each_round: list[Callable[[], object]] = []  # in every worker, unlike the chores
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.at_end: list[Callable[[], object]] = []  # what else the worker started, ended with it
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -119,6 +120,8 @@ class Worker:
                 log.exception("worker round failed")
             self._wake.wait(1.0)
             self._wake.clear()
+        for end in self.at_end:
+            end()
 
     def take_lease(self, tick: Tick) -> bool:
         """True when this process runs the chore now; the lease then lasts until the chore is due again."""

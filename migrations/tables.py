@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import auth.models  # noqa: F401
 import auth.passkeys  # noqa: F401
+import auth.providers.models  # noqa: F401
 import billing.catalogue  # noqa: F401
 import billing.corrections  # noqa: F401
 import billing.discounts  # noqa: F401

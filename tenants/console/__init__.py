@@ -20,6 +20,7 @@ from tenants.console import (
     parked,
     payments,
     products,
+    provider,
     refunding,
     settings,
     subscriptions,

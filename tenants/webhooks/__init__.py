@@ -28,4 +28,5 @@ def register(app: Flask, house: House) -> None:
     queueing.register(house, sender.wake)
     letters.register(house)
     house.worker.each_round.append(sender.start)
+    house.worker.at_end.append(sender.stop)
     house.worker.ticks.append(Tick("sweep webhooks", timedelta(hours=1), lambda: sweep(house.database)))

@@ -76,6 +76,7 @@ class Sender:
     def start(self) -> None:
         """Every worker calls this in each of its rounds; the first time starts the thread that claims."""
         if self._thread is None or not self._thread.is_alive():
+            self._stop.clear()
             self._thread = threading.Thread(target=self._run_forever, name="webhooks", daemon=True)
             self._thread.start()
 

@@ -14,6 +14,7 @@ from werkzeug.routing import Rule
 
 from auth.models import BrowserSession, IdentityEmail
 from auth.passkeys import Passkey
+from auth.providers.models import ProviderLogin
 from billing.catalogue import CollectionItem
 from billing.commands.addons import create_addon
 from billing.commands.billing_details import correct_invoice
@@ -124,14 +125,17 @@ def strangers(street: Street) -> Strangers:
         invoice = db.execute(select(Invoice.id, Invoice.number).where(Invoice.customer_id == ben.customer_id)).first()
         session = db.scalar(select(BrowserSession.id).join(IdentityEmail, IdentityEmail.identity_id == BrowserSession.identity_id)
                             .where(IdentityEmail.email_key == street.BEN))
-        passkey = new_id("cred")
-        db.add(Passkey(identity_id=db.scalars(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == street.BEN)).one(), id=passkey,
+        passkey, login = new_id("cred"), new_id("log")
+        who = db.scalars(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == street.BEN)).one()
+        db.add(ProviderLogin(identity_id=who, id=login, provider="op/work", issuer="https://work.example", subject="ben", label="Ben",
+                             address_key=None, created_at=clock.now(), last_used_at=clock.now()))
+        db.add(Passkey(identity_id=who, id=passkey,
                        name="Ben's phone", public_key=b"key", sign_count=0, is_backed_up=False, created_at=clock.now(), last_used_at=None))
         ids = {
             "customer_id": ben.customer_id, "subscription_id": ben.subscription_id, "payment_id": ben.purchase_id,
             "invoice_id": invoice.id, "correction_id": correction_id, "quote_id": quote_id,
             "refund_id": back.id, "key_id": key_id, "license_key_id": key_id, "instance_id": instance.id, "session_id": session,
-            "credential_id": passkey,
+            "credential_id": passkey, "login_id": login,
             "payment_method_id": ben.method_id, "method_id": ben.method_id, "product_id": street.products["birch.plan"],
             # of the console, where tests/pages/test_console.py knocks with the real ones
             "invitation_id": "inv_unknown", "membership_id": "mem_unknown", "export_id": "cex_unknown", "link_id": "pls_unknown",

