@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
 from auth import budgets
 from auth.faces import Face, public_face
+from core import format as formatting
 from core import i18n
 from core.db import ScopedSession
 from core.mail import Letter, render_letter
@@ -34,6 +36,12 @@ WHAT = frozenset({
     "key_created", "key_revoked", "webhook_changed", "webhook_secret_shown", "refunded", "provider_changed", "domain_changed",
     "client_changed", "team_joined", "team_role_changed", "team_removed", "rules_changed",
 })
+
+
+PARTS: dict[str, object] = {
+    "rules": _l("what customers may do"), "details": _l("name, address or languages"), "closed": _l("the business is closed"),
+}
+"""What `about` may say of "rules_changed", so that the letter says it in the reader's language."""
 
 
 def sentence(what: str, who: str, about: str) -> str:
@@ -73,14 +81,28 @@ class Desk:
 
     def owners_told(self, work: Work) -> None:
         with self._open(work) as db:
-            owners = list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
-            who = self._who(db, work.actor)
+            owners, who = self._owners(db), self._who(db, work.actor)
         face = self._face(work)
         with i18n.speaking(face.locale):
-            about = str(ROLES.get(work.data["about"], work.data["about"]))
+            about = str((ROLES | PARTS).get(work.data["about"], work.data["about"]))
             said = sentence(work.data["what"], who, about)
         for to in owners:
             self._send(work, "owner_notice", to, face, {"said": said, "at": work.at})
+
+    def money_parked(self, work: Work) -> None:
+        """Money that only a person can settle: the owners hear of it, for nothing happens by itself any more."""
+        with self._open(work) as db:
+            owners = self._owners(db)
+        face = self._face(work)
+        words = {"reason": work.data["reason"], "amount": formatting.money(work.data["amount"], work.data["currency"], face.locale)}
+        for to in owners:
+            self._send(work, "money_waits", to, face, {**words, "url": f"{self._console(face)}/sales/parked"})
+
+    def _owners(self, db: ScopedSession) -> list[str]:
+        return list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
+
+    def _console(self, face: Face) -> str:
+        return f"{self.house.settings.base_url}/console/{face.business_id}"
 
     def _who(self, db: ScopedSession, actor: Actor) -> str:
         if actor.type == "staff":
@@ -100,7 +122,7 @@ class Desk:
         settings = self.house.settings
         subject, text, html = render_letter(
             name, face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
-            url=f"{settings.base_url}/console", team_url=f"{settings.base_url}/console/{face.business_id}/team", **words)
+            **{"url": f"{settings.base_url}/console", "team_url": f"{self._console(face)}/team", **words})  # type: ignore[arg-type]
         self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}:{to}")
 
 
@@ -110,3 +132,4 @@ def register(house: House) -> None:
     desk = Desk(house)
     house.handlers.on("team.invited", desk.invited)
     house.handlers.on("owners.told", desk.owners_told)
+    house.handlers.on("money.parked", desk.money_parked)

@@ -37,7 +37,7 @@ def change_settings() -> ResponseReturnValue:
     except Invalid as wrong:
         return _rules(request.form, _said(wrong)), 422
     if changed:
-        tell_owners(db(), "rules_changed", _("what customers may do"))
+        tell_owners(db(), "rules_changed", "rules")
     flash(_("Saved. It holds from now on, at once.") if changed else _("Nothing was different."), "good")
     return redirect(here("console.settings"), 303)
 
@@ -56,7 +56,7 @@ def change_details() -> ResponseReturnValue:
     except Invalid as wrong:
         return _details(request.form, _said(wrong)), 422
     if changed:
-        tell_owners(db(), "rules_changed", _("name, address or languages"))
+        tell_owners(db(), "rules_changed", "details")
     flash(_("Saved. The next invoices and letters say so.") if changed else _("Nothing was different."), "good")
     return redirect(here("console.details"), 303)
 
@@ -77,7 +77,7 @@ def close_business() -> ResponseReturnValue:
     if " ".join(request.form.get("name", "").split()) != business.name:
         return _closing(request.form.get("name", ""), {"name": _("This is not its name. Write %(name)s.", name=business.name)}), 422
     archive_business(db(), business.business_id)
-    tell_owners(db(), "rules_changed", _("the business is closed"))
+    tell_owners(db(), "rules_changed", "closed")
     flash(_("%(name)s is closed. Its customers keep what they have, and their invoices.", name=business.name), "good")
     return redirect(here("console.closing"), 303)
 

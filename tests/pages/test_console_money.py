@@ -202,6 +202,8 @@ def test_another_amount_waits_for_a_person(shop: Shop, monkeypatch: pytest.Monke
     payment_id = bought(shop, ada)
     assert shop.row(Payment, Payment.id == payment_id).is_open
     assert "Some money waits for you." in shop.sam.get(shop.at("/sales/payments")).text
+    letters = [one for one in shop.sam.letters(shop.SAM) if "waits for you" in one.subject]
+    assert len(letters) == 1 and shop.at("/sales/parked") in letters[0].text and "took another amount" in letters[0].text
     page = shop.sam.get(shop.at("/sales/parked"))
     assert "The provider says it took €99.99." in page.text and "Ada Marlow" in page.text
     assert "It still waits for you." in shop.sam.submit("question").text

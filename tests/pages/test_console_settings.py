@@ -68,7 +68,7 @@ def test_rules_hold_at_once(shop: Shop, ada: Visitor) -> None:
     body = ada.get(url).body.decode()
     assert f"{url}/cancellation" not in body and f"{url}/plan-change" not in body and f"{url}/pause" not in body
     assert ada.get(f"/business/{shop.acorn}/").soup.find("a", href="https://app.acorn.example/account")
-    assert [one for one in shop.sam.letters(shop.SAM) if "changed the rules of your portal" in one.text]
+    assert [one for one in shop.sam.letters(shop.SAM) if "changed the rules of your portal: what customers may do." in one.text]
     assert [link_back_to(shop, url) for url in ("https://a.example/x/y", "https://a.example/z", "https://c.example/")] == [200, 422, 422]
     shop.sam.get(shop.at("/settings"))
     assert "Nothing was different." in shop.save("/settings").text
