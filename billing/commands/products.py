@@ -72,6 +72,8 @@ def price_of(price: dict[str, Any]) -> dict[str, Any]:
 
 def update_product(db: ScopedSession, product_id: str, *, price: dict[str, Any] | None = None, **changes: Any) -> Product:
     """Only what is given changes: `CHANGEABLE`, and of the price all but `FIXED`. Raises NotFound, Invalid."""
+    if unknown := set(changes) - set(CHANGEABLE):
+        raise TypeError(unknown)
     product = load_product(db, product_id)
     _known(db, changes.get("addons") or ())
     if price is not None:
@@ -82,8 +84,6 @@ def update_product(db: ScopedSession, product_id: str, *, price: dict[str, Any] 
             raise Invalid(sentence=f"price: {words}", fields={"price": words})
         changes |= columns
     for name, value in changes.items():
-        if price is None and name not in CHANGEABLE:
-            raise TypeError(name)
         setattr(product, name, value)
     product.updated_at = clock.now()
     emit(db, "product.updated", business_id=product.business_id, noun=product.id, data={"fields": sorted(changes)})

@@ -33,11 +33,22 @@ class Error(BaseModel):
     fields: dict[str, str] | None = None
 
 
+class Document(BaseModel):
+    """OpenAPI 3.1."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]
+
+
 @bp.get("/openapi.json", endpoint="description")
 @without_key
-@says(form="nothing")
+@says(Document)
 def description() -> Response:
-    answer = jsonify(describe(current_app))
+    made = current_app.extensions
+    if "api description" not in made:  # routes do not change while it runs
+        made["api description"] = describe(current_app)
+    answer = jsonify(made["api description"])
     answer.headers["Cache-Control"] = "public, max-age=300"
     return answer
 
