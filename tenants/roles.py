@@ -12,7 +12,7 @@ ROLES: dict[str, object] = {
     "owner": _l("Owner"),
     "support": _l("Support"),
     "developer": _l("Developer"),
-    "read_only": _l("May look"),
+    "read_only": _l("Read only"),
 }
 """Role → its word, the widest first."""
 
