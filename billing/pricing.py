@@ -39,6 +39,12 @@ def tax_rate(business: Business, country: str | None) -> int:
     return int(rates.get(country or "", rates.get("*", 0)))
 
 
+def rate_of(business: Business, billing: dict[str, Any] | None) -> int:
+    """Of a subscription, by its buyer's address. What another system collects carries the rate that it took last (`tax_bps`)."""
+    one = billing or {}
+    return int(one["tax_bps"]) if "tax_bps" in one else tax_rate(business, one.get("country"))
+
+
 def line(
     description: str, quantity: int, unit_minor: int, bps: int, inclusive: bool, product_id: str | None = None, off_minor: int = 0
 ) -> Line:
@@ -65,7 +71,7 @@ def for_plan(
     inclusive: bool, held: Sequence[dict[str, Any]] = (),
 ) -> list[Line]:
     """A plan with its add-ons, less the discounts that are `held`."""
-    bps = tax_rate(business, (billing or {}).get("country"))
+    bps = rate_of(business, billing)
     items = [(product.name, quantity, unit_minor, product.id), *((one["name"], one["quantity"], one["unit_minor"], None) for one in addons)]
     return _less(items, [product.id] * len(items), bps, [inclusive] * len(items), held)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from billing import pricing
 from billing.calendar import nth
+from billing.elsewhere import can
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import words
 from portal.standing import Account, account
@@ -65,7 +66,7 @@ def ahead(rows: list[SubscriptionRow]) -> dict[str, Any]:
     for row in rows:
         if row.status in ("on_hold", "past_due"):
             waiting.append(row.name)
-        if row.status != "active" or row.is_ending or row.next_billing_at is None or row.collected_by != "us":
+        if row.status != "active" or row.is_ending or row.next_billing_at is None or not can(row.collected_by, "keep"):
             continue
         business = account(row.business_id, row.customer_id)
         if business.archived_at:

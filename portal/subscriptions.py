@@ -37,7 +37,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     theirs = account(row.business_id, row.customer_id)
     url = f"{here('subscriptions')}/{row.id}"
-    renews = row.status == "active" and not row.is_ending and row.next_billing_at and row.collected_by == "us" and not theirs.archived_at
+    renews = row.status == "active" and not (row.is_ending or theirs.archived_at) and row.next_billing_at and can(row.collected_by, "keep")
     charge = next_charge(row.coming(), theirs) if renews else []
     total = pricing.total(charge)
     payments = history.entries(db(), history.Filter(business_id=row.business_id, subscription_id=row.id), limit=12)

@@ -60,7 +60,7 @@ def choices(db: ScopedSession, subscription_id: str) -> Choices:
     """Raises NotFound, and Conflict or Forbidden where the plan cannot change now (see `plan_quote.check`)."""
     subscription = plan_quote.load(db, subscription_id)
     business = plan_quote.check(db, subscription, db.scope.is_customer)
-    bps = pricing.tax_rate(business, (subscription.billing or {}).get("country"))
+    bps = pricing.rate_of(business, subscription.billing)
     options = plans.options_for(db, subscription) or [_present(db, subscription)]
     waits = {
         kind: not subscription.is_trial and plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"

@@ -139,7 +139,9 @@ def test_nothing_of_it_is_renewed_retried_or_dunned_here(two: Two) -> None:
 
 
 def test_ada_cancels_and_takes_it_back(two: Two, ada: Visitor) -> None:
-    assert "handed on" in _page(two, ada)
+    said = _page(two, ada)
+    assert "handed on" in said and "Next payment" in said and "€29.00" in said  # with the tax that the account took last
+    assert "€29.00" in ada.get("/").text and "Nothing renews in the next sixty" not in ada.get("/").text
     said = _post(two, ada, "cancellation", feedback="unused")
     assert "We have asked Acorn Notes" in said and "to end it with its period" in said
     assert not two.ours(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end

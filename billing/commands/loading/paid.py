@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +11,7 @@ from sqlalchemy.orm import undefer
 from billing.cart import cart_of
 from billing.catalogue import Product
 from billing.commands.loading.batch import Batch
-from billing.commands.loading.papers import bill, lines_for, refund_paper
+from billing.commands.loading.papers import bill, lines_for, rate, refund_paper
 from billing.commands.loading.parties import mention
 from billing.invoices import Invoice
 from billing.loaded import Record
@@ -23,6 +23,7 @@ from billing.subscriptions import Subscription
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """When our gateway is asked about what another system settles."""
+LATELY = timedelta(days=2)
 
 
 def payments(batch: Batch, records: list[Record]) -> None:
@@ -53,6 +54,7 @@ def payments(batch: Batch, records: list[Record]) -> None:
             batch.money(row.customer_id, row.currency, row.created_at, paid=row.amount_minor)
             buyer = buyers[row.customer_id]
             buyer.first_paid_at = min(row.created_at, buyer.first_paid_at or row.created_at)
+            _taxed(batch, row, plan)
         if row.status == "succeeded" and row.amount_minor and row.invoice_id is None:
             billed.append((row, one))
     batch.db.flush()
@@ -60,6 +62,14 @@ def payments(batch: Batch, records: list[Record]) -> None:
         plan = plans.get(row.subscription_id or "")
         row.invoice_id = bill(batch, row, one, buyers[row.customer_id], plan, invoices)
     batch.db.flush()
+
+
+def _taxed(batch: Batch, payment: Payment, plan: Subscription | None) -> None:
+    """What the other system took as tax is what it will take next time: lists begin with the newest payment."""
+    if plan is None or plan.collected_by == "us" or payment.charge_type not in ("new", "renewal"):
+        return
+    if "tax_bps" not in plan.billing or batch.at - payment.created_at < LATELY:
+        plan.billing = {**plan.billing, "tax_bps": rate(payment.amount_minor - payment.tax_minor, payment.tax_minor)}
 
 
 def refunds(batch: Batch, records: list[Record]) -> None:

@@ -32,7 +32,7 @@ def lines_for(items: list[tuple[Product, int]], amount: int, tax: int) -> list[L
         net_left, tax_left = net_left - part, tax_left - of_tax
         each, rest = divmod(part, count)
         count, each = (1, part) if rest else (count, each)
-        lines.append(Line(product.name, count, each, part, of_tax, _rate(part, of_tax), product.id))
+        lines.append(Line(product.name, count, each, part, of_tax, rate(part, of_tax), product.id))
     return lines
 
 
@@ -43,7 +43,7 @@ def bill(
     wanted = one.more["invoice_id"] or f"inv_{one.id}"
     number = wanted if wanted not in known else f"{wanted}.{one.id}"
     net, tax = payment.amount_minor - payment.tax_minor, payment.tax_minor
-    lines = [Line(**item) for item in payment.cart] or [Line(batch.business.name, 1, net, net, tax, _rate(net, tax))]
+    lines = [Line(**item) for item in payment.cart] or [Line(batch.business.name, 1, net, net, tax, rate(net, tax))]
     starts_at, ends_at = _instant(one.more["starts_at"]), _instant(one.more["ends_at"])
     invoice = Invoice(
         business_id=batch.business_id, customer_id=payment.customer_id, id=number, number=number, operation=f"{batch.source}:{one.id}",
@@ -76,7 +76,7 @@ def refund_paper(batch: Batch, refund: Refund, invoice: Invoice, method: str | N
             "credit_applied_minor": 0, "paid": {"state": "paid", "at": at, "method": method}, **refund_sums(invoice, refund)}
 
 
-def _rate(net: int, tax: int) -> int:
+def rate(net: int, tax: int) -> int:
     """Basis points that lead from one to the other, the roundest that do (19 % rather than 18.98 %)."""
     if net <= 0 or tax <= 0:
         return 0
