@@ -27,6 +27,7 @@ from core.scope import Scope, system
 log = structlog.get_logger()
 
 UNPAID = ("on_hold", "past_due")
+NOTHING = "There is nothing to pay for this in its present state."
 TRIES = 3  # how often another tab may be found in the way before we give up
 
 
@@ -188,7 +189,7 @@ def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish)
     if found is None:
         return None
     if found.status != "processing" and state not in UNPAID:
-        _inactive()  # the open page belongs to a first payment or a plan change: it is not stopped for dues that do not exist
+        raise Conflict("SUBSCRIPTION_INACTIVE", NOTHING)  # the open page is of a first payment or a plan change: it is left alone
     till.check(business_id, found.id)
     payment = _read(till, business_id, found.id)
     ours = payment.charge_type == "renewal"
@@ -219,7 +220,7 @@ def _write(till: Till, scope: Scope, subscription_id: str, wish: Wish) -> Paid |
         if subscription.status not in UNPAID:
             if subscription.status == "active" and last is not None and last.status == "succeeded":
                 return paid_of(last)
-            _inactive()
+            raise Conflict("SUBSCRIPTION_INACTIVE", NOTHING)
         invoice = open_invoice(db, subscription)
         if invoice is None:
             raise Conflict("NOTHING_DUE", "There is nothing to pay for this now.")
@@ -239,10 +240,6 @@ def _read(till: Till, business_id: str, payment_id: str) -> Payment:
 
 def _link(payment: Payment) -> str | None:
     return payment.hosted_url if payment.is_open and payment.status.startswith("requires_") else None
-
-
-def _inactive() -> NoReturn:
-    raise Conflict("SUBSCRIPTION_INACTIVE", "There is nothing to pay for this in its present state.")
 
 
 def _pending() -> NoReturn:
