@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from billing.policy import setting
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
-from core.security import safe_next
-from core.web import LOOPBACK, house
+from core.web import house
 from tenants.api.door import caller
+from tenants.returning import clean_return_url
 
 
 class Body(BaseModel):
@@ -137,19 +135,8 @@ def return_url(value: str | None, business_id: str) -> str | None:
     """
     if not value:
         return None
-    refused = Invalid(sentence="return_url: this has to be an https address.", fields={"return_url": "This has to be an https address."})
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        raise refused from None
     with house().database.open(caller().scope) as db:
-        allowed = setting(read.business(db, business_id), "return_urls")
-    origin = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme == "https" and safe_next(value, allowed or [origin], "") == value:  # a list, once there is one, is all there is
-        return value
-    if parts.scheme == "http" and (value in allowed or (house().settings.is_test and parts.hostname in LOOPBACK)):
-        return value
-    raise refused
+        return clean_return_url(house().settings, read.business(db, business_id), value)
 
 
 def _said(error: ValidationError, code: str) -> Invalid:

@@ -343,6 +343,8 @@ def test_a_look_ends_is_nobody_elses_and_the_customer_reads_of_it(shop: Shop) ->
     nora = shop.staff("nora@acorn.example", "support")
     door = look(shop, nora, shop.ada_at_acorn.customer_id)
     shop.sam.get(door, expect=404)  # another member's look
+    anonymous = Visitor(shop.app)
+    assert anonymous.get(door, follow=False, expect=303).location.startswith("/login")
     elsewhere = signed_in(shop, "nora@acorn.example")
     elsewhere.get(door, expect=404)  # another browser
     with shop.house.database.open(everything("half an hour later"), write=True) as db:
@@ -357,6 +359,7 @@ def test_a_look_ends_is_nobody_elses_and_the_customer_reads_of_it(shop: Shop) ->
         db.execute(update(Membership).where(Membership.email == "nora@acorn.example").values(removed_at=clock.wall()))
     nora.get(door, expect=404)
     ada = signed_in(shop, shop.ADA)
+    ada.get(door, expect=404)  # the customer herself has her own door
     for path in ("/activity", f"/business/{shop.acorn}/activity"):
         page = ada.get(path)
         assert "Reason: You wrote that an invoice is missing." in page.text and "nora@" not in page.text, path
