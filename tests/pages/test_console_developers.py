@@ -39,7 +39,8 @@ def test_a_key_is_shown_once_works_and_is_taken_away(shop: Shop) -> None:
     sam = shop.sam
     assert "No key yet" in sam.get(shop.at("/developers/keys")).text
     sam.get(shop.at("/developers/keys/new"))
-    for typed in ({"name": "Shop <1>"}, {"name": "", "reach": "full"}, {"name": "x" * 101, "reach": "full"}, {"name": "A", "reach": "root"}):
+    wrong = ({"name": "Shop <1>"}, {"name": "", "reach": "full"}, {"name": "x" * 101, "reach": "full"}, {"name": "A", "reach": "root"})
+    for typed in wrong:
         page = sam.submit("/keys/new", expect=422, **typed)
         assert page.soup.find("input", id="name").get("value", "") == typed["name"]
     assert not shop.rows(ApiKey)
@@ -112,7 +113,8 @@ def test_a_webhook_from_its_first_day_to_its_last(shop: Shop, receiver: Receiver
 
     sam.get(shop.at(path))
     page = shop.save(path, url="ftp://evil.example", description="Kept", expect=422)
-    assert page.soup.find("input", id="url")["value"] == "ftp://evil.example" and page.soup.find("input", id="description")["value"] == "Kept"
+    assert page.soup.find("input", id="url")["value"] == "ftp://evil.example"
+    assert page.soup.find("input", id="description")["value"] == "Kept"
     sam.get(shop.at(path))
     shop.save(path, url=receiver.url + "/in", description="The office", types=[])
     assert shop.row(Endpoint).description == "The office" and shop.row(Endpoint).filter_types == []
@@ -135,7 +137,8 @@ def test_the_event_log_is_filtered_paged_and_escaped(shop: Shop, monkeypatch: py
     from core.outbox import emit
 
     with shop.house.database.open(system(shop.acorn), write=True) as db:
-        one = emit(db, "product.updated", business_id=shop.acorn, noun="pdt_<b>", data={"name": "</pre><script>alert(1)</script>", "é": [1]})
+        data = {"name": "</pre><script>alert(1)</script>", "é": [1]}
+        one = emit(db, "product.updated", business_id=shop.acorn, noun="pdt_<b>", data=data)
     page = shop.sam.get(shop.at(f"/developers/events/{one}"))
     assert "<script>alert" not in page.body.decode() and '"é": [' in page.soup.find("pre").get_text()
     assert "</pre><script>alert(1)</script>" in page.soup.find("pre").get_text()

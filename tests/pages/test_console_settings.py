@@ -153,7 +153,8 @@ def test_a_brand_is_tried_saved_and_seen_at_once(shop: Shop, ada: Visitor) -> No
 
 @pytest.mark.parametrize(("field", "typed"), [
     ("accent", "red"), ("accent", "#12345"), ("accent", "#123456}body{display:none"), ("accent", "</style><script>alert(1)</script>"),
-    ("accent", "url(//evil.example)"), ("radius", "99"), ("radius", "2;}"), ("font", "Comic Sans"), ("font", "system;}*{}"), ("mode", "<b>"),
+    ("accent", "url(//evil.example)"), ("radius", "99"), ("radius", "2;}"), ("font", "Comic Sans"), ("font", "system;}*{}"),
+    ("mode", "<b>"),
 ])
 def test_hostile_brands_change_nothing_and_inject_nothing(shop: Shop, ada: Visitor, field: str, typed: str) -> None:
     before = acorn(shop).brand
@@ -204,7 +205,9 @@ def test_a_logo_is_drawn_anew_served_for_ever_and_taken_away(shop: Shop, ada: Vi
     assert not ada.get(f"/business/{shop.acorn}/").soup.find("img", src=second)
 
 
-@pytest.mark.parametrize("raw", [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", picture()[:100], b"GIF89a", b"x" * (2 * 1024 * 1024 + 1)])
+@pytest.mark.parametrize("raw", [
+    b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", picture()[:100], b"GIF89a", b"x" * (2 * 1024 * 1024 + 1),
+])
 def test_what_is_no_logo_changes_nothing(shop: Shop, raw: bytes) -> None:
     shop.sam.get(shop.at("/brand"))
     page = shop.save("/brand/logo", logo=(io.BytesIO(raw), "logo.svg"), expect=422)
