@@ -48,7 +48,7 @@ def authenticate() -> None:
 @bp.after_request
 def mark(response: Response) -> Response:
     """A refusal by rule stays one, so the SDK shall not try it again; and answers with people's data are not kept."""
-    if response.status_code == 409:
+    if response.status_code in (409, 422):
         response.headers.setdefault("x-should-retry", "false")
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="api"'
