@@ -21,7 +21,7 @@ def register(house: House) -> None:
     for type, write in (
         ("subscription.plan_changed", desk.plan_changed), ("subscription.plan_change_scheduled", desk.plan_change_scheduled),
         ("subscription.paused", desk.paused), ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
-        ("subscription.next_billing_date_changed", desk.date_moved),
+        ("subscription.next_billing_date_changed", desk.date_moved), ("subscription.refused_elsewhere", desk.refused_elsewhere),
     ):
         house.handlers.on(type, write)
 
@@ -59,6 +59,11 @@ class ActDesk(Desk):
         """One for each time (safety 4.9); it says the date of that time, also where it was moved again since."""
         was, to = (datetime.fromisoformat(work.data[name]) for name in ("was", "next_billing_at"))
         self._about_subscription(work, "billing_date_moved", lambda one: {"was": was, "moved_to": to})
+
+    def refused_elsewhere(self, work: Work) -> None:
+        """Whoever asked may have left the page before the other system said no."""
+        if work.actor.type == "customer" and work.data.get("verb") != "change_method":
+            self._about_subscription(work, "refused_elsewhere")
 
     def corrected(self, work: Work) -> None:
         """With the paper in it; a letter of a retry has the same one, for it is kept."""

@@ -46,7 +46,7 @@ def _note(act: ForwardedAct, theirs: Account) -> Note:
     wish = _wishes(act.verb)
     if act.status == "refused":
         return Note("due", _("%(business)s’s billing system did not do it: %(wish)s.", business=theirs.name, wish=wish),
-                    _("It says: “%(words)s” Nothing was changed.", words=act.error or ""))
+                    _("It says: “%(words)s” Nothing was changed.", words=_(act.error) if act.error else ""))
     if act.status == "confirmed":
         return Note("good", _("%(business)s’s billing system has confirmed: %(wish)s.", business=theirs.name, wish=wish), "")
     if act.link:

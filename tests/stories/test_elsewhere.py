@@ -187,6 +187,7 @@ def test_a_refusal_is_told_in_its_words_and_the_truth_is_read(two: Two, ada: Vis
     two.work()
     assert _act(two).status == "refused"
     said = _page(two, ada)
+    two.work()
     assert "did not do it: to pause it" in said and "This is about to end. Keep it first" in said and "It is ending" in said
     with two.there.database.open(system(two.cast.acorn), write=True) as db:
         keep(db, one)
@@ -272,4 +273,5 @@ def test_its_page_for_the_card_and_its_own_invoice(two: Two, ada: Visitor) -> No
 
 def test_no_letter_was_written_here_about_what_was_loaded(two: Two) -> None:
     said = [one.subject for one in mailbox.letters(two.here.database, two.cast.ADA)]
-    assert said and all("Sign in" in one or "sign" in one.lower() for one in said), said
+    told = [one for one in said if "sign" not in one.lower()]
+    assert told == ["[test] Acorn Team: what you asked for was not done"], said  # the one refusal; the account writes its own
