@@ -108,7 +108,7 @@ def refused(call: Callable[[], Any], status: int, code: str | None = None) -> di
         call()
     answer, body = error.value.response, error.value.response.json()
     assert (answer.status_code, body["code"]) == (status, code or body["code"]), body
-    if status == 409:
+    if status in (409, 422):
         assert answer.headers["x-should-retry"] == "false"
     return body
 
