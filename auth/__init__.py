@@ -21,7 +21,7 @@ def register(app: Flask, house: House) -> None:
     from flask import redirect, request
     from flask_login import LoginManager
 
-    from auth import link_views, notices, passkey_views, passkeys  # noqa: F401 - their routes hang on the same blueprint
+    from auth import bots, link_views, notices, passkey_views, passkeys, recovery, recovery_views  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery
@@ -40,9 +40,11 @@ def register(app: Flask, house: House) -> None:
         return redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", 303)
 
     app.jinja_env.globals["passkeys_work"] = passkeys.relying_party(house.settings) is not None
+    app.extensions["bot_check"] = bots.chosen(house.settings, house.database, house.outgoing)
     app.extensions["oidc_discovery"] = Discovery(house.outgoing)
     app.jinja_env.globals["other_ways"] = provider_views.other_ways
     notices.register(house)
+    recovery.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)

@@ -95,6 +95,11 @@ def _row(db: ScopedSession, limit: Limit) -> Budget:
     return row
 
 
+def is_ourselves(settings: Settings, source: str | None) -> bool:
+    """A loopback test deployment, asked from its own machine: all are one source there."""
+    return _source(settings, source) is None
+
+
 def _source(settings: Settings, source: str | None) -> str | None:
     """IPv4 address or IPv6 /64, hashed. None on a loopback test deployment asked from its own machine: all are one source."""
     try:

@@ -6,7 +6,8 @@ from flask import Blueprint, current_app, make_response, redirect, render_templa
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import challenges, cookies, doors, letters, linking, sessions, signing, tokens
+from auth import bots, challenges, cookies, doors, letters, linking, sessions, signing, tokens
+from auth.bots import BotCheck
 from auth.challenges import Asking
 from auth.devices import device_words
 from auth.faces import Face
@@ -15,7 +16,7 @@ from auth.providers import ending, joining
 from billing.addresses import clean_address
 from core import i18n
 from core.errors import Invalid
-from core.security import token_page
+from core.security import allow_from, token_page
 from core.web import house
 
 bp = Blueprint("auth", __name__)
@@ -137,8 +138,17 @@ def logout() -> ResponseReturnValue:
 
 def _ask_page(face: Face | None, email: str = "", error: str = "") -> ResponseReturnValue:
     next_ = request.values.get("next", "")
-    page = render_template("auth/sign_in.html", business=face, email=email, error=error, next=doors.landing(next_, None) if next_ else "")
+    check = _bots()
+    if check is not None:
+        allow_from(*check.origins)
+    page = render_template("auth/sign_in.html", business=face, email=email, error=error, next=doors.landing(next_, None) if next_ else "",
+                           bot_check=check.widget() if check else None)
     return page, 422 if error else 200
+
+
+def _bots() -> BotCheck | None:
+    found: BotCheck | None = current_app.extensions["bot_check"]
+    return found
 
 
 def _ask(face: Face | None) -> ResponseReturnValue:
@@ -154,13 +164,18 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
     """Ask for the letter and answer; the answer does not depend on whether anybody knows the address."""
     settings = house().settings
     browser = cookies.browser(settings)
-    challenges.ask(house().database, settings, Asking(
+    asking = Asking(
         email=email, address_key=key, browser=browser, source=doors.source(), device=device_words(request.user_agent.string),
         locale=i18n.locale(), business_id=business_id, next=doors.landing(next_, business_id) if next_ else "",
         known=cookies.knows(settings, key),
-    ))
+    )
+    last = session.get(doors.ASKED) or {}
+    proven = bool(of or asking.known or (last.get("proven") and last.get("email") == shown)) or bots.may_ask(
+        _bots(), house().database, settings, request.form, doors.source())
+    if proven:
+        challenges.ask(house().database, settings, asking)
     session[doors.ASKED] = {
-        "email": shown, "business_id": business_id, "next": next_[:500], "of": of,
+        "email": shown, "business_id": business_id, "next": next_[:500], "of": of, "proven": proven,
     }
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)

@@ -105,15 +105,22 @@ def allow_form_to(*origins: str) -> None:
     g.form_origins = [*g.get("form_origins", ()), *(o for o in origins if not re.search(r"[\s;,]", o))]
 
 
+def allow_from(*origins: str) -> None:
+    """Let this page load a widget of other origins (a hosted captcha that the operator chose): its script, frame and calls."""
+    g.widget_origins = [*g.get("widget_origins", ()), *(o for o in origins if not re.search(r"[\s;,]", o))]
+
+
 def add_headers(response: Response) -> Response:
     settings = current_app.extensions["portal"].settings
     headers = response.headers
     targets = " ".join(("'self'", *g.get("form_origins", ())))
+    widgets = "".join(f" {one}" for one in g.get("widget_origins", ()))
     nonce = csp_nonce()
     headers.setdefault(
         "Content-Security-Policy",
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; "
-        f"form-action {targets}; base-uri 'none'; frame-src 'self'; frame-ancestors 'none'; connect-src 'self'",
+        f"default-src 'none'; script-src 'nonce-{nonce}'{widgets}; style-src 'self' 'nonce-{nonce}'{widgets}; "
+        "img-src 'self' data:; font-src 'self'; "
+        f"form-action {targets}; base-uri 'none'; frame-src 'self'{widgets}; frame-ancestors 'none'; connect-src 'self'{widgets}",
     )
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")

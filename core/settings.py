@@ -50,6 +50,9 @@ class Settings:
     log_level: str = "INFO"
     api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
     oidc_providers: tuple[OidcProvider, ...] = ()
+    bot_check: str = "work"
+    bot_site_key: str = ""
+    bot_secret: str = ""
 
     @property
     def is_test(self) -> bool:
@@ -114,6 +117,9 @@ class Settings:
             log_level=get("LOG_LEVEL", "INFO").upper(),
             api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
             oidc_providers=_providers(get),
+            bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
+            bot_site_key=get("PORTAL_BOT_SITE_KEY"),
+            bot_secret=get("PORTAL_BOT_SECRET"),
         )
         return settings.checked()
 
@@ -121,6 +127,10 @@ class Settings:
         """Refuse what must not be served. Returns itself."""
         if self.gateway not in ("sandbox", "none"):
             raise Misconfigured(f"PORTAL_GATEWAY is {self.gateway!r}; known are 'sandbox' and 'none'.")
+        if self.bot_check not in ("work", "turnstile", "hcaptcha", "none"):
+            raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; known are 'work', 'turnstile', 'hcaptcha' and 'none'.")
+        if self.bot_check in ("turnstile", "hcaptcha") and not (self.bot_site_key and self.bot_secret):
+            raise Misconfigured("PORTAL_BOT_SITE_KEY and PORTAL_BOT_SECRET must be set for this PORTAL_BOT_CHECK.")
         if self.is_test:
             return self
         weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]

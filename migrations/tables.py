@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import auth.models  # noqa: F401
 import auth.passkeys  # noqa: F401
+import auth.provider.models  # noqa: F401
 import auth.providers.models  # noqa: F401
+import auth.recovery  # noqa: F401
 import billing.catalogue  # noqa: F401
 import billing.corrections  # noqa: F401
 import billing.discounts  # noqa: F401

@@ -1,4 +1,4 @@
-"""Passkeys and their ceremonies."""
+"""Passkeys and their ceremonies; asks of people who lost their address."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-TABLES = ("passkeys",)
+TABLES = ("passkeys", "recoveries")
 
 
 def upgrade() -> None:
@@ -35,6 +35,14 @@ def upgrade() -> None:
     sa.Column('expires_at', UTCDateTime(), nullable=False),
     sa.Column('used_at', UTCDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_passkey_ceremonies'))
+    )
+    op.create_table('recoveries',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('typed', sa.String(), nullable=False),
+    sa.Column('business_id', sa.String(), nullable=True),
+    sa.Column('device', sa.String(), nullable=False),
+    sa.Column('created_at', UTCDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_recoveries'))
     )
     op.create_index('ix_passkey_ceremonies_expires', 'passkey_ceremonies', ['expires_at'], unique=False)
     _row_level_security()
