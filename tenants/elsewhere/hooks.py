@@ -7,11 +7,13 @@ or in the wrong order therefore changes nothing: what is written is what the acc
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from core import clock
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
 MAX_BODY = 256 * 1024
+KEPT = timedelta(days=30)  # no sender tries for so long
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OF = {"Subscription": ("subscription", "subscription_id"), "Payment": ("payment", "payment_id"), "Refund": ("refund", "refund_id"),
       "LicenseKey": ("license_key", "id")}
 BY_TYPE = {"subscription": "Subscription", "payment": "Payment", "refund": "Refund", "license_key": "LicenseKey"}
@@ -40,6 +44,8 @@ bp = Blueprint("incoming", __name__, url_prefix="/incoming")
 def told(business_id: str) -> ResponseReturnValue:
     request.max_content_length = MAX_BODY
     one, body = request.headers.get("webhook-id", ""), request.get_data()
+    if not ID.fullmatch(business_id):
+        raise NotFound()
     secret = webhook_secret(house().database, house().settings, business_id, SOURCE)
     if secret is None:
         raise NotFound()
@@ -54,6 +60,7 @@ def told(business_id: str) -> ResponseReturnValue:
     with house().database.open(system(business_id), write=True) as db:
         known = db.scalar(select(ElsewhereHook.id).where(ElsewhereHook.id == f"{SOURCE}/{one}").limit(1))
         if known is None:
+            db.execute(delete(ElsewhereHook).where(ElsewhereHook.received_at < clock.wall() - KEPT))
             db.add(ElsewhereHook(business_id=business_id, id=f"{SOURCE}/{one}", type=str(said.get("type"))[:100], received_at=clock.wall()))
             if kind:
                 emit(db, "elsewhere.told", business_id=business_id, noun=noun, data={"kind": kind, "system": SOURCE})
