@@ -74,7 +74,7 @@ def _serve(folder: Path) -> tuple[Any, int]:
     from wsgi import create_app
 
     settings = Settings(data_dir=folder, base_url="http://127.0.0.1", database_url=f"sqlite:///{folder / 'now.db'}", api_rate=0,
-                        log_level="CRITICAL", worker="off")  # fmt: skip
+                        log_level="CRITICAL", worker="off", outgoing_loopback=True)  # fmt: skip
     schema.upgrade(settings)
     app = create_app(settings)
     app.testing = False
