@@ -85,25 +85,26 @@ def test_a_schedule_set_by_a_program_stays(shop: Shop) -> None:
     assert acorn(shop).settings["retry_schedule_hours"] == [1, 2]
 
 
-@pytest.mark.parametrize(("field", "typed"), [
-    ("grace_days", "31"), ("grace_days", "-1"), ("grace_days", "soon"), ("grace_action", "shoot"), ("effective_on_upgrade", ""),
-    ("proration_on_upgrade", "do_not_bill"), ("retries", "always"), ("invoice_links", "maybe"), ("on_payment_failure", "x"),
-    ("return_urls", "http://a.example"), ("return_urls", "https://ok.example\njavascript:alert(1)"), ("return_urls", "https://a@b.example"),
-    ("return_urls", "//a.example"), ("return_urls", "https://a.example\\@b.example"),
-    ("return_urls", "\n".join(f"https://{n}.x" for n in range(21))),
-    ("portal_return_url", "http://a.example"), ("portal_return_url", "https:///a"),
+@pytest.mark.parametrize("wrong", [
+    {"grace_days": "31", "grace_action": "shoot", "effective_on_upgrade": "", "return_urls": "http://a.example", "portal_return_url": "https:///a"},
+    {"grace_days": "-1", "proration_on_upgrade": "do_not_bill", "return_urls": "https://ok.example\njavascript:alert(1)"},
+    {"grace_days": "soon", "retries": "always", "return_urls": "https://a@b.example", "portal_return_url": "http://a.example"},
+    {"invoice_links": "maybe", "on_payment_failure": "x", "return_urls": "//a.example"},
+    {"return_urls": "https://a.example\\@b.example"},
+    {"return_urls": "\n".join(f"https://{n}.x" for n in range(21))},
 ])
-def test_bad_rules_change_nothing(shop: Shop, field: str, typed: str) -> None:
+def test_bad_rules_change_nothing(shop: Shop, wrong: dict[str, str]) -> None:
     before = acorn(shop).settings
     shop.sam.get(shop.at("/settings"))
-    page = shop.save("/settings", expect=422, **{"pause": [], field: typed})
-    assert page.soup.find(id=f"{field}-error") and acorn(shop).settings == before
-    kept = page.soup.find(id=field)
-    if kept.name == "input":
-        assert kept["value"] == typed
-    if kept.name == "textarea":
-        assert kept.get_text().split() == typed.split()
-    assert not page.soup.find("input", {"name": "pause"}).has_attr("checked")
+    page = shop.save("/settings", expect=422, **{"pause": [], **wrong})
+    assert acorn(shop).settings == before and not page.soup.find("input", {"name": "pause"}).has_attr("checked")
+    assert {one["id"].removesuffix("-error") for one in page.soup.select("p.err")} == set(wrong)
+    for field, typed in wrong.items():
+        kept = page.soup.find(id=field)
+        if kept.name == "input":
+            assert kept["value"] == typed
+        if kept.name == "textarea":
+            assert kept.get_text().split() == typed.split()
 
 
 def test_details_are_named_on_pages_and_paper(shop: Shop, ada: Visitor) -> None:
@@ -120,17 +121,20 @@ def test_details_are_named_on_pages_and_paper(shop: Shop, ada: Visitor) -> None:
     shop.save("/settings/details", name="Acorn Notes", locale="en", zone="Europe/London", invoice_prefix="ACO")
 
 
-@pytest.mark.parametrize(("field", "typed"), [
-    ("name", ""), ("name", "x" * 201), ("legal_name", " "), ("country", "XX"), ("tax_id", "GB 12"), ("support_email", "not one"),
-    ("invoice_prefix", ""), ("invoice_prefix", "A/../B"), ("locale", "tlh"), ("zone", "Mars/Olympus"), ("zone", "../../etc/passwd"),
-    ("street", "x" * 201),
+@pytest.mark.parametrize("wrong", [
+    {"name": "", "legal_name": " ", "country": "XX", "support_email": "not one", "invoice_prefix": "", "locale": "tlh",
+     "zone": "Mars/Olympus", "street": "x" * 201},
+    {"name": "x" * 201, "tax_id": "GB 12", "invoice_prefix": "A/../B", "zone": "../../etc/passwd"},
 ])
-def test_bad_details_change_nothing(shop: Shop, field: str, typed: str) -> None:
+def test_bad_details_change_nothing(shop: Shop, wrong: dict[str, str]) -> None:
     before = {name: getattr(acorn(shop), name) for name in ("name", "legal_name", "address", "tax_id", "zone", "locale", "invoice_prefix")}
     shop.sam.get(shop.at("/settings/details"))
-    page = shop.save("/settings/details", expect=422, **{"city": "<Somewhere>", field: typed})
-    assert page.soup.find(id=f"{field}-error") and page.soup.find(id="city")["value"] == "<Somewhere>"
-    assert page.soup.find(id=field).name == "select" or page.soup.find(id=field).get("value", "").strip() == typed.strip()
+    page = shop.save("/settings/details", expect=422, **{"city": "<Somewhere>", **wrong})
+    assert page.soup.find(id="city")["value"] == "<Somewhere>"
+    assert {one["id"].removesuffix("-error") for one in page.soup.select("p.err")} == set(wrong)
+    for field, typed in wrong.items():
+        kept = page.soup.find(id=field)
+        assert kept.name == "select" or kept.get("value", "").strip() == typed.strip()
     assert before == {name: getattr(acorn(shop), name) for name in before}
 
 
@@ -152,7 +156,7 @@ def test_a_brand_is_tried_saved_and_seen_at_once(shop: Shop, ada: Visitor) -> No
 
 
 @pytest.mark.parametrize(("field", "typed"), [
-    ("accent", "red"), ("accent", "#12345"), ("accent", "#123456}body{display:none"), ("accent", "</style><script>alert(1)</script>"),
+    ("accent", "#12345"), ("accent", "#123456}body{display:none"), ("accent", "</style><script>alert(1)</script>"),
     ("accent", "url(//evil.example)"), ("radius", "99"), ("radius", "2;}"), ("font", "Comic Sans"), ("font", "system;}*{}"),
     ("mode", "<b>"),
 ])
