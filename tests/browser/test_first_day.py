@@ -60,8 +60,8 @@ def test_a_merchants_first_day(served: House, person: Callable[..., Page]) -> No
         sdk = DodoPayments(bearer_token=key, base_url=served.settings.base_url + "/api", _strict_response_validation=True)
         plans = {one.name: one.product_id for one in sdk.products.list()}
         started = sdk.subscriptions.create(
-            billing={"country": "GB"}, customer=AttachExistingCustomerParam(customer_id=customer), product_id=plans["Acorn Team"], quantity=1,
-            payment_link=True)
+            billing={"country": "GB"}, customer=AttachExistingCustomerParam(customer_id=customer), product_id=plans["Acorn Team"],
+            quantity=1, payment_link=True)
         ada = person()
         ada.goto(started.payment_link or "")
         type_card(ada, GOOD)
