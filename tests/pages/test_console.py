@@ -1,4 +1,4 @@
-"""Who may do what in the console: every route by every role, strangers, a merchant's own link, another business's ids, an old proof."""
+"""Who may do what in the console: every route by every role and by strangers; invites, the team, and looks at the portal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from auth.links import create_dynamic_link
-from auth.models import BrowserSession
+from auth.models import BrowserSession, Budget, DynamicLink
 from billing.catalogue import Collection
 from billing.commands.addons import create_addon
+from billing.licences import LicenseKey
+from billing.parties import Business, Customer
 from core import clock
 from core.db import ScopedSession
+from core.errors import ScopeError
 from core.outbox import Event
 from core.scope import Actor, everything, system
+from portal.deeds import SENTENCES, STAFF_ONLY, UNTOLD
+from portal.keys import masked
 from tenants import exports, joining, views
 from tenants.keys import new_key
 from tenants.roles import ROLES, VERBS, may
 from tenants.team import Membership
+from tenants.views import CustomerView
 from tenants.webhooks import endpoints, history
 from tests.pages.staffed import Shop
 from tests.visitor import Page, Visitor
@@ -175,7 +181,7 @@ def test_every_route_by_every_role(shop: Shop, people: dict[str, Visitor], ids: 
         if may(role, verb):
             if method != "GET" or endpoint in ("export_file",):  # a file that nobody has written yet
                 continue
-            page = who.get(path, follow=False, expect=None) if role == "owner" else knock(who, "GET", path)
+            page = knock(who, "GET", path)
             if page.status not in (200, 303) or "/login" in page.location:
                 wrong.append(f"{path} → {page.status} {page.location}")
         else:
@@ -252,3 +258,237 @@ def test_somebody_of_two_businesses_chooses(shop: Shop) -> None:
     assert names == ["Acorn Notes", "Birch Hosting"]
     assert "Birch Hosting" in shop.sam.get(f"/console/{shop.birch}").text
     shop.sam.get(f"/console/{shop.birch}/sales/customers/new", expect=403)  # a role is a role at one business
+
+
+def signed_in(shop: Shop, email: str, door: str = "/login") -> Visitor:
+    """Once more, in another browser: the budget of letters begins anew, as if half a minute had passed."""
+    with shop.house.database.open(everything("half a minute passes"), write=True) as db:
+        db.execute(delete(Budget))
+    one = Visitor(shop.app)
+    one.sign_in(email, door=door)
+    return one
+
+
+# --- share invite
+
+
+def test_a_dynamic_link_is_shown_once_opens_one_customer_once_and_can_be_taken_back(shop: Shop) -> None:
+    sam, ada = shop.sam, shop.ada_at_acorn
+    path = f"/sales/customers/{ada.customer_id}/invite"
+    url = shop.at(path)
+    page = sam.get(url)
+    static = page.soup.select_one("#static-link")["value"]
+    assert static == f"http://localhost/login/{shop.acorn}" and not page.soup.select_one("#dynamic-link")
+    page = shop.save(path, how="show", return_url="javascript:alert(1)", expect=422)
+    assert "https address" in page.text
+    page = shop.save(path, how="show", return_url="https://app.acorn.example/account")
+    link = page.soup.select_one("#dynamic-link")["value"]
+    assert page.response.headers["Cache-Control"] == "no-store"
+    assert link not in sam.get(url).body.decode()  # never again
+    with shop.house.database.open(everything("what is kept of it")) as db:
+        assert not [one for one in db.scalars(select(DynamicLink)) if link.rsplit("/", 1)[1] in one.token_hash]
+    stranger = Visitor(shop.app)
+    stranger.get(link)
+    stranger.submit("/session/")
+    page = stranger.get(f"/business/{shop.acorn}/")
+    assert "Acorn Team" in page.text and "https://app.acorn.example/account" in page.body.decode()
+    assert stranger.get("/", follow=False, expect=303).location.startswith("/login")
+    again = Visitor(shop.app)
+    again.get(link, expect=410)
+    sam.get(url)
+    page = shop.save(path, how="show")
+    second = page.soup.select_one("#dynamic-link")["value"]
+    sam.submit("/revocation")
+    again.get(second, expect=410)
+    rows = sam.get(url).text
+    assert "taken back" in rows and "used " in rows and "sam@acorn.example" in rows
+
+
+def test_an_invite_by_letter_and_the_static_link_let_the_customer_in(shop: Shop) -> None:
+    path = f"/sales/customers/{shop.ada_at_acorn.customer_id}/invite"
+    shop.sam.get(shop.at(path))
+    shop.save(path, how="mail")
+    letter = shop.sam.letters("ada@marlow.example")[-1]
+    ada = Visitor(shop.app)
+    ada.open_link(letter.text, "/session/")
+    assert "Acorn Team" in ada.get(f"/business/{shop.acorn}/").text
+    by_static = signed_in(shop, shop.ADA, door=f"/login/{shop.acorn}")
+    assert "Acorn Team" in by_static.get(f"/business/{shop.acorn}/").text
+
+
+# --- the team
+
+
+def test_an_invitation_is_for_the_address_and_nobody_else(shop: Shop) -> None:
+    sam = shop.sam
+    sam.get(shop.at("/team"))
+    page = shop.save("/team/invitations", email="pia@acorn.example", role="developer")
+    assert "pia@acorn.example" in page.text
+    letter = sam.letters("pia@acorn.example")[-1]
+    assert "/console" in letter.text and "Developer" in letter.text and "sam@acorn.example" in letter.text
+    with shop.house.database.open(everything("the invitation's id")) as db:
+        one = db.scalar(select(joining.Invitation.id).where(joining.Invitation.email_key == "pia@acorn.example"))
+    ada = signed_in(shop, shop.ADA)
+    ada.get("/console")
+    ada.post(f"/console/invitations/{one}/acceptance", expect=404)
+    pia = Visitor(shop.app)
+    pia.sign_in("pia@acorn.example")  # she bought nothing, and still gets a letter
+    pia.get(shop.at("/team"), expect=404)
+    assert "Acorn Notes asks pia@acorn.example" in pia.get("/console").text
+    pia.submit("acceptance")
+    pia.get(shop.at("/team"))
+    pia.get("/console")
+    pia.post(f"/console/invitations/{one}/acceptance", expect=404)  # used
+    assert any("joined the team" in one.text for one in sam.letters("sam@acorn.example"))
+
+
+def test_a_role_changes_and_ends_with_the_next_click(shop: Shop) -> None:
+    rob = shop.staff("rob@acorn.example", "support")
+    rob.get(shop.at("/sales/customers/new"))
+    row = shop.row(Membership, Membership.email == "rob@acorn.example")
+    shop.sam.get(shop.at("/team"))
+    shop.save(f"/team/{row.id}/role", role="read_only")
+    rob.get(shop.at("/sales/customers/new"), expect=403)
+    shop.sam.get(shop.at("/team"))
+    shop.save(f"/team/{row.id}/removal")
+    rob.get(shop.at("/team"), expect=404)
+    assert "rob@acorn.example" not in shop.sam.get(shop.at("/team")).text
+    assert "rob@acorn.example was removed" in shop.sam.get(shop.at("/activity?kind=business")).text  # history keeps the name
+
+
+def test_the_last_owner_stays(shop: Shop) -> None:
+    row = shop.row(Membership, Membership.business_id == shop.acorn, Membership.email == shop.SAM)
+    shop.sam.get(shop.at("/team"))
+    page = shop.save(f"/team/{row.id}/removal")
+    assert "Somebody has to be the owner" in page.text
+    page = shop.save(f"/team/{row.id}/role", role="support")
+    assert "Somebody has to be the owner" in page.text and shop.row(Membership, Membership.id == row.id).role == "owner"
+
+
+def test_a_person_begins_a_business_and_owns_it(shop: Shop) -> None:
+    eve = signed_in(shop, shop.ADA)
+    eve.get("/console/new")
+    page = eve.submit("/console/new", expect=422)
+    assert len(page.soup.select("p.err")) == 4
+    page = eve.submit("/console/new", name="Larch Prints", currency="CHF", country="CH", zone="Europe/Zurich")
+    assert page.h1 == "Customers" and "Larch Prints" in page.text and "No customer yet" in page.text
+    made = shop.row(Business, Business.name == "Larch Prints")
+    assert (made.currency, made.zone, made.address) == ("CHF", "Europe/Zurich", {"country": "CH"})
+    assert shop.row(Membership, Membership.business_id == made.business_id).role == "owner"
+    shop.sam.get(f"/console/{made.business_id}/team", expect=404)
+
+
+def test_the_shell_names_an_owner(shop: Shop) -> None:
+    import json
+
+    done = shop.app.test_cli_runner().invoke(args=["business", "new", "--name", "Elm", "--currency", "EUR", "--owner", "eli@elm.example"])
+    said = json.loads(done.output.splitlines()[-1])
+    assert said["console"] == f"http://localhost/console/{said['business_id']}"
+    eli = Visitor(shop.app)
+    eli.sign_in("eli@elm.example")
+    eli.get("/console")
+    eli.submit("acceptance")
+    assert "Invite somebody" in eli.get(f"/console/{said['business_id']}/team").text
+
+
+# --- looking as the customer
+
+
+def look(shop: Shop, who: Visitor, customer_id: str) -> str:
+    """Begin a look. Returns the address of its door."""
+    who.get(shop.at(f"/sales/customers/{customer_id}/view"))
+    who.submit("/view", reason="short"[:3], expect=422)
+    who.submit("/view", reason="You wrote that an invoice is missing.")
+    return who.path
+
+
+def test_staff_see_what_the_customer_sees_and_can_change_nothing(shop: Shop) -> None:
+    helen, ada = shop.staff("helen@acorn.example", "support"), shop.ada_at_acorn
+    door = look(shop, helen, ada.customer_id)
+    key = shop.row(LicenseKey, LicenseKey.customer_id == ada.customer_id).key
+    before = len(shop.rows(Event))
+    shown = ["", "subscriptions", f"subscriptions/{ada.subscription_id}", "purchases", f"purchases/{ada.purchase_id}", "billing-history",
+             "payment-methods", "license-keys", "profile", "activity"]
+    for path in shown:
+        page = helen.get(door + path)
+        assert "You see what Ada Marlow sees." in page.text, path
+        assert key not in page.body.decode() and "token=" not in page.body.decode().replace("csrf_token=", ""), path
+        assert "helen@acorn.example" not in page.text and "Birch" not in page.text, path
+        assert not [one["href"] for one in page.soup.select("main a[href^='/']") if not one["href"].startswith(door)], path
+    assert masked(key) in helen.get(door + f"purchases/{ada.purchase_id}").text
+    for path in ("search?q=team", *(f"subscriptions/{ada.subscription_id}/{act}" for act in ("cancellation", "payment-method"))):
+        assert "only look" in helen.get(door + path, expect=403).text, path
+    token = helen.token()
+    for rule in shop.app.url_map.iter_rules():
+        if rule.endpoint.startswith("view_as.") and rule.methods & {"POST", "DELETE"}:
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda m: getattr(ada, m[1], "x"), rule.rule.split("/view/<view_id>/")[1])
+            answer = helen.client.post(door + path, data={"csrf_token": token}, headers={**helen.headers, "Origin": "http://localhost"})
+            assert answer.status_code in (403, 405), path
+    assert len(shop.rows(Event)) == before
+    assert helen.get("/", expect=200).h1 and "Acorn Team" not in helen.get("/").text  # her own unified page is her own
+    with pytest.raises(ScopeError), shop.app.test_request_context(method="POST"):
+        from core.scope import customer_of
+        from core.web import db, open_for_request
+
+        open_for_request(customer_of(shop.acorn, ada.customer_id), reads_only=True)
+        db().execute(update(Customer).values(name="Taken"))
+
+
+def test_a_look_ends_is_nobody_elses_and_the_customer_reads_of_it(shop: Shop) -> None:
+    nora = shop.staff("nora@acorn.example", "support")
+    door = look(shop, nora, shop.ada_at_acorn.customer_id)
+    shop.sam.get(door, expect=404)  # another member's look
+    anonymous = Visitor(shop.app)
+    assert anonymous.get(door, follow=False, expect=303).location.startswith("/login")
+    elsewhere = signed_in(shop, "nora@acorn.example")
+    elsewhere.get(door, expect=404)  # another browser
+    with shop.house.database.open(everything("half an hour later"), write=True) as db:
+        db.execute(update(CustomerView).values(expires_at=clock.wall() - timedelta(seconds=1)))
+    nora.get(door, expect=404)
+    door = look(shop, nora, shop.ada_at_acorn.customer_id)
+    nora.get(door)
+    nora.submit("/end")
+    nora.get(door, expect=404)
+    door = look(shop, nora, shop.ada_at_acorn.customer_id)
+    with shop.house.database.open(everything("she left the team"), write=True) as db:
+        db.execute(update(Membership).where(Membership.email == "nora@acorn.example").values(removed_at=clock.wall()))
+    nora.get(door, expect=404)
+    ada = signed_in(shop, shop.ADA)
+    ada.get(door, expect=404)  # the customer herself has her own door
+    for path in ("/activity", f"/business/{shop.acorn}/activity"):
+        page = ada.get(path)
+        assert "Reason: You wrote that an invoice is missing." in page.text and "nora@" not in page.text, path
+    assert "Birch" in ada.get("/activity").text and "Birch" not in ada.get(f"/business/{shop.acorn}/activity").text
+
+
+def test_every_event_of_a_business_has_words(shop: Shop) -> None:
+    """An event that docs/events.md names and that concerns a business is told in a sentence, not by its type."""
+    from pathlib import Path
+
+    documented = dict(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|(.*)$", Path("docs/events.md").read_text(encoding="utf-8"), re.MULTILINE))
+    inner = {one for one in documented if one.startswith(("auth.", "gateway."))} | UNTOLD
+    assert len(documented) > 80 and sorted(set(documented) - inner - set(SENTENCES)) == []
+    assert sorted(set(SENTENCES) - set(documented)) == [] and set(SENTENCES) > STAFF_ONLY
+    said = {type: set(re.findall(r"%\((\w+)\)s", str(words))) - {"amount", "card", "day"} for type, words in SENTENCES.items()}
+    assert {type: names for type, names in said.items() if not all(f"`{name}`" in documented[type] for name in names)} == {}
+
+
+def test_a_secondary_address_opens_what_it_was_invited_to_and_no_more(shop: Shop) -> None:
+    """The weakest mailbox of a person is not the way to everything they work on (safety 2.2)."""
+    from auth.sessions import Visit
+    from tenants.team import memberships
+
+    at = clock.wall()
+    with shop.house.database.open(everything("one person with two addresses"), write=True) as db:
+        db.add(Membership(business_id=shop.birch, id="mem_kim", identity_id="idn_kim", email="kim@a.example", email_key="kim@a.example",
+                          role="owner", created_at=at))
+        db.add(Membership(business_id=shop.acorn, id="mem_kim", identity_id="idn_kim", email="kim@b.example", email_key="kim@b.example",
+                          role="support", created_at=at))
+    emails = (("kim@a.example", "kim@a.example", True), ("kim@b.example", "kim@b.example", False))
+
+    def works_at(*proved: str, identity: str | None = "idn_kim") -> set[str]:
+        visit = Visit("ses_kim", identity, at, at, addresses=proved, emails=emails)
+        return {one.business_id for one in memberships(shop.house.database, visit)}
+
+    assert works_at("kim@a.example", "kim@b.example") == {shop.acorn, shop.birch}
+    assert works_at("kim@b.example") == {shop.acorn} and works_at() == set() and works_at("kim@a.example", identity=None) == set()
