@@ -21,6 +21,12 @@ SENTENCES: dict[str, Any] = {
     "provider.changed": _l("How customers sign in with the business's own provider was changed."),
     "provider.switched": _l("Signing in with the business's own provider was switched on or off."),
     "provider.removed": _l("The business's own provider was removed."),
+    "app.created": _l("The app “%(name)s” was registered."),
+    "app.changed": _l("The app “%(name)s” was changed."),
+    "app.secret_changed": _l("The app “%(name)s” got a new secret."),
+    "app.removed": _l("The app “%(name)s” was removed."),
+    "app.allowed": _l("The app “%(name)s” was allowed to know this customer."),
+    "app.disallowed": _l("The app “%(name)s” is not allowed to know this customer any more."),
     "team.invited": _l("%(email)s was invited to the team."),
     "team.invitation_revoked": _l("The invitation of %(email)s was taken back."),
     "team.joined": _l("%(email)s joined the team."),
@@ -109,7 +115,7 @@ SENTENCES: dict[str, Any] = {
     "webhook_endpoint.removed": _l("Events are not sent to %(host)s any more."),
 }
 
-UNTOLD = frozenset({"owners.told", "elsewhere.told"})
+UNTOLD = frozenset({"owners.told", "elsewhere.told", "app.session_left"})
 """A letter that repeats another event, and a hint that is followed by the event itself."""
 
 STAFF_ONLY = frozenset({

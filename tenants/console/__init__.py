@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tenants.console import (
     activity,
     addons,
+    apps,
     brand,
     collections,
     customers,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "brand", "collections", "customers", "deliveries", "events", "exports", "founding", "invites", "keys",
+    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "events", "exports", "founding", "invites", "keys",
     "lobby", "parked", "payments", "products", "refunding", "register", "settings", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
