@@ -12,6 +12,8 @@ from sqlalchemy import delete, select, update
 
 from auth.links import create_dynamic_link
 from auth.models import BrowserSession, Budget, DynamicLink
+from auth.provider import apps
+from auth.provider.apps import Wish
 from billing.catalogue import Collection
 from billing.commands.addons import create_addon
 from billing.licences import LicenseKey
@@ -50,11 +52,12 @@ ROUTES = {
     "settings.read": "settings details brand brand_preview",
     "settings.write": "change_settings change_details closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
-    "developers.read": "keys webhooks webhook deliveries delivery events event provider",
+    "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app",
     "developers.keys": "new_key create_key revoke_key",
     "developers.webhooks": "new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook test_webhook replay_failed"
     " replay_delivery",
-    "provider.write": "save_provider test_provider switch_provider remove_provider",
+    "provider.write": "save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
+    " remove_app",
     "team.read": "team",
     "team.write": "invite revoke_invitation change_role remove_member",
     "activity.read": "activity",
@@ -62,7 +65,8 @@ ROUTES = {
 """Verb → the console's endpoints that are it. A new route needs its place here."""
 FRESH = set("close_business close_parked closing make_refund refund change_role invite remove_member revoke_invitation"
             " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
-            " save_provider test_provider switch_provider remove_provider".split())
+            " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
+            " remove_app".split())
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
 
@@ -111,10 +115,12 @@ def _ids(shop: Shop, business_id: str, buyer: Any, member: Visitor | None) -> di
 
 
 def _technical(shop: Shop, db: ScopedSession, business_id: str) -> dict[str, str]:
-    """A key, a webhook with something sent to it, an event."""
+    """A key, a webhook with something sent to it, an event, an app that signs customers in."""
     hook = endpoints.create(db, shop.house.outgoing, business_id, "https://hooks.example/events").id
     sent = history.send_test(db, hook, "payment.succeeded")
-    return {"api_key_id": new_key(db, business_id, "A program")[0].id, "webhook_id": hook, "delivery_id": sent.id,
+    app, _secret = apps.add(db, shop.house.settings, shop.house.outgoing, business_id, Wish("An app", "https://app.example/back", "", ""),
+                            public=True)
+    return {"app_id": app.id, "api_key_id": new_key(db, business_id, "A program")[0].id, "webhook_id": hook, "delivery_id": sent.id,
             "event_id": str(db.scalar(select(Event.id)))}
 
 
