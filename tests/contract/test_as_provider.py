@@ -340,6 +340,17 @@ def test_a_request_by_post_is_taken_up_as_one_by_get(town: Town) -> None:
     assert said(page.location) == values
 
 
+def test_the_pages_are_ours_alone(town: Town) -> None:
+    """Neither framed, nor stored, nor referred from; and the consent form may end at the app's own origin, and there alone."""
+    ada = town.browser(town.ADA)
+    headers = town.ask(ada, "post", prompt="consent").response.headers
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert f"form-action 'self' http://127.0.0.1:{town.party.port};" in headers["Content-Security-Policy"]
+    assert headers["Referrer-Policy"] == "no-referrer" and headers["Cache-Control"] == "no-store"
+    bare = ada.post(ada.path.replace("authorize", "consent"), {"decision": "allow"}, token=False, follow=False, expect=400)
+    assert not bare.location  # without the form's token nobody consents
+
+
 # --- prompt, max_age
 
 
