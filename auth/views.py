@@ -175,7 +175,7 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
     if proven:
         challenges.ask(house().database, settings, asking)
     session[doors.ASKED] = {
-        "email": shown, "business_id": business_id, "next": next_[:500], "of": of, "proven": proven,
+        "email": shown, "business_id": business_id, "next": next_[:2000], "of": of, "proven": proven,
     }
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)

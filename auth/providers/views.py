@@ -135,7 +135,7 @@ def _by_letter(email: str, joins: dict[str, Any] | None, next_: str) -> Response
     challenges.ask(house().database, settings, Asking(
         email=written, address_key=key, browser=browser, source=doors.source(), device=device_words(request.user_agent.string),
         locale=i18n.locale(), next=doors.landing(next_, None) if next_ else "", known=cookies.knows(settings, key), joins=joins))
-    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:500], "of": ""}
+    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:2000], "of": ""}
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
     return answer
