@@ -21,7 +21,7 @@ def register(app: Flask, house: House) -> None:
     from flask import redirect, request
     from flask_login import LoginManager
 
-    from auth import bots, link_views, notices, passkey_views, passkeys, recovery, recovery_views  # noqa: F401 - their routes hang on the same blueprint
+    from auth import bots, exports, link_views, notices, passkey_views, passkeys, recovery, recovery_views  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery
@@ -45,6 +45,7 @@ def register(app: Flask, house: House) -> None:
     app.jinja_env.globals["other_ways"] = provider_views.other_ways
     notices.register(house)
     recovery.register(house)
+    exports.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)

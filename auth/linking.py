@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
-from auth import challenges
+from auth import challenges, merging
 from auth.challenges import Asking
 from auth.models import BrowserSession, Challenge, Grant, IdentityEmail
 from auth.providers.models import ProviderLogin
@@ -36,10 +36,10 @@ def ask_to_add(
     ))
 
 
-def add(database: Database, settings: Settings, challenge: Challenge, visit: Visit | None) -> None:
+def add(database: Database, settings: Settings, challenge: Challenge, visit: Visit | None) -> str | None:
     """Redeem: the address joins the person who asked, in the browser where they asked and are still signed in.
 
-    An address that was a person of its own brings its history; raises Conflict when it is the main one of several.
+    An address that has an account already changes nothing yet: returns the id of the merge that both sides are asked about.
     """
     if visit is None or visit.identity_id is None or visit.identity_id != challenge.identity_id:
         raise Forbidden("WRONG_SESSION", "Open this link in the browser where you asked to add the address, signed in as before.")
@@ -48,20 +48,29 @@ def add(database: Database, settings: Settings, challenge: Challenge, visit: Vis
         if not challenges.consume(db, challenge):
             raise Conflict("LINK_USED", "This link was used already.")
         held = db.scalar(select(IdentityEmail).where(IdentityEmail.email_key == challenge.address_key).with_for_update())
-        if held is not None and held.identity_id == visit.identity_id:
-            return
-        if held is not None:
-            others = db.scalar(select(func.count(IdentityEmail.id)).where(IdentityEmail.identity_id == held.identity_id)) or 0
-            if held.is_primary and others > 1:
-                raise Conflict("ADDRESS_IS_PRIMARY", "This is the main address of another account. Sign in there and name another one.")
-            _leaves(db, held.identity_id, held.email_key)
-            db.delete(held)
-            db.flush()
-        db.add(IdentityEmail(
-            identity_id=visit.identity_id, id=ids.new_id("eml"), email=challenge.email, email_key=challenge.address_key,
-            is_primary=False, verified_at=clock.wall(),
-        ))
-        _tell(db, visit, "added", challenge.email)
+        if held is None:
+            _join(db, visit, challenge.email, challenge.address_key)
+        elif held.identity_id != visit.identity_id:
+            return merging.begin(db, visit.identity_id, held)
+    return None
+
+
+def take(database: Database, visit: Visit, merge_id: str) -> None:
+    """One address that is not the main one of its account moves, and nothing else of that account. Raises NotFound."""
+    _needs_primary(visit)
+    asked = merging.movable(database, visit, merge_id)
+    with database.open(everything("an address changes hands"), write=True) as db:
+        held = db.scalar(select(IdentityEmail).where(
+            IdentityEmail.identity_id == asked.from_id, IdentityEmail.email_key == asked.email_key, IdentityEmail.is_primary.is_(False),
+        ).with_for_update())
+        if held is None:
+            raise NotFound()
+        theirs = list(db.scalars(select(IdentityEmail.email).where(IdentityEmail.identity_id == asked.from_id)))
+        emit(db, "auth.addresses_changed", noun=asked.from_id, actor=Actor("customer", visit.identity_id),
+             data={"what": "removed", "address": held.email, "to": theirs, "locale": visit.locale})
+        _leaves(db, held)
+        db.execute(update(merging.Merge).where(merging.Merge.id == merge_id).values(ended_at=clock.wall()), execution_options=_QUIETLY)
+        _join(db, visit, asked.email, asked.email_key)
 
 
 def remove(database: Database, visit: Visit, address_key: str) -> None:
@@ -71,9 +80,8 @@ def remove(database: Database, visit: Visit, address_key: str) -> None:
         row = _own(db, visit, address_key)
         if row.is_primary:
             raise Conflict("ADDRESS_IS_PRIMARY", "This is your main address. Name another one first.")
-        _leaves(db, row.identity_id, address_key)
         _tell(db, visit, "removed", row.email)
-        db.delete(row)
+        _leaves(db, row)
 
 
 def make_primary(database: Database, visit: Visit, address_key: str) -> None:
@@ -117,9 +125,16 @@ def _tell(db: ScopedSession, visit: Visit, what: str, email: str) -> None:
          data={"what": what, "address": email, "to": list(to), "locale": visit.locale})
 
 
-def _leaves(db: ScopedSession, identity_id: str, address_key: str) -> None:
+def _join(db: ScopedSession, visit: Visit, email: str, address_key: str) -> None:
+    db.add(IdentityEmail(
+        identity_id=visit.identity_id, id=ids.new_id("eml"), email=email, email_key=address_key, is_primary=False, verified_at=clock.wall(),
+    ))
+    _tell(db, visit, "added", email)
+
+
+def _leaves(db: ScopedSession, row: IdentityEmail) -> None:
     """An address leaves a person: what it proved for that person ends, and so do letters on their way."""
-    at = clock.wall()
+    at, identity_id, address_key, came_from = clock.wall(), row.identity_id, row.email_key, row.came_from
     db.execute(delete(ProviderLogin).where(ProviderLogin.identity_id == identity_id, ProviderLogin.address_key == address_key),
                execution_options=_QUIETLY)  # what was joined by this address alone goes with it
     theirs = select(BrowserSession.id).where(BrowserSession.identity_id == identity_id)
@@ -130,3 +145,6 @@ def _leaves(db: ScopedSession, identity_id: str, address_key: str) -> None:
         update(Challenge).where(Challenge.address_key == address_key, Challenge.used_at.is_(None), Challenge.revoked_at.is_(None))
         .values(revoked_at=at), execution_options=_QUIETLY,
     )
+    db.delete(row)
+    db.flush()
+    merging.forget_company(db, identity_id, came_from)

@@ -36,6 +36,7 @@ class IdentityEmail(Base, PersonOwned):
     email_key: Mapped[str] = mapped_column(unique=True)
     is_primary: Mapped[bool] = mapped_column(default=False)
     verified_at: Mapped[datetime]
+    came_from: Mapped[str | None]  # the account it was in before two became one (auth/merging.py)
 
 
 class BrowserSession(Base):
@@ -91,9 +92,9 @@ class Challenge(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    purpose: Mapped[str] = mapped_column(default="sign_in")  # sign_in, add_address
+    purpose: Mapped[str] = mapped_column(default="sign_in")  # sign_in, add_address, change_email
     browser_hash: Mapped[str]
-    identity_id: Mapped[str | None]  # add_address: who asked
+    identity_id: Mapped[str | None]  # add_address, change_email: who asked
     address_key: Mapped[str]
     email: Mapped[str]
     door: Mapped[str]
@@ -104,7 +105,7 @@ class Challenge(Base):
     device: Mapped[str]
     locale: Mapped[str]
     next: Mapped[str]
-    joins: Mapped[dict | None] = mapped_column(JSONType)  # a provider's subject that this proof joins (auth/providers/joining.py)
+    joins: Mapped[dict | None] = mapped_column(JSONType)  # sign_in: a provider's subject; change_email: whose records
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

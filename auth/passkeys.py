@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, LargeBinary, select, update
+from sqlalchemy import Index, LargeBinary, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 from webauthn import (
     generate_authentication_options,
@@ -49,6 +49,7 @@ class Passkey(Base, PersonOwned):
     __tablename__ = "passkeys"
 
     name: Mapped[str]
+    handle: Mapped[str | None]  # what the authenticator calls its person, where two accounts became one since (auth/merging.py)
     public_key: Mapped[bytes] = mapped_column(LargeBinary)
     sign_count: Mapped[int]
     is_backed_up: Mapped[bool]
@@ -164,7 +165,8 @@ def sign_in(database: Database, settings: Settings, party: RelyingParty, ceremon
         try:
             said = _shape(credential)
             handle = base64url_to_bytes(said["response"].get("userHandle") or "").decode()
-            one = db.scalar(select(Passkey).where(Passkey.id == str(said["id"]), Passkey.identity_id == handle).with_for_update())
+            one = db.scalar(select(Passkey).where(
+                Passkey.id == str(said["id"]), func.coalesce(Passkey.handle, Passkey.identity_id) == handle).with_for_update())
             if one is None:
                 return None
             proved = verify_authentication_response(

@@ -233,8 +233,8 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
     settings, database = house().settings, house().database
     visit = sessions.current()
     if challenge.purpose == "add_address":
-        linking.add(database, settings, challenge, visit)
-        return redirect(doors.landing(challenge.next, None), 303)
+        merge_id = linking.add(database, settings, challenge, visit)
+        return redirect(f"/profile/addresses/merges/{merge_id}" if merge_id else doors.landing(challenge.next, None), 303)
     is_known = cookies.knows(settings, challenge.address_key) is not None
     is_here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))
     joins = joining.on_proof(settings, challenge) if is_here else None  # who came from a provider, in this very browser

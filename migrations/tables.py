@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import auth.exports  # noqa: F401
+import auth.merging  # noqa: F401
 import auth.models  # noqa: F401
 import auth.passkeys  # noqa: F401
 import auth.provider.models  # noqa: F401

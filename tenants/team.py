@@ -9,17 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select
+from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth.faces import Face, face_of
+from auth.models import IdentityEmail
 from auth.sessions import Visit
 from billing.parties import Business
 from core import clock
 from core.db import Database, ScopedSession
 from core.models import Base, BusinessOwned
 from core.scope import everything
-from tenants.roles import may
+from tenants.roles import ROLES, may
 
 INVITATION_LIFE = timedelta(days=7)
 
@@ -106,9 +107,23 @@ def memberships(database: Database, visit: Visit, business_id: str | None = None
         query = query.where(Membership.business_id == business_id)
     with database.open(everything("whose staff is this")) as db:
         rows = db.execute(query).all()
-    own = sorted(rows, key=lambda row: row[0].identity_id != visit.identity_id)  # stable: the person's own row wins
+    widest = list(ROLES)  # two accounts that became one may both be staff somewhere: the wider role counts, then their own row
+    own = sorted(rows, key=lambda row: (widest.index(row[0].role), row[0].identity_id != visit.identity_id))
     found = {m.business_id: Member(m.id, m.business_id, m.role, m.email, face_of(b), b.currency) for m, b in reversed(own)}
     return [found[one] for one in dict.fromkeys(b.business_id for _, b in rows)]
+
+
+def follow(database: Database, old_id: str, new_id: str) -> None:
+    """Two accounts became one. Memberships are found by the addresses that moved, and leave with them; one whose address was
+    given up before has only its account to go by."""
+    with database.open(everything("staff whose account became another"), write=True) as db:
+        known = select(IdentityEmail.email_key).where(IdentityEmail.identity_id == new_id)
+        there = select(Membership.business_id).where(Membership.identity_id == new_id)
+        db.execute(
+            update(Membership)
+            .where(Membership.identity_id == old_id, Membership.email_key.not_in(known), Membership.business_id.not_in(there))
+            .values(identity_id=new_id), execution_options={"synchronize_session": False},
+        )
 
 
 def invitations_for(database: Database, visit: Visit) -> list[Open]:

@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import cookies, linking, sessions
+from auth import cookies, linking, merging, sessions
 from auth.devices import device_words
 from auth.sessions import Visit
 from core import i18n
@@ -79,5 +79,6 @@ def _page(email: str = "", error: str = "") -> str:
     visit = _visit()
     return render_template(
         "unified/addresses.html", visit=visit, email=email, error=error, is_fresh=sessions.proved_within(visit),
-        opens_all=len(visit.addresses) == len(visit.emails), prove_url=sessions.fresh_proof_url(_HERE),
+        opens_all=len(visit.addresses) == len(visit.emails),
+        waiting=merging.waiting(house().database, visit), prove_url=sessions.fresh_proof_url(_HERE),
     )

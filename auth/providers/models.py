@@ -40,6 +40,7 @@ class ProviderLogin(Base, PersonOwned):
     subject: Mapped[str]
     label: Mapped[str]  # what to show: the address or name at the provider
     address_key: Mapped[str | None]
+    came_from: Mapped[str | None]  # the account it was in before two became one (auth/merging.py)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
 

@@ -142,7 +142,7 @@ def strangers(street: Street) -> Strangers:
             "app_id": "app_unknown", "consent_id": "cst_unknown",
             "invitation_id": "inv_unknown", "membership_id": "mem_unknown", "export_id": "cex_unknown", "link_id": "pls_unknown",
             "view_id": "cvw_unknown", "parked_id": "pay_unknown", "api_key_id": "key_unknown", "delivery_id": "whd_unknown",
-            "event_id": "evt_unknown",
+            "event_id": "evt_unknown", "merge_id": "mrg_unknown",
             "webhook_id": webhook_id, "brand_id": street.birch, **of_birch,
         }
     needles = ["Ben Hill", street.BEN, "Ben's laptop", "Ben&#39;s laptop", secret, ben.payment_id,

@@ -1,0 +1,147 @@
+"""Two accounts of one person become one with a yes from both sides; and nobody else's ever do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from auth.merging import Merge
+from auth.models import BrowserSession, Budget, Identity, IdentityEmail
+from auth.passkeys import Passkey
+from auth.providers.models import ProviderLogin
+from billing.commands.customers import create_customer
+from core import clock
+from core.scope import everything, system
+from tests.conftest import Street
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+def at_ease(street: Street) -> Any:
+    """Two people with an account each, and letter budgets as new."""
+    with street.house.database.open(everything("a test lets time pass"), write=True) as db:
+        for row in db.scalars(select(Budget)):
+            row.window_start -= timedelta(days=8)
+    return street
+
+
+def who(street: Street, email: str) -> str | None:
+    with street.house.database.open(everything("a test looks")) as db:
+        return db.scalar(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == email))
+
+
+def buys(street: Street, *emails: str) -> None:
+    with street.house.database.open(system(street.acorn), write=True) as db:
+        for email in emails:
+            create_customer(db, street.acorn, email=email, name="Somebody")
+
+
+def asks(visitor: Visitor, email: str) -> str:
+    """Asks to add the address, and opens the letter's page in the same browser. Returns the letter's path."""
+    visitor.get("/profile/addresses")
+    visitor.submit("/profile/addresses", email=email)
+    path = "/login/link/" + visitor.letters(email)[-1].text.split("/login/link/")[1].split()[0]
+    visitor.get(path)
+    visitor.submit("/login/link/")
+    return path
+
+
+def test_two_accounts_become_one_and_part_again(at_ease: Street) -> None:
+    street, ada, ben, elsewhere = at_ease, Visitor(at_ease.app), Visitor(at_ease.app), Visitor(at_ease.app)
+    ada.sign_in(street.ADA)
+    ben.sign_in(street.BEN)
+    old = who(street, street.BEN)
+    with street.house.database.open(everything("a test gives Ben a provider"), write=True) as db:
+        db.add(ProviderLogin(identity_id=old, id="login", provider="op/work", issuer="https://work.example", subject="ben",
+                             label="Ben at work", address_key=None, created_at=clock.wall(), last_used_at=clock.wall()))
+    at_ease_again(street)
+    asks(ada, street.BEN)
+    assert "Make two accounts one?" in ada.page.h1 and "Birch Hosting" in ada.page.text and "Ben at work" in ada.page.text
+    assert who(street, street.BEN) == old, "a letter alone must not do it"
+    ada.submit("/merges/")
+    assert ada.path == "/profile/addresses" and street.BEN in ada.page.text
+    assert who(street, street.BEN) == who(street, street.ADA) != old
+    assert ben.get("/profile").status == 200 and ben.path.startswith("/login"), "the other account's sessions ended"
+    assert {letter.to for letter in ada.letters() if "accounts are now one" in letter.subject} == {street.ADA, street.BEN}
+    with street.house.database.open(everything("a test looks")) as db:
+        assert db.scalar(select(Identity).where(Identity.identity_id == old)) is None
+    assert "Ben Hill" not in elsewhere.get("/login").text
+
+    at_ease_again(street)
+    weak = Visitor(street.app)
+    weak.sign_in(street.BEN)
+    assert "opens only its own" in weak.get("/profile/addresses").text
+    assert weak.get("/subscriptions").text.count("Acorn") == 0, "the weakest mailbox opens its own rows alone"
+    ada.get("/profile/addresses")
+    form = next(one for one in ada.page.soup.find_all("form") if "removal" in one["action"] and street.BEN in str(one))
+    ada.post(form["action"], {"address": street.BEN, "csrf_token": form.find("input", {"name": "csrf_token"})["value"]})
+    assert street.BEN not in ada.page.text and weak.get("/profile").status == 200 and weak.path.startswith("/login")
+    with street.house.database.open(everything("a test looks")) as db:
+        assert db.scalar(select(ProviderLogin).where(ProviderLogin.id == "login")) is None, "what came with the address goes with it"
+    at_ease_again(street)
+    ben.sign_in(street.BEN)
+    assert who(street, street.BEN) not in (None, old, who(street, street.ADA))
+
+
+def at_ease_again(street: Street) -> None:
+    with street.house.database.open(everything("a test lets time pass"), write=True) as db:
+        for row in db.scalars(select(Budget)):
+            row.window_start -= timedelta(days=8)
+
+
+def test_a_passkey_on_the_other_side_wants_its_own_yes(at_ease: Street) -> None:
+    street, ada, ben, mallory = at_ease, Visitor(at_ease.app), Visitor(at_ease.app), Visitor(at_ease.app)
+    buys(street, street.MALLORY)
+    ada.sign_in(street.ADA)
+    ben.sign_in(street.BEN)
+    mallory.sign_in(street.MALLORY)
+    before = who(street, street.BEN)
+    with street.house.database.open(everything("a test gives Ben a passkey"), write=True) as db:
+        db.add(Passkey(identity_id=before, id="bens-key", name="Ben's phone", public_key=b"key", sign_count=0, is_backed_up=False,
+                       created_at=clock.wall(), last_used_at=None))
+    at_ease_again(street)
+    asks(ada, street.BEN)
+    assert "a letter is not enough" in ada.page.text and "Birch" not in ada.page.text, "nothing of the other account is shown yet"
+    url = ada.path
+    ben.get(url, expect=404)
+    ada.submit("/merges/")
+    assert who(street, street.BEN) == before
+    mallory.get(url, expect=404)
+    mallory.post(url, expect=404)
+    ben.get("/profile/addresses")
+    assert street.ADA in ben.page.text
+    ben.get(url)
+    assert "asks to join your account" in ben.page.text
+    with street.house.database.open(everything("a test lets time pass"), write=True) as db:
+        db.execute(update(BrowserSession).where(BrowserSession.identity_id == before).values(proved_at=clock.wall() - timedelta(hours=2)))
+    ben.post(url)
+    assert ben.path.startswith("/login?again=1") and who(street, street.BEN) == before, "an old proof is none"
+    at_ease_again(street)
+    ben.sign_in(street.BEN, "/login?again=1")
+    ben.get(url)
+    ben.submit("/merges/")
+    assert who(street, street.BEN) == who(street, street.ADA)
+    with street.house.database.open(everything("a test looks")) as db:
+        key = db.scalars(select(Passkey).where(Passkey.id == "bens-key")).one()
+        assert (key.identity_id, key.handle) == (who(street, street.ADA), before)
+        assert db.scalars(select(Merge).where(Merge.ended_at.is_(None))).all() == []
+
+
+def test_a_further_address_of_another_account(at_ease: Street) -> None:
+    """Mallory's account has two addresses (the test before left Ben with Ada); Sam asks for the second one."""
+    street, sam, mallory, second = at_ease, Visitor(at_ease.app), Visitor(at_ease.app), "second@void.example"
+    buys(street, second, street.SAM)
+    mallory.sign_in(street.MALLORY)
+    asks(mallory, second)
+    sam.sign_in(street.SAM)
+    at_ease_again(street)
+    asks(sam, second)
+    assert "not the main address" in sam.page.text and street.MALLORY not in sam.page.text
+    sam.post(sam.path)
+    assert who(street, second) == who(street, street.MALLORY), "the asker's yes alone does nothing"
+    sam.post(sam.path.removesuffix("/") + "/address")
+    assert who(street, second) == who(street, street.SAM) != who(street, street.MALLORY)
+    assert [letter.to for letter in sam.letters(street.MALLORY) if "removed" in letter.subject] == [street.MALLORY]
