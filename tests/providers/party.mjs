@@ -46,6 +46,7 @@ const acts = {
 };
 
 createServer((request, response) => {
+  if (request.method === "GET") { response.writeHead(200, { "Content-Type": "text/plain" }).end("the app"); return; } // where browsers come back
   let body = "";
   request.on("data", (part) => { body += part; }).on("end", async () => {
     try {
