@@ -25,10 +25,10 @@ _MARKUP = re.compile(r"&\w+;|<[^>]+>")
 # The same in English and there: figures and names, or a word the language took over.
 EVERYWHERE = {"%(card)s %(expires)s.", "2 px", "4 px", "12 px"}
 SAME = {
-    "de": {"Browser", "in", "Link", "Logo", "Name", "Person", "Team", "Webhooks"},
-    "it": {"Browser", "Console", "Link", "Logo", "Privacy", "Team"},
+    "de": {"App", "Apps", "Browser", "in", "Link", "Logo", "Name", "Passkeys", "Person", "Team", "Webhooks"},
+    "it": {"App", "Browser", "Console", "Link", "Logo", "No", "Privacy", "Team"},
     "pt_BR": {"Link", "Total", "Webhooks"},
-    "sv": {"Plan", "plan", "Session", "Team", "Webhooks"},
+    "sv": {"App", "Plan", "plan", "Session", "Team", "Webhooks"},
 }
 PLURALS = {"de": "(n != 1)", "it": "(n != 1)", "pt_BR": "(n > 1)", "sv": "(n != 1)"}  # in Brazil none is singular
 
