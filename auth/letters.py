@@ -43,7 +43,7 @@ class SignInLetters:
             door = db.scalar(select(Business).where(Business.business_id == challenge.business_id)) if challenge.business_id else None
             face = face_of(door) if door else None
         here = [customer for customer, business in found if face is None or business.business_id == face.business_id]
-        if challenge.purpose == "add_address" or here or (face is None and (person or self._known(challenge.address_key))):
+        if challenge.purpose != "sign_in" or here or (face is None and (person or self._known(challenge.address_key))):
             self._sign_in(work, challenge, face, here)
         else:
             self._no_purchases(work, challenge, face, elsewhere=bool(found))

@@ -117,7 +117,7 @@ def waiting(database: Database, visit: Visit) -> list[tuple[str, str]]:
 def agree(database: Database, visit: Visit, merge_id: str) -> bool:
     """One side's yes. True: both agreed, and it is done. Raises NotFound, Conflict when the address has changed hands since."""
     with database.open(everything("two accounts become one"), write=True) as db:
-        row = _open(db, visit, merge_id)
+        row = _open(db, visit, merge_id, lock=True)
         at = clock.wall()
         if row.into_id == visit.identity_id:
             row.into_agreed_at = at
@@ -132,7 +132,7 @@ def agree(database: Database, visit: Visit, merge_id: str) -> bool:
 
 def refuse(database: Database, visit: Visit, merge_id: str) -> None:
     with database.open(everything("two accounts stay two"), write=True) as db:
-        _open(db, visit, merge_id).ended_at = clock.wall()
+        _open(db, visit, merge_id, lock=True).ended_at = clock.wall()
 
 
 def movable(database: Database, visit: Visit, merge_id: str) -> Merge:
@@ -166,8 +166,9 @@ def _speaks(db: ScopedSession, held: IdentityEmail) -> bool:
     return held.is_primary and not _passkeys(db, held.identity_id)
 
 
-def _open(db: ScopedSession, visit: Visit, merge_id: str) -> Merge:
-    row = db.scalar(select(Merge).where(Merge.id == merge_id, Merge.ended_at.is_(None), Merge.expires_at > clock.wall()).with_for_update())
+def _open(db: ScopedSession, visit: Visit, merge_id: str, lock: bool = False) -> Merge:
+    query = select(Merge).where(Merge.id == merge_id, Merge.ended_at.is_(None), Merge.expires_at > clock.wall())
+    row = db.scalar(query.with_for_update() if lock else query)
     if row is None or visit.identity_id is None or visit.identity_id not in (row.into_id, row.from_id):
         raise NotFound()
     if visit.identity_id == row.from_id and row.into_agreed_at is None:  # who asked has not said yet that they want it

@@ -12,7 +12,7 @@ from core.scope import Actor
 from core.web import House
 from core.worker import Work
 
-WHAT = ("device", "passkey_added", "passkey_removed", "provider_added", "provider_removed", "merged", "exported")
+WHAT = ("device", "passkey_added", "passkey_removed", "provider_added", "provider_removed", "merged", "exported", "email_changed")
 
 
 def tell(db: ScopedSession, identity_id: str, what: str, detail: str = "") -> None:

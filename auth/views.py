@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, make_response, redirect, render_templa
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import bots, challenges, cookies, doors, letters, linking, sessions, signing, tokens
+from auth import bots, challenges, cookies, doors, letters, linking, own_email, sessions, signing, tokens
 from auth.bots import BotCheck
 from auth.challenges import Asking
 from auth.devices import device_words
@@ -89,7 +89,7 @@ def redeem(token: str) -> ResponseReturnValue:
     if challenge is None or not challenges.is_live(challenge):
         return _link_page(token)
     here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))
-    if challenge.purpose == "add_address" and not here:
+    if challenge.purpose != "sign_in" and not here:
         return _link_page(token)
     if not here and not challenges.try_code(database, settings, challenge, request.form.get("code", ""), doors.source()):
         return _link_page(token, wrong=True)
@@ -235,6 +235,9 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
     if challenge.purpose == "add_address":
         merge_id = linking.add(database, settings, challenge, visit)
         return redirect(f"/profile/addresses/merges/{merge_id}" if merge_id else doors.landing(challenge.next, None), 303)
+    if challenge.purpose == "change_email":
+        own_email.confirm(database, challenge, visit)
+        return redirect(doors.landing(challenge.next, None), 303)
     is_known = cookies.knows(settings, challenge.address_key) is not None
     is_here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))
     joins = joining.on_proof(settings, challenge) if is_here else None  # who came from a provider, in this very browser

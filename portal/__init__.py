@@ -19,6 +19,7 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     cancellation,
     documents,
     elsewhere,
+    email_change,
     history,
     keys,
     methods,
@@ -34,7 +35,7 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
 )
 
 __all__ = [
-    "activity", "billing_details", "bp", "cancellation", "documents", "elsewhere", "history", "keys", "methods", "pausing",
+    "activity", "billing_details", "bp", "cancellation", "documents", "elsewhere", "email_change", "history", "keys", "methods", "pausing",
     "paying", "payments", "plan_change", "profile", "purchases", "register", "search", "sessions", "subscriptions",
 ]  # fmt: skip
 

@@ -56,7 +56,7 @@ SENTENCES: dict[str, Any] = {
     "customer.declined": _l("Said that this business is not theirs."),
     "customer.viewed": _l("Looked at these pages as the customer sees them. Reason: %(reason)s"),
     "customers.export_asked": _l("The list of customers was asked for as a file."),
-    "profile.edited": _l("Name, phone or language was changed."),
+    "profile.edited": _l("Name, address, phone or language was changed."),
     "portal_session.created": _l("A link into the portal was made for this customer."),
     "portal_session.revoked": _l("A link into the portal was taken back."),
     "portal_link.asked": _l("A link into the portal was asked for; it goes to the address on file."),
