@@ -142,7 +142,7 @@ def _ask_page(face: Face | None, email: str = "", error: str = "") -> ResponseRe
     if check is not None:
         allow_from(*check.origins)
     page = render_template("auth/sign_in.html", business=face, email=email, error=error, next=doors.landing(next_, None) if next_ else "",
-                           bot_check=check.widget() if check else None)
+                           bot_check=check.widget() if check else None, again="again" in request.args)
     return page, 422 if error else 200
 
 
