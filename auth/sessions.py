@@ -15,8 +15,9 @@ from flask_login import UserMixin
 from sqlalchemy import select, update
 
 from auth import cookies, tokens
-from auth.faces import Face, face_of
+from auth.faces import face_of
 from auth.models import BrowserSession, Grant, Identity, IdentityEmail
+from auth.rows import CustomerRow, GrantView
 from billing.parties import Business, Customer
 from core import clock
 from core.db import Database
@@ -27,59 +28,6 @@ from core.web import house
 
 LIFE, IDLE, LINK_LIFE = timedelta(days=30), timedelta(days=7), timedelta(hours=24)
 SEEN_EVERY = timedelta(minutes=10)
-
-
-@dataclass(frozen=True)
-class CustomerRow:
-    """A customer row of this visit, with the public face of its business. `accepted`: they paid, or said "show it"."""
-
-    business_id: str
-    customer_id: str
-    name: str
-    email: str
-    phone: str | None
-    locale: str | None
-    accepted: bool
-    first_paid_at: datetime | None
-    business: Face
-    currency: str
-    settings: dict[str, Any]
-    tax_rates: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def business_name(self) -> str:
-        return self.business.name
-
-    @property
-    def brand(self) -> dict[str, Any]:
-        return self.business.brand
-
-    @property
-    def zone(self) -> str:
-        return self.business.zone
-
-    @property
-    def support_email(self) -> str:
-        return self.business.support_email
-
-    @property
-    def archived_at(self) -> datetime | None:
-        return self.business.archived_at
-
-
-@dataclass(frozen=True)
-class GrantView:
-    id: str
-    door: str
-    business_id: str | None
-    customer_id: str | None
-    proof: str
-    address_key: str | None
-    link_id: str | None
-    return_url: str | None
-    proved_at: datetime
-    expires_at: datetime
-    party: str | None = None  # the provider that proved it
 
 
 @dataclass
@@ -100,6 +48,7 @@ class Visit(UserMixin):
     emails: tuple[tuple[str, str, bool], ...] = ()  # (address as written, folded, is primary), all verified ones
     customers: list[CustomerRow] = field(default_factory=list)
     link: GrantView | None = None
+    at_domain: str | None = None  # a child of this session at a business's own domain: its rows, never the person
 
     @property
     def is_person(self) -> bool:
@@ -132,6 +81,15 @@ def current() -> Visit | None:
 
 
 def load(database: Database, settings: Settings, secret: str) -> Visit | None:
+    return _load(database, BrowserSession.secret_hash.in_(tokens.hashes(settings, "session", secret)))
+
+
+def load_by_grant(database: Database, grant_id: str) -> Visit | None:
+    """The session that a grant belongs to now: it moves along when a session is renewed."""
+    return _load(database, BrowserSession.id == select(Grant.session_id).where(Grant.id == grant_id).scalar_subquery())
+
+
+def _load(database: Database, which: Any) -> Visit | None:
     at = clock.wall()
     query = (
         select(BrowserSession, Grant, Identity, IdentityEmail)
@@ -139,8 +97,7 @@ def load(database: Database, settings: Settings, secret: str) -> Visit | None:
         .outerjoin(Identity, Identity.identity_id == BrowserSession.identity_id)
         .outerjoin(IdentityEmail, IdentityEmail.identity_id == Identity.identity_id)
         .where(
-            BrowserSession.secret_hash.in_(tokens.hashes(settings, "session", secret)), BrowserSession.revoked_at.is_(None),
-            BrowserSession.expires_at > at, BrowserSession.last_seen_at > at - IDLE,
+            which, BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > at, BrowserSession.last_seen_at > at - IDLE,
         )
     )
     with database.open(everything("load session")) as db:
@@ -197,8 +154,15 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
 
 
 def proved_within(visit: Visit, minutes: int = 30) -> bool:
-    """A proof of the person younger than that. A merchant's link is none."""
-    return bool(visit.identity_id and not visit.link and visit.proved_at and visit.proved_at > clock.wall() - timedelta(minutes=minutes))
+    """A proof of the person younger than that, and as wide as what this session opens: a letter to a secondary address
+    does not freshen a session that the main one opened (safety 2.2). A merchant's link is none."""
+    if visit.at_domain is not None:  # what is set there was young and wide enough at the session it is a child of
+        return bool(visit.proved_at and visit.proved_at > clock.wall() - timedelta(minutes=minutes))
+    since = clock.wall() - timedelta(minutes=minutes)
+    if visit.identity_id is None or visit.link or visit.proved_at is None or visit.proved_at <= since:
+        return False
+    young = tuple(one for one in visit.grants if one.proved_at > since)
+    return set(_opened(young, list(visit.emails))) >= set(visit.addresses)
 
 
 def fresh_proof_url(next: str) -> str:

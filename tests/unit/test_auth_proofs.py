@@ -173,6 +173,20 @@ def test_a_secondary_address_opens_its_own_rows_first(database: Database, settin
     assert set(sessions.scope_for_unified(strong).customer_ids) == {rows[ADA], rows[OLD]}
 
 
+def test_a_letter_to_the_weaker_address_freshens_no_session_of_the_main_one(
+    database: Database, settings: Settings, rows: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong, _ = joined(database, settings)
+    now = clock.wall
+    monkeypatch.setattr(clock, "wall", lambda: now() + timedelta(hours=2))
+    both, _ = proved(database, settings, OLD, before=strong)
+    assert set(both.addresses) == {ADA, OLD} and not sessions.proved_within(both)
+    weak, _ = proved(database, settings, OLD)
+    assert weak.addresses == (OLD,) and sessions.proved_within(weak), "its own rows are its own"
+    again, _ = proved(database, settings, ADA, before=both)
+    assert sessions.proved_within(again)
+
+
 def test_an_address_that_leaves_takes_its_sessions_along(database: Database, settings: Settings, rows: dict[str, str]) -> None:
     ada, secret = joined(database, settings)
     _, weak = proved(database, settings, OLD)
