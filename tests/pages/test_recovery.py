@@ -61,6 +61,11 @@ def test_work_is_good_once_and_asks_without_are_counted(cast: Any, house: Any) -
     forged = base64.b64encode(json.dumps({**asked, "number": number, "signature": "0" * 64}).encode()).decode()
     assert [check.passes({"work": one}, None) for one in ("", "junk", wrong, forged, solved, solved)] == [False] * 4 + [True, False]
 
+    spaced = base64.b64encode(b" " + base64.b64decode(solved)).decode()  # the same proof in other clothes is used up as well
+    figures = json.dumps({"algorithm": "SHA-256", "challenge": 1, "number": 1, "salt": 1, "signature": 1}).encode()
+    odd = [base64.b64encode(text).decode() for text in (b"[" * 1400, figures)]
+    assert not any(check.passes({"work": one}, None) for one in (spaced, *odd))
+
     far = "203.0.113.9"
     assert all(bots.may_ask(check, house.database, house.settings, {}, far) for _ in range(3))
     with house.database.open(everything("a test fills the hour"), write=True) as db:
