@@ -53,8 +53,9 @@ def confirm(database: Database, challenge: Challenge, visit: Visit | None) -> No
         if held is not None and held.identity_id != visit.identity_id:
             raise Conflict("ADDRESS_TAKEN", "This address has an account of its own. Add it under “Your addresses” first.")
         if held is None:
-            db.add(IdentityEmail(identity_id=visit.identity_id, id=ids.new_id("eml"), email=challenge.email, email_key=challenge.address_key,
-                                 is_primary=False, verified_at=clock.wall()))
+            db.add(IdentityEmail(
+                identity_id=visit.identity_id, id=ids.new_id("eml"), email=challenge.email, email_key=challenge.address_key,
+                is_primary=False, verified_at=clock.wall()))
             db.flush()
         customers = [(str(business), str(customer)) for business, customer in (challenge.joins or {}).get("customers", [])]
         changed = change_own_email(db, customers, visit.addresses, challenge.email, challenge.address_key, actor)

@@ -56,4 +56,5 @@ def _page(errors: dict[str, str], email: str, wanted: list[str] | None) -> str:
     open_ones = [one for one in accounts() if not one.archived_at]
     return render_template(
         "portal/email_change.html", errors=errors, email=email, accounts=open_ones, several=is_several(), is_fresh=proof.is_fresh(),
-        wanted=[one.customer_id for one in open_ones] if wanted is None else wanted, prove_url=sessions.fresh_proof_url(here("email_change")))
+        wanted=[one.customer_id for one in open_ones] if wanted is None else wanted,
+        prove_url=sessions.fresh_proof_url(here("email_change")))

@@ -29,6 +29,7 @@ def change_own_email(db: ScopedSession, customers: Iterable[Pair], known: Iterab
             continue
         row, name = found
         row.email, row.email_key, row.accepted_at = email, key, row.accepted_at or clock.now()
-        emit(db, "profile.edited", business_id=business_id, customer_id=customer_id, noun=customer_id, data={"fields": ["email"]}, actor=actor)
+        emit(db, "profile.edited", business_id=business_id, customer_id=customer_id, noun=customer_id, data={"fields": ["email"]},
+             actor=actor)
         changed.append(name)
     return changed
