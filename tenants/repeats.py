@@ -8,12 +8,13 @@ The row is written before the work begins, so that a retry that overtakes its fi
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, delete, select
+from sqlalchemy import Index, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped
 
@@ -22,6 +23,8 @@ from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid
 from core.ids import new_id
 from core.models import Base, BusinessOwned
+from core.secrets import Unreadable, seal, unseal
+from core.settings import Settings
 from tenants.keys import Caller
 
 RETRY_WINDOW = timedelta(minutes=10)
@@ -32,7 +35,8 @@ EFFECTLESS = timedelta(minutes=1)
 
 
 class Repeat(Base, BusinessOwned):
-    """One call. `status` is null while it is being worked on; then `body` is {"is": its JSON answer}."""
+    """One call. `status` is null while it is being worked on; then `body` is {"sealed": its JSON answer}: some answers are
+    secrets (a link into the portal), and what is kept of those is kept sealed."""
 
     __tablename__ = "api_repeats"
     __table_args__ = (Index("ix_api_repeats_request", "business_id", "request", "created_at"),)
@@ -88,14 +92,14 @@ def begin(database: Database, call: Call, held_for: timedelta = KEPT) -> str | A
 
 def finish(database: Database, call: Call, one: str, answer: Answer) -> None:
     with database.open(call.caller.scope, write=True) as db:
-        note(db, one, answer)
+        note(db, database.settings, one, answer)
 
 
-def note(db: ScopedSession, one: str, answer: Answer) -> None:
+def note(db: ScopedSession, settings: Settings, one: str, answer: Answer) -> None:
     """The answer, in the transaction of what it tells of."""
     row = db.scalar(select(Repeat).where(Repeat.id == one))
     if row is not None:
-        row.status, row.body = answer.status, {"is": answer.body}
+        row.status, row.body = answer.status, {"sealed": seal(settings.secret_keys, _purpose(row), json.dumps(answer.body))}
 
 
 def forget(database: Database, call: Call, one: str) -> None:
@@ -123,9 +127,29 @@ def _wait(database: Database, call: Call, one: str, held_for: timedelta) -> str 
         if row is not None and row.request != call.digest:
             raise Invalid("INVALID_REQUEST_PARAMETERS", "This Idempotency-Key was used for another request.")
         if row is not None and row.status is not None:
-            return Answer(row.status, (row.body or {}).get("is"))
-        if row is not None and row.created_at < clock.wall() - held_for:
+            return Answer(row.status, _said(database.settings, row))
+        if row is not None and row.created_at < clock.wall() - held_for and _take_over(database, call, row):
             return one
         if row is None or time.monotonic() > end:
             raise Conflict("REQUEST_IN_PROGRESS", "The first call of this is not answered yet. Look at the payments before you call again.")
         time.sleep(0.1)
+
+
+def _said(settings: Settings, row: Repeat) -> Any:
+    """Raises Conflict for an answer whose key was taken out of the ring since."""
+    try:
+        return json.loads(unseal(settings.secret_keys, _purpose(row), (row.body or {})["sealed"]))
+    except (KeyError, Unreadable):
+        raise Conflict("ANSWER_GONE", "This call was made before; its answer cannot be read any more.") from None
+
+
+def _take_over(database: Database, call: Call, seen: Repeat) -> bool:
+    """Of several that found it forsaken, one does it."""
+    with database.open(call.caller.scope, write=True) as db:
+        done = db.execute(update(Repeat).where(Repeat.id == seen.id, Repeat.status.is_(None), Repeat.created_at == seen.created_at)
+                          .values(created_at=clock.wall()), execution_options={"synchronize_session": False})
+        return bool(done.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def _purpose(row: Repeat) -> str:
+    return f"repeated call, {row.business_id}, {row.id}"

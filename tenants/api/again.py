@@ -40,5 +40,5 @@ def remember(response: Response) -> Response:
         undo()
         repeats.forget(house().database, call, one)
     else:
-        repeats.note(db(), one, repeats.Answer(response.status_code, response.get_json(silent=True)))
+        repeats.note(db(), house().settings, one, repeats.Answer(response.status_code, response.get_json(silent=True)))
     return response

@@ -8,10 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 
 from core import clock
 from core.db import Database
+from core.scope import everything
+from tenants import repeats
+from tenants.keys import read_key
 from tenants.rates import Rates
+from tenants.repeats import Repeat
 from tests.api.conftest import Shop
 
 
@@ -59,6 +64,25 @@ def test_an_answer_without_words_is_remembered_too(desk: Shop) -> None:
     for _ in range(2):
         answer = ask(desk, path=f"/addons/{addon}/unarchive", named="e")
         assert answer.status_code == 200
+
+
+def test_an_answer_that_is_a_secret_is_kept_sealed(desk: Shop) -> None:
+    customer = ask(desk, named="f", email="f@marlow.example", name="Ada").json()["customer_id"]
+    first, again = (ask(desk, path=f"/customers/{customer}/customer-portal/session", named="g").json() for _ in range(2))
+    assert first == again and "/session/" in first["link"]
+    with desk.house.database.open(everything("what is kept of calls")) as db:
+        kept = [str(one.body) for one in db.scalars(select(Repeat).where(Repeat.status == 200))]
+    assert kept and not any(first["link"].rsplit("/", 1)[1] in one or customer in one for one in kept)
+
+
+def test_a_forsaken_call_is_taken_up_once(desk: Shop) -> None:
+    """It was begun, and its process died: of two that come again after a minute one does it, and the other waits."""
+    call = repeats.Call(read_key(desk.house.database, desk.house.settings, desk.key), "POST /api/customers?", b"{}", "h", 0)
+    one = repeats.begin(desk.house.database, call)
+    with desk.house.database.open(everything("a test lets time pass"), write=True) as db:
+        db.execute(update(Repeat).where(Repeat.id == one).values(created_at=clock.wall() - timedelta(minutes=2)))
+        seen = db.scalars(select(Repeat).where(Repeat.id == one)).one()
+    assert [repeats._take_over(desk.house.database, call, seen) for _ in range(2)] == [True, False]
 
 
 def test_headers_count_down(desk: Shop) -> None:
