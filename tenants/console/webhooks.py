@@ -48,7 +48,7 @@ def create_webhook() -> ResponseReturnValue:
                                description=_description(), filter_types=request.form.getlist("types"))
     except (Invalid, Conflict) as wrong:
         return _new(request.form, _said(wrong)), 422
-    tell_owners(db(), "webhook_changed", row.url)
+    tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     flash(_("From now on events go there. Check their signature with the secret, which stands on this page."), "good")
     return redirect(_of(row.id), 303)
 
@@ -68,7 +68,7 @@ def edit_webhook(webhook_id: str) -> ResponseReturnValue:
                                filter_types=request.form.getlist("types"))
     except Invalid as wrong:
         return _page(webhook_id, request.form, _said(wrong)), 422
-    tell_owners(db(), "webhook_changed", row.url)
+    tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     flash(_("Saved."), "good")
     return redirect(_of(webhook_id), 303)
 
@@ -79,7 +79,7 @@ def edit_webhook(webhook_id: str) -> ResponseReturnValue:
 def switch_webhook(webhook_id: str) -> ResponseReturnValue:
     off = request.form.get("to") == "off"
     row = endpoints.change(db(), house().outgoing, webhook_id, disabled=off)
-    tell_owners(db(), "webhook_changed", row.url)
+    tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     said = _("Switched off. Events wait here, and can be sent later.") if off else _("Switched on. What happens from now on is sent.")
     flash(said, "good")
     return redirect(_of(webhook_id), 303)
@@ -93,10 +93,10 @@ def show_secret(webhook_id: str) -> ResponseReturnValue:
     row, rotated = endpoints.find(db(), webhook_id), request.form.get("fresh") == "1"
     if rotated:
         secret = endpoints.rotate_secret(db(), house().settings, webhook_id)
-        tell_owners(db(), "webhook_changed", row.url)
+        tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     else:
         secret = sealing.secret_of(house().settings, row)
-        tell_owners(db(), "webhook_secret_shown", row.url)
+        tell_owners(db(), "webhook_secret_shown", endpoints.host_of(row))
     token_page()
     return render_template("tenants/console/webhook_secret.html", row=row, secret=secret, rotated=rotated, url=_of(webhook_id),
                            base=here("console.webhooks"))
@@ -108,7 +108,7 @@ def show_secret(webhook_id: str) -> ResponseReturnValue:
 def remove_webhook(webhook_id: str) -> ResponseReturnValue:
     row = endpoints.find(db(), webhook_id)
     endpoints.remove(db(), webhook_id)
-    tell_owners(db(), "webhook_changed", row.url)
+    tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     flash(_("Nothing is sent to %(url)s any more.", url=row.url), "good")
     return redirect(here("console.webhooks"), 303)
 

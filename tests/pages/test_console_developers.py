@@ -131,6 +131,8 @@ def test_a_webhook_from_its_first_day_to_its_last(shop: Shop, receiver: Receiver
     assert "one taken away" in sam.get(shop.at(f"/developers/webhooks/deliveries/{sent.id}")).text
     told = [one.text for one in sam.letters(shop.SAM)]
     assert [one for one in told if "looked at the secret" in one] and not [one for one in told if secret in one or fresh in one]
+    assert not [one for one in told if "/in" in one and "127.0.0.1" in one], "an address may hold a secret: letters name its host"
+    assert not [one for one in shop.rows(Event) if receiver.url in str(one.data)]
 
 
 def test_the_event_log_is_filtered_paged_and_escaped(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
