@@ -9,6 +9,7 @@ from dotenv import load_dotenv
 from flask import Flask
 
 import auth
+import auth.domains
 import auth.provider
 import portal
 import tenants.api
@@ -66,8 +67,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         gateway.notify = till.notified
         app.register_blueprint(make_blueprint(gateway))
     handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    for room in (auth, auth.provider, portal, unified, tenants.portal, tenants.api, tenants.elsewhere, tenants.webhooks, tenants.console,
-                 tenants.cli, tenants.clock, tenants.demo):
+    for room in (auth, auth.domains, auth.provider, portal, unified, tenants.portal, tenants.api, tenants.elsewhere, tenants.webhooks,
+                 tenants.console, tenants.cli, tenants.clock, tenants.demo):
         room.register(app, house)
     return app
 

@@ -82,7 +82,8 @@ def _from_here() -> bool:
     claimed = origin or request.headers.get("Referer")
     if not claimed:
         return True
-    ours = {request.host_url.rstrip("/"), current_app.extensions["portal"].settings.base_url}
+    base_url = current_app.extensions["portal"].settings.base_url
+    ours = {request.host_url.rstrip("/"), base_url, f"{urlsplit(base_url).scheme}://{request.host}"}  # the Host was checked before
     parts = urlsplit(claimed)
     return f"{parts.scheme}://{parts.netloc}" in {f"{o.scheme}://{o.netloc}" for o in map(urlsplit, ours)}
 

@@ -39,6 +39,7 @@ class House:
     documents: Any = None
     forwarder: Any = None  # acts on what another billing system collects
     outgoing: Any = None
+    domain_of: Any = None  # host name → the verified domain of a business, or None
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,17 @@ def _check_host() -> None:
         return
     if request.host == settings.host or (settings.is_test and _hostname(request.host) in LOOPBACK):
         return
-    raise Misdirected()
+    g.domain = _domain(settings)
+    if g.domain is None:
+        raise Misdirected()
+
+
+def _domain(settings: Settings) -> Any:
+    """The business's own domain this request came to, at the port that the portal is reached by."""
+    found = urlsplit("//" + request.host)
+    if house().domain_of is None or not found.hostname or found.port != urlsplit(settings.base_url).port:
+        return None
+    return house().domain_of(found.hostname)
 
 
 def _refuse_nul() -> None:

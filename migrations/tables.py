@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import auth.domains.models  # noqa: F401
 import auth.exports  # noqa: F401
 import auth.merging  # noqa: F401
 import auth.models  # noqa: F401

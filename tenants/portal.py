@@ -59,7 +59,7 @@ def open_the_door() -> ResponseReturnValue | None:
     face = theirs.business
     enter(Door(
         kind="business", title=face.name, home_url=home, brand=face.brand, business=face, business_id=business_id,
-        seller=face.seller, support_email=face.support_email, everything_url="/" if visit.is_person and not visit.link else "/login",
+        seller=face.seller, support_email=face.support_email, everything_url=_elsewhere(visit),
     ))
     settle([account_of(row) for row in visit.customers])
     g.return_url = (visit.link.return_url if visit.link else None) or theirs.settings.get("portal_return_url")
@@ -88,6 +88,13 @@ def home() -> ResponseReturnValue:
 def _everything() -> str:
     visit = sessions.current()
     return "/" if visit is not None and visit.is_person and not visit.link else here("billing_history")
+
+
+def _elsewhere(visit: sessions.Visit) -> str:
+    """Where one sees every business: at a business's own domain that is another host."""
+    if visit.at_domain is not None:
+        return house().settings.base_url + "/"
+    return "/" if visit.is_person and not visit.link else "/login"
 
 
 def register(app: Flask, house: House) -> None:

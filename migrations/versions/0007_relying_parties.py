@@ -1,4 +1,4 @@
-"""Being the provider: apps, what customers allowed them, their sessions and tokens, our signing keys."""
+"""Being the provider: apps, what customers allowed them, their sessions and tokens, our signing keys; custom domains."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,8 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-TABLES = ("signing_keys", "apps", "app_subjects", "app_consents", "app_sessions", "app_tokens")
+TABLES = ("signing_keys", "apps", "app_subjects", "app_consents", "app_sessions", "app_tokens", "domains", "domain_codes",
+          "domain_sessions")
 
 
 def upgrade() -> None:
@@ -109,6 +110,42 @@ def upgrade() -> None:
     )
     op.create_index('ix_app_tokens_expires', 'app_tokens', ['expires_at'], unique=False)
     op.create_index('ix_app_tokens_id', 'app_tokens', ['id'], unique=False)
+    op.create_table('domains',
+    sa.Column('business_id', sa.String(), nullable=False),
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('host', sa.String(), nullable=False),
+    sa.Column('token', sa.String(), nullable=False),
+    sa.Column('created_at', UTCDateTime(), nullable=False),
+    sa.Column('verified_at', UTCDateTime(), nullable=True),
+    sa.Column('checked_at', UTCDateTime(), nullable=True),
+    sa.Column('removed_at', UTCDateTime(), nullable=True),
+    sa.ForeignKeyConstraint(['business_id'], ['businesses.business_id'], name=op.f('fk_domains_business_id')),
+    sa.PrimaryKeyConstraint('business_id', 'id', name=op.f('pk_domains'))
+    )
+    op.create_index('ix_domains_host', 'domains', ['host'], unique=False)
+    op.create_table('domain_codes',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('domain_id', sa.String(), nullable=False),
+    sa.Column('business_id', sa.String(), nullable=False),
+    sa.Column('grant_id', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('next', sa.String(), nullable=False),
+    sa.Column('expires_at', UTCDateTime(), nullable=False),
+    sa.Column('used_at', UTCDateTime(), nullable=True),
+    sa.ForeignKeyConstraint(['business_id'], ['businesses.business_id'], name=op.f('fk_domain_codes_business_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_domain_codes'))
+    )
+    op.create_table('domain_sessions',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('domain_id', sa.String(), nullable=False),
+    sa.Column('business_id', sa.String(), nullable=False),
+    sa.Column('grant_id', sa.String(), nullable=False),
+    sa.Column('created_at', UTCDateTime(), nullable=False),
+    sa.Column('expires_at', UTCDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['business_id'], ['businesses.business_id'], name=op.f('fk_domain_sessions_business_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_domain_sessions'))
+    )
+    op.create_index('ix_domain_sessions_domain', 'domain_sessions', ['domain_id'], unique=False)
     _row_level_security()
 
 

@@ -12,6 +12,7 @@ from tenants.console import (
     collections,
     customers,
     deliveries,
+    domains,
     events,
     exports,
     founding,
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "events", "exports", "founding", "invites", "keys",
-    "lobby", "parked", "payments", "products", "refunding", "register", "settings", "subscriptions", "team", "view_as", "webhooks",
+    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding", "invites",
+    "keys", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings", "subscriptions", "team", "view_as",
+    "webhooks",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ SECTIONS = (
     (_l("Catalogue"), _l("Collections"), "console.collections", "products.read"),
     (_l("Settings"), _l("Portal rules"), "console.settings", "settings.read"),
     (_l("Settings"), _l("Brand"), "console.brand", "settings.read"),
+    (_l("Settings"), _l("Domain"), "console.domains", "settings.read"),
     (_l("Developers"), _l("API keys"), "console.keys", "developers.read"),
     (_l("Developers"), _l("Webhooks"), "console.webhooks", "developers.read"),
     (_l("Developers"), _l("Events"), "console.events", "developers.read"),

@@ -36,7 +36,7 @@ from tests.visitor import Visitor
 LIST = Path(__file__).parent / "urls.txt"
 DOORS = {  # the first word of an endpoint → whose door it is
     "unified": "a person", "business": "a customer of one business", "auth": "whoever signs in",
-    "oidc": "an app, or a person on the way to one", "api": "a program with a key",
+    "domains": "whoever comes to a business's own domain", "oidc": "an app, or a person on the way to one", "api": "a program with a key",
     "console": "staff", "view_as": "staff that look as a customer sees", "sandbox": "the pretend bank",
     "incoming": "another billing system, by its signature", "mailbox": "an operator of a test deployment",
     "clock": "an operator of a test deployment", "healthz": "probes",
@@ -139,7 +139,7 @@ def strangers(street: Street) -> Strangers:
             "credential_id": passkey, "login_id": login,
             "payment_method_id": ben.method_id, "method_id": ben.method_id, "product_id": street.products["birch.plan"],
             # of the console, where tests/pages/test_console.py knocks with the real ones
-            "app_id": "app_unknown", "consent_id": "cst_unknown",
+            "app_id": "app_unknown", "domain_id": "dom_unknown", "consent_id": "cst_unknown",
             "invitation_id": "inv_unknown", "membership_id": "mem_unknown", "export_id": "cex_unknown", "link_id": "pls_unknown",
             "view_id": "cvw_unknown", "parked_id": "pay_unknown", "api_key_id": "key_unknown", "delivery_id": "whd_unknown",
             "event_id": "evt_unknown", "merge_id": "mrg_unknown",

@@ -1,0 +1,78 @@
+"""The business's own domain (`auth/domains/`): claimed, proved by DNS, given up."""
+
+from __future__ import annotations
+
+from flask import current_app, flash, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from auth.domains import binding as command
+from auth.domains.binding import Binding
+from auth.domains.dns import Unknown
+from core.errors import Conflict, Invalid
+from core.scope import staff
+from core.web import db, here, house
+from tenants.console.door import bp, fresh, me, needs
+from tenants.letters import tell_owners
+
+
+@bp.get("/<business_id>/settings/domain")
+@needs("settings.read")
+def domains() -> ResponseReturnValue:
+    return _page()
+
+
+@bp.post("/<business_id>/settings/domain")
+@needs("domain.write")
+@fresh
+def add_domain() -> ResponseReturnValue:
+    typed = request.form.get("host", "")
+    try:
+        row = command.add(db(), house().settings, me().business_id, typed)
+    except (Invalid, Conflict) as wrong:
+        return _page(typed, {"host": _(wrong.fields.get("host") or wrong.sentence)}), wrong.status
+    tell_owners(db(), "domain_changed", row.host)
+    flash(_("Added. Now put the record into its DNS, and let us look."), "good")
+    return redirect(here("console.domains"), 303)
+
+
+@bp.post("/<business_id>/settings/domain/<domain_id>/check")
+@needs("domain.write")
+@fresh
+def check_domain(domain_id: str) -> ResponseReturnValue:
+    """DNS is asked outside of any transaction: it may take seconds."""
+    with house().database.open(staff(me().business_id, me().id)) as reading:
+        row = command.find(reading, domain_id)
+    try:
+        holds = _binding().says_so(row)
+    except Unknown:
+        flash(_("DNS did not answer. Please let us look again in a few minutes."), "wait")
+        return redirect(here("console.domains"), 303)
+    if holds:
+        row = command.verified(db(), domain_id)
+        tell_owners(db(), "domain_changed", row.host)
+        flash(_("DNS says that %(host)s is yours. Your portal is served there.", host=row.host), "good")
+    else:
+        flash(_("The record is not there yet. New records can take an hour to be seen."), "wait")
+    return redirect(here("console.domains"), 303)
+
+
+@bp.post("/<business_id>/settings/domain/<domain_id>/removal")
+@needs("domain.write")
+@fresh
+def remove_domain(domain_id: str) -> ResponseReturnValue:
+    row = command.remove(db(), domain_id)
+    tell_owners(db(), "domain_changed", row.host)
+    flash(_("Your portal is not served at %(host)s any more.", host=row.host), "good")
+    return redirect(here("console.domains"), 303)
+
+
+def _binding() -> Binding:
+    found: Binding = current_app.extensions["domains"]
+    return found
+
+
+def _page(typed: str = "", errors: dict[str, str] | None = None) -> str:
+    rows = [(row, *_binding().record(row)) for row in command.of_business(db())]
+    return render_template("tenants/console/domains.html", rows=rows, typed=typed, errors=errors or {}, base=here("console.domains"),
+                           may_write=me().may("domain.write"), target=house().settings.host)
