@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from auth import budgets, tokens
-from auth.models import DynamicLink
+from auth.models import DynamicLink, Grant
 from billing.parties import Business, Customer
 from core import clock, i18n, ids
 from core.db import Database, ScopedSession
@@ -59,6 +59,18 @@ def revoke(db: ScopedSession, business_id: str, link_id: str) -> bool:
         ).values(revoked_at=clock.wall()), execution_options={"synchronize_session": False},
     )
     return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def revoke_those_of(db: ScopedSession, business_id: str, maker: str) -> None:
+    """Links that this member of staff made to hand on: unused ones open nothing any more, and what used ones opened ends,
+    for nobody can tell who used them. Mailed ones went to the customer alone. `db` is the business's."""
+    at = clock.wall()
+    theirs = (DynamicLink.business_id == business_id, DynamicLink.created_by == f"staff:{maker}", DynamicLink.mailed.is_(False))
+    live = select(DynamicLink.id).where(*theirs, DynamicLink.created_at > at - 2 * LIFE)
+    db.execute(update(Grant).where(Grant.business_id == business_id, Grant.link_id.in_(live), Grant.revoked_at.is_(None))
+               .values(revoked_at=at), execution_options={"synchronize_session": False})
+    db.execute(update(DynamicLink).where(*theirs, DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None))
+               .values(revoked_at=at), execution_options={"synchronize_session": False})
 
 
 def url_of(settings: Settings, link: DynamicLink) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from auth.links import revoke_those_of
 from auth.models import Identity
 from auth.sessions import Visit
 from billing.addresses import clean_address
@@ -14,7 +15,7 @@ from core.ids import new_id
 from core.outbox import emit
 from core.scope import Actor, everything
 from tenants.letters import tell_owners
-from tenants.roles import ROLES
+from tenants.roles import ROLES, may
 from tenants.team import INVITATION_LIFE, Invitation, Membership, is_open
 
 
@@ -84,6 +85,8 @@ def change_role(db: ScopedSession, membership_id: str, role: str) -> Membership:
     row = _one(db, membership_id, stays_owner=role == "owner")
     if row.role != role:
         was, row.role = row.role, role
+        if not may(role, "customers.invite"):
+            revoke_those_of(db, row.business_id, row.id)
         emit(db, "team.role_changed", business_id=row.business_id, noun=row.id, data={"email": row.email, "was": was, "role": role})
         tell_owners(db, "team_role_changed", row.email)
     return row
@@ -93,6 +96,7 @@ def remove(db: ScopedSession, membership_id: str) -> Membership:
     """Out with their next request. Raises NotFound, Conflict where nobody would be owner."""
     row = _one(db, membership_id, stays_owner=False)
     row.removed_at = clock.wall()
+    revoke_those_of(db, row.business_id, row.id)
     emit(db, "team.removed", business_id=row.business_id, noun=row.id, data={"email": row.email, "role": row.role})
     tell_owners(db, "team_removed", row.email)
     return row

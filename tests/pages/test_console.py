@@ -362,6 +362,26 @@ def test_a_role_changes_and_ends_with_the_next_click(shop: Shop) -> None:
     assert "rob@acorn.example was removed" in shop.sam.get(shop.at("/activity?kind=business")).text  # history keeps the name
 
 
+def test_links_of_somebody_who_left_open_nothing(shop: Shop) -> None:
+    """They may have kept one for themselves; what went to the customer by letter stays good."""
+    tess = shop.staff("tess@acorn.example", "support")
+    url, outside, found = shop.at(f"/sales/customers/{shop.ada_at_acorn.customer_id}/invite"), Visitor(shop.app), []
+    for _ in range(2):
+        tess.get(url)
+        found.append(tess.post(url, {"how": "show"}).soup.select_one("#dynamic-link")["value"])
+    tess.post(url, {"how": "mail"})
+    outside.get(found[0])
+    outside.submit("/session/")
+    row = shop.row(Membership, Membership.email == "tess@acorn.example")
+    shop.sam.get(shop.at("/team"))
+    shop.save(f"/team/{row.id}/removal")
+    assert outside.get(f"/business/{shop.acorn}/", follow=False, expect=303).location.startswith(f"/login/{shop.acorn}")
+    outside.get(found[1], expect=410)
+    ada = Visitor(shop.app)
+    ada.open_link(shop.sam.letters(shop.ADA)[-1].text, "/session/")
+    assert "Acorn Team" in ada.get(f"/business/{shop.acorn}/").text
+
+
 def test_the_last_owner_stays(shop: Shop) -> None:
     row = shop.row(Membership, Membership.business_id == shop.acorn, Membership.email == shop.SAM)
     shop.sam.get(shop.at("/team"))
