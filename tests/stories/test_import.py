@@ -15,13 +15,14 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from billing import renewals
+from billing.commands import loading
 from billing.commands.businesses import create_business
 from billing.commands.cancelling import cancel_at_period_end
 from billing.loaded import SourceId
 from billing.parties import Customer, CustomerTotal, SpendMonth
 from billing.payments import Payment, PaymentMethod
 from billing.subscriptions import Subscription
-from core import clock
+from core import clock, mailbox
 from core.errors import Conflict, Invalid
 from core.outbox import Outbox
 from core.scope import everything, system
@@ -29,6 +30,7 @@ from core.settings import Settings
 from core.web import House
 from tenants.loading import importing
 from tenants.loading.importing import check, write
+from tenants.loading.shapes import record
 from tests.visitor import Visitor
 
 PRICE = {"type": "recurring_price", "currency": "EUR", "price": 2417, "payment_frequency_count": 1, "payment_frequency_interval": "Month"}
@@ -247,3 +249,15 @@ def test_memory_does_not_grow_with_the_file(house: House, acorn: str, tmp_path: 
 
     peak(1100)  # what is imported and cached once
     assert peak(3100) - peak(1100) < 2000 * 100  # bytes: a line that is kept takes five times as much
+
+
+def test_an_address_that_changed_there_is_told_to_the_old_one(house: House, acorn: str) -> None:
+    """What is loaded sends nothing but this: from now on somebody else reads here."""
+    for email, told in (("Ada@Marlow.example", []), ("ada@MARLOW.example", []), ("sam@void.example", ["ada@marlow.example"])):
+        with house.database.open(system(acorn), write=True) as db:
+            loading.load(db, "elsewhere", [record("customer", {"customer_id": "cus_moves", "email": email, "name": "Ada"})], renew=True)
+        with house.database.open(everything("what a loading sends")) as db:
+            heard = db.scalars(select(Outbox).where(Outbox.business_id == acorn, Outbox.type != "business.created"))
+            assert [one.data["old"] for one in heard] == told
+    house.worker.drain()
+    assert [one.subject for one in mailbox.letters(house.database, "ada@marlow.example") if "address" in one.subject]

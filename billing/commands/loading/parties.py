@@ -9,6 +9,8 @@ from billing.commands.loading.batch import Batch
 from billing.loaded import Record
 from billing.parties import Customer
 from billing.payments import PaymentMethod
+from core.outbox import emit
+from core.scope import Actor
 
 FACTS = ("kind", "brand", "last4", "expiry_month", "expiry_year", "holder", "country")
 
@@ -22,6 +24,9 @@ def customers(batch: Batch, records: list[Record]) -> None:
         else:
             if row.email_key != one.values["email_key"]:
                 row.accepted_at = None  # the new address never proved that it wants this business here
+                # not silent as the rest: whoever had the old one reads here no more, and is told so (safety 3.3)
+                emit(batch.db, "customer.email_changed", business_id=batch.business_id, customer_id=row.customer_id, noun=row.customer_id,
+                     data={"old": row.email}, actor=batch.actor or Actor("system"))
             batch.write(Customer, one, row)
 
 
