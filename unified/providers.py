@@ -40,10 +40,10 @@ def add_provider(provider: str) -> ResponseReturnValue:
 
 @door.post(_HERE + "/<login_id>/removal")
 def remove_login(login_id: str) -> ResponseReturnValue:
-    _visit()
+    visit = _visit()
     if not proof.is_fresh():
         return proof.prove(_HERE)
-    leaving.remove(db(), login_id)
+    leaving.remove(db(), house().settings, login_id, visit.session_id)
     flash(_("Removed. It does not sign you in any more; the letter always does."), "good")
     return redirect(_HERE, 303)
 

@@ -20,7 +20,7 @@ from auth.models import Challenge, IdentityEmail
 from auth.providers.claims import Claims
 from auth.providers.flow import Came
 from auth.providers.mistakes import Mistake
-from auth.providers.models import ConnectionLogin, ProviderLogin
+from auth.providers.models import Connection, ConnectionLogin, ProviderLogin
 from auth.providers.parties import Party
 from auth.sessions import Visit
 from billing.addresses import clean_address
@@ -92,6 +92,10 @@ def at_business_door(database: Database, settings: Settings, party: Party, came:
     claims = came.claims
     business_id, connection_id = str(party.business_id), str(party.connection_id)
     with database.open(everything("a business's provider proves its subject"), write=True) as db:
+        still = select(Connection.id).where(Connection.business_id == business_id, Connection.id == connection_id,
+                                            Connection.removed_at.is_(None), Connection.is_enabled)
+        if db.scalar(still.with_for_update(read=True)) is None:  # it may be removed at this very moment: one of us waits for the other
+            raise Mistake("wrong_state", "switched off")
         hashes = tokens.hashes(settings, "connection-login", f"{party.key}\0{claims.subject}")
         login = db.scalar(select(ConnectionLogin).where(
             ConnectionLogin.business_id == business_id, ConnectionLogin.connection_id == connection_id, ConnectionLogin.id.in_(hashes)))
