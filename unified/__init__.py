@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 door = Blueprint("unified", __name__)
 
-from unified import addresses, apps, dashboard, merging, passkeys, planted, providers  # noqa: E402, F401 - their pages hang themselves on `door`
+from unified import addresses, apps, dashboard, merging, own_data, passkeys, planted, providers  # noqa: E402, F401 - their pages hang themselves on `door`
 
 door.register_blueprint(portal.bp)  # at import: a second application must not nest it again
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -171,6 +171,8 @@ def new_world(sqlite: Sqlite, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(steps=[("sign in", 0, 0), ("add", 0, 1), ("sign in", 1, 1), ("remove", 0, 1), ("add", 0, 1)])  # a session must not come back
+@example(steps=[("sign in", 0, 0), ("sign in", 1, 1), ("add", 1, 2), ("add", 0, 1), ("remove", 0, 2), ("sign in", 2, 2), ("remove", 0, 1)])
 @given(steps=STEPS)
 def test_a_browser_sees_the_rows_of_what_it_opens_and_never_one_more(new_world: Callable[[], World], steps: list[Step]) -> None:
     world, model = new_world(), Model()
