@@ -97,9 +97,11 @@ def make_primary(database: Database, visit: Visit, address_key: str) -> None:
         has_proof = db.scalar(select(Grant.id).where(
             Grant.session_id == visit.session_id, Grant.door == "unified", Grant.address_key == address_key, Grant.revoked_at.is_(None)))
         if has_proof is None:
-            newest = max((one for one in visit.grants if one.door == "unified"), key=lambda one: one.proved_at)
+            proved = max((one for one in visit.grants if one.door == "unified"), key=lambda one: one.proved_at)
+            newest = db.scalars(select(Grant).where(Grant.id == proved.id)).one()
             db.add(Grant(id=ids.new_id("gra"), session_id=visit.session_id, door="unified", proof=newest.proof, address_key=address_key,
-                         proved_at=newest.proved_at, expires_at=newest.expires_at))
+                         proved_at=newest.proved_at, expires_at=newest.expires_at, party=newest.party,
+                         party_session=newest.party_session, party_subject=newest.party_subject))  # its provider's logout ends it too
         _tell(db, visit, "main", row.email)
 
 

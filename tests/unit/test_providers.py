@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from auth import sessions
+from auth import linking, sessions
+from auth.models import IdentityEmail
 from auth.providers import connections, joining, leaving
 from auth.providers.claims import Claims
 from auth.providers.connections import Wish
@@ -20,6 +21,7 @@ from auth.providers.parties import Party, party_of
 from auth.sessions import Visit
 from billing.commands.businesses import create_business
 from billing.commands.customers import create_customer
+from core import clock
 from core.db import Database
 from core.outgoing import Outgoing
 from core.scope import everything, person, staff, system
@@ -64,6 +66,16 @@ def test_a_login_that_is_removed_signs_its_other_browsers_out(database: Database
     with database.open(person(str(here.identity_id), []), write=True) as db:
         one = db.scalars(select(ProviderLogin)).one()
         leaving.remove(db, settings, one.id, here.session_id)
+    assert alive(database, here) and not alive(database, there)
+
+
+def test_a_new_main_address_is_no_way_around_the_providers_logout(database: Database, settings: Settings) -> None:
+    here, there = proved(database, settings, "1", ADA), proved(database, settings, "1", ADA)
+    with database.open(everything("a second address"), write=True) as db:
+        db.add(IdentityEmail(identity_id=str(here.identity_id), id="eml_2", email=BEN, email_key=BEN, verified_at=clock.wall()))
+    linking.make_primary(database, there, BEN)
+    with database.open(person(str(here.identity_id), []), write=True) as db:
+        leaving.remove(db, settings, db.scalars(select(ProviderLogin.id)).one(), here.session_id)
     assert alive(database, here) and not alive(database, there)
 
 
