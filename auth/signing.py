@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 
 from auth import challenges, notices, tokens
 from auth.identities import identity_of
@@ -139,10 +139,7 @@ def sessions_of(database: Database, visit: Visit) -> list[SessionRow]:
     """Where this person is signed in, newest first. Nothing where only a merchant vouched."""
     if visit.identity_id is None:
         return []
-    at = clock.wall()
-    query = select(BrowserSession).where(
-        BrowserSession.identity_id == visit.identity_id, BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > at
-    )
+    query = select(BrowserSession).where(*_theirs(visit), BrowserSession.expires_at > clock.wall())
     with database.open(everything("a person's own sessions")) as db:
         return [
             SessionRow(s.id, s.device, s.created_at, s.last_seen_at, s.proof, s.id == visit.session_id)
@@ -163,10 +160,20 @@ def end_all(database: Database, visit: Visit, *, keep_here: bool = False) -> int
 def _end(database: Database, visit: Visit, *which) -> int:  # type: ignore[no-untyped-def]
     if visit.identity_id is None:
         return 0
-    mine = (BrowserSession.identity_id == visit.identity_id, BrowserSession.revoked_at.is_(None), *which)
+    mine = (*_theirs(visit), *which)
     with database.open(everything("end a person's sessions"), write=True) as db:
         ended = db.execute(update(BrowserSession).where(*mine).values(revoked_at=clock.wall()), execution_options=_QUIETLY)
         return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def _theirs(visit: Visit) -> list[ColumnElement[bool]]:
+    """The person's sessions, as far as this one opens the person: a secondary address sees and ends those that it opened
+    alone (safety 2.2)."""
+    mine = [BrowserSession.identity_id == visit.identity_id, BrowserSession.revoked_at.is_(None)]
+    if len(visit.addresses) < len(visit.emails):
+        wider = or_(Grant.address_key.is_(None), Grant.address_key.not_in(visit.addresses))
+        mine.append(~exists().where(Grant.session_id == BrowserSession.id, Grant.door == "unified", Grant.revoked_at.is_(None), wider))
+    return mine
 
 
 def _move(db: ScopedSession, before: Visit, session: BrowserSession, identity_id: str) -> None:

@@ -187,6 +187,16 @@ def test_a_letter_to_the_weaker_address_freshens_no_session_of_the_main_one(
     assert sessions.proved_within(again)
 
 
+def test_the_weaker_address_sees_and_ends_its_own_browsers_alone(database: Database, settings: Settings, rows: dict[str, str]) -> None:
+    strong, secret = joined(database, settings)
+    weak, _ = proved(database, settings, OLD)
+    assert [one.id for one in signing.sessions_of(database, weak)] == [weak.session_id]
+    assert {one.id for one in signing.sessions_of(database, strong)} == {weak.session_id, strong.session_id}
+    assert not signing.end_one(database, weak, strong.session_id) and signing.end_all(database, weak, keep_here=True) == 0
+    assert sessions.load(database, settings, secret)
+    assert signing.end_all(database, strong, keep_here=True) == 1
+
+
 def test_an_address_that_leaves_takes_its_sessions_along(database: Database, settings: Settings, rows: dict[str, str]) -> None:
     ada, secret = joined(database, settings)
     _, weak = proved(database, settings, OLD)
