@@ -16,9 +16,9 @@ class Unknown(Exception):
 
 
 def texts(name: str) -> list[str]:
-    resolver = dns.resolver.Resolver()
-    resolver.lifetime = 5.0
     try:
+        resolver = dns.resolver.Resolver()
+        resolver.lifetime = 5.0
         answer = resolver.resolve(name, "TXT")
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from auth.domains import binding
 from auth.links import create_dynamic_link
 from auth.models import BrowserSession, Budget, DynamicLink
 from auth.provider import apps
@@ -49,7 +50,7 @@ ROUTES = {
     "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
     " add_to_collection move_in_collection offer_in_collection remove_from_collection",
-    "settings.read": "settings details brand brand_preview",
+    "settings.read": "settings details brand brand_preview domains",
     "settings.write": "change_settings change_details closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app",
@@ -58,6 +59,7 @@ ROUTES = {
     " replay_delivery",
     "provider.write": "save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
     " remove_app",
+    "domain.write": "add_domain check_domain remove_domain",
     "team.read": "team",
     "team.write": "invite revoke_invitation change_role remove_member",
     "activity.read": "activity",
@@ -66,7 +68,7 @@ ROUTES = {
 FRESH = set("close_business close_parked closing make_refund refund change_role invite remove_member revoke_invitation"
             " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
             " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
-            " remove_app".split())
+            " remove_app add_domain check_domain remove_domain".split())
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
 
@@ -74,6 +76,7 @@ VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in 
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     urls, drop = request.getfixturevalue("sqlite").fresh()
     one = Shop.open(urls, tmp_path_factory.mktemp("console"))
+    one.app.extensions["domains"].resolve = lambda _name: []  # no test asks the world's DNS
     yield one
     one.house.database.dispose()
     drop()
@@ -115,13 +118,14 @@ def _ids(shop: Shop, business_id: str, buyer: Any, member: Visitor | None) -> di
 
 
 def _technical(shop: Shop, db: ScopedSession, business_id: str) -> dict[str, str]:
-    """A key, a webhook with something sent to it, an event, an app that signs customers in."""
+    """A key, a webhook with something sent to it, an event, an app that signs customers in, a domain."""
     hook = endpoints.create(db, shop.house.outgoing, business_id, "https://hooks.example/events").id
     sent = history.send_test(db, hook, "payment.succeeded")
     app, _secret = apps.add(db, shop.house.settings, shop.house.outgoing, business_id, Wish("An app", "https://app.example/back", "", ""),
                             public=True)
-    return {"app_id": app.id, "api_key_id": new_key(db, business_id, "A program")[0].id, "webhook_id": hook, "delivery_id": sent.id,
-            "event_id": str(db.scalar(select(Event.id)))}
+    domain = binding.add(db, shop.house.settings, business_id, f"pay.{business_id[-4:].lower()}x.example")
+    return {"app_id": app.id, "domain_id": domain.id, "api_key_id": new_key(db, business_id, "A program")[0].id, "webhook_id": hook,
+            "delivery_id": sent.id, "event_id": str(db.scalar(select(Event.id)))}
 
 
 def _linked(shop: Shop) -> Visitor:

@@ -123,8 +123,8 @@ def test_a_domain_serves_its_own_tree_and_nothing_else(shop: Served) -> None:
     assert at(ada, "/").status_code == 200
     token = ada.token()
     for path in ("/console", f"/console/{shop.acorn}", "/api/products", "/subscriptions", "/profile", f"/business/{shop.birch}/",
-                 "/mailbox", "/oauth/authorize", "/.well-known/openid-configuration", "/login/sent", "/login/link/x", "/session/x", "/search",
-                 "/clock", "/nowhere", f"/domains/{shop.bind().id}/arrival"):
+                 "/mailbox", "/oauth/authorize", "/.well-known/openid-configuration", "/login/sent", "/login/link/x", "/session/x",
+                 "/search", "/clock", "/nowhere", f"/domains/{shop.bind().id}/arrival"):
         assert at(ada, path, follow=False).status_code == 404, path
     for path in ("/login", f"/login/{shop.acorn}", "/login/code", "/api/refunds", "/profile", "/login/with/work"):
         answer = at(ada, path, method="POST", follow=False, data={"csrf_token": token, "email": shop.ADA})
