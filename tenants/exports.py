@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import IO
 
 from sqlalchemy import Index, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -78,12 +80,21 @@ def one(db: ScopedSession, export_id: str) -> CustomerExport:
     return found
 
 
-def text_of(db: ScopedSession, export_id: str) -> str:
-    """The whole file. Raises NotFound until it is finished."""
-    if one(db, export_id).finished_at is None:
+def file_of(db: ScopedSession, export_id: str) -> IO[bytes]:
+    """The whole file at its beginning, on disk where it is large: read batch by batch. Raises NotFound until it is finished."""
+    job = one(db, export_id)
+    if job.finished_at is None:
         raise NotFound()
-    parts = db.scalars(select(ExportPart.text).where(ExportPart.export_id == export_id).order_by(ExportPart.id))
-    return lines([HEAD]) + "".join(parts)
+    out = tempfile.SpooledTemporaryFile(max_size=4 * 1024 * 1024)  # noqa: SIM115 - the answer closes it
+    out.write(("\ufeff" + lines([HEAD])).encode())
+    for n in range(job.parts):
+        out.write(db.scalars(select(ExportPart.text).where(ExportPart.id == part_id(export_id, n))).one().encode())
+    out.seek(0)
+    return out
+
+
+def part_id(export_id: str, n: int) -> str:
+    return f"{export_id}:{n:06d}"
 
 
 def lines(rows: Iterable[Iterable[object]]) -> str:
@@ -95,7 +106,7 @@ def lines(rows: Iterable[Iterable[object]]) -> str:
 
 def plain(cell: object) -> str:
     text = "" if cell is None else str(cell)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
 def write(house: House, work: Work) -> None:
@@ -113,7 +124,7 @@ def _batch(house: House, business_id: str, export_id: str) -> bool:
         if found:
             text = lines((r.customer_id, r.name, r.email, r.phone, r.locale, r.business_name, r.tax_id, r.country,
                           r.created_at.isoformat(timespec="seconds"), r.active) for r in found)
-            db.add(ExportPart(business_id=business_id, id=f"{export_id}:{job.parts:06d}", export_id=export_id, text=text))
+            db.add(ExportPart(business_id=business_id, id=part_id(export_id, job.parts), export_id=export_id, text=text))
             job.parts, job.written, job.mark = job.parts + 1, job.written + len(found), found[-1].customer_id
         if len(found) < BATCH:
             job.finished_at = clock.wall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, redirect, render_template, request
+from flask import Response, redirect, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
 from core.web import db, here
@@ -31,7 +31,7 @@ def export(export_id: str) -> ResponseReturnValue:
 @bp.get("/<business_id>/sales/customers/exports/<export_id>/customers.csv")
 @needs("customers.export")
 def export_file(export_id: str) -> ResponseReturnValue:
-    answer = Response("\ufeff" + exports.text_of(db(), export_id), mimetype="text/csv")
-    answer.headers["Content-Disposition"] = 'attachment; filename="customers.csv"'
+    answer = send_file(exports.file_of(db(), export_id), mimetype="text/csv", as_attachment=True,
+                       download_name="customers.csv")
     answer.headers["Cache-Control"] = "private, no-store"
     return answer

@@ -125,6 +125,7 @@ def test_the_file_is_written_in_batches_and_holds_no_formula(shop: Shop, monkeyp
     page = sam.get(sam.path.removesuffix("/customers.csv"))
     assert "20 customers" in page.text
     answer = sam.client.get(page.soup.select_one("a[download]")["href"])
+    assert answer.content_type == "text/csv; charset=utf-8" and "customers.csv" in answer.headers["Content-Disposition"]
     rows = list(csv.reader(io.StringIO(answer.get_data(as_text=True).removeprefix("\ufeff"))))
     assert rows[0][:3] == ["customer_id", "name", "email"] and len(rows) == 21
     assert {row[1] for row in rows} >= {f"'{name}" for name in evil}
