@@ -16,7 +16,7 @@ from flask import Flask, Response, g, request
 from core.ids import secret_token
 from core.settings import Settings
 
-_TOKEN_PATH = re.compile(r"(/login/link/|/session/|/invite/|/letters/stop/)[^/?#\s\"]+")
+_TOKEN_PATH = re.compile(r"(/login/link/|/login/never-again/|/session/|/invite/|/letters/stop/|/api/uploads/)[^/?#\s\"]+")
 _TOKEN_VALUE = re.compile(r"\b(token|code|secret|password|key|state)=[^&\s\"]+", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
