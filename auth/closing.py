@@ -36,7 +36,8 @@ def close(database: Database, visit: Visit) -> None:
         for statement in (
             delete(Grant).where(Grant.session_id.in_(theirs)), delete(BrowserSession).where(BrowserSession.identity_id == who),
             delete(Challenge).where(Challenge.address_key.in_(keys) | (Challenge.identity_id == who)),
-            delete(PasskeyCeremony).where(PasskeyCeremony.identity_id == who), delete(ProviderState).where(ProviderState.identity_id == who),
+            delete(PasskeyCeremony).where(PasskeyCeremony.identity_id == who),
+            delete(ProviderState).where(ProviderState.identity_id == who),
             delete(Passkey).where(Passkey.identity_id == who), delete(ProviderLogin).where(ProviderLogin.identity_id == who),
             update(Merge).where((Merge.into_id == who) | (Merge.from_id == who)).values(ended_at=clock.wall(), email="", email_key=""),
         ):

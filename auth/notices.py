@@ -37,7 +37,8 @@ def register(house: House) -> None:
     def farewell(work: Work) -> None:
         """To every address that the account had: there is no page to lead back to."""
         for number, to in enumerate(work.data["to"]):
-            subject, text, html = render_letter("account_closed", work.data["locale"], to=to, at=work.at, url=f"{house.settings.base_url}/login")
+            url = f"{house.settings.base_url}/login"
+            subject, text, html = render_letter("account_closed", work.data["locale"], to=to, at=work.at, url=url)
             house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
 
     house.handlers.on("auth.account_changed", write)

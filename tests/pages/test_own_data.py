@@ -56,7 +56,8 @@ def test_a_copy_of_everything(ada: Visitor, street: Street, monkeypatch: pytest.
     page = ada.get("/profile/export")
     href = page.soup.find("a", href=lambda at: at and at.endswith(".zip"))["href"]
     answer = ada.get(href)
-    assert answer.response.headers["Content-Disposition"].startswith("attachment") and "no-store" in answer.response.headers["Cache-Control"]
+    assert answer.response.headers["Content-Disposition"].startswith("attachment")
+    assert "no-store" in answer.response.headers["Cache-Control"]
     archive = zipfile.ZipFile(io.BytesIO(answer.body))
     files = {name: archive.read(name) for name in archive.namelist()}
     rows = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from auth import budgets, challenges, linking, links, sessions, signing, tokens
+from auth import budgets, challenges, linking, links, merging, sessions, signing, tokens
 from auth.budgets import Limit
 from auth.challenges import Asking
 from auth.models import Challenge, DynamicLink, Identity, IdentityEmail
@@ -224,9 +224,13 @@ def test_a_victims_click_joins_nothing(database: Database, settings: Settings, r
 
 def test_a_person_of_its_own_brings_its_history(database: Database, settings: Settings, rows: dict[str, str]) -> None:
     _, before = proved(database, settings, OLD)
-    visit, _ = joined(database, settings)
-    assert sessions.load(database, settings, before) is None
-    assert visit.addresses == (ADA, OLD)
+    visit, secret = joined(database, settings)
+    with database.open(everything("which merge is asked")) as db:
+        asked = db.scalars(select(merging.Merge.id)).one()
+    assert visit.addresses == (ADA,) and sessions.load(database, settings, before), "a letter alone moves nothing"
+    assert merging.agree(database, visit, asked) and sessions.load(database, settings, before) is None
+    again = sessions.load(database, settings, secret)
+    assert again and again.addresses == (ADA, OLD)
     with database.open(everything("a test counts")) as db:
         assert db.scalar(select(func.count(IdentityEmail.id))) == 2
 
