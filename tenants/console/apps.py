@@ -73,7 +73,7 @@ def change_app(app_id: str) -> ResponseReturnValue:
 def renew_app_secret(app_id: str) -> ResponseReturnValue:
     row, secret = command.renew_secret(db(), house().settings, app_id)
     tell_owners(db(), "client_changed", row.name)
-    return _made(row, secret)
+    return _made(row, secret, is_new=False)
 
 
 @bp.post("/<business_id>/developers/apps/<app_id>/removal")
@@ -98,9 +98,9 @@ def _form(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str
     return render_template("tenants/console/app_new.html", typed=typed, errors=errors or {}, base=here("console.apps"))
 
 
-def _made(row: command.App, secret: str | None) -> ResponseReturnValue:
+def _made(row: command.App, secret: str | None, *, is_new: bool = True) -> ResponseReturnValue:
     token_page()
-    return render_template("tenants/console/app_made.html", row=row, secret=secret, base=here("console.apps"),
+    return render_template("tenants/console/app_made.html", row=row, secret=secret, is_new=is_new, base=here("console.apps"),
                            issuer=house().settings.base_url)
 
 

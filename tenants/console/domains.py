@@ -16,13 +16,13 @@ from tenants.console.door import bp, fresh, me, needs
 from tenants.letters import tell_owners
 
 
-@bp.get("/<business_id>/settings/domain")
+@bp.get("/<business_id>/domain")
 @needs("settings.read")
 def domains() -> ResponseReturnValue:
     return _page()
 
 
-@bp.post("/<business_id>/settings/domain")
+@bp.post("/<business_id>/domain")
 @needs("domain.write")
 @fresh
 def add_domain() -> ResponseReturnValue:
@@ -36,7 +36,7 @@ def add_domain() -> ResponseReturnValue:
     return redirect(here("console.domains"), 303)
 
 
-@bp.post("/<business_id>/settings/domain/<domain_id>/check")
+@bp.post("/<business_id>/domain/<domain_id>/check")
 @needs("domain.write")
 @fresh
 def check_domain(domain_id: str) -> ResponseReturnValue:
@@ -57,7 +57,7 @@ def check_domain(domain_id: str) -> ResponseReturnValue:
     return redirect(here("console.domains"), 303)
 
 
-@bp.post("/<business_id>/settings/domain/<domain_id>/removal")
+@bp.post("/<business_id>/domain/<domain_id>/removal")
 @needs("domain.write")
 @fresh
 def remove_domain(domain_id: str) -> ResponseReturnValue:
@@ -75,4 +75,4 @@ def _binding() -> Binding:
 def _page(typed: str = "", errors: dict[str, str] | None = None) -> str:
     rows = [(row, *_binding().record(row)) for row in command.of_business(db())]
     return render_template("tenants/console/domains.html", rows=rows, typed=typed, errors=errors or {}, base=here("console.domains"),
-                           may_write=me().may("domain.write"), target=house().settings.host)
+                           may_write=me().may("domain.write"), target=house().settings.host.split(":")[0])

@@ -47,13 +47,13 @@ class Served(Shop):
         """Acorn's domain, proved; once."""
         found = self.row(Domain, Domain.host == HOST, Domain.removed_at.is_(None))
         if found is None:
-            self.sam.get(self.at("/settings/domain"))
-            self.save("/settings/domain", host=HOST)
+            self.sam.get(self.at("/domain"))
+            self.save("/domain", host=HOST)
             found = self.row(Domain, Domain.host == HOST, Domain.removed_at.is_(None))
         self.dns.says = {self.binding.record(found)[0]: [self.binding.record(found)[1]]}
         if found.verified_at is None:
-            self.sam.get(self.at("/settings/domain"))
-            self.save(f"/settings/domain/{found.id}/check")
+            self.sam.get(self.at("/domain"))
+            self.save(f"/domain/{found.id}/check")
         return self.row(Domain, Domain.id == found.id)
 
 
@@ -92,25 +92,25 @@ def at(browser: Visitor, path: str, host: str = HOST, method: str = "GET", follo
 def test_a_domain_is_proved_before_it_is_served(shop: Served) -> None:
     sam = shop.sam
     assert at(Visitor(shop.app), "/").status_code == 421
-    sam.get(shop.at("/settings/domain"))
+    sam.get(shop.at("/domain"))
     for wrong in ("", "acorn", "localhost", "x.localhost", "10.0.0.1", "billing acorn.example", "-a.example", "a..example", "http://[::1]/"):
-        page = shop.save("/settings/domain", host=wrong, expect=422)
+        page = shop.save("/domain", host=wrong, expect=422)
         assert page.soup.find(id="host-error"), wrong
-    shop.save("/settings/domain", host="https://Billing.Acorn.example/")
+    shop.save("/domain", host="https://Billing.Acorn.example/")
     row = shop.row(Domain)
     assert row.host == HOST and row.verified_at is None
-    page = sam.get(shop.at("/settings/domain"))
+    page = sam.get(shop.at("/domain"))
     name, text = shop.binding.record(row)
     assert name == "_portal." + HOST and text in page.text and "Not served yet" in page.text
     shop.dns.says = {name: ["portal-domain=somebody else's"]}
-    assert "not there yet" in shop.save(f"/settings/domain/{row.id}/check").text
+    assert "not there yet" in shop.save(f"/domain/{row.id}/check").text
     shop.dns.silent = True
-    sam.get(shop.at("/settings/domain"))
-    assert "did not answer" in shop.save(f"/settings/domain/{row.id}/check").text
+    sam.get(shop.at("/domain"))
+    assert "did not answer" in shop.save(f"/domain/{row.id}/check").text
     shop.dns.silent, shop.dns.says = False, {name: ["v=spf1 -all", text]}
     assert at(Visitor(shop.app), "/").status_code == 421
-    sam.get(shop.at("/settings/domain"))
-    assert "Your portal is served there" in shop.save(f"/settings/domain/{row.id}/check").text
+    sam.get(shop.at("/domain"))
+    assert "Your portal is served there" in shop.save(f"/domain/{row.id}/check").text
     assert at(Visitor(shop.app), "/", follow=False).headers["Location"] == f"/business/{shop.acorn}/"
     assert at(Visitor(shop.app), "/", host="nobody.acorn.example").status_code == 421
     assert at(Visitor(shop.app), "/", host=HOST + ":81").status_code == 421
@@ -255,8 +255,8 @@ def test_giving_a_domain_up_ends_its_sessions(shop: Served) -> None:
     row = shop.bind()
     ada = shop.customer(shop.ADA)
     assert at(ada, f"/business/{shop.acorn}/").status_code == 200
-    shop.sam.get(shop.at("/settings/domain"))
-    shop.save(f"/settings/domain/{row.id}/removal")
+    shop.sam.get(shop.at("/domain"))
+    shop.save(f"/domain/{row.id}/removal")
     assert at(ada, f"/business/{shop.acorn}/").status_code == 421
     fresh = shop.bind()  # the same name again is another domain: its old sessions open nothing
     assert fresh.id != row.id
@@ -266,9 +266,9 @@ def test_giving_a_domain_up_ends_its_sessions(shop: Served) -> None:
 
 def test_who_may(shop: Served) -> None:
     dana = shop.staff("dana@acorn.example", "developer")
-    page = dana.get(shop.at("/settings/domain"))
+    page = dana.get(shop.at("/domain"))
     assert page.soup.find("input", id="host") is None
-    dana.post(shop.at("/settings/domain"), {"host": "x.acorn.example"}, expect=403)
+    dana.post(shop.at("/domain"), {"host": "x.acorn.example"}, expect=403)
     ben = shop.customer(shop.BEN)
     ben.get("/profile")
-    ben.post(shop.at("/settings/domain"), {"host": "x.acorn.example"}, expect=404)
+    ben.post(shop.at("/domain"), {"host": "x.acorn.example"}, expect=404)
