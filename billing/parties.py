@@ -16,7 +16,7 @@ class Business(Base, Catalogue):
     __tablename__ = "businesses"
 
     business_id: Mapped[str] = mapped_column(primary_key=True)
-    id = None
+    id = None  # type: ignore[assignment]
     name: Mapped[str]
     legal_name: Mapped[str] = mapped_column(default="")
     address: Mapped[dict] = mapped_column(default=dict)  # street, city, state, zipcode, country (alpha-2)
@@ -51,7 +51,7 @@ class Customer(Base, CustomerOwned):
     )
 
     customer_id: Mapped[str] = mapped_column(primary_key=True)
-    id = None
+    id = None  # type: ignore[assignment]
     email: Mapped[str]
     email_key: Mapped[str]
     name: Mapped[str]

@@ -49,7 +49,7 @@ def update_customer(
         changed.append("email")
     for field, value in (("name", name), ("phone", phone), ("locale", locale), ("meta", metadata)):
         if value is not _KEEP:
-            setattr(customer, field, clean_name(value) if field == "name" else value)
+            setattr(customer, field, clean_name(str(value or "")) if field == "name" else value)
             changed.append(field)
     if changed:
         emit(db, "customer.updated", business_id=customer.business_id, customer_id=customer.customer_id,

@@ -86,7 +86,8 @@ def lines(
     db: ScopedSession, words: str = "", *, before: Mark | None = None, after: Mark | None = None, limit: int = 25
 ) -> list[CustomerLine]:
     """Newest first; `after` gives the ones before a page, still newest first. Two statements."""
-    query = _found(db, select(Customer.customer_id, Customer.name, Customer.email, Customer.created_at), words)
+    query: Select[Any] = select(Customer.customer_id, Customer.name, Customer.email, Customer.created_at)
+    query = _found(db, query, words)
     at, one = Customer.created_at, Customer.customer_id
     if before:
         query = query.where(at <= before[0], (at < before[0]) | (one < before[1]))
@@ -103,7 +104,7 @@ def batch(db: ScopedSession, words: str, *, after: str, limit: int) -> list[Cust
     c = Customer
     query = _found(db, select(c.customer_id, c.name, c.email, c.created_at, c.phone, c.locale, c.business_name, c.tax_id, c.billing), words)
     query = query.where(c.customer_id > after).order_by(c.customer_id).limit(limit)
-    found = [CustomerLine(*row[:8], country=(row[8] or {}).get("country")) for row in db.execute(query)]
+    found = [CustomerLine(*row[:8], country=(row[8] or {}).get("country")) for row in db.execute(query)]  # type: ignore[misc]
     _count_active(db, found)
     return found
 
@@ -121,7 +122,7 @@ def one(db: ScopedSession, customer_id: str) -> Customer:
 
 def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[Held]:
     s = Subscription
-    query = (
+    query: Select[Any] = (
         select(s.id, Product.name, s.status, s.quantity, s.unit_minor, s.currency, s.interval, s.interval_count, s.next_billing_at,
                s.cancel_at_period_end, s.trial_ends_at, s.period_n)
         .join(Product, and_(Product.business_id == s.business_id, Product.id == s.product_id))
@@ -153,7 +154,8 @@ def keys(db: ScopedSession, customer_id: str, limit: int = 20) -> list[Key]:
 def totals(db: ScopedSession, customer_id: str) -> Sequence[tuple[str, int, int]]:
     """(currency, paid, refunded) in minor units, kept as rows."""
     query = select(CustomerTotal.currency, CustomerTotal.paid_minor, CustomerTotal.refunded_minor)
-    return [tuple(row) for row in db.execute(query.where(CustomerTotal.customer_id == customer_id).order_by(CustomerTotal.currency))]
+    rows = db.execute(query.where(CustomerTotal.customer_id == customer_id).order_by(CustomerTotal.currency))
+    return [(currency, paid, refunded) for currency, paid, refunded in rows]
 
 
 def _found(db: ScopedSession, query: Select[Any], words: str) -> Select[Any]:
