@@ -18,6 +18,7 @@ from billing import renewals
 from billing.commands import loading
 from billing.commands.businesses import create_business
 from billing.commands.cancelling import cancel_at_period_end
+from billing.commands.customers import create_customer
 from billing.loaded import SourceId
 from billing.parties import Customer, CustomerTotal, SpendMonth
 from billing.payments import Payment, PaymentMethod
@@ -261,3 +262,13 @@ def test_an_address_that_changed_there_is_told_to_the_old_one(house: House, acor
             assert [one.data["old"] for one in heard] == told
     house.worker.drain()
     assert [one.subject for one in mailbox.letters(house.database, "ada@marlow.example") if "address" in one.subject]
+
+
+def test_what_was_made_here_is_left_alone(house: House, acorn: str) -> None:
+    """An id that a file has by chance or by intent takes nobody's row over."""
+    with house.database.open(system(acorn), write=True) as db:
+        ours = create_customer(db, acorn, email="ben@hill.example", name="Ben Hill").customer_id
+        told = record("customer", {"customer_id": ours, "email": "mallory@void.example", "name": "Mallory"})
+        counts = loading.load(db, "elsewhere", [told], renew=True)
+        row = db.scalars(select(Customer).where(Customer.customer_id == ours)).one()
+        assert (row.name, row.email_key) == ("Ben Hill", "ben@hill.example") and (counts.new, counts.same) == (0, 1)

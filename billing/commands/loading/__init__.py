@@ -11,12 +11,16 @@ earlier one wrote: a pull does; a file that is read twice does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import select
 
+from billing.catalogue import Addon, Collection, Product
 from billing.commands.loading import bought, catalogue, keys, paid, parties
 from billing.commands.loading.batch import Batch, Counts
+from billing.licences import LicenseInstance, LicenseKey
 from billing.loaded import KINDS, Record, SourceId
+from billing.parties import Customer
 from core import clock
 from core.db import ScopedSession
 from core.scope import Actor
@@ -28,6 +32,12 @@ _PUT: dict[str, Callable[[Batch, list[Record]], None]] = {
     "payment_method": parties.methods, "subscription": bought.subscriptions, "payment": paid.payments, "refund": paid.refunds,
     "license_key": keys.keys, "license_key_instance": keys.instances,
 }
+
+_OURS: dict[str, tuple[Any, str]] = {
+    "addon": (Addon, "id"), "product": (Product, "id"), "collection": (Collection, "id"), "customer": (Customer, "customer_id"),
+    "license_key": (LicenseKey, "id"), "license_key_instance": (LicenseInstance, "id"),
+}
+"""Kinds whose rows do not say themselves where they come from."""
 
 
 def load(
@@ -48,6 +58,11 @@ def load(
                 counts.same += 1
                 continue
             todo.append(one)
+        if kind in _OURS:  # a row that no source told of was made here
+            model, key = _OURS[kind]
+            ours = batch.found(model, [one.id for one in todo if one.source_id not in known], key)
+            counts.same += len(ours)
+            todo = [one for one in todo if one.id not in ours]
         if not todo:
             continue
         _PUT[kind](batch, todo)
