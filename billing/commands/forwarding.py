@@ -16,7 +16,7 @@ from core.errors import Conflict
 from core.ids import new_id
 from core.outbox import emit
 
-LEASE = timedelta(seconds=60)  # longer than a call may take
+LEASE = timedelta(minutes=3)  # longer than a look, its one retry with the minute it may be asked to wait, and the send after it
 
 
 def collects_itself(subscription: Subscription, verb: str, refusal: str) -> bool:

@@ -83,7 +83,8 @@ def _said(ask: Callable[[], Any]) -> Said:
     except APIError as lost:
         log.info("no answer", why=type(lost).__name__)
         return Said("unknown")
-    return Said("done", link=getattr(answer, "payment_link", None))
+    link = str(getattr(answer, "payment_link", None) or "")
+    return Said("done", link=link if link.startswith(("https://", "http://")) else None)
 
 
 def _refusal(refused: Any) -> Said:

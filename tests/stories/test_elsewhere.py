@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from billing.subscriptions import Subscription
 from core import clock, mailbox
 from core.outbox import Outbox
 from core.scope import everything, system
-from tenants.elsewhere import hooks
+from tenants.elsewhere import dodo, hooks
 from tenants.elsewhere import pull as pulling
 from tenants.elsewhere.account import ElsewhereHook, PullCursor, connect
 from tests.stories.two_houses import Two, sums, two_houses
@@ -177,6 +178,29 @@ def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(two: Two, ada:
     _due_again(two)
     assert _act(two).status == "confirmed" and two.wire.seen["PATCH"] == sent + 2
     assert not two.theirs(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+
+
+def test_a_slow_look_is_nobody_elses_turn(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two looks of 20 seconds and the minute's wait between them: another worker does not send the same meanwhile."""
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        cancel_at_period_end(db, two.cast.ada_at_acorn.subscription_id)
+    act = _act(two)
+    assert two.here.forwarder._claim(two.business_id, act.id) is not None
+    now = clock.wall
+    monkeypatch.setattr(clock, "wall", lambda: now() + timedelta(seconds=125))
+    assert two.here.forwarder._claim(two.business_id, act.id) is None
+    monkeypatch.setattr(clock, "wall", now)
+    _due_again(two)
+    assert _act(two).status == "confirmed"
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        keep(db, two.cast.ada_at_acorn.subscription_id)
+    two.work()
+    assert not two.ours(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
+
+
+def test_only_addresses_of_the_web_are_followed() -> None:
+    for link, kept in (("https://checkout.example/1", True), ("javascript:alert(1)", False), (None, False)):
+        assert (dodo._said(lambda link=link: SimpleNamespace(payment_link=link)).link == link) is (kept or link is None)
 
 
 def test_a_refusal_is_told_in_its_words_and_the_truth_is_read(two: Two, ada: Visitor) -> None:
