@@ -86,8 +86,7 @@ def lines(
     db: ScopedSession, words: str = "", *, before: Mark | None = None, after: Mark | None = None, limit: int = 25
 ) -> list[CustomerLine]:
     """Newest first; `after` gives the ones before a page, still newest first. Two statements."""
-    query: Select[Any] = select(Customer.customer_id, Customer.name, Customer.email, Customer.created_at)
-    query = _found(db, query, words)
+    query = _found(db, select(Customer.customer_id, Customer.name, Customer.email, Customer.created_at), words)  # type: ignore[arg-type]
     at, one = Customer.created_at, Customer.customer_id
     if before:
         query = query.where(at <= before[0], (at < before[0]) | (one < before[1]))
@@ -122,13 +121,13 @@ def one(db: ScopedSession, customer_id: str) -> Customer:
 
 def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[Held]:
     s = Subscription
-    query: Select[Any] = (
+    query = (
         select(s.id, Product.name, s.status, s.quantity, s.unit_minor, s.currency, s.interval, s.interval_count, s.next_billing_at,
                s.cancel_at_period_end, s.trial_ends_at, s.period_n)
         .join(Product, and_(Product.business_id == s.business_id, Product.id == s.product_id))
         .where(s.customer_id == customer_id).order_by(s.created_at.desc(), s.id.desc()).limit(limit)
     )
-    return [Held(*row) for row in db.execute(query)]
+    return [Held(*row) for row in db.execute(query)]  # type: ignore[call-arg]
 
 
 def payments(db: ScopedSession, customer_id: str, limit: int = 20) -> list[Paid]:

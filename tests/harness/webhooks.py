@@ -127,7 +127,8 @@ def run(folder: Path, urls: dict[str, str], options: argparse.Namespace) -> dict
     return {
         "engine": options.engine, "events": len(expected), "lost": len(expected - set(moody.taken)),
         "strange": len(set(moody.taken) - expected), "changed": sum(len(seen) > 1 for seen in moody.bodies.values()),
-        "unsigned": unsigned, "requests": received, "attempts_recorded": attempts, "most_attempts": most, "taken_twice": sum(count > 1 for count in moody.taken.values()), "kills": kills, "moods": dict(moody.moods),
+        "unsigned": unsigned, "requests": received, "attempts_recorded": attempts, "most_attempts": most,
+        "taken_twice": sum(count > 1 for count in moody.taken.values()), "kills": kills, "moods": dict(moody.moods),
         "seconds": round(seconds, 1), "messages_per_second": round(len(expected) / seconds, 1),
     }  # fmt: skip
 
