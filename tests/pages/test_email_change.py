@@ -15,6 +15,8 @@ from tests.conftest import Street
 from tests.pages.test_merging import at_ease_again, who
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.parametrize("street", ["sqlite"], indirect=True, scope="module")  # the rows themselves: test_merging.py
+
 
 @pytest.fixture
 def ada(street: Street) -> Visitor:
