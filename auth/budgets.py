@@ -18,6 +18,7 @@ from core.settings import Settings
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FAILURES_A_DAY = 20
+PLANTED_A_DAY = 500
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def unknown_letters(settings: Settings, address_key: str) -> list[Limit]:
     return [Limit("unknown:all", 100, HOUR), Limit(f"unknown:{who}", 1, timedelta(days=7))]
 
 
-def planted_letters(settings: Settings, address_key: str) -> list[Limit]:
-    """Links mailed by businesses this person never paid or accepted: three a day an address, from all of them together."""
-    return [Limit(f"planted:{tokens.hashed(settings, 'address', address_key)[:32]}", 3, DAY)]
+def planted_letters(settings: Settings, address_key: str, business_id: str) -> list[Limit]:
+    """Letters of businesses to people who never paid or accepted them: three a day an address, from all of them together, and
+    so many a day of one business: a deployment where anybody may begin one is no machine for writing to strangers."""
+    return [Limit(f"planted:{tokens.hashed(settings, 'address', address_key)[:32]}", 3, DAY),
+            Limit(f"planted:of:{business_id}", PLANTED_A_DAY, DAY)]
 
 
 def spend(database: Database, limits: list[Limit]) -> bool:

@@ -80,7 +80,8 @@ class SignInLetters:
             if row is None or not links.is_live(row[0]) or row[2].archived_at is not None:
                 return
             link, customer, face = row[0], row[1], face_of(row[2])
-        if not _is_accepted(customer) and not budgets.spend(self.database, budgets.planted_letters(self.settings, customer.email_key)):
+        planted = budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
+        if not _is_accepted(customer) and not budgets.spend(self.database, planted):
             return
         self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
             "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,

@@ -33,7 +33,7 @@ class Desk:
             return
         customer, face = found.customer, face_of(found.business)
         planted = customer.first_paid_at is None
-        if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, fold_address(old))):
+        if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, fold_address(old), face.business_id)):
             return
         subject, text, html = render_letter(
             "customer_address_changed", customer.locale or face.locale, zone=face.zone, to=old, brand=None if planted else face.brand,

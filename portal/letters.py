@@ -145,7 +145,7 @@ class Desk:
             return  # "not mine": nothing of it reaches this address
         face: Face = face_of(one.business)
         if planted:  # safety 3.2: three a day from all of them together, with no words or papers of theirs
-            if not budgets.spend(self.house.database, budgets.planted_letters(settings, customer.email_key)):
+            if not budgets.spend(self.house.database, budgets.planted_letters(settings, customer.email_key, face.business_id)):
                 return
             attachments, more = (), {key: "" if isinstance(value, str) and key != "currency" else value for key, value in more.items()}
         door = f"{settings.base_url}/business/{face.business_id}/"

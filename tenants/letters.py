@@ -73,7 +73,9 @@ class Desk:
             row = db.scalar(select(Invitation).where(Invitation.id == work.noun_id, *is_open()))
             asks = db.scalar(select(Membership.email).where(Membership.id == row.invited_by)) if row is not None else None
         face = self._face(work)
-        if row is None or not budgets.spend(self.house.database, budgets.planted_letters(self.house.settings, row.email_key)):
+        if row is None or not budgets.spend(
+            self.house.database, budgets.planted_letters(self.house.settings, row.email_key, face.business_id)
+        ):
             return
         with i18n.speaking(face.locale):
             role = str(ROLES[row.role])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from auth import budgets
 from auth.domains import binding
 from auth.links import create_dynamic_link
 from auth.models import BrowserSession, Budget, DynamicLink
@@ -350,6 +351,18 @@ def test_an_invitation_is_for_the_address_and_nobody_else(shop: Shop) -> None:
     pia.get("/console")
     pia.post(f"/console/invitations/{one}/acceptance", expect=404)  # used
     assert any("joined the team" in one.text for one in sam.letters("sam@acorn.example"))
+
+
+def test_a_business_writes_to_so_many_strangers_a_day(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "PLANTED_A_DAY", 0)
+    path = f"/sales/customers/{shop.ada_at_acorn.customer_id}/invite"
+    shop.sam.get(shop.at("/team"))
+    shop.save("/team/invitations", email="stranger@far.example", role="support")
+    shop.sam.get(shop.at(path))
+    before = len(shop.sam.letters(shop.ADA))
+    shop.save(path, how="mail")
+    assert not shop.sam.letters("stranger@far.example")
+    assert len(shop.sam.letters(shop.ADA)) == before + 1, "who bought there is no stranger"
 
 
 def test_a_role_changes_and_ends_with_the_next_click(shop: Shop) -> None:
