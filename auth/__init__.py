@@ -18,15 +18,18 @@ def also_known(app: Flask, knows: Knows) -> None:
 
 def register(app: Flask, house: House) -> None:
     """Hang the sign-in pages on the app and their letters on the worker."""
+    from datetime import timedelta
+
     from flask import redirect, request
     from flask_login import LoginManager
 
-    from auth import bots, exports, link_views, notices, passkey_views, passkeys, recovery, recovery_views  # noqa: F401 - their routes hang on the same blueprint
+    from auth import bots, exports, link_views, notices, passkey_views, passkeys, recovery, recovery_views, sweeping  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery
     from auth.sessions import current
     from auth.views import bp
+    from core.worker import Tick
 
     app.register_blueprint(bp)
     login = LoginManager(app)
@@ -48,6 +51,7 @@ def register(app: Flask, house: House) -> None:
     exports.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
+    house.worker.ticks.append(Tick("old sign-ins", timedelta(hours=1), lambda: sweeping.sweep(house.database)))
     house.handlers.on("auth.challenge_asked", letters.challenge_asked)
     house.handlers.on("auth.addresses_changed", letters.addresses_changed)
     house.handlers.on("portal_link.asked", letters.portal_link_asked)
