@@ -23,6 +23,7 @@ from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid
 from core.ids import new_id
 from core.models import Base, BusinessOwned
+from core.scope import everything
 from core.secrets import Unreadable, seal, unseal
 from core.settings import Settings
 from tenants.keys import Caller
@@ -83,7 +84,6 @@ def begin(database: Database, call: Call, held_for: timedelta = KEPT) -> str | A
     one = call.named_id if call.idempotency_key else new_id("rep")
     try:
         with database.open(call.caller.scope, write=True) as db:
-            db.execute(delete(Repeat).where(Repeat.created_at < clock.wall() - KEPT))
             db.add(Repeat(business_id=call.caller.business_id, id=one, request=call.digest, created_at=clock.wall()))
     except IntegrityError:  # the same Idempotency-Key arrived twice at the same moment
         return _wait(database, call, one, held_for)
@@ -106,6 +106,17 @@ def forget(database: Database, call: Call, one: str) -> None:
     """It could not be begun at all (nobody to take the money, say): the same call may try again."""
     with database.open(call.caller.scope, write=True) as db:
         db.execute(delete(Repeat).where(Repeat.id == one))
+
+
+def sweep(database: Database) -> int:
+    """Calls of the day before yesterday are forgotten. A chore of its own: on each call it would look through all of the day's."""
+    old = Repeat.created_at < clock.wall() - KEPT
+    with database.open(everything("are there old calls")) as db:
+        if db.scalar(select(Repeat.id).where(old).limit(1)) is None:
+            return 0
+    with database.open(everything("old calls go"), write=True) as db:
+        gone = db.execute(delete(Repeat).where(old), execution_options={"synchronize_session": False})
+        return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def _known(database: Database, call: Call) -> str | None:

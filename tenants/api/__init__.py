@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Flask
 
 from core.web import House
+from core.worker import Tick
+from tenants import repeats
 from tenants.api import (
     addons,
     again,
@@ -44,3 +48,4 @@ __all__ = [
 def register(app: Flask, house: House) -> None:
     app.extensions["api rates"] = Rates(house.database)
     app.register_blueprint(bp)
+    house.worker.ticks.append(Tick("old calls", timedelta(hours=1), lambda: repeats.sweep(house.database)))

@@ -83,6 +83,11 @@ def test_a_forsaken_call_is_taken_up_once(desk: Shop) -> None:
         db.execute(update(Repeat).where(Repeat.id == one).values(created_at=clock.wall() - timedelta(minutes=2)))
         seen = db.scalars(select(Repeat).where(Repeat.id == one)).one()
     assert [repeats._take_over(desk.house.database, call, seen) for _ in range(2)] == [True, False]
+    with desk.house.database.open(everything("a test lets a day pass"), write=True) as db:
+        db.execute(update(Repeat).where(Repeat.id == one).values(created_at=clock.wall() - repeats.KEPT - timedelta(minutes=1)))
+    desk.house.worker.drain()
+    with desk.house.database.open(everything("what is kept of calls")) as db:
+        assert one not in set(db.scalars(select(Repeat.id)))
 
 
 def test_headers_count_down(desk: Shop) -> None:
