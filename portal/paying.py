@@ -99,7 +99,7 @@ def choose_payment_method(subscription_id: str) -> ResponseReturnValue:
 def needs_proof() -> bool:
     """A new card on a session older than a day asks for a fresh proof (safety 2.7). A merchant's link has no person to ask."""
     visit = sessions.current()
-    if visit is None or visit.link or not visit.is_person:
+    if visit is None or visit.link or not (visit.is_person or visit.at_domain):
         return False
     return clock.wall() - visit.created_at > YOUNG and not sessions.proved_within(visit)
 

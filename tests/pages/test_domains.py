@@ -18,7 +18,7 @@ from core.outbox import Event
 from core.scope import everything
 from tests.pagelint import lint
 from tests.pages.staffed import Shop
-from tests.visitor import Visitor
+from tests.visitor import Page, Visitor
 
 HOST = "billing.acorn.example"
 
@@ -142,6 +142,7 @@ def test_who_is_signed_in_here_comes_in_there_as_that_business_alone(shop: Serve
     assert "Acorn Team" in page.text and "Birch" not in page.text
     profile = at(ada, f"/business/{shop.acorn}/profile").text
     assert "opens everything" not in profile and "/sessions/end" not in profile  # its rows, never the person
+    assert "let you in with a link" not in profile
     assert 'href="http://localhost/"' in at(ada, f"/business/{shop.acorn}/").text
     kept = next(one for one in ada.client._cookies.values() if one.domain == HOST and one.key.startswith("signed-in"))
     assert kept.http_only and kept.same_site == "Lax" and kept.value not in str([vars(row) for row in shop.rows(DomainSession)])
@@ -228,6 +229,23 @@ def test_a_new_proof_is_seen_there_too(shop: Served) -> None:
         secret = ada.client.get_cookie("signed-in-test", domain=HOST).value
         seen = visiting.visit_at(shop.house.database, shop.house.settings, shop.bind(), secret)
     assert seen.proved_at is not None and seen.identity_id is None
+    shop.sam.sign_in(shop.SAM, "/login?again=1")
+
+
+def test_a_new_card_there_wants_a_young_proof_as_it_does_here(shop: Served) -> None:
+    shop.bind()
+    ada = shop.customer(shop.ADA)
+    page = at(ada, f"/business/{shop.acorn}/payment-methods")
+    form = {"csrf_token": page.text.split('name="csrf_token" value="')[1].split('"')[0]}
+    for element in Page(page).form("payment-methods").find_all(["input", "select"]):
+        form.setdefault(element["name"], element.get("value", ""))
+    fresh = at(ada, f"/business/{shop.acorn}/payment-methods", method="POST", follow=False, data=form)
+    assert fresh.status_code == 303 and "/login" not in fresh.headers["Location"]
+    with shop.house.database.open(everything("two days pass"), write=True) as db:
+        for row in db.scalars(select(BrowserSession).where(BrowserSession.proved_at.is_not(None))):
+            row.proved_at, row.created_at = row.proved_at - timedelta(days=2), row.created_at - timedelta(days=2)
+    old = at(ada, f"/business/{shop.acorn}/payment-methods", method="POST", follow=False, data=form)
+    assert old.headers["Location"].startswith("/login?again=1")
     shop.sam.sign_in(shop.SAM, "/login?again=1")
 
 
