@@ -35,23 +35,23 @@ def sweep(database: Database) -> int:
     """Find what has ended since the last look, leave word for the apps, and forget tokens that ran out. Returns how many ended."""
     at = clock.wall()
     over = (
-        select(AppSession, App.backchannel_uri).join(App, (App.business_id == AppSession.business_id) & (App.id == AppSession.app_id))
+        select(AppSession).join(App, (App.business_id == AppSession.business_id) & (App.id == AppSession.app_id))
         .outerjoin(Grant, Grant.id == AppSession.grant_id).outerjoin(BrowserSession, BrowserSession.id == Grant.session_id)
-        .where(AppSession.left_at.is_(None), AppSession.expires_at > at,
+        .where(AppSession.left_at.is_(None), AppSession.expires_at > at, AppSession.code_used_at.is_not(None),
+               App.backchannel_uri.is_not(None),  # who listens; for the others a token that is asked about says it
                AppSession.ended_at.is_not(None) | Grant.id.is_(None) | BrowserSession.id.is_(None) | ~grant_lives())
         .limit(AT_ONCE)
     )
     old = select(AppToken.id).where(AppToken.expires_at < at).limit(1)
     with database.open(everything("look for sessions that ended")) as db:
-        if db.execute(over.limit(1)).first() is None and db.scalar(old) is None:
+        if db.scalar(over.limit(1)) is None and db.scalar(old) is None:
             return 0
     with database.open(everything("sessions of apps end"), write=True) as db:
-        found = db.execute(over).all()
-        for one, backchannel_uri in found:
+        found = list(db.scalars(over))
+        for one in found:
             one.left_at = at
-            if backchannel_uri and one.code_used_at is not None:
-                emit(db, "app.session_left", business_id=one.business_id, customer_id=one.customer_id, noun=one.id,
-                     data={"app_id": one.app_id}, actor=Actor("system"))
+            emit(db, "app.session_left", business_id=one.business_id, customer_id=one.customer_id, noun=one.id,
+                 data={"app_id": one.app_id}, actor=Actor("system"))
         db.execute(delete(AppToken).where(AppToken.expires_at < at), execution_options=_QUIETLY)
         db.execute(delete(AppSession).where(AppSession.expires_at < at - A_DAY), execution_options=_QUIETLY)
         return len(found)
