@@ -1,0 +1,152 @@
+"""Can the time of an answer tell who is known? Every sign-in door, asked for known and unknown people in turn, in process.
+
+    python -m tests.harness.timing [--tries 1000]
+
+Prints one line a door: the area under the ROC curve of a classifier that sees nothing but the time (0.5: a coin), the two medians
+in milliseconds, and whether answers were equal but for what was typed and for tokens. Wanted: below 0.55, whichever side is slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete
+
+from auth.models import Budget, Challenge
+from auth.recovery import Recovery
+from billing.commands.customers import create_customer
+from core.outbox import Outbox
+from core.scope import everything, system
+from core.settings import Settings
+from tests.cast import Cast
+from tests.engines import Sqlite
+from tests.visitor import Visitor
+
+TOKENS = re.compile(rb'(csrf_token" value="|nonce="|nonce-)[^"\';]+')
+Door = Callable[[str], tuple[int, bytes]]
+
+
+def auc(known: list[float], unknown: list[float]) -> float:
+    """How often a random known try is slower than a random unknown one (Mann-Whitney); folded to the worse side."""
+    ranked = sorted([(t, 1) for t in known] + [(t, 0) for t in unknown])
+    above = sum(rank for rank, (_, is_known) in enumerate(ranked, 1) if is_known)
+    area = (above - len(known) * (len(known) + 1) / 2) / (len(known) * len(unknown))
+    return max(area, 1 - area)
+
+
+def tidy(body: bytes, typed: str) -> bytes:
+    return TOKENS.sub(rb"\1", body).replace(typed.encode(), b"TYPED")
+
+
+def forget(house: Any) -> None:
+    """Budgets as new and no letters waiting, so that every try goes the whole way."""
+    with house.database.open(everything("a measurement begins anew"), write=True) as db:
+        for table in (Budget, Challenge, Outbox, Recovery):
+            db.execute(delete(table), execution_options={"synchronize_session": False})
+
+
+def posts(visitor: Visitor, path: str, field: str, page: str = "") -> Door:
+    visitor.get(page or path)
+    token = visitor.token()
+    client, headers = visitor.client, {**visitor.headers, "Origin": visitor.house.settings.base_url}
+
+    def ask(typed: str) -> tuple[int, bytes]:
+        answer = client.post(path, data={field: typed, "csrf_token": token}, headers=headers, environ_base=visitor.environ)
+        return answer.status_code, answer.get_data()
+
+    return ask
+
+
+def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
+    """Door → how to ask, what is known there, what is not."""
+    house, people = cast.house, [f"known{n}@street.example" for n in range(50)]
+    with house.database.open(system(cast.acorn), write=True) as db:
+        for email in people:
+            create_customer(db, cast.acorn, email=email, name="Somebody")
+    for email in people[:5]:  # some have an account already
+        Visitor(app).sign_in(email)
+        forget(house)
+    strangers = [f"other{n}@street.example" for n in range(50)]
+    ada = Visitor(app)
+    ada.sign_in(cast.ADA)
+    forget(house)
+    numbers = [f"INV-{n:05d}" for n in range(1, 4)]
+    return {
+        "/login": (posts(Visitor(app), "/login", "email"), people, strangers),
+        "/login/<business>": (posts(Visitor(app), f"/login/{cast.acorn}", "email"), people, strangers),
+        "/login/<another business>": (posts(Visitor(app), f"/login/{cast.birch}", "email"), people, strangers),
+        "/login/recovery": (posts(Visitor(app), "/login/recovery", "receipt"), numbers, [f"INV-9{n:04d}" for n in range(3)]),
+        "/profile/addresses": (posts(ada, "/profile/addresses", "email"), people, strangers),
+        "/profile/email": (email_door(ada, cast), people, strangers),
+    }
+
+
+def email_door(ada: Visitor, cast: Cast) -> Door:
+    ada.get("/profile/email")
+    token, headers = ada.token(), {**ada.headers, "Origin": ada.house.settings.base_url}
+
+    def ask(typed: str) -> tuple[int, bytes]:
+        data = {"email": typed, "csrf_token": token, "to": [cast.ada_at_acorn.customer_id]}
+        answer = ada.client.post("/profile/email", data=data, headers=headers, environ_base=ada.environ)
+        return answer.status_code, answer.get_data()
+
+    return ask
+
+
+def measure(house: Any, ask: Door, known: list[str], unknown: list[str], tries: int) -> dict[str, Any]:
+    """Interleaved in random pairs, so that what the machine does besides falls on both alike."""
+    times: dict[bool, list[float]] = {True: [], False: []}
+    shapes: dict[bool, set[tuple[int, bytes]]] = {True: set(), False: set()}
+    for number in range(tries + 10):
+        if number % 25 == 0:
+            forget(house)
+        order = [True, False]
+        random.shuffle(order)
+        for is_known in order:
+            typed = random.choice(known if is_known else unknown)
+            forget_one(house)
+            began = time.perf_counter()
+            status, body = ask(typed)
+            took = time.perf_counter() - began
+            if number >= 10:  # the first ones warm caches up
+                times[is_known].append(took)
+                shapes[is_known].add((status, tidy(body, typed)))
+    return {"auc": auc(times[True], times[False]), "known": statistics.median(times[True]) * 1000,
+            "unknown": statistics.median(times[False]) * 1000, "equal": shapes[True] == shapes[False]}
+
+
+def forget_one(house: Any) -> None:
+    with house.database.open(everything("a measurement begins anew"), write=True) as db:
+        for table in (Budget, Challenge):
+            db.execute(delete(table), execution_options={"synchronize_session": False})
+
+
+def main() -> None:
+    from wsgi import create_app
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tries", type=int, default=1000)
+    tries = parser.parse_args().tries
+    with tempfile.TemporaryDirectory() as name:
+        urls, drop = Sqlite(Path(name)).fresh()
+        app = create_app(Settings(data_dir=Path(name), base_url="http://localhost", log_level="WARNING", bot_check="none", **urls))
+        with app.app_context():
+            cast = Cast.play(app.extensions["portal"])
+        for door, (ask, known, unknown) in doors(app, cast).items():
+            found = measure(cast.house, ask, known, unknown, tries)
+            print(f"{door:28} AUC {found['auc']:.3f}  known {found['known']:.2f} ms  unknown {found['unknown']:.2f} ms  "
+                  f"{'equal' if found['equal'] else 'DIFFERENT'} answers", flush=True)
+        cast.house.database.dispose()
+        drop()
+
+
+if __name__ == "__main__":
+    main()
