@@ -49,19 +49,21 @@ def sign_in(database: Database, settings: Settings, challenge: Challenge, before
 
 
 def open_session(db: ScopedSession, settings: Settings, identity_id: str, before: Visit | None, device: str, *, proof: str,
-                 address_key: str | None, is_known: bool, grant: dict[str, Any] | None = None) -> str:
+                 address_key: str | None, is_known: bool, grant: dict[str, Any] | None = None, proved_at: datetime | None = None) -> str:
     """A new session of a proved person, in the caller's transaction (everything()); returns the cookie's secret.
 
     `address_key`: what the proof opens (safety 2.2); None is the whole person (passkeys, providers joined by the main address).
-    `grant`: further columns of the grant. Merchant's grants of this browser move along unless somebody else was signed in;
-    the old row ends. A browser that is not known is told of to the person who was signed in elsewhere before.
+    `grant`: further columns of the grant; `proved_at`: when it was proved, where that was before. Merchant's grants of this
+    browser move along unless somebody else was signed in; the old row ends. A browser that is not known is told of to the person
+    who was signed in elsewhere before.
     """
     secret, at = ids.secret_token(), clock.wall()
+    proved = min(proved_at or at, at)
     if not is_known and db.scalar(select(BrowserSession.id).where(BrowserSession.identity_id == identity_id).limit(1)):
         notices.tell(db, identity_id, "device", device)
     session = BrowserSession(
         id=ids.new_id("ses"), secret_hash=tokens.hashed(settings, "session", secret), identity_id=identity_id, device=device,
-        created_at=at, last_seen_at=at, expires_at=at + LIFE, proved_at=at, proof=proof,
+        created_at=at, last_seen_at=at, expires_at=at + LIFE, proved_at=proved, proof=proof,
     )
     db.add(session)
     db.flush()
@@ -69,7 +71,7 @@ def open_session(db: ScopedSession, settings: Settings, identity_id: str, before
         _move(db, before, session, identity_id)
     db.add(Grant(
         id=ids.new_id("gra"), session_id=session.id, door="unified", proof=proof, address_key=address_key,
-        proved_at=at, expires_at=at + LIFE, **(grant or {}),
+        proved_at=proved, expires_at=at + LIFE, **(grant or {}),
     ))
     return secret
 

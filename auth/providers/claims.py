@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from joserfc import jwt
@@ -33,6 +34,12 @@ class Claims:
     session: str | None
     name: str
     all: dict[str, Any]
+
+    @property
+    def proved_at(self) -> datetime | None:
+        """When the person last showed the provider who they are, where it says so: a window left open there is no fresh proof."""
+        at = self.all.get("auth_time")
+        return datetime.fromtimestamp(at, UTC) if isinstance(at, int) and 0 < at < 2**33 else None
 
 
 def id_token(discovery: Discovery, party: Party, token: object, nonce: str) -> Claims:

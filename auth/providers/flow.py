@@ -25,6 +25,7 @@ from core.scope import everything
 from core.settings import Settings
 
 LIFE = timedelta(minutes=10)
+_ASKS_BY = {"https://accounts.google.com": "select_account"}  # which knows no prompt=login
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Came:
 
 
 def leave(database: Database, settings: Settings, discovery: Discovery, party: Party, *, browser: str, purpose: str, next: str = "",
-          identity_id: str | None = None, hint: str = "") -> str:
-    """Write down who leaves, and return the URL to go to. Raises Mistake."""
+          identity_id: str | None = None, hint: str = "", anew: bool = False) -> str:
+    """Write down who leaves, and return the URL to go to. `anew`: they shall show there once more who they are, as for a
+    login that is added. Raises Mistake."""
     known = discovery.of(party.issuer)
     if urlsplit(known["authorization_endpoint"]).scheme not in (("https",) if not settings.is_test else ("https", "http")):
         raise Mistake("unreadable", "authorization_endpoint")
@@ -55,7 +57,7 @@ def leave(database: Database, settings: Settings, discovery: Discovery, party: P
         "response_type": "code", "client_id": party.client_id, "redirect_uri": party.redirect_uri(settings), "state": state,
         "scope": "openid email profile", "nonce": _derived(settings, "nonce", state), "code_challenge": challenge,
         "code_challenge_method": "S256", **({"login_hint": hint} if hint else {}),
-        **({"prompt": "login"} if purpose == "link" else {}),
+        **({"prompt": _ASKS_BY.get(party.issuer, "login")} if purpose == "link" or anew else {}),
     }
     there = str(known["authorization_endpoint"])
     return there + ("&" if "?" in there else "?") + urlencode(asked)

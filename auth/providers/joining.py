@@ -68,7 +68,7 @@ def at_unified_door(database: Database, settings: Settings, party: Party, came: 
         keys = tuple(db.scalars(select(IdentityEmail.email_key).where(IdentityEmail.identity_id == login.identity_id)))
         secret = signing.open_session(
             db, settings, login.identity_id, before, device, proof="provider", address_key=login.address_key,
-            is_known=any(knows(key) for key in keys), grant=grant_columns(settings, party, claims))
+            is_known=any(knows(key) for key in keys), grant=grant_columns(settings, party, claims), proved_at=claims.proved_at)
         return Joined(secret, (login.address_key,) if login.address_key else keys)
 
 

@@ -75,10 +75,11 @@ def leave(party: Party, purpose: str, next_: str = "", identity_id: str | None =
     doors.stand_at(doors.face_or_404(party.business_id) if party.business_id else None)
     if not budgets.spend(house().database, budgets.asks(settings, doors.source())):
         return _said(party, "unreachable")
-    browser = cookies.browser(settings)
+    browser, visit = cookies.browser(settings), sessions.current()
+    anew = party.business_id is None and visit is not None and visit.is_person  # a proof that may count as a fresh one
     try:
         there = flow.leave(house().database, settings, discovery(), party, browser=browser, purpose=purpose, identity_id=identity_id,
-                           next=doors.landing(next_, party.business_id) if next_ else "")
+                           next=doors.landing(next_, party.business_id) if next_ else "", anew=anew)
     except Mistake as wrong:
         return _mistaken(party, wrong)
     answer = current_app.make_response(render_template("auth/providers/away.html", there=there, name=party.label))

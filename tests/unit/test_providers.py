@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask
+from joserfc.jwk import KeySet
 from sqlalchemy import select
 
 from auth import linking, sessions
 from auth.models import IdentityEmail
-from auth.providers import connections, joining, leaving
+from auth.providers import connections, flow, joining, leaving
 from auth.providers.claims import Claims
 from auth.providers.connections import Wish
+from auth.providers.discovery import Known
 from auth.providers.flow import Came
 from auth.providers.mistakes import Mistake
 from auth.providers.models import ProviderLogin
@@ -88,6 +93,23 @@ def test_somebody_else_at_the_same_browser_brings_nothing_along(database: Databa
         joining.at_unified_door(database, settings, TOWN, came("3", ADA, "link", ada.identity_id), ben, "Firefox", lambda key: None)
     with pytest.raises(Mistake, match="taken"):
         joining.at_unified_door(database, settings, TOWN, came("1", ADA, "link", ben.identity_id), ben, "Firefox", lambda key: None)
+
+
+def test_a_window_left_open_at_the_provider_is_no_fresh_proof(database: Database, settings: Settings) -> None:
+    """The provider says when it last asked; and who is signed in here already is asked there anew."""
+    hours = int((clock.wall() - timedelta(hours=5)).timestamp())
+    for said, fresh in (({"auth_time": hours}, False), ({"auth_time": hours + 5 * 3600}, True), ({"auth_time": "x"}, True), ({}, True)):
+        back = came("1", ADA)
+        back.claims.all.update(said)
+        joined = joining.at_unified_door(database, settings, TOWN, back, None, "Firefox", lambda key: None)
+        visit = sessions.load(database, settings, joined.secret or "")
+        assert visit and visit.is_person and sessions.proved_within(visit) is fresh, said
+    known = Known({"authorization_endpoint": "https://id.town.example/auth"}, KeySet([]), 0.0)
+    discovery: Any = SimpleNamespace(of=lambda issuer: known)
+    google = replace(TOWN, issuer="https://accounts.google.com")
+    for party, anew, asked in ((TOWN, True, "prompt=login"), (google, True, "prompt=select_account"), (TOWN, False, "")):
+        there = flow.leave(database, settings, discovery, party, browser="b", purpose="sign_in", anew=anew)
+        assert asked in there and ("prompt=" in there) is anew
 
 
 def test_a_connection_that_is_gone_lets_nobody_in(database: Database, settings: Settings) -> None:
