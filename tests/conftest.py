@@ -39,6 +39,10 @@ def engine(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
 
 
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+"""For tests of what people see and type, where the engine cannot matter: time is better spent on other tests."""
+
+
 @pytest.fixture
 def settings(engine: Any, tmp_path: Path) -> Iterator[Settings]:
     urls, drop = engine.fresh()

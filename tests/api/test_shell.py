@@ -14,7 +14,7 @@ def test_business_new_prints_what_one_needs(app: Flask, house: House, settings: 
     result = app.test_cli_runner().invoke(args=["business", "new", "--name", "Acorn Notes", "--currency", "eur"])
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
-    assert set(said) == {"business_id", "api_key", "static_link"}
+    assert set(said) == {"business_id", "api_key", "static_link", "console"}
     assert said["api_key"].startswith("dodo_test_") and said["static_link"] == f"{settings.base_url}/login/{said['business_id']}"
     client = app.test_client()
     brands = client.get("/api/brands", headers={"Authorization": f"Bearer {said['api_key']}"}, base_url=settings.base_url)

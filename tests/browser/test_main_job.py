@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from core.web import House
 from tests.browser.conftest import axe, sign_in
 from tests.cast import Cast
+from tests.conftest import on_sqlite
 
 pytestmark = pytest.mark.browser
 
@@ -62,6 +63,7 @@ def test_the_code_signs_in_the_browser_that_asked(served: House, played: Cast, p
     assert "Acorn" not in page.locator("main").inner_text()
 
 
+@on_sqlite
 def test_cancel_and_keep_by_keyboard_without_scripts(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person(scripts=False)
     sign_in(page, played.ADA)
@@ -78,6 +80,7 @@ def test_cancel_and_keep_by_keyboard_without_scripts(served: House, played: Cast
     expect(page.locator(".head .state")).to_have_text("Active")
 
 
+@on_sqlite
 def test_no_page_has_a_serious_accessibility_fault(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person()
     faults: dict[str, list[str]] = {}

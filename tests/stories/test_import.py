@@ -249,7 +249,7 @@ def test_memory_does_not_grow_with_the_file(house: House, acorn: str, tmp_path: 
         return most
 
     peak(1100)  # what is imported and cached once
-    assert peak(3100) - peak(1100) < 2000 * 100  # bytes: a line that is kept takes five times as much
+    assert peak(3100) - peak(1100) < 2000 * 200  # bytes: a line that is kept takes three times as much
 
 
 def test_an_address_that_changed_there_is_told_to_the_old_one(house: House, acorn: str) -> None:
