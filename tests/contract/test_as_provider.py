@@ -19,10 +19,10 @@ from werkzeug.serving import make_server
 
 from auth import signing
 from auth.identities import identity_of
-from auth.models import BrowserSession, Grant
+from auth.models import BrowserSession, Grant, Identity, IdentityEmail
 from auth.provider import apps, keys
 from auth.provider.apps import Wish
-from auth.provider.models import App, AppConsent, AppSession, AppToken, SigningKey
+from auth.provider.models import App, AppConsent, AppSession, AppSubject, AppToken, SigningKey
 from auth.signing import grant_business
 from billing.commands.customers import create_customer
 from billing.parties import Customer
@@ -219,6 +219,22 @@ def test_subjects_are_another_at_every_business_and_stay(town: Town) -> None:
     assert town.sign_in_to(town.browser(town.ADA), "notes")["claims"]["sub"] == at_acorn["claims"]["sub"]
 
 
+def test_a_subject_stays_when_accounts_become_one(town: Town) -> None:
+    """The customer is who it was; what the account that is gone had allowed to stay has ended with it."""
+    lou = "lou@hill.example"
+    with town.house.database.open(system(town.birch), write=True) as db:
+        create_customer(db, town.birch, email=lou, name="Lou")
+    before = town.sign_in_to(town.browser(lou), "hosting", STAY)
+    with town.house.database.open(everything("the address joins another account"), write=True) as db:
+        db.add(Identity(identity_id="idn_other", name="", locale=None, zone=None, created_at=clock.wall()))
+        db.flush()
+        db.execute(update(IdentityEmail).where(IdentityEmail.email_key == lou).values(identity_id="idn_other"),
+                   execution_options={"synchronize_session": False})
+    with pytest.raises(PartyError, match="invalid_grant"):
+        town.party("refresh", app="hosting", token=before["refresh_token"])
+    assert town.sign_in_to(town.browser(lou), "hosting")["claims"]["sub"] == before["claims"]["sub"]
+
+
 def test_a_row_that_is_not_hers_any_more_says_nothing(town: Town) -> None:
     with town.house.database.open(system(town.acorn), write=True) as db:
         row = create_customer(db, town.acorn, email="kim@hill.example", name="Kim")
@@ -413,6 +429,8 @@ def test_the_businesss_own_provider_does_for_its_own_apps(town: Town) -> None:
     tokens = town.sign_in_to(browser, "notes", STAY)
     info = town.party("userinfo", app="notes", token=tokens["access_token"], sub=tokens["claims"]["sub"])
     assert info["email_verified"] is False and "refresh_token" not in tokens
+    known = town.rows(AppSubject, AppSubject.customer_id == town.ada_at_acorn.customer_id)
+    assert [row.id for row in known] == [tokens["claims"]["sub"]]  # the same customer, however proved
     assert town.ask(browser, "hosting").h1 == "Your account at Birch Hosting"
 
 
