@@ -33,7 +33,6 @@ from gateways.sandbox import cards
 from gateways.sandbox.cards import TEST_CARDS
 from tenants.keys import new_key
 from tests.cast import Cast
-from tests.conftest import on_sqlite
 from tests.stories import sweep
 from tests.visitor import Visitor
 
@@ -156,7 +155,6 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         drop()
 
 
-@on_sqlite
 def test_nothing_typed_is_kept_said_or_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     grouped = [card.grouped.replace(" ", mark) for mark, card in zip("  -" * 9, TEST_CARDS, strict=False)]
     for number in [*grouped, OWN]:
