@@ -10,7 +10,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
+from auth import merging
+from auth.models import IdentityEmail
 from auth.passkeys import Passkey
+from auth.sessions import Visit
+from core import clock
 from core.mailbox import MailboxLetter
 from core.scope import everything
 from core.web import House
@@ -124,6 +128,30 @@ def test_a_passkey_of_another_origin_is_nothing(served: House, played: Cast, per
 
 
 @on_sqlite
+def test_a_passkey_goes_along_when_two_accounts_become_one(served: House, played: Cast, person: Callable[..., Page]) -> None:
+    """The authenticator goes on calling its person by the name of the account that is gone."""
+    page, other = person(), person()
+    authenticator(page)
+    sign_in(page, played.BEN)
+    page.goto("/profile/passkeys")
+    page.get_by_role("button", name="Make a passkey").click()
+    expect(page.get_by_text("Your passkey is ready")).to_be_visible()
+    page.locator("header details summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(other, played.ADA)
+    with served.database.open(everything("both said yes"), write=True) as db:
+        ben, ada = (db.scalars(select(IdentityEmail).where(IdentityEmail.email_key == one)).one() for one in (played.BEN, played.ADA))
+        people, merge_id = [ada.identity_id, ben.identity_id], merging.begin(db, ada.identity_id, ben)
+    done = [merging.agree(served.database, Visit(session_id="", identity_id=one, created_at=clock.wall(), proved_at=clock.wall()), merge_id)
+            for one in people]
+    assert done == [False, True]
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url(served.settings.base_url + "/")
+    expect(page.get_by_text("Acorn Team").first).to_be_visible()
+    page.goto("/profile/addresses")
+    expect(page.get_by_role("rowheader", name=played.BEN)).to_be_visible()
+
+
 def test_without_scripts_the_letter_is_all_there_is(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person(scripts=False)
     page.goto("/login")
