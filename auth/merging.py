@@ -118,7 +118,9 @@ def agree(database: Database, visit: Visit, merge_id: str) -> bool:
     """One side's yes. True: both agreed, and it is done. Raises NotFound, Conflict when the address has changed hands since."""
     with database.open(everything("two accounts become one"), write=True) as db:
         row = _open(db, visit, merge_id, lock=True)
-        at = clock.wall()
+        at, held = clock.wall(), _held(db, row)
+        if row.from_agreed_at == row.created_at and not _speaks(db, held):  # a letter said yes, and it would not be enough any more
+            row.from_agreed_at = None
         if row.into_id == visit.identity_id:
             row.into_agreed_at = at
         else:

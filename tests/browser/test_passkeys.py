@@ -152,6 +152,7 @@ def test_a_passkey_goes_along_when_two_accounts_become_one(served: House, played
     expect(page.get_by_role("rowheader", name=played.BEN)).to_be_visible()
 
 
+@on_sqlite
 def test_without_scripts_the_letter_is_all_there_is(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person(scripts=False)
     page.goto("/login")

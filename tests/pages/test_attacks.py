@@ -292,7 +292,7 @@ def test_no_parameter_leads_away(name: str, people: Any, street: Street) -> None
     people.ada = people(street.ADA)
     with street.app.app_context(), street.house.database.open(system(street.birch), write=True) as db:
         people.key = new_key(db, street.birch, "Birch's program")[1]
-    for value in AWAY:
+    for value in AWAY[:6] if name == "next when signing in" else AWAY:  # a letter each
         location = PARAMETERS[name](street, people, value)
         assert stays_here(location), (name, value, location)
     at_ease_again(street)

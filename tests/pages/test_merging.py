@@ -42,8 +42,9 @@ def buys(street: Street, *emails: str) -> None:
 def asks(visitor: Visitor, email: str) -> str:
     """Asks to add the address, and opens the letter's page in the same browser. Returns the letter's path."""
     visitor.get("/profile/addresses")
-    visitor.submit("/profile/addresses", email=email)
-    path = "/login/link/" + visitor.letters(email)[-1].text.split("/login/link/")[1].split()[0]
+    visitor.post("/profile/addresses", {"email": email})
+    written = [letter.text for letter in visitor.letters(email) if "Add this address" in letter.subject][-1]
+    path = "/login/link/" + written.split("/login/link/")[1].split()[0]
     visitor.get(path)
     visitor.submit("/login/link/")
     return path
@@ -145,3 +146,25 @@ def test_a_further_address_of_another_account(at_ease: Street) -> None:
     sam.post(sam.path.removesuffix("/") + "/address")
     assert who(street, second) == who(street, street.SAM) != who(street, street.MALLORY)
     assert [letter.to for letter in sam.letters(street.MALLORY) if "removed" in letter.subject] == [street.MALLORY]
+
+
+def test_what_a_letter_said_holds_only_while_it_would_be_enough(at_ease: Street) -> None:
+    """Sam opened the letter to Mallory's main address; before he says yes, she makes a passkey."""
+    street, sam, mallory = at_ease, Visitor(at_ease.app), Visitor(at_ease.app)
+    buys(street, street.MALLORY, street.SAM)
+    mallory.sign_in(street.MALLORY)
+    sam.sign_in(street.SAM)
+    at_ease_again(street)
+    asks(sam, street.MALLORY)
+    before = who(street, street.MALLORY)
+    with street.house.database.open(everything("a test gives Mallory a passkey"), write=True) as db:
+        db.add(Passkey(identity_id=before, id="mallorys-key", name="phone", public_key=b"key", sign_count=0, is_backed_up=False,
+                       created_at=clock.wall(), last_used_at=None))
+    sam.submit("/merges/")
+    assert "Noted" in sam.page.text and who(street, street.MALLORY) == before
+    mallory.get("/profile/addresses")
+    assert street.SAM in mallory.page.text
+    mallory.get(sam.path)
+    mallory.submit("/refusal")
+    sam.get(sam.path, expect=404)
+    assert who(street, street.MALLORY) == before
