@@ -25,7 +25,7 @@ _MARKUP = re.compile(r"&\w+;|<[^>]+>")
 # The same in English and there: figures and names, or a word the language took over.
 EVERYWHERE = {"%(card)s %(expires)s.", "2 px", "4 px", "12 px"}
 SAME = {
-    "de": {"App", "Apps", "Browser", "in", "Link", "Logo", "Name", "Passkeys", "Person", "Team", "Webhooks"},
+    "de": {"App", "Apps", "Browser", "Domain", "in", "Link", "Logo", "Name", "Passkeys", "Person", "Team", "Webhooks"},
     "it": {"App", "Browser", "Console", "Link", "Logo", "No", "Privacy", "Team"},
     "pt_BR": {"Link", "Total", "Webhooks"},
     "sv": {"App", "Plan", "plan", "Session", "Team", "Webhooks"},
