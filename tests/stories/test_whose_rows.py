@@ -59,7 +59,9 @@ class Model:
             if address not in self.owner:
                 self.owner[address] = next(self.people)
                 self.main[self.owner[address]] = address
-            self.signed[browser] = (self.owner[address], {address})
+            person, proved = self.signed.get(browser, (-1, set()))
+            also = proved if person == self.owner[address] and self.opened(browser) else set()  # a browser keeps what it proved before
+            self.signed[browser] = (self.owner[address], {address, *also})
         elif what == "rename":
             self.rows[browser] = address
         elif self.is_full(browser):
@@ -173,6 +175,7 @@ def new_world(sqlite: Sqlite, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(steps=[("sign in", 0, 0), ("add", 0, 1), ("sign in", 1, 1), ("remove", 0, 1), ("add", 0, 1)])  # a session must not come back
 @example(steps=[("sign in", 0, 0), ("sign in", 1, 1), ("add", 1, 2), ("add", 0, 1), ("remove", 0, 2), ("sign in", 2, 2), ("remove", 0, 1)])
+@example(steps=[("sign in", 0, 0), ("add", 0, 1), ("sign in", 0, 1), ("sign in", 1, 1)])
 @given(steps=STEPS)
 def test_a_browser_sees_the_rows_of_what_it_opens_and_never_one_more(new_world: Callable[[], World], steps: list[Step]) -> None:
     world, model = new_world(), Model()
