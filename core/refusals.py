@@ -130,7 +130,6 @@ SENTENCES = (
     N_("This is paid through another system; it cannot be paid here."),
     N_("This is paid through another system; the way to pay is changed there."),
     N_("This is paused already."),
-    N_("This is the main address of another account. Sign in there and name another one."),
     N_("This is the present plan."),
     N_("This is your main address. Name another one first."),
     N_("This licence key is not active."),
