@@ -51,6 +51,7 @@ def letters(house: House, words: str) -> list[str]:
     return found
 
 
+@on_sqlite
 def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person()
     debugger, device = authenticator(page)

@@ -114,6 +114,7 @@ def out(page: Page) -> None:
     page.get_by_role("button", name="Sign out").click()
 
 
+@on_sqlite
 def test_the_unified_door(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
     page = person()
     # believed about the address, and it is verified: straight in, and the person is told
@@ -191,6 +192,7 @@ def test_who_is_not_believed_proves_the_address_first(served: House, played: Cas
     expect(ben.get_by_text("Birch Team").first).to_be_visible()
 
 
+@on_sqlite
 def test_a_business_with_a_provider_of_its_own(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
     with served.database.open(system(played.acorn), write=True) as db:
         row = connections.save(db, served.settings, served.outgoing, played.acorn,

@@ -18,9 +18,11 @@ from core.outbox import Outbox
 from core.scope import everything
 from tenants.demo import fill
 from tenants.demo.story import ADA
+from tests.conftest import on_sqlite
 from tests.visitor import Visitor
 
 
+@on_sqlite
 def test_a_year(app: Any, house: Any) -> None:
     with app.app_context():
         world = fill(house, progress=False)

@@ -108,7 +108,7 @@ class House:
         return self.see(self.app.test_client().open(f"/api{path}", headers={"Authorization": f"Bearer {self.key}"}, **more))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite"])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     from wsgi import create_app
 
