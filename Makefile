@@ -42,7 +42,7 @@ run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 	@$(FLASK) serve --port $(PORT)
 
 test: setup-test ## Set everything up and pass every test: SQLite, PostgreSQL, a real browser
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: setup-test ## Lint, types, import contracts, templates
 	@$(BIN)/ruff check .

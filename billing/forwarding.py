@@ -13,10 +13,11 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
+from billing import lifecycle
 from billing.commands.forwarding import LEASE
 from billing.elsewhere import Act, Elsewhere, Said
 from billing.forwarded import ForwardedAct
-from billing.lifecycle import LIVE
+from billing.lifecycle import FORWARDED, LIVE
 from billing.loaded import Record
 from core import clock
 from core.db import Database
@@ -95,12 +96,12 @@ class Forwarder:
             row.link = said.link or row.link
             waited = at - (row.sent_at or at)
             if row.verb == "change_method" and (row.status == "opened" or said.state == "done"):
-                row.status = "confirmed" if row.status == "opened" and row.attempts > 3 else "opened"
+                row.status = lifecycle.move(FORWARDED, row.status, "confirm" if row.status == "opened" and row.attempts > 3 else "open")
                 row.check_at = at + LATER * row.attempts
             elif found is not None and is_in_force(found, asked):
-                row.status, row.answered_at, row.check_at = "confirmed", at, None
+                row.status, row.answered_at, row.check_at = lifecycle.move(FORWARDED, row.status, "confirm"), at, None
             elif said.state == "refused" or waited > GIVEN_UP:
-                row.status, row.answered_at, row.check_at = "refused", at, None
+                row.status, row.answered_at, row.check_at = lifecycle.move(FORWARDED, row.status, "refuse"), at, None
                 row.error = (said.words or NO_ANSWER)[:500]
                 emit(db, "subscription.refused_elsewhere", business_id=business_id, customer_id=row.customer_id, noun=row.subscription_id,
                      data={"act_id": row.id, "verb": row.verb})

@@ -68,6 +68,18 @@ PAYMENT: Table = {
 
 REFUND: Table = {("pending", "succeed"): ("succeeded",), ("pending", "fail"): ("failed",)}
 
+# An act that another system is asked for: `opened` waits for its own page.
+FORWARDED: Table = {
+    ("pending", "open"): ("opened",), ("pending", "confirm"): ("confirmed",), ("pending", "refuse"): ("refused",),
+    ("opened", "open"): ("opened",), ("opened", "confirm"): ("confirmed",), ("opened", "refuse"): ("refused",),
+}
+
+LICENCE: Table = {
+    ("active", "disable"): ("disabled",), ("disabled", "disable"): ("disabled",),
+    ("active", "enable"): ("active",), ("disabled", "enable"): ("active",),
+}
+"""What a business does to a key by hand; otherwise it follows what it came with."""
+
 LIVE = ("active", "on_hold", "past_due", "paused")
 """Subscription states that are neither over nor not begun."""
 

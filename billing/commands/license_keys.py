@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from billing import lifecycle
 from billing.catalogue import Product
 from billing.licences import LicenseInstance, LicenseKey
+from billing.lifecycle import LICENCE
 from billing.parties import Customer
 from core import clock
 from core.db import ScopedSession
@@ -67,7 +69,7 @@ def change_key(db: ScopedSession, key_id: str, **changes: Any) -> LicenseKey:
     if disabled is not None:
         if row.status == "expired":
             raise Conflict("INACTIVE_LICENSE_KEY", "This key has ended for good.")
-        row.status = "disabled" if disabled else "active"
+        row.status = lifecycle.move(LICENCE, row.status, "disable" if disabled else "enable")
     emit(db, "license_key.updated", business_id=row.business_id, customer_id=row.customer_id, noun=row.id,
          data={"fields": sorted([*changes, *(["status"] if disabled is not None else [])])})  # fmt: skip
     return row

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from billing import lifecycle
 from billing.commands.cancelling import load
 from billing.commands.forwarding import collects_itself, pending, write
 from billing.forwarded import ForwardedAct
 from billing.forwarding import Forwarder
-from billing.lifecycle import SUBSCRIPTION, move
+from billing.lifecycle import FORWARDED, SUBSCRIPTION
 from billing.subscriptions import Subscription
 from core.errors import Conflict, NotFound, Unavailable
 from core.scope import Scope, system
@@ -28,7 +29,7 @@ def open_method_page(forwarder: Forwarder, scope: Scope, subscription_id: str, r
         raise NotFound(sentence="There is no such subscription.")
     with forwarder.database.open(system(business_id, scope.actor), write=True) as db:
         subscription = load(db, subscription_id)
-        move(SUBSCRIPTION, subscription.status, "change_method")
+        lifecycle.move(SUBSCRIPTION, subscription.status, "change_method")
         if not collects_itself(subscription, "change_method", REFUSAL):
             raise Conflict("UNSUPPORTED_ACTION", "This is paid here.")
         if pending(db, business_id, subscription_id) is not None:
@@ -39,7 +40,7 @@ def open_method_page(forwarder: Forwarder, scope: Scope, subscription_id: str, r
         act = db.scalar(select(ForwardedAct).where(ForwardedAct.id == act_id))
         assert act is not None
         if status == "pending":  # nobody waits for a page that nobody sees
-            act.status, act.error, act.check_at = "refused", AWAY, None
+            act.status, act.error, act.check_at = lifecycle.move(FORWARDED, act.status, "refuse"), AWAY, None
         error, link = act.error, act.link
     if status == "pending":
         raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY)
