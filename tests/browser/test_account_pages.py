@@ -1,0 +1,53 @@
+"""The pages about the account itself: no serious accessibility fault in any language, and nothing wider than a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from core import i18n
+from core.web import House
+from tests.browser.conftest import axe, sign_in
+from tests.cast import Cast
+from tests.conftest import on_sqlite
+
+pytestmark = pytest.mark.browser
+BEFORE = ("/login", "/login/recovery", "/login?again=1")
+PAGES = ("/profile", "/profile/addresses", "/profile/passkeys", "/profile/providers", "/profile/email", "/profile/export",
+         "/profile/closing", "/profile/apps", "/activity")
+
+
+@pytest.fixture
+def host() -> str:
+    """Where browsers keep passkeys, so that their forms show."""
+    return "localhost"
+
+
+@on_sqlite
+def test_pages_of_the_account(served: House, played: Cast, person: Callable[..., Page]) -> None:
+    page = person(width=390)
+    found: list[str] = []
+
+    def look(path: str, language: str) -> None:
+        answer = page.goto(path)
+        assert answer and answer.status == 200, f"{path}: {answer and answer.status}"
+        assert (page.locator("html").get_attribute("lang") or "").replace("-", "_") == language, path
+        found.extend(f"{path} {language}: {fault}" for fault in axe(page))
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
+            found.append(f"{path} {language}: {width} px wide")
+
+    for language in i18n.supported():
+        for path in BEFORE:
+            page.goto("/login")
+            page.locator(f"form[action*=language] button[value='{language}']").click()
+            look(path, language)
+    page.locator("form[action*=language] button[value='en']").click()
+    sign_in(page, played.ADA)
+    for language in i18n.supported():
+        page.goto("/profile")
+        page.locator(f"form[action*=language] button[value='{language}']").click()
+        for path in PAGES:
+            look(path, language)
+    assert found == []
