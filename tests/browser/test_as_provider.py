@@ -43,30 +43,11 @@ def party(served: House, played: Cast) -> Iterator[Party]:
     one.stop()
 
 
-def letter(page: Page, email: str) -> None:
-    """The sign-in page the app led to: address, letter, button."""
-    page.get_by_label("E-mail address").fill(email)
-    page.get_by_role("button", name="Send me a link").click()
-    page.wait_for_url("**/login/sent*")
-    mailbox = page.context.new_page()
-    for _ in range(40):
-        mailbox.goto("/mailbox")
-        if (row := mailbox.get_by_role("link", name="sign-in link").first).count():
-            row.click()
-            break
-        mailbox.wait_for_timeout(250)
-    link = mailbox.locator("a[href*='/login/link/']").first.get_attribute("href")
-    mailbox.close()
-    assert link
-    page.goto(link)
-    page.locator("main form button.main").click()
-
-
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_ada_and_an_app(served: House, played: Cast, party: Party, person: Callable[..., Page]) -> None:
     page = person(scripts=False, width=390)
     page.goto(party("url", app="notes", scope="openid profile email"))
-    letter(page, played.ADA)
+    by_letter(page, played.ADA)
     expect(page.get_by_role("heading", name="Sign in to Notes?")).to_be_visible()
     assert axe_of(person, page) == []
     page.get_by_role("button", name="Allow and go on").click()
@@ -78,7 +59,7 @@ def test_ada_and_an_app(served: House, played: Cast, party: Party, person: Calla
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url(f"http://127.0.0.1:{party.port}/bye*")
     page.goto(party("url", app="notes", scope="openid email"))
-    letter(page, played.ADA)
+    by_letter(page, played.ADA)
     page.wait_for_url(f"http://127.0.0.1:{party.port}/in?*")
     assert party("callback", app="notes", url=page.url)["claims"]["sub"] == first["claims"]["sub"]
 
