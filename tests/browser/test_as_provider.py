@@ -13,7 +13,7 @@ from auth.provider.apps import Wish
 from core.scope import system
 from core.settings import Settings
 from core.web import House
-from tests.browser.conftest import axe, sign_in
+from tests.browser.conftest import axe, by_letter, sign_in
 from tests.cast import Cast
 from tests.providers.party import Party
 
