@@ -169,7 +169,7 @@ def _scope(database: Database, identity_id: str) -> Scope:
         keys = list(db.scalars(select(IdentityEmail.email_key).where(IdentityEmail.identity_id == identity_id)))
     with database.open(resolving(keys, identity_id=identity_id)) as db:
         return person(identity_id, [(business_id, customer_id) for business_id, customer_id in db.execute(
-            select(Customer.business_id, Customer.customer_id).where(Customer.declined_at.is_(None)))])
+            select(Customer.business_id, Customer.customer_id).where(~Customer.is_declined))])
 
 
 def _keys(mapped: type[Base]) -> list[Any]:

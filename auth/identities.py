@@ -35,7 +35,7 @@ def _called(db: ScopedSession, address_key: str) -> tuple[str, str | None]:
     """Name and language from a business this person paid or accepted; never from one that only claims to know them."""
     row = db.execute(
         select(Customer.name, Customer.locale)
-        .where(Customer.email_key == address_key, Customer.first_paid_at.is_not(None) | Customer.accepted_at.is_not(None))
+        .where(Customer.email_key == address_key, Customer.is_known, ~Customer.is_declined)
         .order_by(Customer.created_at).limit(1)
     ).first()
     return (row[0], row[1]) if row else ("", None)

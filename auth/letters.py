@@ -81,7 +81,7 @@ class SignInLetters:
                 return
             link, customer, face = row[0], row[1], face_of(row[2])
         planted = budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
-        if not _is_accepted(customer) and not budgets.spend(self.database, planted):
+        if not customer.is_known and not budgets.spend(self.database, planted):
             return
         self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
             "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
@@ -111,13 +111,9 @@ class SignInLetters:
         return any(knows(address_key) for knows in self.also_known)
 
 
-def _is_accepted(customer: Customer) -> bool:
-    return bool(customer.first_paid_at or customer.accepted_at)
-
-
 def _name(customer: Customer) -> str:
     """A name is a merchant's free text: it is said only where the person paid or accepted that business (safety 3.2)."""
-    return customer.name if _is_accepted(customer) else ""
+    return customer.name if customer.is_known else ""
 
 
 def never_again(house: House, address_hash: str) -> None:

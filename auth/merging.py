@@ -194,8 +194,8 @@ def _account(db: ScopedSession, identity_id: str) -> Account:
                              .order_by(IdentityEmail.is_primary.desc(), IdentityEmail.email_key)))
     shops = db.scalars(
         select(Business.name).join(Customer, Customer.business_id == Business.business_id)
-        .where(Customer.email_key.in_([one.email_key for one in emails]), Customer.declined_at.is_(None),
-               Customer.first_paid_at.is_not(None) | Customer.accepted_at.is_not(None)).distinct().order_by(Business.name))
+        .where(Customer.email_key.in_([one.email_key for one in emails]), ~Customer.is_declined, Customer.is_known)
+        .distinct().order_by(Business.name))
     logins = db.scalars(select(ProviderLogin.label).where(ProviderLogin.identity_id == identity_id).order_by(ProviderLogin.label))
     return Account(emails[0].email if emails else "", [one.email for one in emails], list(shops), _passkeys(db, identity_id), list(logins))
 

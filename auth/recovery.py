@@ -97,9 +97,9 @@ def _write(house: House, work: Work, customer: Customer, face: Face, asked_at: d
     who = tokens.hashed(house.settings, "address", customer.email_key)[:32]
     if not budgets.spend(house.database, [Limit(f"recovery:{who}", 3, DAY)]):
         return
-    is_known = bool(customer.first_paid_at or customer.accepted_at)  # a planted business's words stay out of letters (safety 3.2)
+    is_known = customer.is_known  # a planted business's words stay out of letters (safety 3.2)
     subject, text, html = render_letter(
-        "recovery", customer.locale or face.locale, zone=face.zone, to=customer.email, brand=face.brand if is_known else None,
+        "recovery", face.speaks(customer.locale), zone=face.zone, to=customer.email, brand=face.brand if is_known else None,
         sender=face.name if is_known else house.settings.name, business=face.name if is_known else "", device=device, asked_at=asked_at,
         url=f"{house.settings.base_url}/login",
     )

@@ -11,7 +11,8 @@ from auth.faces import Face
 
 @dataclass(frozen=True)
 class CustomerRow:
-    """A customer row of this visit, with the public face of its business. `accepted`: they paid, or said "show it"."""
+    """A customer row of this visit, with the public face of its business. `accepted`: they paid, or said "show it";
+    `confirmed`: they said so; `declined`: they said "not mine", and no page but their profile has it."""
 
     business_id: str
     customer_id: str
@@ -20,6 +21,8 @@ class CustomerRow:
     phone: str | None
     locale: str | None
     accepted: bool
+    confirmed: bool
+    declined: bool
     first_paid_at: datetime | None
     business: Face
     currency: str

@@ -33,7 +33,8 @@ SEEN_EVERY = timedelta(minutes=10)
 @dataclass
 class Visit(UserMixin):
     """Who this request is. `identity_id` is None where only a merchant vouched. `addresses` are folded, and only those
-    that this session's proofs open. `customers` is filled by `scope_for_*`; `link` is the grant a business door goes by."""
+    that this session's proofs open. `customers` is filled by `scope_for_*`, `declined` with those that are "not mine"; `link` is
+    the grant a business door goes by."""
 
     session_id: str
     identity_id: str | None
@@ -47,6 +48,7 @@ class Visit(UserMixin):
     primary_email: str = ""
     emails: tuple[tuple[str, str, bool], ...] = ()  # (address as written, folded, is primary), all verified ones
     customers: list[CustomerRow] = field(default_factory=list)
+    declined: list[CustomerRow] = field(default_factory=list)
     link: GrantView | None = None
     at_domain: str | None = None  # a child of this session at a business's own domain: its rows, never the person
 
@@ -128,7 +130,8 @@ def scope_for_unified(visit: Visit) -> Scope:
     if visit.identity_id is None:
         raise Unauthorized()
     visit.link = None
-    visit.customers = _customers(resolving(visit.addresses, identity_id=visit.identity_id))
+    found = _customers(resolving(visit.addresses, identity_id=visit.identity_id))
+    visit.customers, visit.declined = [row for row in found if not row.declined], [row for row in found if row.declined]
     return person(visit.identity_id, [(row.business_id, row.customer_id) for row in visit.customers])
 
 
@@ -139,13 +142,13 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
     mixed with theirs, and their session is as it was.
     """
     visit.link, visit.customers = None, []
-    own = _customers(resolving(visit.addresses, identity_id=visit.identity_id), business_id) if visit.addresses else []
+    own = rows_of(resolving(visit.addresses, identity_id=visit.identity_id), business_id) if visit.addresses else []
     here = (one for one in visit.grants if one.door == "business" and one.business_id == business_id)
     links = sorted(here, key=lambda one: one.proved_at)
     if links and links[-1].customer_id not in {row.customer_id for row in own}:
         link = links[-1]
         scope = customer_of(business_id, str(link.customer_id))
-        visit.customers = _customers(scope, business_id)
+        visit.customers = rows_of(scope, business_id)
         if visit.customers:
             visit.link = link
             return scope
@@ -182,23 +185,23 @@ def _opened(grants: tuple[GrantView, ...], emails: list[tuple[str, str, bool]]) 
 def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow]:
     query = (
         select(Customer, Business).join(Business, Business.business_id == Customer.business_id)
-        .where(Customer.declined_at.is_(None)).order_by(Business.name, Customer.business_id, Customer.created_at)
+        .order_by(Business.name, Customer.business_id, Customer.created_at)
     )
     if business_id is not None:
         query = query.where(Customer.business_id == business_id)
     with house().database.open(scope) as db:
         return [
             CustomerRow(
-                c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, bool(c.accepted_at or c.first_paid_at),
-                c.first_paid_at, face_of(b), b.currency, dict(b.settings or {}), dict(b.tax_rates or {}),
+                c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.is_known,
+                c.accepted_at is not None, c.is_declined, c.first_paid_at, face_of(b), b.currency, dict(b.settings or {}), dict(b.tax_rates or {}),
             )
             for c, b in db.execute(query)
         ]
 
 
 def rows_of(scope: Scope, business_id: str) -> list[CustomerRow]:
-    """The customer rows of a scope at one business, for a door that found out by itself whose they are."""
-    return _customers(scope, business_id)
+    """The customer rows of a scope at one business, without what is "not mine"."""
+    return [row for row in _customers(scope, business_id) if not row.declined]
 
 
 def _view(grant: Grant) -> GrantView:

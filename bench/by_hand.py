@@ -27,10 +27,10 @@ FROM browser_sessions s JOIN identities i ON i.identity_id = s.identity_id JOIN 
 JOIN session_grants g ON g.session_id = s.id AND g.revoked_at IS NULL
 WHERE s.secret_hash = ? AND s.revoked_at IS NULL"""
 CUSTOMERS = """
-SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.accepted_at, c.first_paid_at, b.name, b.legal_name,
+SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.known_key, c.first_paid_at, b.name, b.legal_name,
        b.support_email, b.locale, b.zone, b.brand, b.address, b.archived_at, b.currency, b.settings, b.tax_rates
 FROM customers c JOIN businesses b ON b.business_id = c.business_id
-WHERE c.email_key = ? AND c.declined_at IS NULL ORDER BY b.name, c.business_id, c.created_at"""
+WHERE c.email_key = ? AND (c.declined_key IS NULL OR c.declined_key <> c.email_key) ORDER BY b.name, c.business_id, c.created_at"""
 SUBSCRIPTIONS = """
 SELECT s.business_id, s.customer_id, s.id, s.status, s.quantity, s.currency, s.unit_minor, s.tax_inclusive, s.addons, s.discounts,
        s.interval, s.interval_count, s.zone, s.anchor_at, s.period_n, s.previous_billing_at, s.next_billing_at, s.trial_ends_at,
@@ -90,7 +90,7 @@ class _Rows:
         for row in self.all(CUSTOMERS, self.address):
             town = str((self.json(row[14]) or {}).get("city") or "")
             face = Face(row[0], row[8], row[9], row[10], row[11], row[12], self.json(row[13]) or {}, town, self.at(row[15]))
-            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6] or row[7]), self.at(row[7]), face, row[16],
+            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6] == self.address, True, False, self.at(row[7]), face, row[16],
                                    self.json(row[17]) or {}, self.json(row[18]) or {}))
         return out
 

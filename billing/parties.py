@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index
+from sqlalchemy import ColumnElement, Index
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.models import Base, BusinessOwned, Catalogue, CustomerOwned, of_customer
@@ -42,7 +43,12 @@ class NumberSeries(Base, BusinessOwned):
 
 
 class Customer(Base, CustomerOwned):
-    """A buyer at one business. `email_key` is the folded address people are found by."""
+    """A buyer at one business. `email_key` is the folded address people are found by.
+
+    What somebody said or paid, they said or paid as the holder of an address; a business may write another one into the row.
+    So `known_key` and `declined_key` are addresses, and hold while the row has that very one: `is_known` and `is_declined`
+    are the only places that say so. They are written by `billing/knowing.py` alone.
+    """
 
     __tablename__ = "customers"
     __table_args__ = (
@@ -61,11 +67,34 @@ class Customer(Base, CustomerOwned):
     tax_id: Mapped[str | None]
     business_name: Mapped[str | None]
     meta: Mapped[dict] = mapped_column(default=dict)
-    first_paid_at: Mapped[datetime | None]
-    accepted_at: Mapped[datetime | None]  # the person said "show it"; or they paid (safety 3.2)
-    declined_at: Mapped[datetime | None]  # the person said "not mine"
+    first_paid_at: Mapped[datetime | None]  # about money only: whoever paid, under whichever address
+    known_key: Mapped[str | None]  # the (folded) address whose holder paid, or said "show it" (safety 3.2)
+    accepted_at: Mapped[datetime | None]  # the holder of this address said "show it", or "mine"
+    declined_key: Mapped[str | None]  # the (folded) address whose holder said "not mine"
+    declined_at: Mapped[datetime | None]
+    address_since: Mapped[datetime | None]  # when the business gave the row this address; None: it always had it
     blocked_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @hybrid_property
+    def is_known(self) -> bool:
+        """Whether the holder of the row's address paid this business or accepted it; what is not known is planted."""
+        return self.known_key == self.email_key
+
+    @is_known.inplace.expression
+    @classmethod
+    def _is_known(cls) -> ColumnElement[bool]:
+        return cls.known_key.is_not_distinct_from(cls.email_key)
+
+    @hybrid_property
+    def is_declined(self) -> bool:
+        """Whether the holder of the row's address said that it is not theirs."""
+        return self.declined_key == self.email_key
+
+    @is_declined.inplace.expression
+    @classmethod
+    def _is_declined(cls) -> ColumnElement[bool]:
+        return cls.declined_key.is_not_distinct_from(cls.email_key)
 
 
 class CustomerTotal(Base, CustomerOwned):

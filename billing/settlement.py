@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billing import lifecycle, plan_switch, redeeming, totals
+from billing import knowing, lifecycle, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
 from billing.calendar import nth
 from billing.cart import lines_of
@@ -52,8 +52,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         emit(db, "invoice.paid", business_id=payment.business_id, customer_id=payment.customer_id, noun=invoice.id)
     if payment.amount_minor:
         totals.paid(db, business, payment.customer_id, payment.amount_minor, payment.currency)
-        if customer.first_paid_at is None:
-            customer.first_paid_at = clock.now()
+        knowing.paid(customer, payment, method)
     _note(db, payment, "payment.succeeded", invoice_id=payment.invoice_id)
     if wanted:
         paid_for(db, business, customer, payment, subscription, invoice, method)

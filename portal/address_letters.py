@@ -32,7 +32,7 @@ class Desk:
         if found is None:
             return
         customer, face = found.customer, face_of(found.business)
-        planted = customer.first_paid_at is None
+        planted = not work.data.get("known")  # to whoever had the old address: the row has the new one by now
         if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, fold_address(old), face.business_id)):
             return
         subject, text, html = render_letter(

@@ -122,7 +122,7 @@ class Desk:
 
     def _invoice(self, one: Matter) -> tuple[Attachment, ...]:
         """The invoice as it was issued. A paper that cannot be made keeps no letter back: it is on the page as well."""
-        if one.invoice is None or one.customer.declined_at:
+        if one.invoice is None or one.customer.is_declined:
             return ()
         try:
             with self.house.database.open(system(one.business.business_id)) as db:
@@ -140,8 +140,8 @@ class Desk:
 
     def _send(self, work: Work, name: str, one: Matter, page: str, attachments: tuple[Attachment, ...] = (), **more: Any) -> None:
         settings, customer = self.house.settings, one.customer
-        planted = customer.first_paid_at is None and customer.accepted_at is None
-        if customer.declined_at:
+        planted = not customer.is_known
+        if customer.is_declined:
             return  # "not mine": nothing of it reaches this address
         face: Face = face_of(one.business)
         if planted:  # safety 3.2: three a day from all of them together, with no words or papers of theirs

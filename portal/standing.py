@@ -25,6 +25,8 @@ class Account:
     phone: str | None
     locale: str | None
     is_planted: bool  # the person never paid this business and never said "show it" (safety 3.2)
+    is_new: bool  # paid under the person's address, by whomever: they have not said yet that it is theirs
+    first_paid_at: datetime | None
     name: str
     seller: str
     support_email: str
@@ -40,9 +42,9 @@ class Account:
 def account_of(row: CustomerRow) -> Account:
     face = row.business
     return Account(
-        row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted, face.name, face.seller,
-        face.support_email, row.currency, face.zone, face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates,
-        face.archived_at,
+        row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted,
+        row.accepted and not row.confirmed, row.first_paid_at, face.name, face.seller, face.support_email, row.currency, face.zone,
+        face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates, face.archived_at,
     )
 
 

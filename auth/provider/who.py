@@ -46,7 +46,7 @@ def of_visit(database: Database, visit: Visit | None, business_id: str) -> Who |
     if by_business:
         grant = max(by_business, key=lambda one: one.proved_at)
         with database.open(customer_of(business_id, str(grant.customer_id))) as db:
-            row = db.scalar(select(Customer).where(Customer.declined_at.is_(None)))
+            row = db.scalar(select(Customer).where(~Customer.is_declined))
         if row is not None:
             return _who(row, _subjects(database, business_id, [row]).get(row.customer_id), None, grant, grant.proved_at)
     return None
@@ -59,7 +59,7 @@ def is_somebody(visit: Visit | None, business_id: str) -> bool:
 
 def still_theirs(db: ScopedSession, one: AppSession, row: Customer) -> bool:
     """The row may have got another address since: then it is not this person's any more. `db` runs under everything()."""
-    if row.declined_at is not None:
+    if row.is_declined:
         return False
     if one.identity_id is None:
         grant = db.scalar(select(Grant.customer_id).where(Grant.id == one.grant_id))
@@ -70,7 +70,7 @@ def still_theirs(db: ScopedSession, one: AppSession, row: Customer) -> bool:
 
 def _row(database: Database, visit: Visit, business_id: str) -> tuple[Customer, str | None] | None:
     with database.open(resolving(visit.addresses, identity_id=visit.identity_id)) as db:
-        rows = list(db.scalars(select(Customer).where(Customer.business_id == business_id, Customer.declined_at.is_(None))
+        rows = list(db.scalars(select(Customer).where(Customer.business_id == business_id, ~Customer.is_declined)
                                .order_by(Customer.created_at, Customer.customer_id)))
     subjects = _subjects(database, business_id, rows)
     main = next((key for _, key, is_primary in visit.emails if is_primary), "")

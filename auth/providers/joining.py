@@ -113,7 +113,7 @@ def at_business_door(database: Database, settings: Settings, party: Party, came:
 
 def named_customer(db: ScopedSession, party: Party, claims: Claims) -> Customer | None:
     """Whom the connection's claim names: our customer id, or an address; of several the one that was there first."""
-    query = select(Customer).where(Customer.business_id == party.business_id, Customer.declined_at.is_(None))
+    query = select(Customer).where(Customer.business_id == party.business_id, ~Customer.is_declined)
     if party.claim == "email":
         try:
             return db.scalar(query.where(Customer.email_key == _address(claims)[1]).order_by(Customer.created_at).limit(1))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from billing import knowing
 from billing.parties import Customer
-from core import clock
 from core.db import ScopedSession
 from core.errors import NotFound
 from core.outbox import emit
@@ -14,8 +14,8 @@ from core.outbox import emit
 def accept(db: ScopedSession, customer_id: str) -> Customer:
     """From now on it is shown like any other. Saying it twice changes nothing more."""
     customer = _load(db, customer_id)
-    if customer.accepted_at is None:
-        customer.accepted_at, customer.declined_at = clock.now(), None
+    if customer.accepted_at is None or customer.is_declined or not customer.is_known:
+        knowing.accepted(customer)
         _note(db, customer, "customer.accepted")
     return customer
 
@@ -23,8 +23,8 @@ def accept(db: ScopedSession, customer_id: str) -> Customer:
 def decline(db: ScopedSession, customer_id: str) -> Customer:
     """It is not shown again. The row stays the business's; nothing is deleted."""
     customer = _load(db, customer_id)
-    if customer.declined_at is None:
-        customer.declined_at = clock.now()
+    if not customer.is_declined:
+        knowing.declined(customer)
         _note(db, customer, "customer.declined")
     return customer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing import finding  # noqa: F401 - a customer is written with the words it is found by
+from billing import finding, knowing  # noqa: F401 - a customer is written with the words it is found by
 from billing.addresses import clean_address
 from billing.parties import Customer
 from core import clock
@@ -42,10 +42,9 @@ def update_customer(
         address, key = clean_address(email)
         if key != customer.email_key:
             emit(db, "customer.email_changed", business_id=customer.business_id, customer_id=customer.customer_id,
-                 noun=customer.customer_id, data={"old": customer.email})
-            # The new address never proved that it wants this business here.
-            customer.accepted_at = None
-        customer.email, customer.email_key = address, key
+                 noun=customer.customer_id, data={"old": customer.email, "known": customer.is_known})
+            knowing.moved(customer, address, key)
+        customer.email = address
         changed.append("email")
     for field, value in (("name", name), ("phone", phone), ("locale", locale), ("meta", metadata)):
         if value is not _KEEP:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from billing import finding  # noqa: F401 - a customer is written with the words it is found by
+from billing import finding, knowing  # noqa: F401 - a customer is written with the words it is found by
 from billing.parties import Business, Customer
-from core import clock
 from core.db import ScopedSession
 from core.outbox import emit
 from core.scope import Actor, Pair
@@ -24,11 +23,11 @@ def change_own_email(db: ScopedSession, customers: Iterable[Pair], known: Iterab
     for business_id, customer_id in customers:
         query = select(Customer, Business.name).join(Business, Business.business_id == Customer.business_id)
         found = db.execute(query.where(Customer.business_id == business_id, Customer.customer_id == customer_id,
-                                       Customer.declined_at.is_(None), Business.archived_at.is_(None)).with_for_update(of=Customer)).first()
+                                       ~Customer.is_declined, Business.archived_at.is_(None)).with_for_update(of=Customer)).first()
         if found is None or found[0].email_key not in theirs or found[0].email_key == key:
             continue
         row, name = found
-        row.email, row.email_key, row.accepted_at = email, key, row.accepted_at or clock.now()
+        knowing.moved_by_themselves(row, email, key)
         emit(db, "profile.edited", business_id=business_id, customer_id=customer_id, noun=customer_id, data={"fields": ["email"]},
              actor=actor)
         changed.append(name)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
+from billing import knowing
 from billing.cart import cart_of
 from billing.catalogue import Product
 from billing.commands.loading.batch import Batch
@@ -52,8 +53,7 @@ def payments(batch: Batch, records: list[Record]) -> None:
         )  # fmt: skip
         if row.status == "succeeded" and was != "succeeded" and row.amount_minor:
             batch.money(row.customer_id, row.currency, row.created_at, paid=row.amount_minor)
-            buyer = buyers[row.customer_id]
-            buyer.first_paid_at = min(row.created_at, buyer.first_paid_at or row.created_at)
+            knowing.paid_elsewhere(buyers[row.customer_id], row)
             _taxed(batch, row, plan)
         if row.status == "succeeded" and row.amount_minor and row.invoice_id is None:
             billed.append((row, one))

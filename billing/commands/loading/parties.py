@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from billing import knowing
 from billing.commands.loading.batch import Batch
 from billing.loaded import Record
 from billing.parties import Customer
@@ -23,10 +24,10 @@ def customers(batch: Batch, records: list[Record]) -> None:
             batch.write(Customer, one, None, billing={})
         else:
             if row.email_key != one.values["email_key"]:
-                row.accepted_at = None  # the new address never proved that it wants this business here
                 # not silent as the rest: whoever had the old one reads here no more, and is told so (safety 3.3)
                 emit(batch.db, "customer.email_changed", business_id=batch.business_id, customer_id=row.customer_id, noun=row.customer_id,
-                     data={"old": row.email}, actor=batch.actor or Actor("system"))
+                     data={"old": row.email, "known": row.is_known}, actor=batch.actor or Actor("system"))
+                knowing.moved(row, one.values["email"], one.values["email_key"])
             batch.write(Customer, one, row)
 
 
