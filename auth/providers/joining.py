@@ -47,7 +47,7 @@ class Joined:
 
 def at_unified_door(database: Database, settings: Settings, party: Party, came: Came, before: Visit | None, device: str,
                     knows: Callable[[str], Any]) -> Joined:
-    """Raises Mistake: no_address, needs_signing_in, taken, wrong_state."""
+    """Raises Mistake: no_address, needs_signing_in, taken, address_taken, wrong_state."""
     claims = came.claims
     with database.open(everything("a provider proves its subject"), write=True) as db:
         known = ProviderLogin.id.in_(_hashes(settings, party.issuer, claims.subject))
@@ -56,7 +56,7 @@ def at_unified_door(database: Database, settings: Settings, party: Party, came: 
             return _link(db, settings, party, came, before, login)
         if login is None:
             email, key = _address(claims)
-            if not (claims.is_verified and party.vouches_for(key, claims.hosted_domain)):
+            if not _believed(party, claims, key):
                 return Joined(letter=email, joins={"provider": party.key, "name": party.label, "issuer": party.issuer,
                                                    "subject": claims.subject, "label": _label(claims)})
             held = db.scalar(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == key))
@@ -137,8 +137,25 @@ def _link(db: ScopedSession, settings: Settings, party: Party, came: Came, befor
             raise Mistake("taken")
         login.address_key = None
         return Joined()
+    if _is_somebody_elses(db, party, came.claims, before.identity_id):
+        raise Mistake("address_taken")
     _add(db, settings, before.identity_id, None, party.key, party.label, party.issuer, came.claims.subject, _label(came.claims))
     return Joined()
+
+
+def _is_somebody_elses(db: ScopedSession, party: Party, claims: Claims, identity_id: str) -> bool:
+    """At the sign-in door this very account would have opened another person. An address that the provider is not believed about
+    tells nothing of who is known here."""
+    try:
+        _, key = _address(claims)
+    except Mistake:
+        return False
+    other = select(IdentityEmail.id).where(IdentityEmail.email_key == key, IdentityEmail.identity_id != identity_id)
+    return _believed(party, claims, key) and db.scalar(other) is not None
+
+
+def _believed(party: Party, claims: Claims, key: str) -> bool:
+    return claims.is_verified and party.vouches_for(key, claims.hosted_domain)
 
 
 def _add(db: ScopedSession, settings: Settings, identity_id: str, address_key: str | None, provider: str, name: str, issuer: str,

@@ -6,7 +6,8 @@ CODES = frozenset({
     "declined",  # the person said no, or the provider did
     "unreachable", "unreadable",  # no answer, or none that makes sense
     "wrong_issuer", "wrong_state", "wrong_token",  # not from whom or for what it says
-    "no_address", "not_a_customer", "needs_signing_in", "taken",
+    "no_address", "not_a_customer", "needs_signing_in",
+    "taken", "address_taken",  # the account there, or its address, is somebody else's here
 })
 
 

@@ -26,6 +26,7 @@ from core.security import csrf_exempt, token_page
 from core.web import house
 
 log = structlog.get_logger()
+_TAKEN = {"taken": "providers", "address_taken": "addresses"}  # who adds a login is signed in, and goes back to a page of theirs
 
 
 @bp.post("/login/with/<provider>")
@@ -160,9 +161,11 @@ def _mistaken(party: Party, wrong: Mistake) -> ResponseReturnValue:
 
 
 def _said(party: Party, code: str) -> ResponseReturnValue:
-    letter = f"/login/{party.business_id}" if party.business_id else "/login"
-    page = render_template("auth/providers/mistake.html", sentence=words(code, party.label), letter=letter, name=party.label)
-    return page, 403 if code in ("not_a_customer", "needs_signing_in", "taken") else 502 if code in ("unreachable", "unreadable") else 400
+    letter, taken = f"/login/{party.business_id}" if party.business_id else "/login", _TAKEN.get(code)
+    visit = sessions.current() if taken else None
+    page = render_template("auth/providers/mistake.html", sentence=words(code, party.label), letter=letter, name=party.label, taken=taken,
+                           address=visit.email if visit else "")
+    return page, 403 if taken or code in ("not_a_customer", "needs_signing_in") else 502 if code in ("unreachable", "unreadable") else 400
 
 
 def words(code: str, name: str) -> str:
@@ -177,6 +180,8 @@ def words(code: str, name: str) -> str:
         "not_a_customer": _("%(name)s knows you, but there are no purchases under that name here.", name=name),
         "needs_signing_in": _("Your account has a passkey. Sign in with it or by letter, then add %(name)s in your profile.", name=name),
         "taken": _("That account at %(name)s signs in somebody else here already.", name=name),
+        "address_taken": _("The address of that account at %(name)s belongs to another account here. If both are yours, add the address "
+                           "to this one first.", name=name),
     }[code]
 
 

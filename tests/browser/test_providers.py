@@ -193,6 +193,37 @@ def test_who_is_not_believed_proves_the_address_first(served: House, played: Cas
 
 
 @on_sqlite
+def test_an_account_there_that_is_somebody_elses_here(served: House, played: Cast, provider: OidcProvider,
+                                                      person: Callable[..., Page]) -> None:
+    """Ben, signed in, adds the account at Work that signs Ada in, and then one that has her address: he is told, and no row moves."""
+    ada, ben = person(), person(width=390)
+    by_work(ada, "ada-there")
+    expect(ada.get_by_text("Birch Team").first).to_be_visible()
+    sign_in(ben, played.BEN)
+    provider.knows("twin", played.ADA, True)
+
+    def rows() -> list[tuple[object, ...]]:
+        with served.database.open(everything("look at rows")) as db:
+            return [tuple(getattr(row, column.key) for column in kind.__table__.columns)
+                    for kind in (ProviderLogin, IdentityEmail) for row in db.scalars(select(kind).order_by(kind.id))]
+
+    before = rows()
+    assert len(before) == 3
+    for who, words, back in (("ada-there", "signs in somebody else here already", "Accounts you sign in with"),
+                             ("twin", "belongs to another account here", "Your addresses")):
+        ben.goto(served.settings.base_url + "/profile/providers")
+        ben.get_by_role("button", name="Add Work").click()
+        there(ben, who)
+        expect(ben.get_by_text(words)).to_be_visible()
+        expect(ben.get_by_text("Nothing was changed, for you or for them. You are signed in as ben@hill.example.")).to_be_visible()
+        assert axe(ben) == [] and rows() == before and played.ADA not in ben.content()
+        ben.get_by_role("link", name=back).click()
+        expect(ben.get_by_role("heading", name=back, level=1)).to_be_visible()
+    ada.goto("/subscriptions")
+    expect(ada.get_by_text("Acorn Team").first).to_be_visible()
+
+
+@on_sqlite
 def test_a_business_with_a_provider_of_its_own(served: House, played: Cast, provider: OidcProvider, person: Callable[..., Page]) -> None:
     with served.database.open(system(played.acorn), write=True) as db:
         row = connections.save(db, served.settings, served.outgoing, played.acorn,
