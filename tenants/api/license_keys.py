@@ -16,7 +16,7 @@ from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.licences import LicenseInstanceShape, LicenseKeyShape
 
-Limit = Annotated[int, Field(ge=1, le=1_000_000)]
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class LicenseKeyQuery(PageQuery):

@@ -21,7 +21,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whit
 Count = Annotated[int, Field(ge=1, le=1000)]
 Description = Annotated[str, StringConstraints(max_length=5000)]
 KeyMessage = Annotated[str, StringConstraints(max_length=2500)]
-KeyLimit = Annotated[int, Field(ge=1, le=1_000_000)]
+KeyLimit = Annotated[int, Field(ge=0, le=1_000_000)]  # 0: its keys wait for a limit of their own
 Addons = Annotated[list[Id], Field(max_length=50)]
 
 

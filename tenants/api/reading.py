@@ -65,7 +65,7 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_reach)]
 
 class PageQuery(Query):
     page_number: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    page_size: Annotated[int, Field(ge=1, le=100)] = 10
+    page_size: Annotated[int, Field(ge=0, le=100)] = 10  # the contract's range begins at 0: a page of none
     created_at_gte: Instant | None = None
     created_at_lte: Instant | None = None
 

@@ -46,7 +46,7 @@ class Form:
     def whole(self, name: str, least: int, most: int, usual: int | None = None) -> int | None:
         """`usual`: what an empty field means."""
         value = (self.typed.get(name) or "").strip()
-        if not value and (usual is not None or least > 0):
+        if not value:
             return usual
         if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) or not least <= int(value) <= most:
             self.errors[name] = _("A whole number, from %(least)s to %(most)s.", least=words().count(least), most=words().count(most))
@@ -92,7 +92,7 @@ def of_product(form: Form, fixed: Product | None = None) -> dict[str, Any]:
     return {
         "name": form.text("name", 200, _("Give it a name of 1 to 200 characters.")),
         "description": form.text("description", DESCRIPTION_LIMIT), "tax_category": form.choice("tax_category", TAX), "price": price,
-        "license_key_enabled": keys, "limit": form.whole("license_limit", 1, 1_000_000),
+        "license_key_enabled": keys, "limit": form.whole("license_limit", 0, 1_000_000),
         "duration": {"count": lasts, "interval": form.choice("license_interval", INTERVALS, "Year")} if lasts else None,
         "message": form.text("license_message", 2500) or None,
     }
@@ -104,7 +104,8 @@ def typed_of(product: Product) -> dict[str, str]:
         "name": product.name, "description": product.description, "kind": product.price_type, "currency": product.currency,
         "amount": write_amount(product.price_minor, product.currency, words().locale), "tax_category": product.tax_category,
         "trial_days": str(product.trial_days), "license_keys": "1" if product.license_key_enabled else "",
-        "license_limit": str(product.license_key_limit or ""), "license_for": str(lasts.get("count") or ""),
+        "license_limit": "" if product.license_key_limit is None else str(product.license_key_limit),
+        "license_for": str(lasts.get("count") or ""),
         "license_interval": lasts.get("interval") or "Year", "license_message": product.license_key_message or "",
     }
 

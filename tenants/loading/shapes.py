@@ -16,7 +16,7 @@ from billing.commands.customers import clean_name
 from billing.loaded import Record, Reference
 from core.errors import Invalid
 from tenants.loading import paid, sold
-from tenants.loading.fields import Count, Id, Json, Metadata, Told
+from tenants.loading.fields import Id, Json, Limit, Metadata, Told
 
 
 class Customer(Told):
@@ -57,7 +57,7 @@ class LicenseKey(Told):
     key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     status: Literal["active", "expired", "disabled"] = "active"
     source: Literal["auto", "import", "manual"] = "import"
-    activations_limit: Count | None = None
+    activations_limit: Limit | None = None
     instances_count: Annotated[int, Field(ge=0)] = 0
     expires_at: AwareDatetime | None = None
     payment_id: Id | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from billing.loaded import Record, Reference
-from tenants.loading.fields import Count, Currency, Id, Interval, Items, Json, Metadata, Minor, Name, Text, Told, Words
+from tenants.loading.fields import Count, Currency, Id, Interval, Items, Json, Limit, Metadata, Minor, Name, Text, Told, Words
 
 Effective = Literal["immediately", "next_billing_date"]
 Proration = Literal["prorated_immediately", "full_immediately", "difference_immediately", "do_not_bill", "prorated_immediately_keep_cycle"]
@@ -51,7 +51,7 @@ class Product(Told):
     tax_category: Words = "digital_products"
     addons: Annotated[list[Id] | None, Field()] = None
     license_key_enabled: bool = False
-    license_key_activations_limit: Count | None = None
+    license_key_activations_limit: Limit | None = None
     license_key_duration: Span | None = None
     license_key_activation_message: Text | None = None
     digital_product_delivery: Json | None = None

@@ -157,6 +157,11 @@ def test_a_key_that_was_made_elsewhere(desk: Shop) -> None:
         assert acorn.license_keys.update(made.id, activations_limit=None, disabled=True).status == "disabled"
     refused(403, "INACTIVE_LICENSE_KEY", acorn.licenses.activate, license_key="OAK-1234", name="Third")
     assert not acorn.licenses.validate(license_key="OAK-1234").valid
+    waits = acorn.license_keys.create(customer_id=ada, key="OAK-2", product_id=product, activations_limit=0)
+    refused(422, "LICENSE_KEY_LIMIT_REACHED", acorn.licenses.activate, license_key="OAK-2", name="Laptop")
+    with pytest.warns(DeprecationWarning):
+        acorn.license_keys.update(waits.id, activations_limit=1)
+    assert acorn.licenses.activate(license_key="OAK-2", name="Laptop").license_key_id == waits.id
 
 
 def test_what_there_is_none_of_is_an_empty_list(desk: Shop) -> None:

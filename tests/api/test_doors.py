@@ -145,11 +145,17 @@ def test_a_body_that_is_too_large(desk: Shop) -> None:
     said(desk.raw("POST", "/customers", desk.key, json={**GOOD, "name": "A" * 2_000_000}), 413)
 
 
-@pytest.mark.parametrize("asked", ["page_number=-1", "page_number=x", "page_size=0", "page_size=101", "page_number=99999999999",
+@pytest.mark.parametrize("asked", ["page_number=-1", "page_number=x", "page_size=-1", "page_size=101", "page_number=99999999999",
                                    "created_at_gte=yesterday", "created_at_gte=2026-01-01T00:00:00"])  # fmt: skip
 @pytest.mark.parametrize("path", ["/customers", "/payments", "/license_key_instances"])
 def test_a_query_that_makes_no_sense(desk: Shop, path: str, asked: str) -> None:
     said(desk.raw("GET", f"{path}?{asked}", desk.key), 422, "INVALID_QUERY_PARAMS")
+
+
+@pytest.mark.parametrize("path", ["/customers", "/discounts?product_id=pdt_any&", "/license_key_instances"])
+def test_a_page_of_none(desk: Shop, path: str) -> None:
+    answer = desk.raw("GET", f"{path}{'' if '?' in path else '?'}page_size=0", desk.key)
+    assert (answer.status_code, answer.json()) == (200, {"items": []})
 
 
 def test_queries_in_both_forms(desk: Shop) -> None:

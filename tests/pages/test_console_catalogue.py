@@ -55,6 +55,10 @@ def test_once_and_by_use(shop: Shop) -> None:
     assert (used.price_type, used.price_minor, used.trial_days) == ("usage_based_price", 0, 0)
     yen = made(shop, name="In yen", currency="JPY", amount="1,500")
     assert (yen.currency, yen.price_minor) == ("JPY", 1500)
+    nowhere = made(shop, name="Keys that wait", license_limit="0")
+    shop.sam.get(shop.at(f"/products/{nowhere.id}"))
+    shop.save(f"/products/{nowhere.id}", name="Keys that wait on")
+    assert shop.row(Product, Product.id == nowhere.id).license_key_limit == 0
 
 
 def test_a_price_is_read_in_the_readers_language(shop: Shop) -> None:
@@ -67,7 +71,7 @@ def test_a_price_is_read_in_the_readers_language(shop: Shop) -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"name": "", "currency": "EURO", "interval_count": "0", "interval": "Fortnight", "trial_days": "-3", "tax_category": "gold",
-     "license_limit": "0", "license_for": "forever"},
+     "license_limit": "-1", "license_for": "forever"},
     {"name": "x" * 201, "amount": "12,50", "interval_count": "1.5", "description": "x" * 5001},
     {"amount": "12.505", "kind": "barter"}, {"currency": "UYW"}, {"amount": "-1"}, {"amount": "free"},
 ])
