@@ -55,6 +55,29 @@ def unknown_letters(settings: Settings, address_key: str) -> list[Limit]:
     return [Limit("unknown:all", 100, HOUR), Limit(f"unknown:{who}", 1, timedelta(days=7))]
 
 
+def logouts(database: Database, settings: Settings, party: str, source: str | None) -> list[Limit]:
+    """Logout tokens that are none: from one source, and for one provider from everywhere. A source that brought a true one for this
+    provider within the week is not held by the second, so that nobody can keep a provider's word out."""
+    where = _source(settings, source)
+    limits = [Limit(f"logout:{where}", 60, MINUTE)] if where else []
+    if where and is_spent(database, _brought_a_true_one(party, where)):
+        return limits
+    return [*limits, Limit(f"logout:of:{party}", 120, MINUTE)]
+
+
+def true_logout(database: Database, settings: Settings, party: str, source: str | None, spent: list[Limit]) -> None:
+    """What was counted is given back, and the source is known from now on."""
+    where = _source(settings, source)
+    for one in spent:
+        give_back(database, one)
+    if where:
+        spend(database, [_brought_a_true_one(party, where)])
+
+
+def _brought_a_true_one(party: str, where: str) -> Limit:
+    return Limit(f"logout:true:{party}:{where}", 1, timedelta(days=7))
+
+
 def planted_letters(settings: Settings, address_key: str, business_id: str) -> list[Limit]:
     """Letters of businesses to people who never paid or accepted them: three a day an address, from all of them together, and
     so many a day of one business: a deployment where anybody may begin one is no machine for writing to strangers."""

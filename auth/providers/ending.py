@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from auth import tokens
+from auth import budgets, tokens
 from auth.models import Grant
 from auth.providers import claims, parties
 from auth.providers.discovery import Discovery
@@ -17,17 +17,27 @@ from auth.providers.parties import Party
 from auth.sessions import Visit
 from core import clock
 from core.db import Database
+from core.errors import TooMany
 from core.scope import everything
 from core.settings import Settings
 
 _QUIETLY = {"synchronize_session": False}
 
 
-def back_channel(database: Database, settings: Settings, discovery: Discovery, party: Party, token: object) -> int:
+def back_channel(database: Database, settings: Settings, discovery: Discovery, party: Party, token: object, source: str | None) -> int:
     """End what that provider's session or subject opened here, and nothing else. Returns how many grants ended.
 
-    Raises Mistake("wrong_token") for a token that is not one, or was used before.
+    Raises Mistake("wrong_token") for a token that is not one, or was used before; TooMany where too many such came (`source`: from where).
     """
+    spent = budgets.logouts(database, settings, party.key, source)
+    if not budgets.spend(database, spent):
+        raise TooMany()
+    ended = _end(database, settings, discovery, party, token)
+    budgets.true_logout(database, settings, party.key, source, spent)
+    return ended
+
+
+def _end(database: Database, settings: Settings, discovery: Discovery, party: Party, token: object) -> int:
     said = claims.logout_token(discovery, party, token)
     which = []
     if isinstance(said.get("sid"), str):

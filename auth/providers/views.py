@@ -21,7 +21,7 @@ from auth.providers.parties import Party
 from auth.views import bp
 from billing.addresses import clean_address
 from core import i18n
-from core.errors import NotFound
+from core.errors import NotFound, TooMany
 from core.security import csrf_exempt, token_page
 from core.web import house
 
@@ -144,10 +144,13 @@ def _by_letter(email: str, joins: dict[str, Any] | None, next_: str) -> Response
 
 
 def _logged_out(party: Party) -> ResponseReturnValue:
-    """Back-Channel Logout §2.8: 200 and no-store, or 400."""
+    """Back-Channel Logout §2.8: 200 and no-store, or 400; 429 to who brings too many that are none."""
     token_page()
+    token = request.form.get("logout_token")
     try:
-        ended = ending.back_channel(house().database, house().settings, discovery(), party, request.form.get("logout_token"))
+        ended = ending.back_channel(house().database, house().settings, discovery(), party, token, doors.source())
+    except TooMany:
+        return {"error": "too_many_requests"}, 429, {"Retry-After": "60"}
     except Mistake as wrong:
         log.warning("logout token refused", party=party.key, why=wrong.detail)
         return {"error": "invalid_request"}, 400

@@ -8,19 +8,24 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
+from sqlalchemy import delete, update
 
+from auth.models import Budget
 from auth.providers import claims, ending
 from auth.providers.discovery import Discovery, Known
 from auth.providers.mistakes import Mistake
 from auth.providers.parties import Party
 from core import clock
 from core.db import Database
+from core.errors import TooMany
 from core.outgoing import Outgoing
+from core.scope import everything
 from core.settings import Settings
 from tests.engines import Sqlite
 
@@ -141,12 +146,36 @@ def house(sqlite: Sqlite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.mark.parametrize("name", FORGED_LOGOUTS)
 def test_forged_logouts_end_nothing(name: str, discovery: Discovery, house: tuple[Database, Settings]) -> None:
     with pytest.raises(Mistake, match="wrong_token"):
-        ending.back_channel(*house, discovery, TOWN, FORGED_LOGOUTS[name]())
+        ending.back_channel(*house, discovery, TOWN, FORGED_LOGOUTS[name](), None)
 
 
 def test_a_logout_token_works_once(discovery: Discovery, house: tuple[Database, Settings]) -> None:
     token = signed(leaving(jti="j-2"), typ="logout+jwt")
-    assert ending.back_channel(*house, discovery, TOWN, token) == 0
+    assert ending.back_channel(*house, discovery, TOWN, token, None) == 0
     for again in (token, signed(leaving(jti="j-2", sub="somebody else"), typ="logout+jwt")):
         with pytest.raises(Mistake, match="used before"):
-            ending.back_channel(*house, discovery, TOWN, again)
+            ending.back_channel(*house, discovery, TOWN, again, None)
+
+
+def test_a_flood_of_forged_logouts_is_not_read_and_the_providers_own_is(discovery: Discovery, house: tuple[Database, Settings]) -> None:
+    """A source runs out, then the provider's door for everybody unknown; who brought a true one before goes on being heard."""
+    def bring(source: str, token: str = "forged", party: Party = TOWN) -> str:  # noqa: S107
+        try:
+            return f"{ending.back_channel(*house, discovery, party, token, source)} ended"
+        except (Mistake, TooMany) as refused:
+            return type(refused).__name__
+
+    def true(jti: str) -> str:
+        return signed(leaving(jti=jti), typ="logout+jwt")
+
+    with house[0].open(everything("budgets as new"), write=True) as db:
+        db.execute(delete(Budget))
+    assert bring("192.0.2.1", true("f-0")) == "0 ended"
+    assert [bring("198.51.100.7") for _ in range(61)] == ["Mistake"] * 60 + ["TooMany"]
+    assert bring("198.51.100.7", party=replace(TOWN, key="op/other")) == "TooMany", "a source is one source at every provider's door"
+    assert bring("203.0.113.9", true("f-1")) == "0 ended", "another source is heard, and a true one counts for nothing"
+    with house[0].open(everything("more of them came from elsewhere"), write=True) as db:
+        db.execute(update(Budget).where(Budget.key == f"logout:of:{TOWN.key}").values(count=120))
+    assert bring("203.0.113.10", true("f-2")) == "TooMany"
+    assert bring("192.0.2.1", true("f-3")) == bring("203.0.113.9", true("f-4")) == "0 ended"
+    assert bring("203.0.113.10", party=replace(TOWN, key="op/other")) == "Mistake", "another provider's door is open"
