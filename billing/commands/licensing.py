@@ -27,7 +27,7 @@ def activate(db: ScopedSession, license_key_id: str, name: str) -> tuple[License
     if not name or len(name) > NAME_LIMIT:
         raise Invalid(sentence=f"name: 1 to {NAME_LIMIT} characters.", fields={"name": f"1 to {NAME_LIMIT} characters."})
     if key.activations_limit is not None and key.instances_count >= key.activations_limit:
-        raise Invalid("LICENSE_KEY_LIMIT_REACHED", f"This licence key is in use in {key.instances_count} of {key.activations_limit} places.")
+        raise Invalid("LICENSE_KEY_LIMIT_REACHED", f"This key is in use in {key.instances_count} of {key.activations_limit} places.")
     one = LicenseInstance(
         business_id=key.business_id, customer_id=key.customer_id, id=new_id("lki"), license_key_id=key.id, name=name, created_at=clock.now()
     )
