@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from billing import policy
 from billing.parties import Business
 from core.brand import logo_path
 from core.db import Database
+from core.languages import spoken
 from core.scope import everything
 
 
@@ -20,7 +22,8 @@ class Face:
     name: str
     legal_name: str = ""
     support_email: str = ""
-    locale: str = "en"
+    locale: str = "en"  # for whoever wishes for none of its languages
+    languages: tuple[str, ...] = ()  # what its door offers; none means all there are
     zone: str = "UTC"
     brand: dict[str, Any] = field(default_factory=dict)
     town: str = ""
@@ -34,6 +37,10 @@ class Face:
     def accent(self) -> str | None:
         return self.brand.get("accent")
 
+    def speaks(self, *wished: str | None) -> str:
+        """What this business writes to somebody in: the first of their wishes that it offers, else its default."""
+        return spoken(wished, self.languages, self.locale)
+
     @property
     def seller(self) -> str:
         """One line: legal name and town."""
@@ -42,8 +49,9 @@ class Face:
 
 def face_of(business: Business) -> Face:
     return Face(
-        business.business_id, business.name, business.legal_name, business.support_email, business.locale, business.zone,
-        dict(business.brand or {}), str((business.address or {}).get("city") or ""), business.archived_at,
+        business.business_id, business.name, business.legal_name, business.support_email, business.locale,
+        tuple(policy.setting(business, "languages")), business.zone, dict(business.brand or {}),
+        str((business.address or {}).get("city") or ""), business.archived_at,
     )
 
 

@@ -51,7 +51,8 @@ class SignInLetters:
     def _sign_in(self, work: Work, challenge: Challenge, face: Face | None, here: list[Customer]) -> None:
         code = tokens.code(self.settings, challenge.id, challenge.code_hash)
         token = tokens.link_token(self.settings, "link", challenge.id, challenge.link_hash)
-        self._send(work, "sign_in", challenge, face, (here[0].locale if here else None) or challenge.locale, {
+        theirs = here[0].locale if here else None
+        self._send(work, "sign_in", challenge, face, face.speaks(theirs, challenge.locale) if face else theirs or challenge.locale, {
             "name": _name(here[0]) if here and face else "", "url": f"{self.settings.base_url}/login/link/{token}",
             "code": f"{code[:4]} {code[4:]}", "device": challenge.device, "purpose": challenge.purpose, "minutes": 10,
         })
@@ -83,7 +84,7 @@ class SignInLetters:
         planted = budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
         if not customer.is_known and not budgets.spend(self.database, planted):
             return
-        self._letter(work, "portal_link", customer.email, customer.locale or face.locale, face, {
+        self._letter(work, "portal_link", customer.email, face.speaks(customer.locale), face, {
             "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
         })
 

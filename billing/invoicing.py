@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from billing import policy
 from billing.invoices import Invoice, InvoiceLine
 from billing.parties import Business, Customer, NumberSeries
 from billing.pricing import Line
@@ -100,7 +101,7 @@ def snapshot(
         sums[1] += one.tax_minor
     address = billing or customer.billing or {}
     return {
-        "kind": "invoice", "number": invoice.number, "locale": customer.locale or business.locale, "zone": business.zone,
+        "kind": "invoice", "number": invoice.number, "locale": policy.language(business, customer.locale), "zone": business.zone,
         "currency": invoice.currency, "issued_at": invoice.issued_at.isoformat(),
         "period": {"starts_at": invoice.starts_at.isoformat(), "ends_at": invoice.ends_at.isoformat()}
         if invoice.starts_at and invoice.ends_at else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from billing.parties import Business
+from core.languages import spoken
 
 DEFAULTS: dict[str, Any] = {
     "plan_change": False,
@@ -22,11 +23,13 @@ DEFAULTS: dict[str, Any] = {
     "invoice_links": "protected",
     "return_urls": [],
     "portal_return_url": None,
+    "languages": [],
 }
 """Contract §5.5, with the stricter defaults of design §6.
 
 `grace_days` 1 to 30: unpaid is first past due, then `grace_action` (on_hold or cancel). `retry_schedule_hours`: gaps between
 automatic tries after a soft decline, such as [12, 24, 48, 72, 96, 120, 168, 168]; none by default.
+`languages`: what its door offers, such as ["de", "en"], its `locale` among them; none means all there are.
 """
 
 
@@ -38,3 +41,8 @@ def setting(business: Business, name: str) -> Any:
 def allows(business: Business, verb: str) -> bool:
     """May this business's customers `plan_change`, `cancel`, `pause`? Taking back and resuming are always allowed."""
     return bool(setting(business, verb))
+
+
+def language(business: Business, *wished: str | None) -> str:
+    """What a business's papers are written in for somebody who wished for this: the first that it offers, else its default."""
+    return spoken(wished, setting(business, "languages"), business.locale)

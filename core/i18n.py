@@ -1,26 +1,28 @@
 """Which language, which zone. Locale: cookie `lang` (the visitor's explicit choice) → the visitor's profile → Accept-Language → en.
 
-Supported are English, the source language, and every folder `translations/<locale>/LC_MESSAGES`.
+At a business's door only its own languages count, and its default stands in the place of English. See `core/languages.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import get_timezone_location
 from flask import Flask, current_app, g, has_request_context, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import Babel, force_locale, get_locale
 
+from core.languages import TRANSLATIONS, among, best_locale, known, own_name, supported
 from core.security import safe_next
 from core.settings import Settings
 
-TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+__all__ = ["COOKIE", "best_locale", "chosen_locale", "chosen_zone", "direction", "html_lang", "in_application", "init", "known", "locale",
+           "offered", "own_name", "speaking", "supported", "zone_city"]  # fmt: skip
+
 COOKIE = "lang"
 _YEAR = 365 * 24 * 3600
 _speaker: Flask | None = None  # any application will do: catalogues are the same in all of them
@@ -35,44 +37,24 @@ def init(app: Flask, settings: Settings) -> None:
     _speaker = app
 
 
-@lru_cache(maxsize=1)
-def supported() -> tuple[str, ...]:
-    """CLDR names with `_`, English first."""
-    found = sorted(folder.parent.name for folder in TRANSLATIONS.glob("*/LC_MESSAGES") if known(folder.parent.name))
-    return ("en", *(name for name in found if name != "en"))
-
-
-@lru_cache(maxsize=512)
-def known(name: str) -> bool:
-    try:
-        Locale.parse(name.replace("-", "_"))
-    except (UnknownLocaleError, ValueError, TypeError):
-        return False
-    return True
-
-
-def best_locale(wanted: Iterable[str | None]) -> str | None:
-    """The first of the wanted names (`de-CH`, `pt_BR`, anything) that we have, or have in its language; None when none fits.
-
-    A reader of another Portuguese than ours is better served by it than by their second language: `pt`, `pt-PT` → `pt_BR`.
-    """
-    exact = {name.lower(): name for name in supported()}
-    kin = {name.partition("_")[0]: name for name in reversed(supported())}
-    names = [name.replace("-", "_").lower() for name in wanted if name and len(name) <= 35]
-    return next((found for name in names if (found := exact.get(name) or kin.get(name.partition("_")[0]))), None)
-
-
 def chosen_locale() -> str:
     """The locale of this request; English outside of one."""
     if not has_request_context():
         return "en"
-    visitor = g.get("visitor")
-    return (
-        best_locale([request.cookies.get(COOKIE)])
-        or best_locale([getattr(visitor, "locale", None)])
-        or best_locale(tag for tag, _quality in request.accept_languages)
-        or "en"
-    )
+    theirs, visitor = _host(), g.get("visitor")
+    wishes = [request.cookies.get(COOKIE), getattr(visitor, "locale", None), *(tag for tag, _quality in request.accept_languages)]
+    return best_locale(wishes, getattr(theirs, "languages", ())) or best_locale([getattr(theirs, "locale", None)]) or "en"
+
+
+def offered() -> tuple[str, ...]:
+    """The languages one may choose from here: a business's own at its door, all of them elsewhere."""
+    return among(getattr(_host(), "languages", ())) if has_request_context() else supported()
+
+
+def _host() -> object:
+    """The business whose door its customers came through; None at every other door, the console's among them."""
+    door = g.get("door")
+    return door.business if door is not None and door.kind in ("business", "auth") else None
 
 
 def chosen_zone() -> str:
@@ -102,13 +84,6 @@ def html_lang(name: str) -> str:
 def direction(name: str) -> str:
     """`ltr` or `rtl`."""
     return Locale.parse(name).text_direction if known(name) else "ltr"
-
-
-@lru_cache(maxsize=128)
-def own_name(name: str) -> str:
-    """A language in its own words: `Deutsch`, `العربية`."""
-    words = Locale.parse(name).get_display_name(name) or name
-    return words[:1].upper() + words[1:]
 
 
 @lru_cache(maxsize=1024)

@@ -185,8 +185,8 @@ def account_links() -> list[tuple[str, str]]:
 
 
 def languages() -> list[tuple[str, str, bool]]:
-    """(name, its own words, is it the current one); empty when there is only one."""
-    names = i18n.supported()
+    """(name, its own words, is it the current one) of this door's; empty when there is only one."""
+    names = i18n.offered()
     now = i18n.locale()
     return [(name, i18n.own_name(name), name == now) for name in names] if len(names) > 1 else []
 

@@ -81,6 +81,8 @@ def house() -> House:
 def enter(door: Door) -> None:
     """Say which door this request came through."""
     g.door = door
+    g.pop("words", None)  # its languages, from here on
+    refresh()
 
 
 def greet(visitor: Any) -> None:

@@ -36,7 +36,7 @@ class Desk:
         if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, fold_address(old), face.business_id)):
             return
         subject, text, html = render_letter(
-            "customer_address_changed", customer.locale or face.locale, zone=face.zone, to=old, brand=None if planted else face.brand,
+            "customer_address_changed", face.speaks(customer.locale), zone=face.zone, to=old, brand=None if planted else face.brand,
             sender=settings.name if planted else face.name, seller="" if planted else face.seller, business=face.name,
             support_email=settings.support_email if planted else face.support_email or settings.support_email,
             new=mask(customer.email), at=work.at, planted=planted)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _l
 
+from core.languages import own_name
 from core.pages import words
 from portal.words import card_said
 
@@ -15,6 +16,7 @@ SENTENCES: dict[str, Any] = {
     "business.archived": _l("The business was closed."),
     "business.rules_changed": _l("The rules of the portal were changed."),
     "business.details_changed": _l("The business's own details were changed."),
+    "business.languages_changed": _l("The portal speaks: %(languages)s. For everybody else: %(language)s."),
     "business.brand_changed": _l("The look of the portal was changed."),
     "api_key.created": _l("The API key “%(name)s” was made."),
     "api_key.revoked": _l("The API key “%(name)s” was taken away."),
@@ -149,6 +151,8 @@ def deed(type: str, data: dict[str, Any]) -> str:
         values["card"] = card_said(f"{data.get('brand') or ''} {data['last4']}".strip())
     elif isinstance(data.get("method"), str):
         values["card"] = card_said(data["method"])
+    if isinstance(data.get("languages"), list) and isinstance(data.get("language"), str):
+        values |= {"languages": ", ".join(own_name(one) for one in data["languages"]), "language": own_name(data["language"])}
     if day := _day(data.get("ends_at") or data.get("next_billing_at")):
         values["day"] = day
     return str(said) % values

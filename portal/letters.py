@@ -150,7 +150,7 @@ class Desk:
             attachments, more = (), {key: "" if isinstance(value, str) and key != "currency" else value for key, value in more.items()}
         door = f"{settings.base_url}/business/{face.business_id}/"
         subject, text, html = render_letter(
-            name, customer.locale or face.locale, zone=face.zone, to=customer.email, brand=None if planted else face.brand,
+            name, face.speaks(customer.locale), zone=face.zone, to=customer.email, brand=None if planted else face.brand,
             sender=settings.name if planted else face.name, seller="" if planted else face.seller,
             support_email=settings.support_email if planted else face.support_email or settings.support_email,
             name="" if planted else customer.name, business=_plain(face.name) if planted else face.name,

@@ -15,6 +15,7 @@ from auth.signing import sessions_of
 from billing.commands.profile import edit_profile
 from core import i18n
 from core.errors import Invalid
+from core.languages import best_locale
 from core.web import db, exists_here, here, house, the_door
 from portal import bp
 from portal.standing import accounts, is_several
@@ -30,8 +31,10 @@ def edit() -> ResponseReturnValue:
     form = request.form
     wanted = form.getlist("to") if is_several() else [one.customer_id for one in accounts()]
     language, before = form.get("language") or None, next((one.locale for one in accounts()), None)
+    if language is None and before and not best_locale([before], i18n.offered()):
+        language = before  # a wish that this business does not offer now, and so not on the page, is not forgotten
     try:
-        if language and language not in i18n.supported():
+        if language not in (None, before, *i18n.offered()):
             raise Invalid(fields={"language": "Choose one of the languages."})
         changed = edit_profile(db(), wanted, name=form.get("name", ""), phone=form.get("phone"), locale=language)
     except Invalid as wrong:
@@ -69,5 +72,5 @@ def _page(errors: dict[str, str], typed: Any) -> str:
     is_person = visit is not None and visit.is_person and not visit.link
     return render_template(
         "portal/profile.html", errors=errors, values=values, accounts=theirs, several=is_several(), visit=visit, is_person=is_person,
-        languages_offered=[("", _("As the browser says")), *((name, i18n.own_name(name)) for name in i18n.supported())],
+        languages_offered=[("", _("As the browser says")), *((name, i18n.own_name(name)) for name in i18n.offered())],
         signed_in=sessions_of(house().database, visit) if visit and is_person else [], may_add=exists_here("addresses"))

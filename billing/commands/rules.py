@@ -78,8 +78,8 @@ def change_rules(db: ScopedSession, typed: Mapping[str, Any]) -> list[str]:
     return changed
 
 
-def change_details(db: ScopedSession, typed: Mapping[str, str], languages: tuple[str, ...]) -> list[str]:
-    """`typed`: name, legal_name, street, city, state, zipcode, country, tax_id, support_email, invoice_prefix, locale, zone.
+def change_details(db: ScopedSession, typed: Mapping[str, str]) -> list[str]:
+    """`typed`: name, legal_name, street, city, state, zipcode, country, tax_id, support_email, invoice_prefix, zone.
     Documents that were issued stay as they are. Returns the names that changed. Raises Invalid with a sentence per field."""
     one = {name: " ".join(str(value or "").split()) for name, value in typed.items()}
     wrong: dict[str, str] = {}
@@ -106,15 +106,13 @@ def change_details(db: ScopedSession, typed: Mapping[str, str], languages: tuple
     one["invoice_prefix"] = one["invoice_prefix"].upper()
     if not _PREFIX.fullmatch(one["invoice_prefix"]):
         wrong["invoice_prefix"] = "1 to 10 letters, digits or hyphens, such as ACO."
-    if one["locale"] not in languages:
-        wrong["locale"] = "Choose one of the languages."
     if one["zone"] not in available_timezones():
         wrong["zone"] = "Choose a time zone of the list, such as Europe/London."
     if wrong:
         raise Invalid(fields=wrong)
     business = the_business(db, write=True)
     address = {name: one[name] for name in ("street", "city", "state", "zipcode", "country") if one[name]}
-    new: dict[str, Any] = {name: one[name] for name in ("name", "legal_name", "support_email", "invoice_prefix", "locale", "zone")}
+    new: dict[str, Any] = {name: one[name] for name in ("name", "legal_name", "support_email", "invoice_prefix", "zone")}
     new |= {"tax_id": one["tax_id"] or None, "address": address}
     changed = sorted(name for name, value in new.items() if getattr(business, name) != value)
     for name in changed:

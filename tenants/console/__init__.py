@@ -18,6 +18,7 @@ from tenants.console import (
     founding,
     invites,
     keys,
+    languages,
     lobby,
     parked,
     payments,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding", "invites",
-    "keys", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings", "subscriptions", "team", "view_as",
+    "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings", "subscriptions", "team", "view_as",
     "webhooks",
 ]  # fmt: skip
 

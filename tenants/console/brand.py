@@ -76,10 +76,15 @@ def brand_preview() -> Response:
     typed = {name: request.args.get(name, "") for name in FIELDS}
     business, stored = me().face, _as_stored(typed)
     scheme = typed["mode"] if typed["mode"] in SCHEMES else "system"
-    answer = make_response(render_template(
+    return framed(render_template(
         "tenants/console/brand_preview.html", style=brand_css(stored), business=business, due=words().money(5400, me().currency),
         small=words().money(480, me().currency), contrasts=_contrasts(stored),
         schemes=("light", "dark") if scheme == "system" else (scheme,)))
+
+
+def framed(page: str) -> Response:
+    """A page that stands in a frame of the console's, with nothing in it that runs or leads away."""
+    answer = make_response(page)
     answer.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self' 'nonce-{csp_nonce()}'; img-src 'self'; frame-ancestors 'self'; base-uri 'none'; "
         "form-action 'none'")

@@ -15,6 +15,7 @@ from billing.parties import Customer
 from billing.queries import customers as query
 from core import i18n
 from core.errors import Invalid
+from core.languages import among
 from core.web import db, exists_here, here
 from portal.keys import masked
 from portal.words import interval
@@ -80,7 +81,7 @@ def change_customer(customer_id: str) -> ResponseReturnValue:
     """A changed address is told to the old one (safety 3.3), by the event's letter."""
     row, typed = query.one(db(), customer_id), _typed()
     try:
-        given = _checked(typed)
+        given = _checked(typed, row.locale)
     except Invalid as wrong:
         return _form(row, typed, wrong.fields), 422
     changed = {name: value for name, value in given.items() if value != getattr(row, name)}
@@ -97,8 +98,8 @@ def _typed() -> dict[str, str]:
     return {name: request.form.get(name, "").strip()[:400] for name in FIELDS}
 
 
-def _checked(typed: dict[str, str]) -> dict[str, Any]:
-    """All that is wrong at once. Raises Invalid (fields name, email, phone, language)."""
+def _checked(typed: dict[str, str], kept: str | None = None) -> dict[str, Any]:
+    """All that is wrong at once. `kept`: a language that may stay. Raises Invalid (fields name, email, phone, language)."""
     wrong: dict[str, str] = {}
     out: dict[str, Any] = {"locale": typed["language"] or None}
     for name, check in (("name", clean_name), ("email", lambda text: clean_address(text)[0]), ("phone", clean_phone)):
@@ -106,7 +107,7 @@ def _checked(typed: dict[str, str]) -> dict[str, Any]:
             out[name] = check(typed[name])
         except Invalid as problem:
             wrong |= problem.fields
-    if out["locale"] and out["locale"] not in i18n.supported():
+    if out["locale"] not in (None, kept, *among(me().face.languages)):
         wrong["language"] = "Choose one of the languages."
     if wrong:
         raise Invalid(fields=wrong)
@@ -115,7 +116,8 @@ def _checked(typed: dict[str, str]) -> dict[str, Any]:
 
 def _form(row: Customer | None, typed: dict[str, str], errors: dict[str, str]) -> str:
     base = here("console.customers")
+    names = dict.fromkeys(name for name in (*among(me().face.languages), row.locale if row else None) if name and i18n.known(name))
     return render_template(
         "tenants/console/customer_form.html", customer=row, values=typed, errors={name: _(words) for name, words in errors.items()},
         base=base, url=f"{base}/{row.customer_id}" if row else base,
-        languages_offered=[("", _("As their browser says")), *((name, i18n.own_name(name)) for name in i18n.supported())])
+        languages_offered=[("", _("As their browser says")), *((name, i18n.own_name(name.replace("-", "_"))) for name in names)])

@@ -14,7 +14,6 @@ from billing import policy
 from billing.commands import rules as command
 from billing.commands.archiving import archive_business
 from billing.parties import Business
-from core import i18n
 from core.errors import Invalid
 from core.web import db, here
 from portal.billing_details import countries
@@ -52,7 +51,7 @@ def details() -> ResponseReturnValue:
 @needs("settings.write")
 def change_details() -> ResponseReturnValue:
     try:
-        changed = command.change_details(db(), request.form, i18n.supported())
+        changed = command.change_details(db(), request.form)
     except Invalid as wrong:
         return _details(request.form, _said(wrong)), 422
     if changed:
@@ -103,7 +102,7 @@ def _typed_rules(business: Business) -> dict[str, Any]:
 def _details(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
     return render_template(
         "tenants/console/details.html", typed=typed, errors=errors or {}, base=here("console.settings"), countries=countries(),
-        tongues=[(name, i18n.own_name(name)) for name in i18n.supported()], may_write=me().may("settings.write"),
+        may_write=me().may("settings.write"),
         zones=sorted(one for one in available_timezones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"])
 
 
@@ -111,7 +110,7 @@ def _typed_details(business: Business) -> dict[str, Any]:
     address = business.address or {}
     return {**{name: address.get(name) or "" for name in ("street", "city", "state", "zipcode", "country")},
             "name": business.name, "legal_name": business.legal_name, "tax_id": business.tax_id or "", "zone": business.zone,
-            "support_email": business.support_email, "invoice_prefix": business.invoice_prefix, "locale": business.locale}
+            "support_email": business.support_email, "invoice_prefix": business.invoice_prefix}
 
 
 def _closing(typed: str = "", errors: dict[str, str] | None = None) -> str:

@@ -51,8 +51,8 @@ ROUTES = {
     "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
     " add_to_collection move_in_collection offer_in_collection remove_from_collection",
-    "settings.read": "settings details brand brand_preview domains",
-    "settings.write": "change_settings change_details closing close_business",
+    "settings.read": "settings details languages languages_preview brand brand_preview domains",
+    "settings.write": "change_settings change_details change_languages closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app",
     "developers.keys": "new_key create_key revoke_key",

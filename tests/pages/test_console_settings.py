@@ -11,6 +11,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from billing.commands.customers import create_customer
+from billing.invoices import Invoice
 from billing.parties import Business
 from billing.pictures import Picture
 from core.scope import system
@@ -110,24 +111,24 @@ def test_bad_rules_change_nothing(shop: Shop, wrong: dict[str, str]) -> None:
 def test_details_are_named_on_pages_and_paper(shop: Shop, ada: Visitor) -> None:
     shop.sam.get(shop.at("/settings/details"))
     page = shop.save("/settings/details", name="Acorn & <b>Sons</b>", legal_name="Acorn Notes Ltd", support_email="Help@Acorn.example",
-                     city="Bath", zone="Europe/Paris", locale="de", invoice_prefix="an-", tax_id="GB 980 7806 84")
+                     city="Bath", zone="Europe/Paris", invoice_prefix="an-", tax_id="GB 980 7806 84")
     assert "Saved." in page.text
     row = acorn(shop)
-    assert (row.name, row.address["city"], row.zone, row.locale, row.invoice_prefix, row.tax_id) == (
-        "Acorn & <b>Sons</b>", "Bath", "Europe/Paris", "de", "AN-", "GB980780684")
+    assert (row.name, row.address["city"], row.zone, row.invoice_prefix, row.tax_id) == (
+        "Acorn & <b>Sons</b>", "Bath", "Europe/Paris", "AN-", "GB980780684")
     body = ada.get(f"/business/{shop.acorn}/").body.decode()
     assert "Acorn &amp; &lt;b&gt;Sons&lt;/b&gt;" in body and "<b>Sons" not in body and "Bath" in body
     shop.sam.get(shop.at("/settings/details"))
-    shop.save("/settings/details", name="Acorn Notes", locale="en", zone="Europe/London", invoice_prefix="ACO")
+    shop.save("/settings/details", name="Acorn Notes", zone="Europe/London", invoice_prefix="ACO")
 
 
 @pytest.mark.parametrize("wrong", [
-    {"name": "", "legal_name": " ", "country": "XX", "support_email": "not one", "invoice_prefix": "", "locale": "tlh",
+    {"name": "", "legal_name": " ", "country": "XX", "support_email": "not one", "invoice_prefix": "",
      "zone": "Mars/Olympus", "street": "x" * 201},
     {"name": "x" * 201, "tax_id": "GB 12", "invoice_prefix": "A/../B", "zone": "../../etc/passwd"},
 ])
 def test_bad_details_change_nothing(shop: Shop, wrong: dict[str, str]) -> None:
-    before = {name: getattr(acorn(shop), name) for name in ("name", "legal_name", "address", "tax_id", "zone", "locale", "invoice_prefix")}
+    before = {name: getattr(acorn(shop), name) for name in ("name", "legal_name", "address", "tax_id", "zone", "invoice_prefix")}
     shop.sam.get(shop.at("/settings/details"))
     page = shop.save("/settings/details", expect=422, **{"city": "<Somewhere>", **wrong})
     assert page.soup.find(id="city")["value"] == "<Somewhere>"
@@ -136,6 +137,56 @@ def test_bad_details_change_nothing(shop: Shop, wrong: dict[str, str]) -> None:
         kept = page.soup.find(id=field)
         assert kept.name == "select" or kept.get("value", "").strip() == typed.strip()
     assert before == {name: getattr(acorn(shop), name) for name in before}
+
+
+def test_the_portal_speaks_what_its_business_offers(shop: Shop, ada: Visitor) -> None:
+    def lang(who: Visitor, path: str) -> tuple[Any, list[Any]]:
+        soup = who.get(path).soup
+        return soup.html["lang"], [one["value"] for one in soup.select("form[action='/language'] button")]
+
+    shop.sam.get(shop.at("/settings/languages"))
+    page = shop.save("/settings/languages", languages=["de", "it"], locale="de", preview="1")
+    assert "Nothing is saved yet." in page.text and acorn(shop).locale == "en"
+    seen = shop.sam.get(page.soup.find("iframe")["src"])
+    assert seen.soup.html["lang"] == "de" and "frame-ancestors 'self'" in seen.response.headers["Content-Security-Policy"]
+    assert "Deutsch Italiano" in " ".join(seen.soup.find("footer").get_text(" ").split())
+    shop.sam.get(shop.at("/settings/languages"))
+    shop.save("/settings/languages", languages=["de", "it"], locale="de")
+    assert (acorn(shop).settings["languages"], acorn(shop).locale) == (["de", "it"], "de")
+    assert "The portal speaks: Deutsch, Italiano. For everybody else: Deutsch." in shop.sam.get(shop.at("/activity")).text
+    assert "Nothing was different." in (shop.sam.get(shop.at("/settings/languages")), shop.save("/settings/languages"))[1].text
+    door = f"/business/{shop.acorn}/"
+    ada.post("/language", {"lang": "sv"})
+    assert lang(ada, door) == ("de", ["de", "it"]) and lang(ada, "/")[0] == "sv" and len(lang(ada, "/")[1]) == 5
+    assert lang(ada, f"/business/{shop.birch}/")[0] == "sv"
+    assert [one["value"] for one in ada.get(f"{door}profile").soup.select("#language option")] == ["", "de", "it"]
+    ada.submit("/profile", language="sv", expect=422)
+    ada.post("/language", {"lang": "it"})
+    assert lang(ada, door)[0] == "it"
+    ada.client.delete_cookie("lang")
+    nobody = Visitor(shop.app)
+    nobody.headers["Accept-Language"] = "sv, it;q=0.5"
+    assert lang(nobody, f"/login/{shop.acorn}") == ("it", ["de", "it"]) and lang(nobody, f"/login/{shop.birch}")[0] == "sv"
+    fresh = shop.buyer("acorn", "new@acorn.example", "Somebody New")
+    nobody.headers["Accept-Language"] = "ja"
+    nobody.get(f"/login/{shop.acorn}")
+    nobody.submit("login", email="new@acorn.example")
+    written = [one.subject for one in nobody.letters("new@acorn.example")]
+    assert written[1] == "[test] Acorn Team hat begonnen" and written[-1] == "[test] Ihr Anmelde-Link für Acorn Notes"
+    assert {one["locale"] for one in shop.rows(Invoice.snapshot, Invoice.customer_id == fresh.customer_id)} == {"de"}
+    shop.sam.get(shop.at("/settings/languages"))
+    shop.save("/settings/languages", languages=["en", "de", "it", "pt_BR", "sv"], locale="en")
+    assert acorn(shop).settings["languages"] == []  # all of them, those that come later too
+
+
+@pytest.mark.parametrize(("chosen", "default", "field"), [
+    ([], "en", "languages"), (["en", "tlh"], "en", "languages"), (["de"], "en", "locale"), (["en"], "../x", "locale"),
+])
+def test_bad_languages_change_nothing(shop: Shop, chosen: list[str], default: str, field: str) -> None:
+    before = (acorn(shop).settings, acorn(shop).locale)
+    shop.sam.get(shop.at("/settings/languages"))
+    page = shop.save("/settings/languages", expect=422, languages=chosen, locale=default)
+    assert page.soup.find(id=f"{field}-error") and before == (acorn(shop).settings, acorn(shop).locale)
 
 
 def test_a_brand_is_tried_saved_and_seen_at_once(shop: Shop, ada: Visitor) -> None:
@@ -234,7 +285,7 @@ def test_a_planted_business_shows_no_logo_to_a_person(shop: Shop) -> None:
 
 def test_roles_that_may_look_change_nothing(shop: Shop) -> None:
     looker = shop.staff("look@acorn.example", "read_only")
-    for path in ("/settings", "/settings/details", "/brand"):
+    for path in ("/settings", "/settings/details", "/settings/languages", "/brand"):
         page = looker.get(shop.at(path))
         assert not [one for one in page.soup.select("main form button.main")]
         looker.post(shop.at(path), {"name": "Taken", "accent": "#000000", "radius": "2", "font": "system", "mode": "light"}, expect=403)

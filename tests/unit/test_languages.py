@@ -5,8 +5,11 @@ import io
 import pypdf
 import pytest
 
+from auth.faces import face_of
+from billing import policy
 from billing.documents import render_invoice, render_refund
 from billing.documents.words import WORDS, words
+from billing.parties import Business
 from core.i18n import best_locale, html_lang, own_name, supported
 from tests.unit.test_documents import snapshot, text_of
 
@@ -21,6 +24,24 @@ from tests.unit.test_documents import snapshot, text_of
 )  # fmt: skip
 def test_the_nearest_language(wanted, found):
     assert best_locale(wanted) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "found"),
+    [
+        (["sv", "de-CH"], ["en", "de"], "de"), (["pt-PT", "en"], ["en", "pt_BR"], "pt_BR"), (["sv", "ja"], ["en", "de"], None),
+        (["en-GB"], ["de"], None), (["sv"], [], "sv"), (["sv"], ["tlh"], "sv"),  # a list of nothing that we have is none
+    ],
+)  # fmt: skip
+def test_a_business_may_offer_fewer(wanted, offered, found):
+    assert best_locale(wanted, offered) == found
+
+
+def test_what_a_business_writes_in():
+    acorn = Business(locale="it", settings={"languages": ["it", "de"]})
+    assert [policy.language(acorn, one) for one in ("de", "de-CH", "sv", None, "tlh")] == ["de", "de-CH", "it", "it", "it"]
+    assert face_of(acorn).speaks("sv", "de-AT") == "de-AT"
+    assert [policy.language(Business(locale="it"), one) for one in ("sv", "tlh", None)] == ["sv", "it", "it"]
 
 
 def test_every_language_names_itself():
