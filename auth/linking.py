@@ -101,7 +101,8 @@ def make_primary(database: Database, visit: Visit, address_key: str) -> None:
             newest = db.scalars(select(Grant).where(Grant.id == proved.id)).one()
             db.add(Grant(id=ids.new_id("gra"), session_id=visit.session_id, door="unified", proof=newest.proof, address_key=address_key,
                          proved_at=newest.proved_at, expires_at=newest.expires_at, party=newest.party,
-                         party_session=newest.party_session, party_subject=newest.party_subject))  # its provider's logout ends it too
+                         party_session=newest.party_session, party_subject=newest.party_subject,  # its provider's logout ends it too,
+                         passkey_id=newest.passkey_id))  # and so does removing its passkey
         _tell(db, visit, "main", row.email)
 
 

@@ -76,6 +76,7 @@ class Grant(Base):
     party: Mapped[str | None]  # the provider that proved it, and what its logout finds it by (keyed hashes)
     party_session: Mapped[str | None]
     party_subject: Mapped[str | None]
+    passkey_id: Mapped[str | None]  # the passkey that proved it; none for those from before it was written down
     proved_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

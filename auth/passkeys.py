@@ -30,7 +30,7 @@ from webauthn.helpers.structs import (
 )
 
 from auth import notices, signing, tokens
-from auth.models import IdentityEmail
+from auth.models import BrowserSession, Grant, IdentityEmail
 from auth.sessions import Visit
 from core import clock, ids
 from core.db import Database, ScopedSession
@@ -141,9 +141,15 @@ def rename(db: ScopedSession, credential_id: str, name: str) -> None:
     _own(db, credential_id).name = _named(name)
 
 
-def remove(db: ScopedSession, credential_id: str) -> None:
+def remove(db: ScopedSession, credential_id: str, here: str) -> None:
+    """It signs in no more, and browsers it signed in are signed out, but for the one where this is said (session `here`): that is
+    somebody with a proof of this half hour. Raises NotFound."""
     one = _own(db, credential_id)
     notices.tell(db, one.identity_id, "passkey_removed", one.name)
+    theirs = select(BrowserSession.id).where(BrowserSession.identity_id == one.identity_id, BrowserSession.id != here)
+    by_it = (Grant.passkey_id == one.id) | ((Grant.proof == "passkey") & Grant.passkey_id.is_(None))
+    db.execute(update(Grant).where(Grant.session_id.in_(theirs), by_it, Grant.revoked_at.is_(None)).values(revoked_at=clock.wall()),
+               execution_options={"synchronize_session": False})
     db.delete(one)
 
 
@@ -177,7 +183,7 @@ def sign_in(database: Database, settings: Settings, party: RelyingParty, ceremon
         one.sign_count, one.last_used_at, one.is_backed_up = proved.new_sign_count, clock.wall(), proved.credential_backed_up
         keys = list(db.scalars(select(IdentityEmail.email_key).where(IdentityEmail.identity_id == one.identity_id)))
         secret = signing.open_session(db, settings, one.identity_id, before, device, proof="passkey", address_key=None,
-                                      is_known=any(knows(key) for key in keys))
+                                      is_known=any(knows(key) for key in keys), grant={"passkey_id": one.id})
     return secret, keys
 
 

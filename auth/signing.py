@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, exists, or_, select, update
 from auth import challenges, notices, tokens
 from auth.identities import identity_of
 from auth.models import BrowserSession, Challenge, DynamicLink, Grant
-from auth.sessions import LIFE, LINK_LIFE, Visit
+from auth.sessions import IDLE, LIFE, LINK_LIFE, Visit
 from core import clock, ids
 from core.db import Database, ScopedSession
 from core.scope import everything
@@ -141,7 +141,10 @@ def sessions_of(database: Database, visit: Visit) -> list[SessionRow]:
     """Where this person is signed in, newest first. Nothing where only a merchant vouched."""
     if visit.identity_id is None:
         return []
-    query = select(BrowserSession).where(*_theirs(visit), BrowserSession.expires_at > clock.wall())
+    at = clock.wall()
+    still = exists().where(Grant.session_id == BrowserSession.id, Grant.door == "unified", Grant.revoked_at.is_(None),
+                           Grant.expires_at > at)
+    query = select(BrowserSession).where(*_theirs(visit), BrowserSession.expires_at > at, BrowserSession.last_seen_at > at - IDLE, still)
     with database.open(everything("a person's own sessions")) as db:
         return [
             SessionRow(s.id, s.device, s.created_at, s.last_seen_at, s.proof, s.id == visit.session_id)

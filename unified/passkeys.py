@@ -62,11 +62,11 @@ def name_passkey(credential_id: str) -> ResponseReturnValue:
 
 @door.post(_HERE + "/<credential_id>/removal")
 def remove_passkey(credential_id: str) -> ResponseReturnValue:
-    _visit()
+    visit = _visit()
     if not proof.is_fresh():
         return proof.prove(_HERE)
-    passkeys.remove(db(), credential_id)
-    flash(_("Removed. That passkey does not sign in any more."), "good")
+    passkeys.remove(db(), credential_id, visit.session_id)
+    flash(_("Removed. That passkey does not sign in any more, and other browsers it signed in are signed out."), "good")
     return redirect(_HERE, 303)
 
 

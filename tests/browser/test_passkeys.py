@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from auth import merging
-from auth.models import IdentityEmail
+from auth.models import Grant, IdentityEmail
 from auth.passkeys import Passkey
 from auth.sessions import Visit
 from core import clock
@@ -94,6 +94,9 @@ def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person
     expect(other.get_by_text("did not open an account")).to_be_visible()
 
     # removed, it is nothing; the letter still works
+    with served.database.open(everything("by which passkey")) as db:
+        opened = db.scalars(select(Grant.passkey_id).where(Grant.proof == "passkey")).all()
+        assert len(opened) > 2 and set(opened) == {db.scalars(select(Passkey.id)).one()}
     page.goto("/profile/passkeys")
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("does not sign in any more")).to_be_visible()

@@ -12,17 +12,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from auth import budgets, challenges, linking, links, merging, sessions, signing, tokens
+from auth import budgets, challenges, linking, links, merging, passkeys, sessions, signing, tokens
 from auth.budgets import Limit
 from auth.challenges import Asking
 from auth.models import Challenge, DynamicLink, Identity, IdentityEmail
+from auth.passkeys import Passkey
 from auth.sessions import Visit
 from billing.commands.businesses import create_business
 from billing.commands.customers import create_customer
 from core import clock
 from core.db import Database
 from core.errors import Conflict, Forbidden
-from core.scope import everything, system
+from core.scope import everything, person, system
 from core.settings import Settings
 from core.web import House
 from tests.engines import Sqlite
@@ -206,6 +207,34 @@ def test_an_address_that_leaves_takes_its_sessions_along(database: Database, set
     assert again and sessions.scope_for_unified(again).customer_ids == (rows[ADA],)
     with pytest.raises(Conflict):
         linking.remove(database, again, ADA)
+
+
+def test_a_passkey_that_is_removed_signs_its_other_browsers_out(database: Database, settings: Settings, rows: dict[str, str]) -> None:
+    """What a browser proved besides goes on; and of where a session came from before keys were written down nobody can be sure."""
+    ada, _ = proved(database, settings, ADA)
+    who = str(ada.identity_id)
+
+    def by_key(key: str | None, before: Visit | None = None) -> tuple[str, Visit]:
+        with database.open(everything("somebody signs in with a passkey"), write=True) as db:
+            secret = signing.open_session(db, settings, who, before, "Phone", proof="passkey", address_key=None, is_known=True,
+                                          grant={"passkey_id": key})
+        visit = sessions.load(database, settings, secret)
+        assert visit and visit.is_person
+        return secret, visit
+
+    with database.open(person(who, []), write=True) as db:
+        for key in ("lost", "kept"):
+            db.add(Passkey(identity_id=who, id=key, name=key, public_key=b"", sign_count=0, is_backed_up=False, created_at=clock.wall()))
+    (here, at), (lost, phone), (kept, _), (unsure, _), (both, _) = (
+        by_key("lost"), by_key("lost"), by_key("kept"), by_key(None), by_key("lost", proved(database, settings, ADA)[0]))
+    linking.make_primary(database, phone, ADA)
+    with database.open(person(who, []), write=True) as db:
+        passkeys.remove(db, "lost", at.session_id)
+    alive = {name: bool(visit and visit.is_person) for name, visit in (
+        (name, sessions.load(database, settings, secret)) for name, secret in
+        (("here", here), ("lost", lost), ("kept", kept), ("unsure", unsure), ("proved by a letter too", both)))}
+    assert alive == {"here": True, "lost": False, "kept": True, "unsure": False, "proved by a letter too": True}
+    assert len(signing.sessions_of(database, at)) == 4, "what opens nothing is not shown as signed in"
 
 
 def test_a_victims_click_joins_nothing(database: Database, settings: Settings, rows: dict[str, str]) -> None:

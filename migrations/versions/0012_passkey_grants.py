@@ -1,0 +1,13 @@
+"""Which passkey opened a session, so that it ends with the passkey."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("session_grants", sa.Column("passkey_id", sa.String(), nullable=True))
