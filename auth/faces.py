@@ -23,11 +23,11 @@ class Face:
     legal_name: str = ""
     support_email: str = ""
     locale: str = "en"  # for whoever wishes for none of its languages
-    languages: tuple[str, ...] = ()  # what its door offers; none means all there are
     zone: str = "UTC"
     brand: dict[str, Any] = field(default_factory=dict)
     town: str = ""
     archived_at: datetime | None = None
+    languages: tuple[str, ...] = ()  # what its door offers; none means all there are
 
     @property
     def logo_url(self) -> str | None:
@@ -49,9 +49,9 @@ class Face:
 
 def face_of(business: Business) -> Face:
     return Face(
-        business.business_id, business.name, business.legal_name, business.support_email, business.locale,
-        tuple(policy.setting(business, "languages")), business.zone, dict(business.brand or {}),
-        str((business.address or {}).get("city") or ""), business.archived_at,
+        business.business_id, business.name, business.legal_name, business.support_email, business.locale, business.zone,
+        dict(business.brand or {}), str((business.address or {}).get("city") or ""), business.archived_at,
+        tuple(policy.setting(business, "languages")),
     )
 
 

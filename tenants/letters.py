@@ -39,7 +39,8 @@ WHAT = frozenset({
 
 
 PARTS: dict[str, object] = {
-    "rules": _l("what customers may do"), "details": _l("name, address or time zone"), "languages": _l("its languages"), "closed": _l("the business is closed"),
+    "rules": _l("what customers may do"), "details": _l("name, address or time zone"), "languages": _l("its languages"),
+    "closed": _l("the business is closed"),
 }
 """What `about` may say of "rules_changed", so that the letter says it in the reader's language."""
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding", "invites",
-    "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings", "subscriptions", "team", "view_as",
-    "webhooks",
+    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding",
+    "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings",
+    "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
 
