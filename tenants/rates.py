@@ -43,17 +43,27 @@ class Rates:
 
     def call(self, who: str, limit: int) -> Allowance:
         """Count one call of `who`, who may make `limit` a minute."""
-        at = clock.wall()
-        with self.lock:
-            held = self.held.get(who)
-            if held is None or held.ends_at <= at or (held.left <= 0 and held.elsewhere > 0):
-                held = self.held[who] = self._take(who, limit, at)
-                self._forget(at)
-            held.left -= 1
-            remaining = max(held.left + held.elsewhere, 0) if held.left >= 0 else -1
-            return Allowance(limit, remaining, max(int((held.ends_at - at).total_seconds()) + 1, 1))
+        at, fresh = clock.wall(), None
+        while True:
+            with self.lock:
+                held = self._hold(who, fresh, at) if fresh else self.held.get(who)
+                if held is not None and held.ends_at > at and (held.left > 0 or held.elsewhere <= 0):
+                    held.left -= 1
+                    remaining = max(held.left + held.elsewhere, 0) if held.left >= 0 else -1
+                    return Allowance(limit, remaining, max(int((held.ends_at - at).total_seconds()) + 1, 1))
+            fresh = self._take(who, limit)  # with the lock open: one key's wait for the database is no other's
 
-    def _take(self, who: str, limit: int, at: datetime) -> _Handful:
+    def _hold(self, who: str, fresh: _Handful, at: datetime) -> _Handful:
+        """Beside what another thread took meanwhile, where that is of the same minute."""
+        held = self.held.get(who)
+        if held is None or held.ends_at < fresh.ends_at:
+            self._forget(at)
+            held = self.held[who] = fresh
+        elif held.ends_at == fresh.ends_at:
+            held.left, held.elsewhere = max(held.left, 0) + fresh.left, min(held.elsewhere, fresh.elsewhere)
+        return held
+
+    def _take(self, who: str, limit: int) -> _Handful:
         given, total, began = take(self.database, f"api:{who}", max(limit // 20, 1), limit, WINDOW)
         return _Handful(began + WINDOW, given, max(limit - total, 0))
 

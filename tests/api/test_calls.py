@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -115,6 +116,33 @@ def test_a_minute_later_it_begins_anew(rates: tuple[Rates, Rates], monkeypatch: 
     assert [rates[0].call("k", 2).remaining for _ in range(3)] == [1, 0, -1]
     monkeypatch.setattr(clock, "wall", lambda: now + timedelta(seconds=62))
     assert rates[0].call("k", 2).remaining == 1
+
+
+def test_one_key_waits_for_the_database_alone(rates: tuple[Rates, Rates], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, asked, may_go = rates[0], threading.Event(), threading.Event()
+    take = one._take
+
+    def slow(who: str, limit: int) -> Any:
+        asked.set()
+        assert may_go.wait(20)
+        return take(who, limit)
+
+    assert one.call("quick", 50).remaining == 49
+    monkeypatch.setattr(one, "_take", slow)
+    waiting = threading.Thread(target=one.call, args=("slow", 50))
+    waiting.start()
+    assert asked.wait(20) and one.lock.acquire(timeout=5)
+    one.lock.release()
+    assert one.call("quick", 50).remaining == 48 and waiting.is_alive()
+    may_go.set()
+    waiting.join(20)
+    assert one.held["slow"].left == 1  # of two that were taken
+
+
+def test_many_threads_of_a_process_get_no_more_than_the_limit(rates: tuple[Rates, Rates]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        allowed = list(pool.map(lambda _: rates[0].call("k", 50).remaining >= 0, range(80)))
+    assert sum(allowed) == 50
 
 
 def test_one_too_many_is_told_when(desk: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
