@@ -23,7 +23,7 @@ def register(app: Flask, house: House) -> None:
     from flask import redirect, request
     from flask_login import LoginManager
 
-    from auth import bots, exports, link_views, notices, passkey_views, passkeys, recovery, recovery_views, sweeping  # noqa: F401 - their routes hang on the same blueprint
+    from auth import bots, exports, following, link_views, notices, passkey_views, passkeys, recovery, recovery_views, sweeping  # noqa: F401 - their routes hang on the same blueprint
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery
@@ -49,6 +49,7 @@ def register(app: Flask, house: House) -> None:
     notices.register(house)
     recovery.register(house)
     exports.register(house)
+    following.register(house)
     letters = SignInLetters(house)
     app.extensions["sign_in_letters"] = letters
     house.worker.ticks.append(Tick("old sign-ins", timedelta(hours=1), lambda: sweeping.sweep(house.database)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +56,7 @@ class SignInLetters:
         self._send(work, "sign_in", challenge, face, face.speaks(theirs, challenge.locale) if face else theirs or challenge.locale, {
             "name": _name(here[0]) if here and face else "", "url": f"{self.settings.base_url}/login/link/{token}",
             "code": f"{code[:4]} {code[4:]}", "device": challenge.device, "purpose": challenge.purpose, "minutes": 10,
-        })
+        }, any(one.is_known for one in here))
 
     def _no_purchases(self, work: Work, challenge: Challenge, face: Face | None, elsewhere: bool) -> None:
         address = tokens.hashed(self.settings, "never-again", challenge.address_key)
@@ -68,7 +69,7 @@ class SignInLetters:
         self._send(work, "no_purchases", challenge, face, challenge.locale, {
             "elsewhere": elsewhere, "url": f"{base}/login", "device": challenge.device,
             "never_url": f"{base}/login/never-again/{tokens.sign(self.settings, 'never-again', address)}",
-        })
+        }, False)
 
     def portal_link_asked(self, work: Work) -> None:
         query = (
@@ -82,11 +83,11 @@ class SignInLetters:
                 return
             link, customer, face = row[0], row[1], face_of(row[2])
         planted = budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
-        if not customer.is_known and not budgets.spend(self.database, planted):
+        if customer.is_declined or (not customer.is_known and not budgets.spend(self.database, planted)):
             return
         self._letter(work, "portal_link", customer.email, face.speaks(customer.locale), face, {
             "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,
-        })
+        }, customer.is_known)
 
     def addresses_changed(self, work: Work) -> None:
         for number, to in enumerate(work.data["to"]):
@@ -96,20 +97,30 @@ class SignInLetters:
             )
             self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
 
-    def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any]) -> None:
+    def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any],
+              is_known: bool) -> None:
         asked = {"asked_at": challenge.created_at, "expires_at": challenge.expires_at}
-        self._letter(work, name, challenge.email, locale, face, {**asked, **words})
+        self._letter(work, name, challenge.email, locale, face, {**asked, **words}, is_known)
 
-    def _letter(self, work: Work, name: str, to: str, locale: str | None, face: Face | None, words: dict[str, Any]) -> None:
+    def _letter(self, work: Work, name: str, to: str, locale: str | None, face: Face | None, words: dict[str, Any],
+                is_known: bool) -> None:
+        """`is_known`: they paid or accepted that business; of any other its name is all that is said (safety 3.2)."""
+        seen = face if is_known else None
         subject, text, html = render_letter(
-            name, locale, zone=face.zone if face else "UTC", to=to, brand=face.brand if face else None,
-            sender=face.name if face else self.settings.name, seller=face.seller if face else "", business=face.name if face else "",
-            support_email=(face.support_email if face else "") or self.settings.support_email, **words,
+            name, locale, zone=face.zone if face else "UTC", to=to, brand=seen.brand if seen else None,
+            sender=seen.name if seen else self.settings.name, seller=seen.seller if seen else "",
+            business=seen.name if seen else plain(face.name) if face else "",
+            support_email=(seen.support_email if seen else "") or self.settings.support_email, **words,
         )
         self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}")
 
     def _known(self, address_key: str) -> bool:
         return any(knows(address_key) for knows in self.also_known)
+
+
+def plain(name: str) -> str:
+    """A name that no mail program makes a link of."""
+    return " ".join(re.sub(r"[.:/@\\]+", " ", name).split())[:60]
 
 
 def _name(customer: Customer) -> str:

@@ -193,7 +193,8 @@ def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow
         return [
             CustomerRow(
                 c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.is_known,
-                c.accepted_at is not None, c.is_declined, c.first_paid_at, face_of(b), b.currency, dict(b.settings or {}), dict(b.tax_rates or {}),
+                c.accepted_at is not None, c.is_declined, c.first_paid_at, face_of(b), b.currency,
+                dict(b.settings or {}), dict(b.tax_rates or {}),
             )
             for c, b in db.execute(query)
         ]

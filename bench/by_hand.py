@@ -90,8 +90,8 @@ class _Rows:
         for row in self.all(CUSTOMERS, self.address):
             town = str((self.json(row[14]) or {}).get("city") or "")
             face = Face(row[0], row[8], row[9], row[10], row[11], row[12], self.json(row[13]) or {}, town, self.at(row[15]))
-            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6] == self.address, True, False, self.at(row[7]), face, row[16],
-                                   self.json(row[17]) or {}, self.json(row[18]) or {}))
+            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6] == self.address, True, False,
+                                   self.at(row[7]), face, row[16], self.json(row[17]) or {}, self.json(row[18]) or {}))
         return out
 
     def live(self, _db: Any, limit: int = 500) -> list[SubscriptionRow]:

@@ -42,6 +42,11 @@ def moved_by_themselves(customer: Customer, email: str, email_key: str) -> None:
     customer.known_key, customer.accepted_at = email_key, customer.accepted_at or clock.now()
 
 
+def same_person(customer: Customer) -> None:
+    """Both addresses, the known one and the new, are proved to be one person's."""
+    customer.known_key = customer.email_key
+
+
 def accepted(customer: Customer) -> None:
     customer.known_key, customer.accepted_at = customer.email_key, clock.now()
     customer.declined_key = customer.declined_at = None

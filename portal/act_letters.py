@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from billing.queries import documents
-from core.mail import Attachment, Letter
+from core.mail import Attachment
 from core.scope import system
 from core.web import House
 from core.worker import Work
@@ -24,17 +23,6 @@ def register(house: House) -> None:
         ("subscription.next_billing_date_changed", desk.date_moved), ("subscription.refused_elsewhere", desk.refused_elsewhere),
     ):
         house.handlers.on(type, write)
-
-
-@dataclass(frozen=True)
-class Enclosing:
-    """A mailer that puts these papers into each letter."""
-
-    mailer: Any
-    papers: tuple[Attachment, ...]
-
-    def send(self, letter: Letter, message_id: str) -> None:
-        self.mailer.send(replace(letter, attachments=self.papers), message_id)
 
 
 class ActDesk(Desk):
@@ -77,5 +65,4 @@ class ActDesk(Desk):
             matter = replace(matter, invoice=documents.invoice(db, work.noun_id).invoice)
             pdf, name = self.house.documents.correction_pdf(db, found.id)
         papers = (Attachment(f"{name}.pdf", "application/pdf", pdf),)
-        desk = ActDesk(replace(self.house, mailer=Enclosing(self.house.mailer, papers)))
-        desk._send(work, "invoice_corrected", matter, f"invoices/{work.noun_id}", number=number)
+        self._send(work, "invoice_corrected", matter, f"invoices/{work.noun_id}", papers, number=number)

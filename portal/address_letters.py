@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from auth import budgets
 from auth.faces import face_of
+from auth.letters import plain
 from auth.tokens import mask
 from billing.addresses import fold_address
 from billing.queries import letters as query
@@ -37,7 +38,8 @@ class Desk:
             return
         subject, text, html = render_letter(
             "customer_address_changed", face.speaks(customer.locale), zone=face.zone, to=old, brand=None if planted else face.brand,
-            sender=settings.name if planted else face.name, seller="" if planted else face.seller, business=face.name,
+            sender=settings.name if planted else face.name, seller="" if planted else face.seller,
+            business=plain(face.name) if planted else face.name,
             support_email=settings.support_email if planted else face.support_email or settings.support_email,
             new=mask(customer.email), at=work.at, planted=planted)
         self.house.mailer.send(Letter(old, subject, text, html), f"{work.id}:customer_address_changed")

@@ -12,6 +12,7 @@ from billing.elsewhere import can
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import amount_tag, date_tag, words
 from core.web import exists_here, here
+from portal.standing import account, is_several
 from portal.words import card, is_soon, last_day, sentence
 
 
@@ -49,6 +50,8 @@ def _due(row: SubscriptionRow, url: str) -> Need:
     if since:
         why = sentence(_("The payment did not go through, and it stopped on %(date)s. It starts again as soon as this is paid."),
                        date=date_tag(since, "day"))
+    if is_several() and account(row.business_id, row.customer_id).is_new:
+        why = Markup(" ").join([why, _("It is new here: say below whether it is yours.")])
     pay = exists_here("payment_method")
     said = words().money(row.dues_minor, row.currency)
     return Need("hold", "due", _("On hold"), sentence(pattern, name=row.name, amount=amount), why,

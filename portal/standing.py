@@ -26,7 +26,6 @@ class Account:
     locale: str | None
     is_planted: bool  # the person never paid this business and never said "show it" (safety 3.2)
     is_new: bool  # paid under the person's address, by whomever: they have not said yet that it is theirs
-    first_paid_at: datetime | None
     name: str
     seller: str
     support_email: str
@@ -43,7 +42,7 @@ def account_of(row: CustomerRow) -> Account:
     face = row.business
     return Account(
         row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted,
-        row.accepted and not row.confirmed, row.first_paid_at, face.name, face.seller, face.support_email, row.currency, face.zone,
+        row.accepted and not row.confirmed, face.name, face.seller, face.support_email, row.currency, face.zone,
         face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates, face.archived_at,
     )
 

@@ -30,7 +30,8 @@ door.register_blueprint(portal.bp)  # at import: a second application must not n
 @door.before_request
 def open_the_door() -> ResponseReturnValue | None:
     """Only a person comes in here; a merchant's link never does. A planted business stays outside of the scope altogether,
-    so that no list, sum or search can show anything of it; only the page that answers it sees its row."""
+    so that no list, sum or search can show anything of it; only the page that answers it sees its row. What is "not mine" is
+    outside too, and the business that was told so does not ask again through another row."""
     enter(Door(kind="unified", title=house().settings.name))
     visit = sessions.current()
     if visit is None or not visit.is_person:
@@ -38,9 +39,12 @@ def open_the_door() -> ResponseReturnValue | None:
     scope = sessions.scope_for_unified(visit)
     everyone = [account_of(row) for row in visit.customers]
     shown = [one for one in everyone if not one.is_planted]
-    g.planted = [one for one in everyone if one.is_planted]
-    if request.endpoint not in planted.ENDPOINTS:
-        scope = person(visit.identity_id or "", [(one.business_id, one.customer_id) for one in shown])
+    g.declined = [account_of(row) for row in visit.declined]
+    told = {one.business_id for one in g.declined}
+    g.planted = [one for one in everyone if one.is_planted and one.business_id not in told]
+    g.unconfirmed = [one for one in shown if one.is_new]
+    visible = [*everyone, *g.declined] if request.endpoint in planted.ENDPOINTS else shown
+    scope = person(scope.identity_id or "", [(one.business_id, one.customer_id) for one in visible])
     settle(shown)
     zones = Counter(one.zone for one in shown).most_common(1)
     greet(Reader(visit.name, visit.email, visit.locale, visit.zone or (zones[0][0] if zones else None)))

@@ -10,9 +10,12 @@ from portal import overview
 from portal.lines import SORTS
 from unified import door
 
+AT_ONCE = 5
+"""So many are asked about; the next ones when these are answered."""
+
 
 @door.get("/")
 def home() -> ResponseReturnValue:
     wanted = request.args.get("sort", "date")
     parts = overview.parts(wanted if wanted in SORTS else "date")
-    return render_template("unified/dashboard.html", now=clock.now(), planted=g.planted, **parts)
+    return render_template("unified/dashboard.html", now=clock.now(), planted=g.planted, unconfirmed=g.unconfirmed[:AT_ONCE], **parts)

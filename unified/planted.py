@@ -1,8 +1,9 @@
-""""Wants to appear here": a business the person never paid. Its name is all that is shown until they answer."""
+"""What is whose: "wants to appear here" (a business the person never paid: its name is all that is shown until they answer), "new
+here" (paid under their address, nobody can tell by whom), and what they said is not theirs, which they may take back."""
 
 from __future__ import annotations
 
-from flask import flash, g, redirect
+from flask import flash, g, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -12,12 +13,13 @@ from core.web import db, here
 from portal.standing import Account
 from unified import door
 
-ENDPOINTS = frozenset({"unified.show_business", "unified.not_mine"})
+ENDPOINTS = frozenset({"unified.show_business", "unified.not_mine", "unified.all_mine"})
 
 
 @door.post("/appearances/<customer_id>/acceptance")
 def show_business(customer_id: str) -> ResponseReturnValue:
-    business = _asked(customer_id)
+    """To whoever asks to appear, to what is new here, and to what was "not mine" by mistake."""
+    business = _asked(customer_id, [*g.planted, *g.unconfirmed, *g.declined])
     accept(db(), customer_id)
     flash(_("%(name)s appears here from now on.", name=business.name), "good")
     return redirect(here("home"), 303)
@@ -25,14 +27,23 @@ def show_business(customer_id: str) -> ResponseReturnValue:
 
 @door.post("/appearances/<customer_id>/refusal")
 def not_mine(customer_id: str) -> ResponseReturnValue:
-    business = _asked(customer_id)
+    business = _asked(customer_id, [*g.planted, *g.unconfirmed])
     decline(db(), customer_id)
-    flash(_("%(name)s will not ask again, and nothing of it is shown.", name=business.name), "good")
+    flash(_("%(name)s will not ask again, and nothing of it is shown. Your profile takes it back.", name=business.name), "good")
     return redirect(here("home"), 303)
 
 
-def _asked(customer_id: str) -> Account:
-    found = next((one for one in g.planted if one.customer_id == customer_id), None)
+@door.post("/appearances/acceptance")
+def all_mine() -> ResponseReturnValue:
+    """Those that the page named, and no other that came meanwhile."""
+    for customer_id in dict.fromkeys(request.form.getlist("customer_id")):
+        accept(db(), _asked(customer_id, g.unconfirmed).customer_id)
+    flash(_("Saved."), "good")
+    return redirect(here("home"), 303)
+
+
+def _asked(customer_id: str, among: list[Account]) -> Account:
+    found = next((one for one in among if one.customer_id == customer_id), None)
     if found is None:
         raise NotFound()
     return found

@@ -29,6 +29,7 @@ class Matter:
     refund: Refund | None = None
     times_active: int = 0
     last_payment: Payment | None = None
+    was_refused: bool = False
 
     def chosen_by_payment(self, at: datetime) -> bool:
         """Whether the subscription's method, changed at that moment, came with a payment that was to change it."""
@@ -67,7 +68,13 @@ def matter(
     if subscription:
         last = db.scalar(select(Payment).where(Payment.subscription_id == subscription.id, Payment.status == "succeeded",
                                                Payment.amount_minor > 0).order_by(Payment.updated_at.desc()).limit(1))
-    return Matter(business, customer, subscription, product, payment, invoice, refund, times, last)
+    return Matter(business, customer, subscription, product, payment, invoice, refund, times, last, _refused(db, customer))
+
+
+def _refused(db: ScopedSession, customer: Customer) -> bool:
+    """Whether the holder of an unknown row's address said "not mine" to this business before, of this row or another."""
+    said = select(Customer.customer_id).where(Customer.email_key == customer.email_key, Customer.is_declined).limit(1)
+    return not customer.is_known and db.scalar(said) is not None
 
 
 def method(db: ScopedSession, payment_method_id: str | None) -> PaymentMethod | None:

@@ -183,9 +183,9 @@ def test_not_mine_goes_away(ada: Visitor, cast: Cast, house: House) -> None:
     with house.database.open(everything("plant"), write=True) as db:
         business = create_business(db, name="Northlight Deals", currency="USD").business_id
     with house.database.open(system(business), write=True) as db:
-        create_customer(db, business, email=cast.ADA, name="Ada")
+        planted = create_customer(db, business, email=cast.ADA, name="Ada").customer_id
     ada.get("/")
-    ada.submit("/refusal")
+    ada.submit(f"{planted}/refusal")
     assert "Northlight" not in ada.get("/").text.replace("Northlight Deals will not ask", "")
 
 

@@ -1,0 +1,144 @@
+"""Known is who paid or accepted under the address a row has now: what a business writes into it proves nothing (safety 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from auth.models import IdentityEmail
+from billing.commands import loading
+from billing.commands.buying import buy
+from billing.commands.customers import create_customer, update_customer
+from billing.loaded import SourceId
+from billing.parties import Customer
+from billing.queries import customers as query
+from core import clock, mailbox
+from core.ids import new_id
+from core.scope import everything, system
+from tenants.keys import new_key
+from tenants.loading.shapes import record
+from tests import unpaid
+from tests.cast import Buyer
+from tests.pages.staffed import Shop
+from tests.unpaid import MONTH
+from tests.visitor import Visitor
+
+
+@pytest.fixture(scope="module")
+def shop(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    urls, drop = sqlite.fresh()
+    one = Shop.open(urls, tmp_path_factory.mktemp("known"))
+    yield one
+    one.house.database.dispose()
+    drop()
+
+
+def by_program(shop: Shop, buyer: Buyer, email: str) -> None:
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        secret = new_key(db, shop.acorn, "till", settings=shop.house.settings)[1]
+    answer = shop.app.test_client().patch(
+        f"/api/customers/{buyer.customer_id}", json={"email": email}, headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 200
+
+
+def by_staff(shop: Shop, buyer: Buyer, email: str) -> None:
+    shop.sam.get(shop.at(f"/sales/customers/{buyer.customer_id}/details"))
+    shop.sam.submit("/details", email=email)
+
+
+def by_another_system(shop: Shop, buyer: Buyer, email: str) -> None:
+    told = record("customer", {"customer_id": buyer.customer_id, "email": email, "name": "Pat"})
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        if db.scalar(select(SourceId).where(SourceId.id == told.source_id)) is None:
+            db.add(SourceId(business_id=shop.acorn, id=told.source_id, source="elsewhere", digest="before", loaded_at=clock.wall()))
+            db.flush()
+        assert loading.load(db, "elsewhere", [told], renew=True).changed
+
+
+def row_of(shop: Shop, buyer: Buyer) -> Customer:
+    return shop.row(Customer, Customer.customer_id == buyer.customer_id)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("change", [by_program, by_staff, by_another_system])
+def test_another_address_has_paid_nothing(shop: Shop, change: Callable[..., None]) -> None:
+    old, new = f"{change.__name__}@void.example", f"{change.__name__}@hill.example"
+    buyer = shop.buyer("acorn", old, "Pat")
+    before = row_of(shop, buyer)
+    assert before.is_known and before.first_paid_at
+    change(shop, buyer, new)
+    after = row_of(shop, buyer)
+    assert (after.email_key, after.is_known, after.first_paid_at) == (new, False, before.first_paid_at), "money stays about money"
+    assert [one.customer_id for one in shop.rows(Customer, Customer.is_known, Customer.email_key == new)] == []
+    change(shop, buyer, old)
+    assert row_of(shop, buyer).is_known, "what was proved under this address holds"
+
+
+def test_the_new_holder_is_asked_and_an_old_card_does_not_answer_for_them(shop: Shop) -> None:
+    buyer, new = shop.buyer("acorn", "pat@void.example", "Call www.evil.example"), "gus@grove.example"
+    by_program(shop, buyer, new)
+    gus = shop.customer(new)
+    home = gus.get("/")
+    assert "Wants to appear here" in home.text and "Acorn Team" not in home.text and "evil" not in home.text
+    clock.turn(MONTH)
+    unpaid.settle(shop)
+    assert unpaid.taken(shop, buyer) and not row_of(shop, buyer).is_known, "a renewal took from the card of whoever had the row before"
+    for one in mailbox.letters(shop.house.database, new):
+        said = f"{one.subject} {one.text} {one.html}"
+        assert not [word for word in ("Acorn Team", "for desktop", "evil", "ACO-") if word in said] and not one.attachments, said
+    page = buy(shop.house.till, system(shop.acorn), customer_id=buyer.customer_id, cart=[(shop.products["acorn.once"], 1)])
+    unpaid.fill_in(shop, page.link or "")
+    unpaid.settle(shop)
+    assert row_of(shop, buyer).is_known and "Was that you?" in gus.get("/").text
+
+
+def test_nobody_can_tell_who_paid_so_the_person_is_asked(shop: Shop) -> None:
+    ada = shop.customer(shop.ADA)
+    assert ada.get("/").text.count("Was that you?") == 2
+    ada.submit(f"{shop.ada_at_birch.customer_id}/refusal")
+    assert "Birch Team" not in ada.get("/").text and "Birch Team" not in ada.get("/subscriptions").text
+    with shop.house.database.open(system(shop.birch), write=True) as db:
+        create_customer(db, shop.birch, email=shop.ADA, name="Ada again")
+    home = ada.get("/")
+    assert "Wants to appear here" not in home.text, "who was told no does not ask through another row"
+    ada.submit(f"{shop.ada_at_acorn.customer_id}/acceptance")
+    assert "Was that you?" not in ada.get("/").text
+    ada.get("/profile")
+    ada.submit(f"{shop.ada_at_birch.customer_id}/acceptance")
+    assert "Birch Team" in ada.get("/").text and not row_of(shop, shop.ada_at_birch).declined_key
+    ada.post("/appearances/acceptance", {"customer_id": [shop.ben.customer_id]}, expect=404)
+
+
+def test_not_mine_is_said_of_an_address(shop: Shop) -> None:
+    """Somebody mistyped: who has the right address is not kept from what is theirs."""
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        buyer = Buyer(shop.acorn, create_customer(db, shop.acorn, email="wrong@grove.example", name="Noor").customer_id, "")
+    wrong = shop.customer("wrong@grove.example")
+    wrong.submit(f"{buyer.customer_id}/refusal")
+    assert row_of(shop, buyer).is_declined
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        update_customer(db, query.one(db, buyer.customer_id), email="right@grove.example")
+    assert not row_of(shop, buyer).is_declined
+    assert "Wants to appear here" in shop.customer("right@grove.example").get("/").text
+
+
+def test_both_addresses_are_hers(shop: Shop) -> None:
+    buyer = shop.buyer("acorn", "cleo@duarte.example", "Cleo")
+    cleo: Visitor = shop.customer("cleo@duarte.example")
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        update_customer(db, query.one(db, buyer.customer_id), email="cleo@work.example")
+    shop.house.worker.drain()
+    assert not row_of(shop, buyer).is_known
+    held = shop.row(IdentityEmail, IdentityEmail.email_key == "cleo@duarte.example")
+    with shop.house.database.open(everything("a second address, proved"), write=True) as db:
+        db.add(IdentityEmail(identity_id=held.identity_id, id=new_id("eml"), email="cleo@work.example", email_key="cleo@work.example",
+                             is_primary=False, verified_at=clock.wall() - timedelta(days=1)))
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        row = query.one(db, buyer.customer_id)
+        update_customer(db, row, email="cleo@duarte.example")
+        update_customer(db, row, email="cleo@work.example")
+    shop.house.worker.drain()
+    assert row_of(shop, buyer).is_known and "Acorn Team" in cleo.get("/").text
