@@ -42,6 +42,7 @@ SENTENCES = (
     N_("Choose one of the reasons, or none."),
     N_("Corners are 2, 4 or 12 pixels."),
     N_("Each line is an https address, such as https://app.example.com/account."),
+    N_("Five of these lists in an hour, or twenty in a day, is enough. Those you asked for can be fetched for a day."),
     N_("From 1 to 1000."),
     N_("Give a full address beginning with https:// that the internet can reach."),
     N_("Give a full name such as billing.example.com."),

@@ -16,10 +16,12 @@ from typing import IO
 from sqlalchemy import Index, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from auth import budgets
+from auth.budgets import DAY, HOUR, Limit
 from billing.queries import customers as query
 from core import clock
-from core.db import ScopedSession
-from core.errors import NotFound
+from core.db import Database, ScopedSession
+from core.errors import NotFound, TooMany
 from core.ids import new_id
 from core.models import Base, BusinessOwned, within_business
 from core.outbox import emit
@@ -28,6 +30,8 @@ from core.web import House
 from core.worker import Work
 
 BATCH, KEPT = 1000, timedelta(hours=24)
+AN_HOUR, A_DAY = 5, 20  # files of one member of the team
+ENOUGH = "Five of these lists in an hour, or twenty in a day, is enough. Those you asked for can be fetched for a day."
 HEAD = ("customer_id", "name", "email", "phone", "language", "company", "tax_id", "country", "since", "active_subscriptions")
 
 
@@ -57,6 +61,12 @@ class ExportPart(Base, BusinessOwned):
 
     export_id: Mapped[str]
     text: Mapped[str]
+
+
+def spend(database: Database, member_id: str) -> None:
+    """One file of this member's; before any session is open, for it is counted by itself. Raises TooMany."""
+    if not budgets.spend(database, [Limit(f"export:hour:{member_id}", AN_HOUR, HOUR), Limit(f"export:day:{member_id}", A_DAY, DAY)]):
+        raise TooMany(sentence=ENOUGH)
 
 
 def ask(db: ScopedSession, business_id: str, words: str, *, by: str) -> CustomerExport:

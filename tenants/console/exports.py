@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, redirect, render_template, request, send_file
 from flask.typing import ResponseReturnValue
 
-from core.web import db, here
+from core.web import db, here, house
 from tenants import exports
 from tenants.console.door import bp, me, needs
 
@@ -13,6 +13,7 @@ from tenants.console.door import bp, me, needs
 @bp.post("/<business_id>/sales/customers/exports")
 @needs("customers.export")
 def ask_export() -> ResponseReturnValue:
+    exports.spend(house().database, me().id)
     row = exports.ask(db(), me().business_id, " ".join(request.form.get("q", "").split()), by=me().id)
     return redirect(f"{here('console.customers')}/exports/{row.id}", 303)
 

@@ -136,6 +136,22 @@ def test_the_file_is_written_in_batches_and_holds_no_formula(shop: Shop, monkeyp
             f"{export_id}:{n:06d}" for n in range(3)]
 
 
+def test_a_member_asks_for_so_many_files(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a budget of their own; what was asked for before is still there."""
+    sue = shop.staff("sue@acorn.example", "owner")
+    monkeypatch.setattr(exports, "AN_HOUR", 2)
+    for expect in (200, 200, 429):
+        sue.get(shop.at("/sales/customers"))
+        page = sue.submit("/exports", expect=expect)
+    assert exports.ENOUGH in page.text and "sue@acorn.example" in page.text
+    with shop.house.database.open(system(shop.acorn)) as db:
+        mine = db.scalar(select(Membership.id).where(Membership.email == "sue@acorn.example"))
+        asked = db.scalars(select(exports.CustomerExport.id).where(exports.CustomerExport.asked_by == mine)).all()
+    assert len(asked) == 2 and sue.get(shop.at(f"/sales/customers/exports/{asked[0]}"))
+    shop.sam.get(shop.at("/sales/customers"))
+    shop.sam.submit("/exports")
+
+
 def test_two_owners_who_remove_each_other_leave_one(shop: Shop) -> None:
     """At the same moment, in a business of their own: one waits for the other and is then refused."""
     with shop.house.database.open(everything("a business of two"), write=True) as db:
