@@ -6,9 +6,11 @@ too old): so that nobody learns by it who is who.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
@@ -20,9 +22,10 @@ from auth.provider.who import Who
 from core import clock
 from core.settings import Settings
 
-Step = Literal["go", "sign_in", "stranger", "consent"]
+Step = Literal["go", "sign_in", "other", "stranger", "consent"]
 AGAIN = "signed_in_after"
-"""Our own parameter on the way back from signing in: when it was asked for, signed. It keeps `prompt=login` from asking for ever."""
+"""Our own parameter on the way back from signing in: when it was asked for, signed for this very request. It keeps `prompt=login` from
+asking for ever, and what was proved for one request answers no other."""
 _PLAIN = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 _NAMED_IN_ERRORS = ("client_id", "redirect_uri", "response_type", "grant_type", "scope", "prompt", "max_age", "response_mode")
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
@@ -81,7 +84,7 @@ def read(server: Any, settings: Settings) -> Asked:
         if age and not re.fullmatch(r"\d{1,9}", age):
             raise InvalidRequestError("max_age is a number of seconds.")
         hint = server.subject_of(said["id_token_hint"], grant.client) if "id_token_hint" in said else None
-        again = tokens.unsign(settings, "authorize-again", said.get(AGAIN), max_age=3600)
+        again = tokens.unsign(settings, _for_this(), said.get(AGAIN), max_age=3600)
         return Asked(grant.client, grant, grant.redirect_uri, grant.request.scope, prompts, int(age) if age else None, hint,
                      again if isinstance(again, int) else None)
     except OAuth2Error as wrong:
@@ -95,13 +98,20 @@ def step(asked: Asked, who: Who | None, is_somebody: bool, is_allowed: bool) -> 
         return "sign_in"
     if who is None:
         return "stranger"
+    if asked.again is not None and asked.hint not in (None, who.subject):  # asked who it is, and it is not whom the app means
+        return "other"
     if not _is_fresh(asked, who):
         return "sign_in"
     return "go" if is_allowed and "consent" not in asked.prompts else "consent"
 
 
 def again_mark(settings: Settings) -> str:
-    return tokens.sign(settings, "authorize-again", int(clock.wall().timestamp()))
+    return tokens.sign(settings, _for_this(), int(clock.wall().timestamp()))
+
+
+def _for_this() -> str:
+    said = sorted((name, value) for name, value in request.args.items(multi=True) if name != AGAIN)
+    return "authorize-again, " + hashlib.sha256(urlencode(said).encode()).hexdigest()
 
 
 def _is_fresh(asked: Asked, who: Who) -> bool:

@@ -69,7 +69,7 @@ def authorize() -> ResponseReturnValue:
     step = asking.step(asked, one, who.is_somebody(visit, asked.client.business_id), allowed)
     if step == "go" and one is not None:
         return _answer(asked, one)
-    if "none" in asked.prompts:
+    if "none" in asked.prompts or step == "other":
         return _refuse(asked, LoginRequiredError())
     if step == "sign_in":
         return redirect(_sign_in(asked), 303)
@@ -94,7 +94,7 @@ def consent() -> ResponseReturnValue:
     one = who.of_visit(house().database, visit, asked.client.business_id)
     if request.form.get("decision") != "allow":
         return _refuse(asked, AccessDeniedError("The person said no."))
-    if one is None or asking.step(asked, one, True, True) == "sign_in":
+    if one is None or asking.step(asked, one, True, True) in ("sign_in", "other"):
         return redirect(request.full_path.replace("/oauth/consent", "/oauth/authorize", 1), 303)
     consents.give(house().database, asked.client, one, asked.scope)
     return _answer(asked, one)
@@ -183,8 +183,12 @@ def _server() -> Server:
 
 
 def _answer(asked: Asked, one: Who) -> Response:
-    """The code, on its way. After signing in it goes by a page: the browser holds the sign-in form to this origin."""
-    answer: Response = _server().create_authorization_response(grant_user=one, grant=asked.grant)
+    """The code, on its way."""
+    return _onward(asked, _server().create_authorization_response(grant_user=one, grant=asked.grant))
+
+
+def _onward(asked: Asked, answer: Response) -> Response:
+    """After signing in it goes by a page: the browser holds the sign-in form to this origin."""
     if asked.again is not None and request.method == "GET" and answer.location:
         return Response(render_template("auth/provider/onward.html", there=answer.location, name=asked.client.app.name))
     return answer
@@ -192,7 +196,7 @@ def _answer(asked: Asked, one: Who) -> Response:
 
 def _refuse(asked: Asked, error: OAuth2Error) -> Response:
     error.redirect_uri, error.state = asked.redirect_uri, request.args.get("state")
-    return _told(error)
+    return _onward(asked, _told(error))
 
 
 def _told(error: OAuth2Error) -> Response:

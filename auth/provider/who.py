@@ -40,15 +40,14 @@ def of_visit(database: Database, visit: Visit | None, business_id: str) -> Who |
     if visit.identity_id is not None and proved and visit.addresses:
         found = _row(database, visit, business_id)
         if found is not None:
-            grant = max(proved, key=lambda one: one.proved_at)
-            return _who(*found, visit.identity_id, grant, visit.proved_at or grant.proved_at)
+            return _who(*found, visit.identity_id, _newest(proved, found[0].email_key, _main(visit)))
     by_business = [one for one in visit.grants if one.door == "business" and one.business_id == business_id and one.proof == "sso"]
     if by_business:
         grant = max(by_business, key=lambda one: one.proved_at)
         with database.open(customer_of(business_id, str(grant.customer_id))) as db:
             row = db.scalar(select(Customer).where(~Customer.is_declined))
         if row is not None:
-            return _who(row, _subjects(database, business_id, [row]).get(row.customer_id), None, grant, grant.proved_at)
+            return _who(row, _subjects(database, business_id, [row]).get(row.customer_id), None, grant)
     return None
 
 
@@ -73,7 +72,7 @@ def _row(database: Database, visit: Visit, business_id: str) -> tuple[Customer, 
         rows = list(db.scalars(select(Customer).where(Customer.business_id == business_id, ~Customer.is_declined)
                                .order_by(Customer.created_at, Customer.customer_id)))
     subjects = _subjects(database, business_id, rows)
-    main = next((key for _, key, is_primary in visit.emails if is_primary), "")
+    main = _main(visit)
     rows.sort(key=lambda row: (row.customer_id not in subjects, row.email_key != main))  # stable: then the first there was
     return (rows[0], subjects.get(rows[0].customer_id)) if rows else None
 
@@ -85,5 +84,15 @@ def _subjects(database: Database, business_id: str, rows: list[Customer]) -> dic
         return {row.customer_id: row.id for row in known}
 
 
-def _who(row: Customer, subject: str | None, identity_id: str | None, grant: GrantView, at: datetime) -> Who:
-    return Who(row.business_id, row.customer_id, row.name, row.email, identity_id, grant.id, at, subject)
+def _main(visit: Visit) -> str:
+    return next((key for _, key, is_primary in visit.emails if is_primary), "")
+
+
+def _newest(proved: list[GrantView], address_key: str, main: str) -> GrantView:
+    """The newest proof that opens that address's rows: when this person was authenticated as who the app is told of (`auth_time`,
+    OpenID Connect Core §2). A younger letter to another address, one that does not open these rows, is none (safety 2.2)."""
+    return max((one for one in proved if one.address_key in (None, address_key, main)), key=lambda one: one.proved_at)
+
+
+def _who(row: Customer, subject: str | None, identity_id: str | None, grant: GrantView) -> Who:
+    return Who(row.business_id, row.customer_id, row.name, row.email, identity_id, grant.id, grant.proved_at, subject)

@@ -396,10 +396,13 @@ def test_a_proof_too_old_is_asked_for_again(town: Town) -> None:
         asked = int(clock.wall().timestamp())
         page = town.ask(ada, "notes", **more)
         assert page.h1 == "Your account at Acorn Notes"
+        mark = said(said(ada.path)["next"])["signed_in_after"]
         ada.submit("login", email=town.ADA)
         page = ada.open_link(ada.letters(town.ADA)[-1].text)
         tokens = town.party("callback", app="notes", url=came_back(page))
         assert tokens["claims"]["auth_time"] >= asked
+        other = follow(ada, town.party("url", app="notes", scope=SCOPE, more={"prompt": "login"}) + f"&signed_in_after={mark}")
+        assert other.h1 == "Your account at Acorn Notes"  # what was proved for one request answers no other
         _age(town, timedelta(hours=2), town.ADA)
 
 
@@ -411,6 +414,10 @@ def test_the_hint_of_somebody_else_asks_who_it_is(town: Town) -> None:
     town.sign_in_to(lee, "notes")
     page = town.ask(lee, "notes", prompt="none", id_token_hint=tokens["id_token"])
     assert said(page.location)["error"] == "login_required"
+    town.ask(lee, "notes", id_token_hint=tokens["id_token"])
+    lee.submit("login", email="lee@hill.example")
+    page = lee.open_link(lee.letters("lee@hill.example")[-1].text)  # asked who it is, and it is not Ada
+    assert said(came_back(page))["error"] == "login_required" and "code" not in said(came_back(page))
 
 
 # --- whose grant

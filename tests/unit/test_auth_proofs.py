@@ -17,6 +17,7 @@ from auth.budgets import Limit
 from auth.challenges import Asking
 from auth.models import Challenge, DynamicLink, Identity, IdentityEmail
 from auth.passkeys import Passkey
+from auth.provider import who
 from auth.sessions import Visit
 from billing.commands.businesses import create_business
 from billing.commands.customers import create_customer
@@ -182,8 +183,12 @@ def test_a_letter_to_the_weaker_address_freshens_no_session_of_the_main_one(
     monkeypatch.setattr(clock, "wall", lambda: now() + timedelta(hours=2))
     both, _ = proved(database, settings, OLD, before=strong)
     assert set(both.addresses) == {ADA, OLD} and not sessions.proved_within(both)
+    told = who.of_visit(database, both, rows["acorn"])
+    assert told and told.customer_id == rows[ADA] and told.auth_time == strong.proved_at, "what an app is told, too"
     weak, _ = proved(database, settings, OLD)
     assert weak.addresses == (OLD,) and sessions.proved_within(weak), "its own rows are its own"
+    told = who.of_visit(database, weak, rows["acorn"])
+    assert told and told.customer_id == rows[OLD] and told.auth_time == weak.proved_at
     again, _ = proved(database, settings, ADA, before=both)
     assert sessions.proved_within(again)
 
@@ -212,23 +217,23 @@ def test_an_address_that_leaves_takes_its_sessions_along(database: Database, set
 def test_a_passkey_that_is_removed_signs_its_other_browsers_out(database: Database, settings: Settings, rows: dict[str, str]) -> None:
     """What a browser proved besides goes on; and of where a session came from before keys were written down nobody can be sure."""
     ada, _ = proved(database, settings, ADA)
-    who = str(ada.identity_id)
+    mine = str(ada.identity_id)
 
     def by_key(key: str | None, before: Visit | None = None) -> tuple[str, Visit]:
         with database.open(everything("somebody signs in with a passkey"), write=True) as db:
-            secret = signing.open_session(db, settings, who, before, "Phone", proof="passkey", address_key=None, is_known=True,
+            secret = signing.open_session(db, settings, mine, before, "Phone", proof="passkey", address_key=None, is_known=True,
                                           grant={"passkey_id": key})
         visit = sessions.load(database, settings, secret)
         assert visit and visit.is_person
         return secret, visit
 
-    with database.open(person(who, []), write=True) as db:
+    with database.open(person(mine, []), write=True) as db:
         for key in ("lost", "kept"):
-            db.add(Passkey(identity_id=who, id=key, name=key, public_key=b"", sign_count=0, is_backed_up=False, created_at=clock.wall()))
+            db.add(Passkey(identity_id=mine, id=key, name=key, public_key=b"", sign_count=0, is_backed_up=False, created_at=clock.wall()))
     (here, at), (lost, phone), (kept, _), (unsure, _), (both, _) = (
         by_key("lost"), by_key("lost"), by_key("kept"), by_key(None), by_key("lost", proved(database, settings, ADA)[0]))
     linking.make_primary(database, phone, ADA)
-    with database.open(person(who, []), write=True) as db:
+    with database.open(person(mine, []), write=True) as db:
         passkeys.remove(db, "lost", at.session_id)
     alive = {name: bool(visit and visit.is_person) for name, visit in (
         (name, sessions.load(database, settings, secret)) for name, secret in
