@@ -13,7 +13,7 @@ from core.models import Base, CustomerOwned, of_customer, within_customer
 class ForwardedAct(Base, CustomerOwned):
     """`verb` and `wish` (its parameters, JSON) under `key`, which every send of it carries. At most one pending per subscription.
 
-    `status`: pending, confirmed, refused. `sent_at`: it may have arrived; asked again by look-up before it is sent again.
+    `status`: see `lifecycle.FORWARDED`. `sent_at`: it may have arrived; asked again by look-up before it is sent again.
     """
 
     __tablename__ = "forwarded_acts"

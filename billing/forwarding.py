@@ -1,12 +1,13 @@
 """Acts for other systems, in three steps like a charge: written and committed, sent, recorded. Nothing is sent in a transaction.
 
 An answer that did not come leaves the act pending: before it is sent again the subscription is read there, for the first
-send may have arrived. What stays unanswered for a day is given up, and said to be.
+send may have arrived. What stays unanswered for a day is asked about no more, and said to be unknown; whenever the
+subscription is read there again and it turns out to have been done, that is what is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from billing.forwarded import ForwardedAct
 from billing.lifecycle import FORWARDED, LIVE
 from billing.loaded import Record
 from core import clock
-from core.db import Database
+from core.db import Database, ScopedSession
 from core.errors import PortalError
 from core.outbox import emit
 from core.scope import Actor, everything, system
@@ -29,7 +30,6 @@ log = structlog.get_logger()
 
 AGAIN = [2, 5, 15, 60, 300, 900, 3600]  # seconds
 GIVEN_UP = timedelta(hours=24)
-NO_ANSWER = "It did not answer for a day. Look whether it was done, or ask again."
 LATER = timedelta(minutes=2)  # after a customer was sent to a page there: what came of it
 
 
@@ -101,9 +101,10 @@ class Forwarder:
             elif found is not None and is_in_force(found, asked):
                 row.status, row.answered_at, row.check_at = lifecycle.move(FORWARDED, row.status, "confirm"), at, None
             elif said.state == "refused" or waited > GIVEN_UP:
-                row.status, row.answered_at, row.check_at = lifecycle.move(FORWARDED, row.status, "refuse"), at, None
-                row.error = (said.words or NO_ANSWER)[:500]
-                emit(db, "subscription.refused_elsewhere", business_id=business_id, customer_id=row.customer_id, noun=row.subscription_id,
+                verb, what = ("refuse", "refused") if said.state == "refused" else ("give_up", "unanswered")
+                row.status, row.answered_at, row.check_at = lifecycle.move(FORWARDED, row.status, verb), at, None
+                row.error = (said.words or "")[:500] or None
+                emit(db, f"subscription.{what}_elsewhere", business_id=business_id, customer_id=row.customer_id, noun=row.subscription_id,
                      data={"act_id": row.id, "verb": row.verb})
             else:
                 row.check_at = at + timedelta(seconds=AGAIN[min(row.attempts, len(AGAIN)) - 1])
@@ -112,6 +113,16 @@ class Forwarder:
     def _status(self, business_id: str, act_id: str) -> str:
         with self.database.open(system(business_id)) as db:
             return db.scalar(select(ForwardedAct.status).where(ForwardedAct.id == act_id)) or "refused"
+
+
+def heard_late(db: ScopedSession, found: Sequence[Record]) -> None:
+    """Subscriptions were read there: what was given up and is in force after all was done."""
+    said = {one.id: one for one in found if one.kind == "subscription"}
+    if not said:
+        return
+    for row in db.scalars(select(ForwardedAct).where(ForwardedAct.status == "unanswered", ForwardedAct.subscription_id.in_(sorted(said)))):
+        if is_in_force(said[row.subscription_id], Act(row.business_id, row.subscription_id, row.verb, row.wish, row.key)):
+            row.status, row.answered_at = lifecycle.move(FORWARDED, row.status, "confirm"), clock.wall()
 
 
 def is_in_force(found: Record, act: Act) -> bool:

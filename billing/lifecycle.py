@@ -68,10 +68,11 @@ PAYMENT: Table = {
 
 REFUND: Table = {("pending", "succeed"): ("succeeded",), ("pending", "fail"): ("failed",)}
 
-# An act that another system is asked for: `opened` waits for its own page.
+# An act that another system is asked for: `opened` waits for its own page; `unanswered` may have been done, and nobody asks any more.
 FORWARDED: Table = {
     ("pending", "open"): ("opened",), ("pending", "confirm"): ("confirmed",), ("pending", "refuse"): ("refused",),
     ("opened", "open"): ("opened",), ("opened", "confirm"): ("confirmed",), ("opened", "refuse"): ("refused",),
+    ("pending", "give_up"): ("unanswered",), ("opened", "give_up"): ("unanswered",), ("unanswered", "confirm"): ("confirmed",),
 }
 
 LICENCE: Table = {

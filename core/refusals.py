@@ -50,7 +50,6 @@ SENTENCES = (
     N_("Give full addresses, one a line, beginning with https:// and without a #."),
     N_("Give one to ten full addresses, one a line, beginning with https:// and without a #."),
     N_("Give the name that your customers know the app by, in 60 characters or fewer."),
-    N_("It did not answer for a day. Look whether it was done, or ask again."),
     N_("It waits to be sent already."),
     N_("Its present state does not allow this."),
     N_("Leave the name and password out of the address; use a header instead."),

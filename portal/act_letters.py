@@ -21,6 +21,7 @@ def register(house: House) -> None:
         ("subscription.plan_changed", desk.plan_changed), ("subscription.plan_change_scheduled", desk.plan_change_scheduled),
         ("subscription.paused", desk.paused), ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
         ("subscription.next_billing_date_changed", desk.date_moved), ("subscription.refused_elsewhere", desk.refused_elsewhere),
+        ("subscription.unanswered_elsewhere", desk.unanswered_elsewhere),
     ):
         house.handlers.on(type, write)
 
@@ -52,6 +53,10 @@ class ActDesk(Desk):
         """Whoever asked may have left the page before the other system said no."""
         if work.actor.type == "customer" and work.data.get("verb") != "change_method":
             self._about_subscription(work, "refused_elsewhere")
+
+    def unanswered_elsewhere(self, work: Work) -> None:
+        if work.actor.type == "customer" and work.data.get("verb") != "change_method":
+            self._about_subscription(work, "unanswered_elsewhere")
 
     def corrected(self, work: Work) -> None:
         """With the paper in it; a letter of a retry has the same one, for it is kept."""

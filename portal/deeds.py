@@ -93,6 +93,7 @@ SENTENCES: dict[str, Any] = {
     "subscription.loaded": _l("The subscription was taken over from %(source)s."),
     "subscription.asked_elsewhere": _l("The billing system it is kept in was asked to do it."),
     "subscription.refused_elsewhere": _l("The billing system it is kept in did not do it."),
+    "subscription.unanswered_elsewhere": _l("The billing system it is kept in did not answer for a day; it may have been done."),
     "dunning.started": _l("Letters about the missing payment began."),
     "dunning.reminder": _l("A reminder of the missing payment was sent."),
     "dunning.recovered": _l("It is paid after all; the letters ended."),

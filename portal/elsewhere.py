@@ -47,6 +47,9 @@ def _note(act: ForwardedAct, theirs: Account) -> Note:
     if act.status == "refused":
         return Note("due", _("%(business)s’s billing system did not do it: %(wish)s.", business=theirs.name, wish=wish),
                     _("It says: “%(words)s” Nothing was changed.", words=_(act.error) if act.error else ""))
+    if act.status == "unanswered":
+        return Note("check", _("We do not know whether %(business)s’s billing system did it: %(wish)s.", business=theirs.name, wish=wish),
+                    _("It did not answer for a day. As soon as we hear from it, this page says what is so; you can ask again."))
     if act.status == "confirmed":
         return Note("good", _("%(business)s’s billing system has confirmed: %(wish)s.", business=theirs.name, wish=wish), "")
     if act.link:

@@ -15,12 +15,12 @@ REFUSED = timedelta(days=7)
 
 
 def latest(db: ScopedSession, business_id: str, subscription_id: str) -> ForwardedAct | None:
-    """The newest act that still has something to say: it waits, was refused lately, or was confirmed just now."""
+    """The newest act that still has something to say: it waits, was refused or given up lately, or was confirmed just now."""
     row = db.scalar(
         select(ForwardedAct).where(ForwardedAct.business_id == business_id, ForwardedAct.subscription_id == subscription_id)
         .order_by(ForwardedAct.created_at.desc(), ForwardedAct.id.desc()).limit(1)
     )
     if row is None or row.status == "pending":
         return row
-    kept = {"refused": REFUSED, "confirmed": SAID}.get(row.status)
+    kept = {"refused": REFUSED, "unanswered": REFUSED, "confirmed": SAID}.get(row.status)
     return row if kept and row.answered_at and clock.wall() - row.answered_at < kept else None

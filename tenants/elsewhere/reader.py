@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from billing.catalogue import Product
 from billing.commands.loading import Counts, load
+from billing.forwarding import heard_late
 from billing.loaded import KINDS, Record
 from core import clock
 from core.db import Database, ScopedSession
@@ -70,6 +71,7 @@ class Reader:
         kept = [one for n, one in enumerate(whole) if n not in clashes]
         with self.database.open(system(self.business_id), write=True) as db:
             counts = load(db, SOURCE, kept, renew=True, test_mode=self.settings.is_test, actor=actor)
+            heard_late(db, kept)
             also(db)
         return counts
 

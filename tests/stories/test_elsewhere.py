@@ -19,6 +19,7 @@ from billing.commands.refunding import refund
 from billing.forwarded import ForwardedAct
 from billing.invoices import Invoice
 from billing.payments import Payment, PaymentMethod
+from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
 from core import clock, mailbox
 from core.outbox import Outbox
@@ -26,6 +27,7 @@ from core.scope import everything, system
 from tenants.elsewhere import dodo, hooks
 from tenants.elsewhere import pull as pulling
 from tenants.elsewhere.account import ElsewhereHook, PullCursor, connect
+from tenants.elsewhere.client import client
 from tests.stories.two_houses import Two, sums, two_houses
 from tests.visitor import Visitor
 
@@ -309,7 +311,70 @@ def test_its_page_for_the_card_and_its_own_invoice(two: Two, ada: Visitor) -> No
     assert first == second == theirs
 
 
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the account waits for a third of a second."""
+    monkeypatch.setattr("tenants.elsewhere.client.client", lambda *given, **more: client(*given, **{**more, "timeout": 0.3, "retries": 0}))
+
+
+def test_a_planned_change_is_taken_back_though_the_answer_comes_too_late(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, less = two.cast.ada_at_acorn.subscription_id, two.cast.products["acorn.plan"]
+    ada.get(f"/subscriptions/{one}/plan-change")
+    ada.post(f"/subscriptions/{one}/plan-change/quotes", data={"csrf_token": ada.token(), "product_id": less, "quantity": "1"})
+    ada.post(f"{ada.path}/confirmation", data={"csrf_token": ada.token()})
+    two.work()
+    assert "Your plan changes to Acorn Team that day." in _page(two, ada) and two.ours(Subscription, one).product_id != less
+    _impatient(monkeypatch)
+    two.wire.slow, sent = {"DELETE": 0.8}, two.wire.seen["DELETE"]
+    said = ada.submit("/plan-change/revocation").text
+    assert "to keep the present plan" in said and "It will confirm in a moment." in said and "Your plan changes" in said
+    two.work()
+    assert _act(two).status == "pending" and "It will confirm in a moment." in _page(two, ada)
+    two.wire.slow = {}
+    _due_again(two)
+    assert _act(two).status == "confirmed" and two.wire.seen["DELETE"] == sent + 1, "looked up, not sent again"
+    said = _page(two, ada)
+    assert "has confirmed: to keep the present plan" in said and "Your plan changes" not in said
+    with two.there.database.open(system(two.cast.acorn)) as db:
+        waits = ScheduledChange.cancelled_at.is_(None), ScheduledChange.applied_at.is_(None)
+        assert db.scalar(select(ScheduledChange.id).where(*waits)) is None
+
+
+def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = two.cast.ada_at_acorn.subscription_id
+    _impatient(monkeypatch)
+    two.wire.slow = {"PATCH": 0.6, "GET": 0.6}
+    _post(two, ada, "pause")
+    two.work()
+    assert two.theirs(Subscription, one).status == "paused" and _act(two).status == "pending"  # it was done, and nobody heard of it
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        act = db.scalar(select(ForwardedAct).where(ForwardedAct.status == "pending"))
+        act.sent_at -= timedelta(hours=25)
+    assert "We go on asking" in _page(two, ada)
+    _due_again(two)
+    said = _page(two, ada)
+    assert _act(two).status == "unanswered" and "We do not know whether Acorn Notes’s billing system did it: to pause it." in said
+    assert "Nothing was changed" not in said and two.ours(Subscription, one).status == "active"
+    two.wire.slow = {}
+    hooks.learn(two.reader(), "subscription", one)  # what its webhook sets off, days later
+    assert "has confirmed: to pause it" in _page(two, ada) and two.ours(Subscription, one).status == "paused"
+    _post(two, ada, "pause/resumption")
+    two.work()
+    assert two.ours(Subscription, one).status == two.theirs(Subscription, one).status == "active"
+
+
+def test_ada_ends_it_now(two: Two, ada: Visitor) -> None:
+    one = two.cast.ada_at_acorn.subscription_id
+    said = _post(two, ada, "cancellation", when="now", feedback="too_expensive", comment="It was good.")
+    assert "We have asked Acorn Notes’s billing system: to end it now." in said and two.ours(Subscription, one).status == "active"
+    two.work()
+    there, ours = two.theirs(Subscription, one), two.ours(Subscription, one)
+    assert there.status == ours.status == "cancelled" and there.cancelled_by == {"type": "customer"}
+    assert (there.cancellation_feedback, there.cancellation_comment) == ("too_expensive", "It was good.")
+    said = _page(two, ada)
+    assert "has confirmed: to end it now" in said and "no longer bills you for it" in said and "Next payment" not in said
+
+
 def test_no_letter_was_written_here_about_what_was_loaded(two: Two) -> None:
     said = [one.subject for one in mailbox.letters(two.here.database, two.cast.ADA)]
     told = [one for one in said if "sign" not in one.lower()]
-    assert set(told) <= {"[test] Acorn Team: what you asked for was not done"}, said  # a refusal; the account writes its own
+    assert set(told) == {"[test] Acorn Team: what you asked for was not done", "[test] Acorn Max: we do not know whether it was done"}, said
