@@ -12,7 +12,6 @@ from billing.elsewhere import can
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import amount_tag, date_tag, words
 from core.web import exists_here, here
-from portal.standing import account, is_several
 from portal.words import card, is_soon, last_day, sentence
 
 
@@ -42,6 +41,15 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
     return out + [_checking(row) for row in rows if row.is_checking]
 
 
+def unconfirmed(names: list[str], url: str) -> list[Need]:
+    """Businesses that were paid under the reader's address, who have not said yet whether that was them."""
+    if not names:
+        return []
+    listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
+    return [Need("ask", "check", _("New here"), sentence(_("New here: %(names)s."), names=listed),
+                 _("It was paid under your address. Say whether that was you."), url, _("Look at it"), listed)]
+
+
 def _due(row: SubscriptionRow, url: str) -> Need:
     amount = amount_tag(row.dues_minor, row.currency)
     pattern = _("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is late. %(amount)s is due.")
@@ -50,8 +58,6 @@ def _due(row: SubscriptionRow, url: str) -> Need:
     if since:
         why = sentence(_("The payment did not go through, and it stopped on %(date)s. It starts again as soon as this is paid."),
                        date=date_tag(since, "day"))
-    if is_several() and account(row.business_id, row.customer_id).is_new:
-        why = Markup(" ").join([why, _("It is new here: say below whether it is yours.")])
     pay = exists_here("payment_method")
     said = words().money(row.dues_minor, row.currency)
     return Need("hold", "due", _("On hold"), sentence(pattern, name=row.name, amount=amount), why,

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from core import clock
 from portal import overview
+from portal.attention import unconfirmed
 from portal.lines import SORTS
 from unified import door
 
@@ -18,4 +19,5 @@ AT_ONCE = 5
 def home() -> ResponseReturnValue:
     wanted = request.args.get("sort", "date")
     parts = overview.parts(wanted if wanted in SORTS else "date")
+    parts["needs"] += unconfirmed([one.name for one in g.unconfirmed], "#unconfirmed")
     return render_template("unified/dashboard.html", now=clock.now(), planted=g.planted, unconfirmed=g.unconfirmed[:AT_ONCE], **parts)

@@ -57,6 +57,7 @@ def adas_year(w: World) -> Iterator[Scene]:
     yield 320, partial(w.subscribe, "sync", ADA, "orbit.sync", visa)
     yield 160, partial(w.cancel, "sync", ADA, "orbit", "too_expensive")
     yield 319, partial(w.buy, "desk", ADA, "orbit.desk")
+    yield 5, partial(w.mine, ADA, "mizu")  # of Mizu, where she began last, she has not said it yet
     yield 3, partial(w.know, ADA, "zephyr")  # planted: Ada never bought anything there
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from billing import renewals
+from billing.commands.appearing import accept
 from billing.commands.archiving import archive_business
 from billing.commands.businesses import create_business
 from billing.commands.buying import Started, buy, subscribe
@@ -120,6 +121,13 @@ class World:
                 found = create_customer(db, self.shops[shop], email=person.email, name=person.name).customer_id
             self.customers[person.email, shop] = found
         return found
+
+    def mine(self, person: Person, *but: str) -> None:
+        """Asked whose these are, the person says "mine" of every shop they buy from by now, except those."""
+        for (email, shop), customer_id in self.customers.items():
+            if email == person.email and shop not in but:
+                with self.house.database.open(customer_of(self.shops[shop], customer_id), write=True) as db:
+                    accept(db, customer_id)
 
     # --- people
     def subscribe(self, label: str, person: Person, product: str, card: Card | None = None) -> None:
