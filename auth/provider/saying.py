@@ -20,6 +20,7 @@ from core.settings import Settings
 
 ID_TOKEN_LIFE = timedelta(minutes=10)
 LOGOUT_TOKEN_LIFE = timedelta(minutes=2)
+ID_TOKEN, LOGOUT_TOKEN = "JWT", "logout+jwt"  # typ: what one of them is, the other is not
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -30,13 +31,13 @@ def id_token(database: Database, settings: Settings, family: AppSession, access_
     }
     if family.nonce:
         claims["nonce"] = family.nonce
-    return _signed(database, settings, "JWT", claims)
+    return _signed(database, settings, ID_TOKEN, claims)
 
 
 def logout_token(database: Database, settings: Settings, family: AppSession) -> str:
     """Back-Channel Logout 1.0 §2.4. A new one for every try."""
     claims = _common(settings, family, LOGOUT_TOKEN_LIFE) | {"jti": ids.new_id("lgt"), "events": {LOGOUT_EVENT: {}}}
-    return _signed(database, settings, "logout+jwt", claims)
+    return _signed(database, settings, LOGOUT_TOKEN, claims)
 
 
 def userinfo(one: Held) -> dict[str, Any]:

@@ -44,13 +44,25 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         one._request, one.payload = flask_request, FlaskOAuth2Payload(flask_request)
         return one
 
-    def subject_of(self, hint: str, client: Client) -> str | None:
-        """Whom an ID token of ours for this app names, however old it is. Raises InvalidRequestError."""
+    def hinted(self, hint: str) -> dict[str, Any]:
+        """The claims of an ID token of ours, however old it is (RP-Initiated Logout 1.0 §2); what else our keys sign is none (RFC 8725
+        §3.11, §3.12). Raises InvalidRequestError."""
         try:
-            claims = jwt.decode(hint, keys.ring(house().database, house().settings).key_set, algorithms=[keys.ALGORITHM]).claims
+            read = jwt.decode(hint, keys.ring(house().database, house().settings).key_set, algorithms=[keys.ALGORITHM])
         except (JoseError, ValueError) as odd:
             raise InvalidRequestError("The id_token_hint is none of ours.") from odd
-        return str(claims.get("sub")) if claims.get("aud") == client.client_id else None
+        said = read.claims
+        if read.header.get("typ") != saying.ID_TOKEN or said.get("iss") != house().settings.base_url or not all(
+                isinstance(said.get(name), str) for name in ("sub", "aud")):
+            raise InvalidRequestError("The id_token_hint is none of ours.")
+        return said
+
+    def subject_of(self, hint: str, client: Client) -> str:
+        """Whom an ID token of ours for this app names. Raises InvalidRequestError."""
+        said = self.hinted(hint)
+        if said["aud"] != client.client_id:
+            raise InvalidRequestError("The id_token_hint is another app's.")
+        return str(said["sub"])
 
 
 class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
@@ -169,11 +181,8 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
 
 
 class EndSession(EndSessionEndpoint):  # type: ignore[misc]
-    def get_server_jwks(self) -> Any:
-        return keys.ring(house().database, house().settings).public
-
-    def get_algorithms(self) -> list[str]:
-        return [keys.ALGORITHM]
+    def _validate_id_token_hint(self, id_token_hint: str) -> dict[str, Any]:
+        return self.server.hinted(id_token_hint)  # type: ignore[no-any-return]
 
     def is_post_logout_redirect_uri_legitimate(self, *_: Any) -> bool:
         return True  # the address is the app's own to the letter, and the person presses a button before anybody goes there
