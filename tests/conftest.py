@@ -6,6 +6,7 @@ Ada (buys from Acorn and Birch), Ben (Birch only), Mallory (neither) and Sam's b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,10 @@ from core.settings import Settings
 from core.web import House
 from tests.cast import Cast
 from tests.engines import Postgres, Sqlite
+from tests.quick import SANDBOX, Past, Stage, share_what_is_compiled
 from tests.visitor import Visitor
+
+share_what_is_compiled()
 
 
 @pytest.fixture(scope="session")
@@ -39,13 +43,31 @@ def engine(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
 
 
+@pytest.fixture(scope="session")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Past]:
+    """What happened before a test with the cast begins, on an engine: `past(engine)`."""
+    return functools.cache(lambda engine: Past(engine, tmp_path_factory.mktemp(f"past_{engine.name}")))
+
+
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 """For tests of what people see and type, where the engine cannot matter: time is better spent on other tests."""
 
 
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Stage]:
+    return functools.cache(lambda engine: Stage(engine, tmp_path_factory.mktemp(f"stage_{engine.name}")))
+
+
 @pytest.fixture
-def settings(engine: Any, tmp_path: Path) -> Iterator[Settings]:
-    urls, drop = engine.fresh()
+def settings(request: pytest.FixtureRequest, engine: Any, tmp_path: Path, past: Callable[[Any], Past],
+             stage: Callable[[Any], Stage]) -> Iterator[Settings]:
+    """A database of its own, with the cast's past when the test has the cast. Tests of `app` share an application."""
+    asked = set(request.fixturenames)
+    had = past(engine) if asked & {"cast", "played"} else None
+    if "app" in asked:
+        yield stage(engine).lay(had)
+        return
+    urls, drop = had.fresh(tmp_path) if had else engine.fresh()
     yield Settings(data_dir=tmp_path, base_url="http://localhost", **urls)
     drop()
 
@@ -68,8 +90,8 @@ def make_app() -> Iterator[Callable[..., Flask]]:
 
 
 @pytest.fixture
-def app(settings: Settings, make_app: Callable[..., Flask]) -> Flask:
-    return make_app(settings)
+def app(settings: Settings, engine: Any, stage: Callable[[Any], Stage]) -> Flask:
+    return stage(engine).app(settings)
 
 
 @pytest.fixture
@@ -78,9 +100,8 @@ def house(app: Flask) -> House:
 
 
 @pytest.fixture
-def cast(house: House, app: Flask) -> Cast:
-    with app.app_context():
-        return Cast.play(house)
+def cast(house: House, engine: Any, past: Callable[[Any], Past]) -> Cast:
+    return past(engine).told_to(house)
 
 
 @pytest.fixture
@@ -106,14 +127,14 @@ def database(settings: Settings) -> Iterator[Any]:
 
 
 @pytest.fixture
-def till_house(settings: Settings, database: Any, tmp_path: Path) -> Iterator[Any]:
+def till_house(settings: Settings, database: Any) -> Iterator[Any]:
     """Database, sandbox, till and worker, without pages: for tests of money that may kill processes."""
     from billing import renewals
     from billing.till import Till
     from core.worker import Handlers, Tick, Worker
     from gateways.sandbox import SandboxGateway
 
-    gateway = SandboxGateway(tmp_path / "sandbox.sqlite3", settings.base_url, "a secret for notifications")
+    gateway = SandboxGateway(settings.data_dir / SANDBOX, settings.base_url, "a secret for notifications")
     till = Till(database, gateway, settings)
     gateway.notify = till.notified
     handlers = Handlers()
@@ -130,17 +151,17 @@ class Street(Cast):
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, past: Callable[[Any], Past]) -> Iterator[Street]:
     """The cast in a whole application: `street.house`, `street.app`."""
     from wsgi import create_app
 
     engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
-    urls, drop = engine.fresh()
-    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("street"), base_url="http://localhost", **urls))
+    folder = tmp_path_factory.mktemp("street")
+    urls, drop = past(engine).fresh(folder)
+    app = create_app(Settings(data_dir=folder, base_url="http://localhost", **urls))
     app.testing = False  # errors become pages, as in production
-    with app.app_context():
-        cast = Street.play(app.extensions["portal"])
-    cast.app = app
-    yield cast
-    cast.house.database.dispose()
+    street = Street(**vars(past(engine).told_to(app.extensions["portal"])))
+    street.app = app
+    yield street
+    street.house.database.dispose()
     drop()

@@ -25,11 +25,23 @@ class Sqlite:
         self.template = folder / "template.sqlite3"
         schema.upgrade(Settings(database_url=f"sqlite:///{self.template}", data_dir=folder))
 
-    def fresh(self) -> tuple[dict[str, str], Callable[[], None]]:
-        """Settings of a fresh copy, and how to drop it."""
-        path = self.folder / f"t{next(_counter)}.sqlite3"
-        shutil.copyfile(self.template, path)
-        return {"database_url": f"sqlite:///{path}"}, lambda: path.unlink(missing_ok=True)
+    def fresh(self, template: str = "", name: str = "") -> tuple[dict[str, str], Callable[[], None]]:
+        """Settings of a fresh copy (of the migrated template, or of another database of ours), and how to drop it.
+
+        `name` lays it anew where the last one of that name was.
+        """
+        path = self.folder / f"{name or f't{next(_counter)}'}.sqlite3"
+
+        def drop() -> None:
+            for end in ("", "-wal", "-shm"):
+                Path(f"{path}{end}").unlink(missing_ok=True)
+
+        drop()
+        shutil.copyfile(template or self.template, path)
+        return {"database_url": f"sqlite:///{path}"}, drop
+
+    def name_of(self, urls: dict[str, str]) -> str:
+        return urls["database_url"].removeprefix("sqlite:///")
 
 
 class Postgres:
@@ -52,6 +64,9 @@ class Postgres:
         self.owner = self.server.get_uri()
         self.folder = folder
         with psycopg.connect(self.owner, autocommit=True) as c:
+            for safety in ("fsync", "synchronous_commit", "full_page_writes"):  # against power cuts: this data lives for minutes
+                c.execute(f"ALTER SYSTEM SET {safety} = off")
+            c.execute("SELECT pg_reload_conf()")
             c.execute(f"CREATE ROLE {APP_ROLE} LOGIN PASSWORD '{APP_PASSWORD}' NOSUPERUSER NOBYPASSRLS")
             c.execute("CREATE DATABASE template_portal")
         schema.upgrade(self._settings("template_portal"))
@@ -68,16 +83,22 @@ class Postgres:
     def _settings(self, database: str) -> Settings:
         return Settings(database_url=self._url(database, True), database_owner_url=self._url(database, False), data_dir=self.folder)
 
-    def fresh(self) -> tuple[dict[str, str], Callable[[], None]]:
-        name = f"t{os.getpid()}_{next(_counter)}"
-        with self._psycopg.connect(self.owner, autocommit=True) as c:
-            c.execute(f"CREATE DATABASE {name} TEMPLATE template_portal")
+    def name_of(self, urls: dict[str, str]) -> str:
+        return urls["database_url"].rsplit("/", 1)[1].partition("?")[0]
+
+    def fresh(self, template: str = "", name: str = "") -> tuple[dict[str, str], Callable[[], None]]:
+        name = f"t{os.getpid()}_{name or next(_counter)}"
 
         def drop() -> None:
-            with self._psycopg.connect(self.owner, autocommit=True) as c:
-                c.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+        drop()
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template or 'template_portal'}")
         return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}, drop
+
+    def _do(self, statement: str) -> None:
+        with self._psycopg.connect(self.owner, autocommit=True) as c:
+            c.execute(statement)
 
     def close(self) -> None:
         self.server.cleanup()

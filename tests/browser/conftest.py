@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 from core.settings import Settings
 from core.web import House
 from tests.cast import Cast
+from tests.quick import Past
 
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
@@ -58,9 +59,8 @@ def served(settings: Settings, make_app: Callable[..., Any], host: str) -> Itera
 
 
 @pytest.fixture
-def played(served: House) -> Cast:
-    with served.worker.around():
-        return Cast.play(served)
+def played(served: House, engine: Any, past: Callable[[Any], Past]) -> Cast:
+    return past(engine).told_to(served)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tests.cast import Buyer, Cast
 
 
 @pytest.fixture
-def cast(till_house: Any) -> Cast:
-    return Cast.play(till_house)
+def cast(till_house: Any, engine: Any, past: Any) -> Cast:
+    return past(engine).told_to(till_house)
 
 
 @pytest.fixture

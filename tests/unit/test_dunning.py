@@ -24,8 +24,8 @@ DUNNED = ("dunning.started", "dunning.reminder", "dunning.recovered")
 
 
 @pytest.fixture
-def cast(till_house: Any) -> Cast:
-    return Cast.play(till_house)
+def cast(till_house: Any, engine: Any, past: Any) -> Cast:
+    return past(engine).told_to(till_house)
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""What a thousand small applications have in common is made once a process: compiled templates, URL rules, the cast's past.
+
+Nothing here changes what a test sees; without it every test pays two thirds of a second before its first line.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
+from werkzeug.routing import Rule
+
+from core.settings import Settings
+from core.web import House
+from gateways.sandbox.store import Store
+from tests.cast import Cast
+
+SANDBOX = "sandbox.sqlite3"  # as wsgi.py calls it
+
+
+class _Compiled(BytecodeCache):
+    """By template and its text: an edited template is another one."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (code := self.kept.get(bucket.key + bucket.checksum)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.kept[bucket.key + bucket.checksum] = bucket.bytecode_to_string()
+
+
+_templates = _Compiled()
+_builders: dict[tuple[Any, ...], Any] = {}
+_compile_builder = Rule._compile_builder
+
+
+def _remembered(self: Rule, append_unknown: bool = True) -> Any:
+    """Werkzeug writes and compiles a function for every rule of every application: here once for rules that read the same."""
+    key = (self.rule, tuple(self._trace), tuple(sorted((self.defaults or {}).items())), append_unknown)
+    if key not in _builders:
+        _builders[key] = _compile_builder(self, append_unknown)
+    return _builders[key]
+
+
+def share_what_is_compiled() -> None:
+    Rule._compile_builder = _remembered  # type: ignore[method-assign]
+    Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": _templates}
+
+
+class Past:
+    """The cast's past on one engine, played by the commands real data comes through, then copied."""
+
+    def __init__(self, engine: Any, folder: Path) -> None:
+        from wsgi import create_app
+
+        urls, _ = engine.fresh()
+        app = create_app(Settings(data_dir=folder, base_url="http://localhost", **urls))
+        with app.app_context():
+            self.cast = Cast.play(app.extensions["portal"])
+        app.extensions["portal"].database.dispose()
+        self.engine, self.sandbox, self.template = engine, folder / SANDBOX, engine.name_of(urls)
+
+    def fresh(self, folder: Path, name: str = "") -> tuple[dict[str, str], Any]:
+        """As the engine's own, with the past in the database and at the sandbox of `folder`."""
+        shutil.copyfile(self.sandbox, folder / SANDBOX)
+        urls, drop = self.engine.fresh(self.template, name)
+        return urls, drop
+
+    def told_to(self, house: House) -> Cast:
+        """The cast in a house whose database is a copy."""
+        return replace(copy.deepcopy(replace(self.cast, house=None)), house=house)  # type: ignore[arg-type]
+
+
+class Stage:
+    """One application per engine and process, its databases laid anew before every test: SQLAlchemy compiles a statement
+    once for an engine, and most tests ask the same."""
+
+    def __init__(self, engine: Any, folder: Path) -> None:
+        self.engine, self.folder = engine, folder
+        self._app: Flask | None = None
+        self._as_made: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def lay(self, past: Past | None) -> Settings:
+        """Its settings; nothing of the test before is left, in the databases or in the application."""
+        if self._app is not None:
+            self._app.extensions["portal"].database.dispose()
+            for now, before in self._as_made:
+                now.clear()
+                now.update(_copied(before))
+        for end in ("", "-wal", "-shm"):
+            (self.folder / f"{SANDBOX}{end}").unlink(missing_ok=True)
+        urls, _ = past.fresh(self.folder, "stage") if past else self.engine.fresh(name="stage")
+        settings = Settings(data_dir=self.folder, base_url="http://localhost", **urls)
+        if past is None:
+            Store(self.folder / SANDBOX)
+        return settings
+
+    def app(self, settings: Settings) -> Flask:
+        from wsgi import create_app
+
+        if self._app is None:
+            self._app = create_app(settings)
+            self._app.testing = False  # errors become pages, as in production
+            house = self._app.extensions["portal"]
+            for one in (house, house.worker, house.handlers, house.gateway, house.till, house.outgoing):
+                self._as_made.append((vars(one), _copied(vars(one))))
+        return self._app
+
+
+def _copied(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.copy() if isinstance(value, list) else value for name, value in fields.items()}
