@@ -1,5 +1,6 @@
 """Closing an account: the person goes, with every address, key, session and letter on its way. What a business has to keep by
-law (its customer's record, invoices, payments) is the business's and stays. Whoever signs in later with such an address begins anew.
+law (its customer's record, invoices, payments) is the business's and stays, and is found
+by its address as before: whoever proves that later, in a new account, sees it again (safety 2.2: a proof opens the address's rows).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from auth import exports
 from auth.merging import Merge
 from auth.models import BrowserSession, Challenge, Grant, Identity, IdentityEmail
 from auth.passkeys import Passkey, PasskeyCeremony
+from auth.provider import consents
 from auth.providers.models import ProviderLogin, ProviderState
 from auth.sessions import Visit
 from core import clock
@@ -33,6 +35,7 @@ def close(database: Database, visit: Visit) -> None:
                                .order_by(IdentityEmail.email_key).with_for_update()))
         emit(db, "auth.account_closed", actor=Actor("customer", who), data={"to": [email for email, _ in rows], "locale": visit.locale})
         keys, theirs = [key for _, key in rows], select(BrowserSession.id).where(BrowserSession.identity_id == who)
+        consents.take_all_back(db, keys, Actor("customer", who))
         for statement in (
             delete(Grant).where(Grant.session_id.in_(theirs)), delete(BrowserSession).where(BrowserSession.identity_id == who),
             delete(Challenge).where(Challenge.address_key.in_(keys) | (Challenge.identity_id == who)),

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 from auth.provider.clients import Client
 from auth.provider.models import AppConsent, AppSession
 from auth.provider.who import Who
+from billing.parties import Customer
 from core import clock, ids
 from core.db import Database, ScopedSession
 from core.errors import NotFound
@@ -44,12 +45,25 @@ def revoke(db: ScopedSession, consent_id: str) -> AppConsent:
     row = db.scalar(select(AppConsent).where(AppConsent.id == consent_id, AppConsent.revoked_at.is_(None)))
     if row is None:
         raise NotFound()
+    _take_back(db, row)
+    return row
+
+
+def take_all_back(db: ScopedSession, address_keys: list[str], actor: Actor) -> None:
+    """What was allowed for the customers of these addresses; `db` runs under everything(). Who has them next is asked anew."""
+    theirs = ((Customer.business_id == AppConsent.business_id) & (Customer.customer_id == AppConsent.customer_id)
+              & Customer.email_key.in_(address_keys))
+    for row in list(db.scalars(select(AppConsent).join(Customer, theirs).where(AppConsent.revoked_at.is_(None)))):
+        _take_back(db, row, actor)
+
+
+def _take_back(db: ScopedSession, row: AppConsent, actor: Actor | None = None) -> None:
     row.revoked_at = clock.wall()
     db.execute(update(AppSession).where(AppSession.business_id == row.business_id, AppSession.customer_id == row.customer_id,
                                         AppSession.app_id == row.app_id, AppSession.ended_at.is_(None)).values(ended_at=clock.wall()),
                execution_options={"synchronize_session": False})
-    emit(db, "app.disallowed", business_id=row.business_id, customer_id=row.customer_id, noun=row.app_id, data={"name": row.app_name})
-    return row
+    emit(db, "app.disallowed", business_id=row.business_id, customer_id=row.customer_id, noun=row.app_id, data={"name": row.app_name},
+         actor=actor)
 
 
 def _of(db: ScopedSession, client: Client, who: Who, lock: bool = False) -> AppConsent | None:

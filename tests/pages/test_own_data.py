@@ -16,6 +16,7 @@ from auth import exports
 from auth.exports import ExportFile, PersonExport
 from auth.models import BrowserSession, Challenge, Identity, IdentityEmail
 from auth.passkeys import Passkey
+from auth.provider.models import App, AppConsent
 from billing.invoices import Invoice
 from billing.parties import Customer
 from core import clock
@@ -90,8 +91,14 @@ def test_closing_the_account(ada: Visitor, street: Street) -> None:
     with street.house.database.open(everything("a test gives Ada a passkey"), write=True) as db:
         db.add(Passkey(identity_id=old, id="adas-key", name="Ada's phone", public_key=b"key", sign_count=0, is_backed_up=False,
                        created_at=clock.wall(), last_used_at=None))
+    with street.house.database.open(everything("a test lets an app of Acorn know Ada"), write=True) as db:
+        db.add(App(business_id=street.acorn, id="app_1", name="Notes", secret_hash=None, redirect_uris=[], post_logout_uris=[],
+                   backchannel_uri=None, created_at=clock.wall(), removed_at=None))
+        db.flush()
+        db.add(AppConsent(business_id=street.acorn, id="cst_1", customer_id=street.ada_at_acorn.customer_id, app_id="app_1",
+                          app_name="Notes", scopes=["openid"], given_at=clock.wall(), revoked_at=None))
     page = ada.get("/profile/closing")
-    assert "Acorn Notes, Birch Hosting" in page.text and "by law" in page.text
+    assert "Acorn Notes, Birch Hosting" in page.text and "by law" in page.text and "shows them again" in page.text
     ada.submit("/profile/closing", confirmation="yes", expect=422)
     assert who(street, street.ADA) == old
     ada.submit("/profile/closing", confirmation=street.ADA.upper())
@@ -106,4 +113,5 @@ def test_closing_the_account(ada: Visitor, street: Street) -> None:
     assert [letter.subject for letter in ada.letters(street.ADA)][-1].endswith("Your account is closed")
     at_ease_again(street)
     ada.sign_in(street.ADA)
-    assert who(street, street.ADA) not in (None, old) and "Acorn" in ada.get("/subscriptions").text
+    assert who(street, street.ADA) not in (None, old) and "Acorn" in ada.get("/subscriptions").text, "the same address, the same rows"
+    assert count(street, AppConsent, AppConsent.revoked_at.is_(None)) == count(street, Passkey) == 0
