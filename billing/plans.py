@@ -37,6 +37,7 @@ class Option:
     is_current: bool
     usage_based: bool
     addons: tuple[str, ...] = ()
+    group: str | None = None  # the name that stands above it and its like
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
         return []
     same = CollectionItem.business_id == subscription.business_id
     rows = db.execute(
-        select(Product, and_(CollectionItem.enabled, CollectionGroup.enabled))
+        select(Product, and_(CollectionItem.enabled, CollectionGroup.enabled), CollectionGroup.name)
         .join(CollectionItem, (CollectionItem.business_id == Product.business_id) & (CollectionItem.product_id == Product.id))
         .join(CollectionGroup, (CollectionGroup.business_id == Product.business_id) & (CollectionGroup.id == CollectionItem.group_id))
         .where(
@@ -73,7 +74,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
         .order_by(CollectionGroup.position, CollectionItem.position, Product.id)
     ).all()
     out = []
-    for product, enabled in rows:
+    for product, enabled, group in rows:
         current = product.id == subscription.product_id
         if not enabled and not current:
             continue
@@ -94,6 +95,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
                 current,
                 product.price_type == "usage_based_price",
                 tuple(product.addons),
+                group,
             )
         )
     return out

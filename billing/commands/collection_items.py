@@ -48,6 +48,17 @@ def enable_item(db: ScopedSession, collection_id: str, item_id: str, enabled: bo
     return item
 
 
+def move_item(db: ScopedSession, item: CollectionItem, group: CollectionGroup) -> None:
+    """Into a group of the same collection, after those there are; offered or not as before. Raises Gone, NotFound."""
+    if item.collection_id != group.collection_id:
+        raise NotFound(sentence="This group is of another collection.")
+    if item.group_id == group.id:
+        return
+    last = list(db.scalars(select(CollectionItem.position).where(CollectionItem.group_id == group.id)))
+    item.group_id, item.position = group.id, max(last, default=-1) + 1
+    _touch(db, item.collection_id)
+
+
 def remove_item(db: ScopedSession, collection_id: str, item_id: str) -> None:
     """Raises NotFound, Gone, Invalid for the last one."""
     item = load_item(db, collection_id, item_id)

@@ -16,6 +16,7 @@ from tenants.console import (
     events,
     exports,
     founding,
+    groups,
     invites,
     keys,
     languages,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding",
-    "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings",
+    "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings",
     "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 

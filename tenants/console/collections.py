@@ -47,13 +47,13 @@ def create_collection() -> ResponseReturnValue:
         return _new(request.form, form.errors), 422
     row = command.create_collection(db(), me().business_id, name=name, product_ids=chosen, description=description)
     flash(_("%(name)s is made, the cheapest plan first. Put them in your order here.", name=row.name), "good")
-    return redirect(_of(row.id), 303)
+    return redirect(address_of(row.id), 303)
 
 
 @bp.get("/<business_id>/collections/<collection_id>")
 @needs("products.read")
 def collection(collection_id: str) -> ResponseReturnValue:
-    return _page(collection_id)
+    return collection_page(collection_id)
 
 
 @bp.post("/<business_id>/collections/<collection_id>")
@@ -64,26 +64,31 @@ def edit_collection(collection_id: str) -> ResponseReturnValue:
     name, description = _named(form)
     own = {one: form.choice(one, ("", *CHOICES[one])) or None for one in DEFAULTS}
     if form.errors:
-        return _page(collection_id, request.form, form.errors), 422
+        return collection_page(collection_id, request.form, form.errors), 422
     command.update_collection(db(), collection_id, name=name, description=description, **own)
     flash(_("Saved."), "good")
-    return redirect(_of(collection_id), 303)
+    return redirect(address_of(collection_id), 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/items")
 @needs("products.write")
 def add_to_collection(collection_id: str) -> ResponseReturnValue:
+    """A plan that stands nowhere, or in another group of this collection, goes to the end of a group."""
     _row, parts = shelf.collection(db(), collection_id)
     chosen, group_id = request.form.get("product_id", ""), request.form.get("group_id", "")
-    if chosen not in {one.id for one in shelf.homeless(db())}:
-        return _page(collection_id, errors={"product_id": _("Choose a plan of the list.")}), 422
     group = next((part.group for part in parts if part.group.id == group_id), parts[0].group if parts else None)
     if group is None:
         raise NotFound()
     command.load_collection(db(), collection_id)
-    places.add_items(db(), group, [(chosen, True)])
-    flash(_("Added, at the end."), "good")
-    return redirect(_of(collection_id), 303)
+    if held := next((one.item for part in parts for one in part.places if one.product.id == chosen), None):
+        places.move_item(db(), held, group)
+        flash(_("Put there, at the end."), "good")
+    elif chosen in {one.id for one in shelf.homeless(db())}:
+        places.add_items(db(), group, [(chosen, True)])
+        flash(_("Added, at the end."), "good")
+    else:
+        return collection_page(collection_id, errors={"product_id": _("Choose a plan of the list.")}), 422
+    return redirect(f"{address_of(collection_id)}#plans", 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/items/<item_id>/place")
@@ -100,7 +105,7 @@ def move_in_collection(collection_id: str, item_id: str) -> ResponseReturnValue:
     if 0 <= to < len(order) and to != at:
         order[at], order[to] = order[to], order[at]
         command.update_group(db(), collection_id, part.group.id, product_order=order)
-    return redirect(f"{_of(collection_id)}#plans", 303)
+    return redirect(f"{address_of(collection_id)}#plans", 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/items/<item_id>/offer")
@@ -108,7 +113,7 @@ def move_in_collection(collection_id: str, item_id: str) -> ResponseReturnValue:
 def offer_in_collection(collection_id: str, item_id: str) -> ResponseReturnValue:
     item = places.enable_item(db(), collection_id, item_id, request.form.get("offered") == "1")
     flash(_("Customers may change to it again.") if item.enabled else _("Nobody can change to it now. Who has it keeps it."), "good")
-    return redirect(f"{_of(collection_id)}#plans", 303)
+    return redirect(f"{address_of(collection_id)}#plans", 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/items/<item_id>/removal")
@@ -117,9 +122,9 @@ def remove_from_collection(collection_id: str, item_id: str) -> ResponseReturnVa
     try:
         places.remove_item(db(), collection_id, item_id)
     except Invalid:
-        return _page(collection_id, errors={"plans": _("The last plan stays. Archive the collection instead.")}), 422
+        return collection_page(collection_id, errors={"plans": _("The last plan stays. Archive the collection instead.")}), 422
     flash(_("Taken out. It stays on sale by itself."), "good")
-    return redirect(f"{_of(collection_id)}#plans", 303)
+    return redirect(f"{address_of(collection_id)}#plans", 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/archive")
@@ -127,7 +132,7 @@ def remove_from_collection(collection_id: str, item_id: str) -> ResponseReturnVa
 def archive_collection(collection_id: str) -> ResponseReturnValue:
     row = command.archive_collection(db(), collection_id)
     flash(_("%(name)s is archived. Its plans stay on sale, but cannot be changed for one another.", name=row.name), "good")
-    return redirect(_of(collection_id), 303)
+    return redirect(address_of(collection_id), 303)
 
 
 @bp.post("/<business_id>/collections/<collection_id>/return")
@@ -135,14 +140,14 @@ def archive_collection(collection_id: str) -> ResponseReturnValue:
 def unarchive_collection(collection_id: str) -> ResponseReturnValue:
     row, _gone = command.unarchive_collection(db(), collection_id)
     flash(_("%(name)s is in use again.", name=row.name), "good")
-    return redirect(_of(collection_id), 303)
+    return redirect(address_of(collection_id), 303)
 
 
 def _named(form: Form) -> tuple[str, str]:
     return form.text("name", 200, _("Give it a name of 1 to 200 characters.")), form.text("description", DESCRIPTION_LIMIT)
 
 
-def _of(collection_id: str) -> str:
+def address_of(collection_id: str) -> str:
     return f"{here('console.collections')}/{collection_id}"
 
 
@@ -152,11 +157,14 @@ def _new(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
                            products_url=here("console.products"))
 
 
-def _page(collection_id: str, typed: Mapping[str, Any] | None = None, errors: dict[str, str] | None = None) -> str:
+def collection_page(collection_id: str, typed: Mapping[str, Any] | None = None, errors: dict[str, str] | None = None) -> str:
     row, parts = shelf.collection(db(), collection_id)
+    about = errors if typed is not None else {}
+    named = {name: request.form.get(name, "") for name in errors or {}}
     if typed is None:
         typed = {"name": row.name, "description": row.description} | {one: getattr(row, one) or "" for one in DEFAULTS}
     return render_template(
-        "tenants/console/collection.html", row=row, parts=parts, typed=typed, errors=errors or {}, base=here("console.collections"),
+        "tenants/console/collection.html", row=row, parts=parts, typed=typed, named=named, about=about, errors=errors or {},
+        base=here("console.collections"),
         free=shelf.homeless(db()), interval=interval, products_url=here("console.products"), rules=rule_choices(),
         may_write=me().may("products.write") and row.archived_at is None, may_return=me().may("products.write"))

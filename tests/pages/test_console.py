@@ -16,7 +16,7 @@ from auth.links import create_dynamic_link
 from auth.models import BrowserSession, Budget, DynamicLink
 from auth.provider import apps
 from auth.provider.apps import Wish
-from billing.catalogue import Collection
+from billing.catalogue import Collection, CollectionGroup
 from billing.commands.addons import create_addon
 from billing.licences import LicenseKey
 from billing.parties import Business, Customer
@@ -50,7 +50,8 @@ ROUTES = {
     "products.read": "products product addon collections collection",
     "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
-    " add_to_collection move_in_collection offer_in_collection remove_from_collection",
+    " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
+    " move_group offer_group remove_group",
     "settings.read": "settings details languages languages_preview brand brand_preview domains",
     "settings.write": "change_settings change_details change_languages closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
@@ -114,6 +115,7 @@ def _ids(shop: Shop, business_id: str, buyer: Any, member: Visitor | None) -> di
             "payment_id": buyer.payment_id, "product_id": shop.products[f"{name}.plan"], "membership_id": membership,
             "invitation_id": one.id, "link_id": link.id, "export_id": job.id, "view_id": look.id, "parked_id": buyer.payment_id,
             "collection_id": str(db.scalar(select(Collection.id))), "item_id": shop.products[f"{name}.plan"],
+            "group_id": str(db.scalar(select(CollectionGroup.id))),
             "addon_id": create_addon(db, business_id, name="More room", currency="EUR", price=500).id, **_technical(shop, db, business_id),
         }
 

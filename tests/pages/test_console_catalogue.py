@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from billing.catalogue import Addon, Collection, CollectionItem, Product
+from billing.catalogue import Addon, Collection, CollectionGroup, CollectionItem, Product
 from tests.pages.staffed import Shop
+from tests.visitor import Visitor
 
 PLAN = {"name": "Acorn Solo", "kind": "recurring_price", "amount": "1,234.50", "currency": "eur", "interval": "Month",
         "interval_count": "3", "trial_days": "14", "tax_category": "saas", "license_keys": "1", "license_limit": "3", "license_for": "2",
@@ -22,6 +23,11 @@ def shop(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop
     yield one
     one.house.database.dispose()
     drop()
+
+
+@pytest.fixture(scope="module")
+def ada(shop: Shop) -> Visitor:
+    return shop.customer(shop.ADA)
 
 
 def made(shop: Shop, **typed: str) -> Product:
@@ -158,10 +164,37 @@ def test_a_collection_is_made_ordered_and_archived(shop: Shop) -> None:
     shop.sam.get(shop.at(f"/collections/{theirs.id}"), expect=404)
 
 
-def test_the_order_is_the_customers_order(shop: Shop) -> None:
+def test_plans_stand_in_groups_as_customers_see_them(shop: Shop, ada: Visitor) -> None:
+    mine = shop.row(Collection, Collection.business_id == shop.acorn, Collection.name == "Plans")
+    url, more = f"/collections/{mine.id}", shop.products["acorn.more"]
+    shop.sam.get(shop.at(url))
+    assert "characters" in shop.save(f"{url}/groups", group=" ", expect=422).soup.find(id="group-error").get_text()
+    page = shop.save(f"{url}/groups", group="For <teams>")
+    assert [one.get_text() for one in page.soup.select(".part h3")] == ["Without a group", "For <teams>"] and "No plan yet." in page.text
+    first, teams = (one["aria-labelledby"].removeprefix("g-") for one in page.soup.select("ol[aria-labelledby^=g-]"))
+    shop.save(f"{url}/items", product_id=more, group_id=teams)
+    shop.sam.submit(f"{url}/groups/{first}", **{f"group-{first}": "For <teams>"}, expect=422)
+    assert "of this name already" in shop.sam.page.soup.find(id=f"group-{first}-error").get_text()
+    shop.save(f"{url}/groups/{first}", **{f"group-{first}": "For one"})
+    shop.sam.submit(f"{url}/groups/{teams}/place", to="up")
+    shown = ada.get(f"/subscriptions/{shop.ada_at_acorn.subscription_id}/plan-change")
+    assert [one.get_text() for one in shown.soup.select(".choices .group")] == ["For <teams>", "For one"]
+    assert [one["value"] for one in shown.soup.select("input[name=product_id]")] == [more, shop.products["acorn.plan"]]
+    shop.sam.submit(f"{url}/groups/{teams}/offer")
+    assert "For <teams>" not in ada.get(ada.path).text and "not offered" in shop.sam.page.text
+    shop.sam.post(shop.at(f"{url}/groups/{teams}/removal"), expect=422)
+    assert "There are plans in it." in shop.sam.page.text
+    shop.save(f"{url}/items", product_id=more, group_id=first)
+    assert "The group is gone." in shop.sam.submit(f"{url}/groups/{teams}/removal").text
+    assert not shop.rows(CollectionGroup, CollectionGroup.id == teams)
+    theirs = shop.row(CollectionGroup, CollectionGroup.business_id == shop.birch)
+    for what in ("", "/place", "/offer", "/removal"):
+        shop.sam.post(shop.at(f"{url}/groups/{theirs.id}{what}"), {f"group-{theirs.id}": "x"}, expect=404)
+
+
+def test_the_order_is_the_customers_order(shop: Shop, ada: Visitor) -> None:
     """Ada's plans stand in Acorn's own collection; she sees them as Sam put them."""
     mine = shop.row(Collection, Collection.business_id == shop.acorn, Collection.name == "Plans")
-    ada = shop.customer(shop.ADA)
     page = ada.get(f"/subscriptions/{shop.ada_at_acorn.subscription_id}/plan-change")
     assert page.text.index("Acorn Team") < page.text.index("Acorn Max")
     items = {one.product_id: one.id for one in shop.rows(CollectionItem, CollectionItem.collection_id == mine.id)}
