@@ -33,7 +33,8 @@ SEEN_EVERY = timedelta(minutes=10)
 @dataclass
 class Visit(UserMixin):
     """Who this request is. `identity_id` is None where only a merchant vouched. `addresses` are folded, and only those
-    that this session's proofs open. `customers` is filled by `scope_for_*`, `declined` with those that are "not mine"; `link` is
+    that this session's proofs open; name and address to show are the person's once the main address was proved, until then those
+    of what is open (safety 2.2). `customers` is filled by `scope_for_*`, `declined` with those that are "not mine"; `link` is
     the grant a business door goes by."""
 
     session_id: str
@@ -45,8 +46,8 @@ class Visit(UserMixin):
     locale: str | None = None
     zone: str | None = None
     person_name: str = ""
-    primary_email: str = ""
-    emails: tuple[tuple[str, str, bool], ...] = ()  # (address as written, folded, is primary), all verified ones
+    primary_email: str = ""  # the main one of those that are open
+    emails: tuple[tuple[str, str, bool], ...] = ()  # (address as written, folded, is primary), all verified ones; to show: `open_emails`
     customers: list[CustomerRow] = field(default_factory=list)
     declined: list[CustomerRow] = field(default_factory=list)
     link: GrantView | None = None
@@ -55,6 +56,14 @@ class Visit(UserMixin):
     @property
     def is_person(self) -> bool:
         return self.identity_id is not None
+
+    @property
+    def opens_all(self) -> bool:
+        return len(self.addresses) == len(self.emails)
+
+    @property
+    def open_emails(self) -> list[tuple[str, str, bool]]:
+        return [one for one in self.emails if one[1] in self.addresses]
 
     @property
     def name(self) -> str:
@@ -117,12 +126,14 @@ def _load(database: Database, which: Any) -> Visit | None:
             db.execute(update(BrowserSession).where(BrowserSession.id == session.id).values(last_seen_at=at),
                        execution_options={"synchronize_session": False})
     whose = identity if addresses else None  # a person whose proof ran out is nobody until the next one
-    return Visit(
+    visit = Visit(
         session_id=session.id, identity_id=whose.identity_id if whose else None, created_at=session.created_at,
         proved_at=session.proved_at if whose else None, addresses=addresses, grants=grants,
-        locale=whose.locale if whose else None, zone=whose.zone if whose else None, person_name=whose.name if whose else "",
-        primary_email=(emails[0][0] if whose and emails else ""), emails=tuple(emails) if whose else (),
+        locale=whose.locale if whose else None, zone=whose.zone if whose else None, emails=tuple(emails) if whose else (),
     )
+    visit.primary_email = next((email for email, _, _ in visit.open_emails), "")
+    visit.person_name = whose.name if whose and visit.opens_all else ""
+    return visit
 
 
 def scope_for_unified(visit: Visit) -> Scope:

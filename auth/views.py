@@ -28,7 +28,7 @@ def ask() -> ResponseReturnValue:
     visit = sessions.current()
     if visit is not None and visit.is_person and "again" not in request.args:
         return redirect(doors.landing(request.args.get("next"), None), 303)
-    return _ask_page(None, visit.primary_email if visit else "")
+    return _ask_page(None, visit.primary_email if visit and visit.opens_all else "")
 
 
 @bp.post("/login")

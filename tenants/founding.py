@@ -39,6 +39,6 @@ def found(database: Database, visit: Visit, *, name: str, currency: str, country
             db, name=name, currency=currency, zone=zone, locale=visit.locale or "en", support_email=visit.primary_email,
             address={"country": country},
         ).business_id
-        address = next((email, key) for email, key, is_primary in visit.emails if is_primary or key in visit.addresses)
-        join(db, business_id, visit.identity_id, email=address[0], email_key=address[1], role="owner")
+        email, key, _ = visit.open_emails[0]
+        join(db, business_id, visit.identity_id, email=email, email_key=key, role="owner")
     return business_id

@@ -79,6 +79,6 @@ def _page(email: str = "", error: str = "") -> str:
     visit = _visit()
     return render_template(
         "unified/addresses.html", visit=visit, email=email, error=error, is_fresh=sessions.proved_within(visit),
-        opens_all=len(visit.addresses) == len(visit.emails),
+        opens_all=visit.opens_all,
         waiting=merging.waiting(house().database, visit), prove_url=sessions.fresh_proof_url(_HERE),
     )

@@ -115,6 +115,10 @@ def test_the_weakest_mailbox_opens_its_own_rows_until_a_second_proof(people: Any
     at_ease_again(street)
     weak = people(weak_one)
     assert "Acorn" not in weak.get("/subscriptions").text and "Acorn" in ada.get("/subscriptions").text
+    for path in ("/", "/profile", "/profile/addresses", "/login?again=1", "/console"):
+        said = weak.get(path).body.decode().lower()
+        assert street.ADA not in said and "marlow" not in said, f"{path}: the rest of the person after a second proof"
+    assert weak_one in weak.get("/profile/addresses").text and street.ADA in ada.get("/profile/addresses").text
     for path in ("/profile/export", "/profile/closing", "/profile/email", "/profile/passkeys", "/profile/providers"):
         weak.get(path, expect=403)
     for path in ("/profile/addresses/main", "/profile/addresses/removal"):
