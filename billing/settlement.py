@@ -109,14 +109,14 @@ def _issue_for(db: ScopedSession, business: Business, customer: Customer, paymen
     operation = payment.key.split("/")[2]
     at = clock.now()
     ends = None
+    buyer = {"tax_id": subscription.tax_id, "business_name": subscription.business_name} if subscription else payment.billing or {}
     if subscription is not None:
         ends = nth(at, subscription.zone, subscription.interval, subscription.interval_count, 1)
     return issue(
         db, business, customer, operation=operation, kind="new" if subscription else "one_time",
         lines=lines_of(payment.cart, at if subscription else None, ends), currency=payment.currency,
         subscription_id=payment.subscription_id, starts_at=at if subscription else None, ends_at=ends, billing=payment.billing,
-        tax_id=subscription.tax_id if subscription else None, business_name=subscription.business_name if subscription else None,
-        test_mode=settings.is_test,
+        tax_id=buyer.get("tax_id"), business_name=buyer.get("business_name"), test_mode=settings.is_test,
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from billing import policy, pricing
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
+from billing.commands.billing_details import check_tax_id
 from billing.lifecycle import LIVE
 from billing.methods import method_of
 from billing.parties import Business, Customer
@@ -48,11 +49,11 @@ def subscribe(
     till: Till, scope: Scope, *, customer_id: str, product_id: str, quantity: int = 1, billing: dict[str, Any] | None = None,
     payment_method_id: str | None = None, return_url: str | None = None, trial_days: int | None = None,
     addons: Sequence[dict[str, Any]] = (), metadata: dict[str, Any] | None = None, tax_id: str | None = None,
-    business_name: str | None = None, locale: str = "en", discount_codes: Sequence[str] = (),
+    business_name: str | None = None, locale: str = "en", discount_codes: Sequence[str] = (), currency: str | None = None,
 ) -> Started:
     """A pending subscription and its first payment. Opens its own sessions under the asking business's scope.
 
-    Raises NotFound (customer, product, method), Invalid, Conflict.
+    Raises NotFound (customer, product, method), Invalid (INVALID_TAX_ID: by the rules of the address's country), Conflict.
     """
     if quantity < 1:
         raise Invalid("INVALID_QUANTITY", "The quantity is 1 or more.", fields={"quantity": "1 or more."})
@@ -66,6 +67,8 @@ def subscribe(
         ):
             raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", "This customer has a subscription already.")
         address = {**(customer.billing or {}), **(billing or {})}
+        number = _tax_number(tax_id, business_name, address)
+        _in_its_currency(currency, product)
         held = held_for(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         subscription = Subscription(
             business_id=business.business_id, customer_id=customer_id, id=new_id("sub"), product_id=product.id, brand_id=product.brand_id,
@@ -73,7 +76,7 @@ def subscribe(
             tax_inclusive=product.tax_inclusive, addons=_addons(db, product, addons), meters=list(product.meters), discounts=held,
             interval=product.interval, interval_count=product.interval_count, term_interval=product.term_interval or "Year",
             term_count=product.term_count, zone=business.zone, period_n=0, next_billing_at=clock.now(), previous_billing_at=clock.now(),
-            trial_days=product.trial_days if trial_days is None else trial_days, billing=address, tax_id=tax_id,
+            trial_days=product.trial_days if trial_days is None else trial_days, billing=address, tax_id=number,
             business_name=business_name, collected_by="us", credit_minor=0, cancel_at_period_end=False, meta=metadata or {},
             created_at=clock.now(),
         )
@@ -99,7 +102,8 @@ def subscribe(
 def buy(
     till: Till, scope: Scope, *, customer_id: str, cart: Sequence[tuple[str, int]], billing: dict[str, Any] | None = None,
     payment_method_id: str | None = None, return_url: str | None = None, metadata: dict[str, Any] | None = None, locale: str = "en",
-    discount_codes: Sequence[str] = (),
+    discount_codes: Sequence[str] = (), tax_id: str | None = None, business_name: str | None = None,
+    currency: str | None = None,
 ) -> Started:
     """A one-time purchase of 1 to 100 products of one currency. Raises as `subscribe`."""
     if not 1 <= len(cart) <= 100 or any(quantity < 1 for _, quantity in cart):
@@ -113,11 +117,13 @@ def buy(
         address = {**(customer.billing or {}), **(billing or {})}
         held = held_for(db, business, customer, discount_codes, currency=items[0][0].currency,
                         product_ids=[product.id for product, _ in items])
+        _in_its_currency(currency, items[0][0])
+        made_out = {"tax_id": _tax_number(tax_id, business_name, address), "business_name": business_name}
         lines = pricing.for_cart(business, items, address.get("country"), held)
         payment_id = new_id("pay")
         payment = _payment(till, db, customer, operation=f"purchase:{payment_id}", amount=pricing.total(lines), currency=currencies.pop(),
-                           cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing=address, method_id=payment_method_id,
-                           return_url=return_url, metadata=metadata, payment_id=payment_id, held=held)
+                           cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing={**address, **made_out},
+                           method_id=payment_method_id, return_url=return_url, metadata=metadata, payment_id=payment_id, held=held)
         use(db, customer, held, payment.id, None)
         if not customer.billing:
             customer.billing = address
@@ -161,6 +167,18 @@ def _product(db: ScopedSession, product_id: str) -> Product:
     if product is None:
         raise NotFound(sentence="There is no such product.")
     return product
+
+
+def _tax_number(tax_id: str | None, business_name: str | None, address: dict[str, Any]) -> str | None:
+    if business_name and not tax_id:
+        raise Invalid("INVALID_TAX_ID", fields={"tax_id": "A company's invoice needs its tax number."})
+    return check_tax_id(tax_id, (address.get("country") or "").upper()) if tax_id else None
+
+
+def _in_its_currency(wanted: str | None, product: Product) -> None:
+    if wanted not in (None, product.currency):
+        words = f"This is sold in {product.currency}."
+        raise Invalid("UNSUPPORTED_CURRENCY", f"billing_currency: {words}", fields={"billing_currency": words})
 
 
 def _addons(db: ScopedSession, product: Product, wanted: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

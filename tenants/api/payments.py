@@ -9,7 +9,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from billing.commands.buying import buy
 from billing.queries import api as read
-from core.errors import Invalid
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
@@ -43,6 +42,8 @@ Status = Literal[
 
 
 class CartItem(Body):
+    """`amount`: what a customer pays for a product whose price they choose. Products here have a price, so it is not looked at."""
+
     product_id: Id
     quantity: Quantity
     amount: int | None = None
@@ -52,6 +53,7 @@ class NewPayment(Body):
     billing: Billing
     customer: Buyer
     product_cart: Annotated[list[CartItem], Field(min_length=1, max_length=100)]
+    billing_currency: CurrencyCode | None = None
     customer_business_name: Words | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
@@ -63,6 +65,8 @@ class NewPayment(Body):
 
     @model_validator(mode="after")
     def fits(self) -> NewPayment:
+        if self.customer_business_name and not self.tax_id:
+            raise ValueError("customer_business_name needs a tax_id")
         if self.payment_method_id and not self.customer.customer_id:
             raise ValueError("payment_method_id needs a customer_id")
         return self
@@ -117,15 +121,12 @@ class LinesQuery(Query):
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewPayment)
-    refused = {"tax_id": sent.tax_id, "product_cart.amount": any(item.amount is not None for item in sent.product_cart)}  # fmt: skip
-    for name, value in refused.items():
-        if value:
-            raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
     back = return_url(sent.return_url, caller().business_id)
     started = buy(
         house().till, caller().scope, customer_id=customer_for(sent.customer),
         cart=[(item.product_id, item.quantity) for item in sent.product_cart], billing=sent.billing.model_dump(exclude_none=True),
-        payment_method_id=sent.payment_method_id, return_url=back, metadata=sent.metadata,
+        payment_method_id=sent.payment_method_id, return_url=back, metadata=sent.metadata, currency=sent.billing_currency,
+        tax_id=sent.tax_id, business_name=sent.customer_business_name,
         discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
     with house().database.open(caller().scope) as db:

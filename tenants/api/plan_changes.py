@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from billing.commands.plan_change import cancel_scheduled
 from billing.commands.plan_order import Order, order, preview
 from billing.queries import api as read
-from core.errors import Invalid
 from core.web import db, house
 from tenants.api.door import bp, caller
 from tenants.api.once import once
@@ -33,7 +32,7 @@ class PlanChange(Body):
     product_id: Id
     quantity: Quantity
     proration_billing_mode: Mode
-    adaptive_currency_fees_inclusive: bool | None = None
+    adaptive_currency_fees_inclusive: bool | None = None  # about fees that nobody is charged here, so either is true
     addons: Annotated[list[AddonWanted], Field(max_length=50)] | None = None
     cancel_older_payment_link: bool | None = None
     cancel_scheduled_change_plan: bool | None = None
@@ -86,10 +85,7 @@ def take_back(subscription_id: str) -> ResponseReturnValue:
 
 
 def _order(sent: PlanChange) -> Order:
-    """Raises Invalid for what is not offered here. Reads by itself, so it comes before any session of the view."""
-    if sent.adaptive_currency_fees_inclusive:
-        name = "adaptive_currency_fees_inclusive"
-        raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
+    """Raises Invalid for addresses that are none. Reads by itself, so it comes before any session of the view."""
     by_link = bool(sent.collect_via_payment_link)
     return Order(
         sent.product_id, sent.quantity, tuple(one.model_dump() for one in sent.addons or []), sent.proration_billing_mode,

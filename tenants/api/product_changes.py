@@ -13,7 +13,7 @@ from core.errors import Invalid
 from core.web import db
 from tenants.api.addons import ImageId
 from tenants.api.door import bp, caller
-from tenants.api.products import Addons, Delivery, Description, Duration, KeyLimit, KeyMessage, Name, Price, TaxCategory
+from tenants.api.products import Addons, Delivery, Description, Duration, KeyLimit, KeyMessage, Name, Price, TaxCategory, price_of
 from tenants.api.reading import Body, Id, Metadata, body, given
 from tenants.api.saying import says
 
@@ -47,7 +47,7 @@ def change(product_id: str) -> ResponseReturnValue:
     changes = given(sent, {"addons": "addons", "license_key_enabled": "license_key_enabled", "metadata": "meta", "name": "name",
                            "tax_category": "tax_category"})  # fmt: skip
     changes |= _clearable(sent)
-    price = sent.price.model_dump(exclude_none=True) if sent.price else None
+    price = price_of(sent.price) if sent.price else None
     commands.update_product(db(), product_id, price=price, **changes)
     return "", 200
 

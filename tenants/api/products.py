@@ -26,12 +26,17 @@ Addons = Annotated[list[Id], Field(max_length=50)]
 
 
 class _Price(Body):
+    """Discounts are codes here (`discounts`): a price that would be charged otherwise than it says is refused, not sold in full."""
+
     currency: CurrencyCode
+    discount: Annotated[int, Field(ge=0, le=100)] | None = None
+    discount_bps: Annotated[int, Field(ge=0, le=10_000)] | None = None
     tax_inclusive: bool | None = None
 
 
 class OneTimePrice(_Price):
     type: Literal["one_time_price"]
+    pay_what_you_want: bool | None = None
     price: Amount
 
 
@@ -45,6 +50,7 @@ class _Recurring(_Price):
 class RecurringPrice(_Recurring):
     type: Literal["recurring_price"]
     price: Amount
+    trial_amount: Amount | None = None
     trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
@@ -97,15 +103,26 @@ class ProductQuery(PageQuery):
     brand_id: str | None = None
 
 
+def price_of(sent: Price) -> dict[str, Any]:
+    """What the commands take. Raises Invalid (UNSUPPORTED_ACTION) for what would be charged and is not."""
+    plain: dict[str, Any] = sent.model_dump(exclude_none=True)
+    off = plain.pop("discount", 0), plain.pop("discount_bps", None)
+    asked = {"discount": off[1] is None and off[0], "discount_bps": off[1],
+             **{name: plain.pop(name, None) for name in ("pay_what_you_want", "trial_amount")}}  # fmt: skip
+    for name, value in asked.items():
+        if value:
+            raise Invalid("UNSUPPORTED_ACTION", f"price.{name}: not offered here.", fields={f"price.{name}": "Not offered here."})
+    return plain
+
+
 @bp.post("/products", endpoint="create_product")
 @says(ProductShape, takes=NewProduct)
 def create() -> ResponseReturnValue:
     sent, business_id = body(NewProduct), caller().business_id
     if sent.brand_id not in (None, business_id):
         raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
-    price: dict[str, Any] = sent.price.model_dump(exclude_none=True)
     row = create_product(
-        db(), business_id, name=sent.name, price=price, tax_category=sent.tax_category, description=sent.description or "",
+        db(), business_id, name=sent.name, price=price_of(sent.price), tax_category=sent.tax_category, description=sent.description or "",
         addons=sent.addons or (), license_key_enabled=bool(sent.license_key_enabled),
         license_key_activations_limit=sent.license_key_activations_limit,
         license_key_duration=sent.license_key_duration.model_dump() if sent.license_key_duration else None,

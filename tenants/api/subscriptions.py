@@ -15,7 +15,22 @@ from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
 from tenants.api.once import once
-from tenants.api.reading import Billing, Body, Codes, Id, Many, Metadata, PageQuery, Quantity, Words, body, codes, query, return_url
+from tenants.api.reading import (
+    Billing,
+    Body,
+    Codes,
+    CurrencyCode,
+    Id,
+    Many,
+    Metadata,
+    PageQuery,
+    Quantity,
+    Words,
+    body,
+    codes,
+    query,
+    return_url,
+)
 from tenants.api.saying import says
 from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
 from tenants.api.shapes.discounts import ids_of
@@ -35,6 +50,7 @@ class NewSubscription(Body):
     product_id: Id
     quantity: Quantity
     addons: Annotated[list[AddonWanted], Field(max_length=50)] | None = None
+    billing_currency: CurrencyCode | None = None
     customer_business_name: Words | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
@@ -95,7 +111,7 @@ def create() -> ResponseReturnValue:
         house().till, caller().scope, customer_id=customer_for(sent.customer), product_id=sent.product_id, quantity=sent.quantity,
         billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=back,
         trial_days=sent.trial_period_days, addons=[one.model_dump() for one in sent.addons or []], metadata=sent.metadata,
-        tax_id=sent.tax_id, business_name=sent.customer_business_name,
+        tax_id=sent.tax_id, business_name=sent.customer_business_name, currency=sent.billing_currency,
         discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
     with house().database.open(caller().scope) as db:

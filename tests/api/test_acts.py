@@ -245,7 +245,7 @@ def test_a_change_for_the_next_date_is_shown_replaced_and_taken_back(ada: Ada) -
     assert ada.sdk.subscriptions.list().items[0].scheduled_change
     refused(lambda: ada.change(), 409, "SCHEDULED_PLAN_CHANGE_EXISTS")
     refused(lambda: ada.foresee(), 409, "SCHEDULED_PLAN_CHANGE_EXISTS")
-    assert ada.foresee(cancel_scheduled_change_plan=True).new_plan.product_id == ada.more
+    assert ada.foresee(cancel_scheduled_change_plan=True, adaptive_currency_fees_inclusive=True).new_plan.product_id == ada.more
     ada.change(quantity=3, cancel_scheduled_change_plan=True, **later)
     again = ada.now.scheduled_change
     assert again and again.id != planned.id and (again.product_id, again.quantity) == (ada.more, 3)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 from sqlalchemy import select
 
+from billing import renewals
 from billing.catalogue import CollectionGroup, CollectionItem
 from billing.commands.addons import create_addon
 from billing.commands.businesses import create_business
 from billing.commands.buying import buy, subscribe
-from billing.commands.collections import create_collection
+from billing.commands.collections import GroupWanted, create_collection
 from billing.commands.customers import create_customer
 from billing.commands.discounts import create_discount
 from billing.commands.license_keys import bring_key
 from billing.commands.licensing import activate
+from billing.commands.pictures import announce_picture
 from billing.commands.plan_order import Order, order
 from billing.commands.products import create_product
 from billing.commands.refunding import refund
 from billing.payments import PaymentMethod
+from billing.ports import MethodDetails
+from billing.subscriptions import Subscription
 from core import clock
 from core.ids import new_id
 from core.scope import everything, system
@@ -50,7 +56,7 @@ def called(module: str, *ids: str) -> Iterator[None]:
 
 
 def seed(house: House) -> str:
-    """The suite's business and everything it names. Returns an API key."""
+    """The suite's business and everything it names but `payment_id` (`bought` or `unpaid`). Returns an API key."""
     with house.database.open(everything("the suite's business"), write=True) as db, called("billing.commands.businesses", BRAND):
         create_business(db, name="Acorn Notes", currency="USD", zone="UTC")
     scope = system(BRAND)
@@ -65,31 +71,51 @@ def seed(house: House) -> str:
             with called("billing.commands.products", product_id):
                 create_product(db, BRAND, name="Acorn Team", price=price, tax_category="saas", license_key_enabled=price is ONCE)
         with called("billing.commands.collections", COLLECTION), patch("uuid.uuid4", lambda: UUID):
-            create_collection(db, BRAND, name="Plans", product_ids=[PRODUCT])
+            create_collection(db, BRAND, name="Plans", groups=[GroupWanted([(PRODUCT, True)], "Plans")])
         _second_item(db)
+        with patch("uuid.uuid4", lambda: UUID):
+            announce_picture(db, BRAND, ADDON)
         with called("billing.commands.discounts", DISCOUNT):
             create_discount(db, BRAND, kind="percentage", amount=1000, code="code")
         with called("billing.commands.license_keys", KEY):
             bring_key(db, customer_id=CUSTOMER, product_id=PRODUCT, key=KEY_TEXT)
-        with called("billing.commands.licensing", INSTANCE):
-            activate(db, KEY, "Ada's laptop")
         with called("billing.commands.license_keys", "lic_placeholder"):
             bring_key(db, customer_id=CUSTOMER, product_id=PRODUCT, key="license_key")
-        with called("billing.commands.licensing", "license_key_instance_id"):
-            activate(db, "lic_placeholder", "Ada's phone")
+        for instance_id, name in ((INSTANCE, "Ada's laptop"), ("license_key_instance_id", "Ada's phone")):
+            with called("billing.commands.licensing", instance_id):
+                activate(db, "lic_placeholder", name)
         key = new_key(db, BRAND, "The suite's", settings=house.settings)[1]
     method = _card(house)
     with called("billing.commands.buying", SUBSCRIPTION):
         subscribe(house.till, scope, customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id=method)
-    for payment_id in (PAYMENT, "payment_id"):
-        with called("billing.commands.buying", payment_id):
-            buy(house.till, scope, customer_id=CUSTOMER, cart=[("pdt_once", 1)], billing=BILLING, payment_method_id=method)
+    bought(house, PAYMENT)
     order(house.till, scope, SUBSCRIPTION, Order("product_id", 1, (), "full_immediately", "next_billing_date"))
     with house.database.open(scope, write=True) as db, called("tenants.webhooks.endpoints", WEBHOOK):
-        endpoints.create(db, house.outgoing, BRAND, "http://127.0.0.1:9/hooks")
+        endpoints.create(db, house.outgoing, BRAND, "https://hooks.acorn.example/said")
     with called("billing.refunds", REFUND):
         refund(house.till, scope, PAYMENT, amount_minor=100, reason="a test")
     return key
+
+
+def bought(house: House, payment_id: str = "payment_id") -> None:
+    """A payment that can be given back."""
+    with called("billing.commands.buying", payment_id):
+        buy(house.till, system(BRAND), customer_id=CUSTOMER, cart=[("pdt_once", 1)], billing=BILLING, payment_method_id="pm_kept")
+
+
+def unpaid(house: House, payment_id: str = "payment_id") -> None:
+    """A renewal that was declined, so it can be tried again."""
+    with called("billing.commands.buying", "sub_unpaid"):
+        subscribe(house.till, system(BRAND), customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id="pm_kept")
+    declines = house.gateway.save_method(CUSTOMER, "4000000000000002", 6, clock.wall().year + 4, "Ada Marlow")
+    with house.database.open(system(BRAND), write=True) as db:
+        _keep(db, "pm_declines", declines)
+        db.scalars(select(Subscription).where(Subscription.id == "sub_unpaid")).one().payment_method_id = "pm_declines"
+    clock.turn(timedelta(days=32))
+    with called("billing.renewals", payment_id):
+        renewals.prepare(house.till, BRAND, "sub_unpaid")
+    house.till.start(BRAND, payment_id)
+    clock.turn(timedelta(0))
 
 
 def _second_item(db: Any) -> None:
@@ -105,9 +131,13 @@ def _second_item(db: Any) -> None:
 def _card(house: House) -> str:
     details = house.gateway.save_method(CUSTOMER, "4242424242424242", 6, clock.wall().year + 4, "Ada Marlow")
     with house.database.open(system(BRAND), write=True) as db:
-        for method_id, reference in (("pm_kept", details.reference), ("payment_method_id", f"{details.reference}.")):
-            db.add(PaymentMethod(
-                business_id=BRAND, customer_id=CUSTOMER, id=method_id, reference=reference, kind="card", brand=details.brand,
-                last4=details.last4, expiry_month=6, expiry_year=details.expiry_year, holder="Ada Marlow", country="US", recurring=True,
-                is_default=method_id == "pm_kept", created_at=clock.now()))
+        _keep(db, "pm_kept", details)
+        _keep(db, "payment_method_id", replace(details, reference=f"{details.reference}."))
     return "pm_kept"
+
+
+def _keep(db: Any, method_id: str, details: MethodDetails) -> None:
+    db.add(PaymentMethod(
+        business_id=BRAND, customer_id=CUSTOMER, id=method_id, reference=details.reference, kind="card", brand=details.brand,
+        last4=details.last4, expiry_month=6, expiry_year=details.expiry_year, holder="Ada Marlow", country="US", recurring=True,
+        is_default=method_id == "pm_kept", created_at=clock.now()))

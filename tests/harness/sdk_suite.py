@@ -1,10 +1,11 @@
 """The official SDK's own test suite against this portal: `python -m tests.harness.sdk_suite FOLDER --extras DIR`.
 
 FOLDER is the unpacked source archive of dodopayments in the locked version. DIR holds pytest-asyncio and respx, which
-its conftest imports. The suite was written for a mock without memory: it deletes what it reads a moment later. So each
-of its cases starts on the same database, and its literal bearer token stands for a real key; nothing else is bent:
-what a server that validates refuses, this one refuses. Both of the SDK's ways to read (loose and strict) are run,
-on its synchronous client; the asynchronous one sends the same bytes.
+its conftest imports. The suite was written for a mock without memory: it deletes what it reads a moment later, and
+`payment_id` is a payment to refund in one case and one to try again in another. So each of its cases starts on the same
+rows, with the payment that it means, and its literal bearer token stands for a real key; nothing else is bent: what a
+server that validates refuses, this one refuses (sdk_reasons.py). Both of the SDK's ways to read (loose and strict) are
+run, on its synchronous client; the asynchronous one sends the same bytes. Its cases of invoices call no server.
 """
 
 from __future__ import annotations
@@ -26,31 +27,23 @@ from werkzeug.serving import make_server
 
 from core import schema
 from core.settings import Settings
-from tests.harness.sdk_seed import seed
+from core.web import House
+from tests.harness.sdk_reasons import ALONE, UNEXPECTED, why
+from tests.harness.sdk_seed import bought, seed, unpaid
+
+Rows = list[tuple[Path, bytes]]
 
 PLUGIN = """
-import os, urllib.request, pytest
+import os, urllib.request, urllib.parse, pytest
 
 def pytest_collection_modifyitems(items):
     items[:] = [one for one in items if "TestAsync" not in one.nodeid]
 
 @pytest.fixture(autouse=True)
-def same_beginning():
-    urllib.request.urlopen(urllib.request.Request(os.environ["RESET"], method="POST"), timeout=60).read()
+def same_beginning(request):
+    where = os.environ["RESET"] + "?" + urllib.parse.quote(request.node.name)
+    urllib.request.urlopen(urllib.request.Request(where, method="POST"), timeout=60).read()
 """
-ABSENT = (
-    "test_balances|test_checkout_sessions|test_credit_entitlements|test_disputes|test_entitlements|test_meters|test_moderation|test_payouts"
-    "|test_usage_events|test_emails|test_short_links|test_localized_prices|test_translations|test_breakup|test_details|test_files|test_grants"
-    "|test_notes|blocklist|credit_entitlements/|entitlements/|payouts/|meters/"
-)
-WHY = (  # the first that matches says why a case does not apply here
-    ("a resource that is not offered here", ABSENT),
-    ("not offered here: a business has one brand", r"test_brands.*_(create|update|archive|update_images|retrieve)"),
-    ("not offered here: wallets are empty and stay so", r"test_ledger_entries.*_create"),
-    ("not offered here: files of a product", r"test_products.*update_files"),
-    ("not offered here: languages of names", r"list_locales"),
-    ("names a picture that this row was not given", r"(addons|products|product_collections).*update_with_all_params"),
-)
 
 
 def main() -> int:
@@ -81,19 +74,16 @@ def _serve(folder: Path) -> tuple[Any, int]:
     house = app.extensions["portal"]
     with app.app_context():
         key = seed(house)
-    house.database.dispose()
-    kept = [(one, one.read_bytes()) for one in folder.glob("*") if one.suffix in (".db", ".sqlite3")]
-
-    def reset() -> None:
-        house.database.dispose()
-        for path, was in kept:
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.write_bytes(was)
+        both = _kept(house, folder)
+        bought(house)
+        paid = _kept(house, folder)
+        _put_back(house, both)
+        unpaid(house)
+        declined = _kept(house, folder)
 
     def front(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/reset":
-            reset()
+            _put_back(house, declined if re.search("_retry(?!_state)", environ["QUERY_STRING"]) else paid)
             start("204 No Content", [])
             return [b""]
         if environ.get("HTTP_AUTHORIZATION") == "Bearer My Bearer Token":
@@ -103,6 +93,19 @@ def _serve(folder: Path) -> tuple[Any, int]:
     server = make_server("127.0.0.1", 0, front)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, server.server_port
+
+
+def _kept(house: House, folder: Path) -> Rows:
+    house.database.dispose()
+    return [(one, one.read_bytes()) for one in folder.glob("*") if one.suffix in (".db", ".sqlite3")]
+
+
+def _put_back(house: House, rows: Rows) -> None:
+    house.database.dispose()
+    for path, was in rows:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.write_bytes(was)
 
 
 def _run(wanted: argparse.Namespace, folder: Path, port: int) -> str:
@@ -127,26 +130,19 @@ def _tell(report: str, show: bool) -> int:
     if not passed:
         print(report[-3000:])
         return 1
-    why: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     lines = []
     for case, words in failed:
-        reason = next((reason for reason, pattern in WHY if re.search(pattern, case)), None) or _refused(words)
-        why[reason] += 1
+        reason = why(case, words)
+        reasons[reason] += 1
         lines.append(f"{reason}: {case} {words[:300]}")
-    total = len(passed) + len(failed) + skipped
-    print(f"{total} cases run, {len(passed)} pass, {skipped} skipped by the suite, {len(failed)} do not apply:")
-    for reason, count in why.most_common():
+    total, alone = len(passed) + len(failed) + skipped, sum(1 for case in passed if re.search(ALONE, case))
+    print(f"{total} cases run, {len(passed)} pass ({alone} of them without a call), {skipped} skipped by the suite, {len(failed)} do not:")
+    for reason, count in sorted(reasons.items(), key=lambda one: (one[0].split(":")[0], -one[1])):
         print(f"  {count:4}  {reason}")
     if show:
         print("\n".join(sorted(lines)))
-    return 1 if why["UNEXPECTED"] else 0
-
-
-def _refused(words: str) -> str:
-    """A refusal with a code is this server's rule; anything else (5xx, an answer off its shape) is a fault of ours."""
-    if re.search(r"(UnprocessableEntity|BadRequest|Conflict)Error", words):
-        return "sends values that a server which validates refuses"
-    return "UNEXPECTED"
+    return 1 if reasons[UNEXPECTED] else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""The rows that the SDK's own suite names are there, and a fault of ours is not taken for a reason of the suite's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.conftest import on_sqlite
+from tests.harness import sdk_seed as named
+from tests.harness.sdk_reasons import UNEXPECTED, why
+
+READ = (
+    f"customers/{named.CUSTOMER}", f"customers/{named.CUSTOMER}/wallets", f"subscriptions/{named.SUBSCRIPTION}",
+    f"payments/{named.PAYMENT}", f"refunds/{named.REFUND}", f"products/{named.PRODUCT}", f"product-collections/{named.COLLECTION}",
+    f"addons/{named.ADDON}", f"discounts/{named.DISCOUNT}", "discounts/code/code", f"brands/{named.BRAND}", f"license_keys/{named.KEY}",
+    f"license_key_instances/{named.INSTANCE}", f"webhooks/{named.WEBHOOK}", f"webhooks/{named.WEBHOOK}/secret",
+    "payments/payment_id/retry",
+)  # fmt: skip
+
+
+@on_sqlite
+def test_what_the_suite_names_is_there(app: Flask, house: Any) -> None:
+    with app.app_context():
+        key = named.seed(house)
+        named.unpaid(house)
+    asking, bearer = app.test_client(), {"Authorization": f"Bearer {key}"}
+    answers = {path: asking.get(f"/api/{path}", headers=bearer) for path in READ}
+    assert {path: one.status_code for path, one in answers.items()} == dict.fromkeys(answers, 200)
+    found: dict[str, Any] = {path: one.get_json() for path, one in answers.items()}
+    assert found[f"subscriptions/{named.SUBSCRIPTION}"]["scheduled_change"]["product_id"] == "product_id"
+    assert found["payments/payment_id/retry"]["can_retry"] is True
+
+
+NOWHERE = "NotFoundError: Error code: 404 - {'message': 'There is no such page'}"
+
+
+@pytest.mark.parametrize(("case", "words"), [
+    ("test_disputes.py::TestDisputes::test_method_list", "InternalServerError: Error code: 500 - {}"),
+    ("test_disputes.py::TestDisputes::test_method_list", "AssertionError: assert matches_type(...)"),
+    ("test_payments.py::TestPayments::test_method_retrieve", NOWHERE),
+    ("test_refunds.py::TestRefunds::test_method_create", "NotFoundError: Error code: 404 - {'message': 'There is no such payment.'}"),
+    ("test_payments.py::TestPayments::test_method_create", "Error code: 422 - {'fields': {'billing': 'Field required'}}"),
+])
+def test_a_fault_is_told_from_a_reason(case: str, words: str) -> None:
+    assert why(case, words) == UNEXPECTED
+    assert why("test_disputes.py::TestDisputes::test_method_list", NOWHERE) == "not offered: disputes"
