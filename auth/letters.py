@@ -38,7 +38,9 @@ class SignInLetters:
                 return
             found = [(c, face_of(b)) for c, b in db.execute(
                 select(Customer, Business).join(Business, Business.business_id == Customer.business_id)
-                .where(Customer.email_key == challenge.address_key).order_by(Customer.created_at)
+                .where(Customer.email_key == challenge.address_key)
+                .order_by((Customer.business_id == challenge.business_id).desc(), Customer.is_known.desc(), Customer.created_at)
+                .limit(100)  # a business may write an address as often as it likes
             )]
             person = db.scalar(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == challenge.address_key))
             door = db.scalar(select(Business).where(Business.business_id == challenge.business_id)) if challenge.business_id else None

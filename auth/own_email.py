@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from auth import challenges, notices
+from auth import challenges, links, notices
 from auth.challenges import Asking
 from auth.models import Challenge, IdentityEmail
 from auth.sessions import Visit
@@ -60,6 +60,8 @@ def confirm(database: Database, challenge: Challenge, visit: Visit | None) -> No
         customers = [(str(business), str(customer)) for business, customer in (challenge.joins or {}).get("customers", [])]
         changed = change_own_email(db, customers, visit.addresses, challenge.email, challenge.address_key, actor)
         if changed:
+            for business_id, customer_id in customers:  # what lies in the old mailbox opens nothing any more
+                links.revoke_mailed(db, business_id, customer_id, before=clock.wall())
             notices.tell(db, visit.identity_id, "email_changed", f"{', '.join(dict.fromkeys(changed))}: {challenge.email}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Index
@@ -66,6 +66,11 @@ class Outbox(Base):
 def event_id() -> str:
     """`evt_` + milliseconds in base 16 + randomness: sorts by time."""
     return f"evt_{int(time.time() * 1000):012x}{secrets.token_hex(5)}"
+
+
+def written_at(event_id: str) -> datetime:
+    """By the world's clock; an event's own `at` is billing time, which may be turned."""
+    return datetime.fromtimestamp(int(event_id[4:16], 16) / 1000, UTC)
 
 
 def emit(

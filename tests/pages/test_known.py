@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from auth.links import create_dynamic_link, mail_portal_link, url_of
 from auth.models import IdentityEmail
 from billing.commands import loading
 from billing.commands.buying import buy
@@ -123,6 +124,37 @@ def test_not_mine_is_said_of_an_address(shop: Shop) -> None:
         update_customer(db, query.one(db, buyer.customer_id), email="right@grove.example")
     assert not row_of(shop, buyer).is_declined
     assert "Wants to appear here" in shop.customer("right@grove.example").get("/").text
+
+
+def test_what_was_mailed_to_the_address_before_opens_nothing(shop: Shop) -> None:
+    buyer = shop.buyer("acorn", "ivo@grove.example", "Ivo")
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        mailed = [mail_portal_link(db, shop.acorn, buyer.customer_id, settings=shop.house.settings) for _ in range(2)]
+        urls = [url_of(shop.house.settings, one) for one in mailed]
+        _, handed_on = create_dynamic_link(db, shop.acorn, buyer.customer_id, settings=shop.house.settings)
+    old = Visitor(shop.app)
+    old.get(urls[0].removeprefix("http://localhost"))
+    assert "Acorn Team" in old.submit("/session/").text
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        update_customer(db, query.one(db, buyer.customer_id), email="ivo@work.example")
+    shop.house.worker.drain()
+    assert "Acorn Team" not in old.get(f"/business/{shop.acorn}/").text and old.path.startswith("/login")
+    old.get(urls[1].removeprefix("http://localhost"), expect=410)
+    program = Visitor(shop.app)
+    program.get(handed_on.removeprefix("http://localhost"))
+    said = program.submit("/session/").text
+    assert "Acorn Team" in said, "a program vouches for whom it gave the link to"
+    assert "ivo@grove.example" not in program.get(f"/business/{shop.acorn}/activity").text
+
+
+def test_an_address_written_a_thousand_times_slows_nobody_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auth.sessions.AT_MOST", 3)
+    ben = shop.customer(shop.BEN)
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        for n in range(5):
+            create_customer(db, shop.acorn, email=shop.BEN, name=f"Ben {n}")
+    home = ben.get("/").text
+    assert home.count("It calls itself") == 3 and "Birch Team" in home
 
 
 def test_both_addresses_are_hers(shop: Shop) -> None:
