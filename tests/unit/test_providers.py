@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from auth import linking, sessions
 from auth.models import IdentityEmail
+from auth.passkeys import Passkey
 from auth.providers import connections, flow, joining, leaving
 from auth.providers.claims import Claims
 from auth.providers.connections import Wish
@@ -93,6 +94,27 @@ def test_somebody_else_at_the_same_browser_brings_nothing_along(database: Databa
         joining.at_unified_door(database, settings, TOWN, came("3", ADA, "link", ada.identity_id), ben, "Firefox", lambda key: None)
     with pytest.raises(Mistake, match="taken"):
         joining.at_unified_door(database, settings, TOWN, came("1", ADA, "link", ben.identity_id), ben, "Firefox", lambda key: None)
+    with pytest.raises(Mistake, match="address_taken"):  # the town speaks for Ada's address: at the door this would be her
+        joining.at_unified_door(database, settings, TOWN, came("4", ADA, "link", ben.identity_id), ben, "Firefox", lambda key: None)
+    nobody = replace(TOWN, trust=())  # not believed about any address, so nothing is told of who is known here
+    for email in (ADA, "nobody@void.example"):
+        joining.at_unified_door(database, settings, nobody, came(email, email, "link", ben.identity_id), ben, "Firefox", lambda key: None)
+    with database.open(everything("whose logins")) as db:
+        assert sorted((one.subject, one.identity_id == ben.identity_id) for one in db.scalars(select(ProviderLogin))) == [
+            ("1", False), ("2", True), (ADA, True), ("nobody@void.example", True)]
+
+
+def test_who_has_a_passkey_is_not_joined_by_a_providers_word(database: Database, settings: Settings) -> None:
+    """They say so signed in (safety 6.2); what was joined before goes on signing in."""
+    ada = proved(database, settings, "1", ADA)
+    with database.open(person(str(ada.identity_id), []), write=True) as db:
+        db.add(Passkey(identity_id=str(ada.identity_id), id="k", name="", public_key=b"", sign_count=0, is_backed_up=False,
+                       created_at=clock.wall()))
+    with pytest.raises(Mistake, match="needs_signing_in"):
+        proved(database, settings, "2", ADA)
+    assert proved(database, settings, "1", ADA).identity_id == ada.identity_id
+    joining.at_unified_door(database, settings, TOWN, came("2", ADA, "link", ada.identity_id), ada, "Firefox", lambda key: None)
+    assert proved(database, settings, "2", ADA).identity_id == ada.identity_id
 
 
 def test_a_window_left_open_at_the_provider_is_no_fresh_proof(database: Database, settings: Settings) -> None:
