@@ -71,6 +71,13 @@ TABLE: dict[str, dict[str, State]] = {
         "pending": State(_l("Waiting"), "clock", "wait"),
         "failed": State(_l("Failed"), "cross", "due"),
     },
+    "forwarded": {
+        "pending": State(_l("Waiting"), "clock", "wait"),
+        "opened": State(_l("Page opened"), "clock", ""),
+        "confirmed": State(_l("Done"), "check", "good"),
+        "refused": State(_l("Refused"), "cross", "due"),
+        "unanswered": State(_l("Not known"), "ask", "check"),
+    },
     "product": {
         "active": State(_l("On sale"), "check", "good"),
         "archived": State(_l("Archived"), "done", ""),

@@ -43,7 +43,7 @@ def note(row: SubscriptionRow, theirs: Account) -> Note | None:
 
 
 def _note(act: ForwardedAct, theirs: Account) -> Note:
-    wish = _wishes(act.verb)
+    wish = wishes(act.verb)
     if act.status == "refused":
         return Note("due", _("%(business)s’s billing system did not do it: %(wish)s.", business=theirs.name, wish=wish),
                     _("It says: “%(words)s” Nothing was changed.", words=_(act.error) if act.error else ""))
@@ -61,7 +61,8 @@ def _note(act: ForwardedAct, theirs: Account) -> Note:
                 reload=0 if late else 3)
 
 
-def _wishes(verb: str) -> str:
+def wishes(verb: str) -> str:
+    """What was asked for, as it stands after a colon."""
     return {
         "cancel": _("to end it with its period"), "keep": _("to go on with it"), "end": _("to end it now"), "pause": _("to pause it"),
         "resume": _("to resume it"), "change_plan": _("to change the plan"), "keep_plan": _("to keep the present plan"),

@@ -13,6 +13,7 @@ from tenants.console import (
     customers,
     deliveries,
     domains,
+    elsewhere,
     events,
     exports,
     founding,
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "events", "exports", "founding",
-    "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding", "register", "settings",
-    "subscriptions", "team", "view_as", "webhooks",
+    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events", "exports",
+    "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
+    "register", "settings", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ SECTIONS = (
     (_l("Developers"), _l("Events"), "console.events", "developers.read"),
     (_l("Developers"), _l("Sign-in provider"), "console.provider", "developers.read"),
     (_l("Developers"), _l("Apps"), "console.apps", "developers.read"),
+    (_l("Developers"), _l("Collected elsewhere"), "console.elsewhere", "developers.read"),
     (_l("Business"), _l("Team"), "console.team", "team.read"),
     (_l("Business"), _l("Activity"), "console.activity", "activity.read"),
 )

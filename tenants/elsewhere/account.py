@@ -25,6 +25,9 @@ class ElsewhereAccount(Base, BusinessOwned):
     key_sealed: Mapped[str]
     webhook_sealed: Mapped[str | None]
     pulled_at: Mapped[datetime | None]
+    heard_at: Mapped[datetime | None]  # it answered, and what it said was kept
+    failed_at: Mapped[datetime | None]  # it did not, or would not let us in; why stands in `failure`
+    failure: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
@@ -92,6 +95,14 @@ def connect(
     if webhook_key:
         row.webhook_sealed = seal(settings.secret_keys, _purpose("webhook", business_id, system_name), webhook_key)
     return row
+
+
+def note_failure(database: Database, business_id: str, system_name: str, why: str) -> None:
+    """Keep why the account could not be asked, for whoever looks. In a session of its own."""
+    with database.open(system(business_id), write=True) as db:
+        row = db.scalar(select(ElsewhereAccount).where(ElsewhereAccount.id == system_name))
+        if row is not None:
+            row.failed_at, row.failure = clock.wall(), " ".join(why.split())[:300]
 
 
 def _purpose(what: str, business_id: str, system_name: str) -> str:

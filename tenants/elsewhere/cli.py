@@ -15,8 +15,8 @@ from core.outgoing import Refused
 from core.scope import system
 from core.web import House
 from tenants.elsewhere import hooks
-from tenants.elsewhere.account import Reach, connect
-from tenants.elsewhere.client import client
+from tenants.elsewhere.account import Reach, connect, note_failure
+from tenants.elsewhere.client import client, why
 from tenants.elsewhere.pull import pull
 from tenants.elsewhere.reader import SOURCE, Reader
 
@@ -47,6 +47,7 @@ def register(app: Flask, house: House) -> None:
                 hooks.subscribe(house, business_id, api)
             click.echo(json.dumps(_run(Reader(house.database, house.settings, api, business_id))))
         except APIError as refused:
+            note_failure(house.database, business_id, SOURCE, why(refused))
             raise click.ClickException(f"the account says: {refused.message}. What was read is kept; run it again to go on.") from None
         except Refused as refused:
             raise click.ClickException(f"{base_url}: {refused}") from None

@@ -17,6 +17,7 @@ log = structlog.get_logger()
 Found = TypeVar("Found")
 LONGEST_WAIT = 900.0  # seconds: what an account may ask us to wait
 TRIES = 8
+SILENCE = {"APITimeoutError": "no answer in time", "APIConnectionError": "no connection"}
 
 
 def client(outgoing: Outgoing, reach: Reach, *, timeout: float = 30.0, retries: int = 0) -> Any:
@@ -51,6 +52,13 @@ def patiently(ask: Callable[[], Found], sleep: Callable[[float], None] = time.sl
         log.info("the account asks us to wait", seconds=pause)
         sleep(min(pause, LONGEST_WAIT))
     raise AssertionError("unreachable")
+
+
+def why(failed: Any) -> str:
+    """What went wrong, in a line for whoever runs this: `503: Busy.`, `no answer in time`."""
+    status, body = getattr(failed, "status_code", None), getattr(failed, "body", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    return f"{status}: {said or 'without a word'}" if status else SILENCE.get(type(failed).__name__, type(failed).__name__)
 
 
 def _said(header: str | None) -> float:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import structlog
-
 from billing.elsewhere import Act, Said
 from billing.loaded import Record
 from core.errors import Conflict, Unavailable
 from core.scope import Actor
 from core.web import House
+from tenants.elsewhere.account import note_failure
+from tenants.elsewhere.client import why
 from tenants.elsewhere.hooks import reader_of
 from tenants.elsewhere.reader import SOURCE, Reader
 from tenants.elsewhere.resources import plain
 
-log = structlog.get_logger()
+Note = Callable[[str], None]
 
 NOT_CONNECTED = "This business's billing system is not connected here any more."
 AWAY = "The business's billing system cannot be reached now. Nothing was changed; please try again."
@@ -35,25 +35,29 @@ class Dodo:
             return Said("refused", NOT_CONNECTED)
         if act.verb == "change_plan" and (refused := self._dearer(act)):
             return refused
-        return _said(lambda: _VERBS[act.verb](reader.api.subscriptions, act))
+        return _said(lambda: _VERBS[act.verb](reader.api.subscriptions, act), self._note(act.business_id))
 
     def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None) -> Record | None:
-        reader = self._reader(business_id)
-        found: Record | None = _asked(lambda: reader.one("subscription", subscription_id))
+        reader, note = self._reader(business_id), self._note(business_id)
+        found: Record | None = _asked(lambda: reader.one("subscription", subscription_id), note)
         if found is not None:
-            _asked(lambda: reader.keep([found], actor=actor))
+            _asked(lambda: reader.keep([found], actor=actor), note)
         return found
 
     def preview(self, business_id: str, subscription_id: str, wish: Mapping[str, Any]) -> dict[str, Any]:
         api = self._reader(business_id).api
-        return plain(_asked(lambda: api.subscriptions.preview_change_plan(subscription_id, **_plan(wish))))
+        return plain(_asked(lambda: api.subscriptions.preview_change_plan(subscription_id, **_plan(wish)), self._note(business_id)))
 
     def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str) -> bytes:
         api = self._reader(business_id).api
-        pdf: bytes = _asked(lambda: getattr(api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")(id)).read()
+        get = getattr(api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
+        pdf: bytes = _asked(lambda: get(id), self._note(business_id)).read()
         if not pdf.startswith(b"%PDF-"):
             raise Unavailable("DOCUMENT_UNAVAILABLE", "The business's billing system gave no document. Please try again later.")
         return pdf
+
+    def _note(self, business_id: str) -> Note:
+        return lambda why: note_failure(self.house.database, business_id, SOURCE, why)
 
     def _reader(self, business_id: str) -> Reader:
         reader = reader_of(self.house, business_id)
@@ -73,22 +77,27 @@ class Dodo:
         return Said("refused", DEARER) if due > int(act.wish.get("due_minor", due)) else None
 
 
-def _said(ask: Callable[[], Any]) -> Said:
-    from dodopayments import APIError, APIStatusError
+def _said(ask: Callable[[], Any], note: Note) -> Said:
+    from dodopayments import APIError
 
     try:
         answer = ask()
-    except APIStatusError as refused:
-        return _refusal(refused)
-    except APIError as lost:
-        log.info("no answer", why=type(lost).__name__)
-        return Said("unknown")
+    except APIError as failed:
+        return _failed(failed, note)
     link = str(getattr(answer, "payment_link", None) or "")
     return Said("done", link=link if link.startswith(("https://", "http://")) else None)
 
 
-def _refusal(refused: Any) -> Said:
-    status = refused.status_code
+def _failed(failed: Any, note: Note) -> Said:
+    """A refusal with its reasons; or no answer, which is noted, as a closed door is."""
+    status = getattr(failed, "status_code", None)
+    said = _refusal(failed, status) if status else Said("unknown")
+    if said.state == "unknown" or status in (401, 403):
+        note(why(failed))
+    return said
+
+
+def _refusal(refused: Any, status: int) -> Said:
     if status in (408, 425, 429) or status >= 500:
         return Said("unknown")
     if status in (401, 403) and not _words(refused):
@@ -102,18 +111,15 @@ def _words(refused: Any) -> str:
     return " ".join(str(body.get("message") or "").split())[:400]
 
 
-def _asked(ask: Callable[[], Any]) -> Any:
-    from dodopayments import APIError, APIStatusError
+def _asked(ask: Callable[[], Any], note: Note) -> Any:
+    from dodopayments import APIError
 
     try:
         return ask()
-    except APIStatusError as refused:
-        said = _refusal(refused)
+    except APIError as failed:
+        said = _failed(failed, note)
         if said.state == "refused":
             raise Conflict("REFUSED_ELSEWHERE", said.words) from None
-        raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
-    except APIError as lost:
-        log.info("no answer", why=type(lost).__name__)
         raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
 
 

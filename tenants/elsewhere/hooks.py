@@ -23,7 +23,7 @@ from core.scope import system
 from core.security import csrf_exempt
 from core.web import House, house
 from core.worker import Work
-from tenants.elsewhere.account import ElsewhereHook, connect, reach, webhook_secret
+from tenants.elsewhere.account import ElsewhereHook, connect, note_failure, reach, webhook_secret
 from tenants.elsewhere.reader import SOURCE, Reader
 
 if TYPE_CHECKING:
@@ -80,9 +80,17 @@ def _what(said: dict[str, Any]) -> tuple[str, str]:
 
 def follow(house: House, work: Work) -> None:
     """Ask the account about what it told of, and keep what it says now."""
+    from dodopayments import APIError
+
+    from tenants.elsewhere.client import why
+
     found = reader_of(house, str(work.business_id))
     if found is not None and work.noun_id:
-        learn(found, work.data["kind"], work.noun_id)
+        try:
+            learn(found, work.data["kind"], work.noun_id)
+        except APIError as failed:
+            note_failure(house.database, found.business_id, SOURCE, why(failed))
+            raise
 
 
 def learn(reader: Reader, kind: str, id: str) -> None:

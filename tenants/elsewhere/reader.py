@@ -19,6 +19,7 @@ from core.db import Database, ScopedSession
 from core.errors import Invalid
 from core.scope import Actor, system
 from core.settings import Settings
+from tenants.elsewhere.account import ElsewhereAccount
 from tenants.elsewhere.client import patiently
 from tenants.elsewhere.resources import ONE, Json, Resource, plain
 from tenants.loading.known import MODELS, key_of, of_others
@@ -72,6 +73,9 @@ class Reader:
         with self.database.open(system(self.business_id), write=True) as db:
             counts = load(db, SOURCE, kept, renew=True, test_mode=self.settings.is_test, actor=actor)
             heard_late(db, kept)
+            account = db.scalar(select(ElsewhereAccount).where(ElsewhereAccount.id == SOURCE))
+            if account is not None:
+                account.heard_at = clock.wall()
             also(db)
         return counts
 

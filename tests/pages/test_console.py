@@ -55,7 +55,7 @@ ROUTES = {
     "settings.read": "settings details languages languages_preview brand brand_preview domains",
     "settings.write": "change_settings change_details change_languages closing close_business",
     "brand.write": "change_brand change_logo remove_logo",
-    "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app",
+    "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app elsewhere",
     "developers.keys": "new_key create_key revoke_key",
     "developers.webhooks": "new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook test_webhook replay_failed"
     " replay_delivery",

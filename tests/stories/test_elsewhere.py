@@ -28,6 +28,7 @@ from tenants.elsewhere import dodo, hooks
 from tenants.elsewhere import pull as pulling
 from tenants.elsewhere.account import ElsewhereHook, PullCursor, connect
 from tenants.elsewhere.client import client
+from tenants.joining import invite
 from tests.stories.two_houses import Two, sums, two_houses
 from tests.visitor import Visitor
 
@@ -72,6 +73,21 @@ def ada(two: Two) -> Visitor:
     visitor = Visitor(two.portal)
     visitor.sign_in(two.cast.ADA)
     return visitor
+
+
+@pytest.fixture(scope="module")
+def sam(two: Two) -> Visitor:
+    with two.here.database.open(system(two.business_id), write=True) as db:
+        invite(db, two.business_id, two.cast.SAM, "owner")
+    visitor = Visitor(two.portal)
+    visitor.sign_in(two.cast.SAM)
+    visitor.get("/console")
+    visitor.submit("acceptance", follow=False, expect=303)
+    return visitor
+
+
+def _standing(two: Two, sam: Visitor) -> str:
+    return sam.get(f"/console/{two.business_id}/developers/elsewhere").text
 
 
 def _page(two: Two, ada: Visitor) -> str:
@@ -202,7 +218,7 @@ def test_a_slow_look_is_nobody_elses_turn(two: Two, ada: Visitor, monkeypatch: p
 
 def test_only_addresses_of_the_web_are_followed() -> None:
     for link, kept in (("https://checkout.example/1", True), ("javascript:alert(1)", False), (None, False)):
-        assert (dodo._said(lambda link=link: SimpleNamespace(payment_link=link)).link == link) is (kept or link is None)
+        assert (dodo._said(lambda link=link: SimpleNamespace(payment_link=link), print).link == link) is (kept or link is None)
 
 
 def test_a_refusal_is_told_in_its_words_and_the_truth_is_read(two: Two, ada: Visitor) -> None:
@@ -339,13 +355,21 @@ def test_a_planned_change_is_taken_back_though_the_answer_comes_too_late(two: Tw
         assert db.scalar(select(ScheduledChange.id).where(*waits)) is None
 
 
-def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(
+    two: Two, ada: Visitor, sam: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = two.cast.ada_at_acorn.subscription_id
+    said = _standing(two, sam)
+    assert f"{two.wire.url}/api" in said and "Connected." in said and "Nothing waits" in said, said
+    assert two.key not in sam.page.body.decode()
+    assert "1 running, 1 in all" in said and f"--business {two.business_id} --webhooks" in said
     _impatient(monkeypatch)
     two.wire.slow = {"PATCH": 0.6, "GET": 0.6}
     _post(two, ada, "pause")
     two.work()
     assert two.theirs(Subscription, one).status == "paused" and _act(two).status == "pending"  # it was done, and nobody heard of it
+    said = _standing(two, sam)
+    assert "It does not answer." in said and "one waits" in said and "to pause it" in said and "no answer in time" in said
     with two.here.database.open(system(two.business_id), write=True) as db:
         act = db.scalar(select(ForwardedAct).where(ForwardedAct.status == "pending"))
         act.sent_at -= timedelta(hours=25)
@@ -356,6 +380,7 @@ def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(two: Two, 
     assert "Nothing was changed" not in said and two.ours(Subscription, one).status == "active"
     two.wire.slow = {}
     hooks.learn(two.reader(), "subscription", one)  # what its webhook sets off, days later
+    assert "Connected." in _standing(two, sam) and "no answer in time" in sam.page.text  # the last error stays, with its time
     assert "has confirmed: to pause it" in _page(two, ada) and two.ours(Subscription, one).status == "paused"
     _post(two, ada, "pause/resumption")
     two.work()

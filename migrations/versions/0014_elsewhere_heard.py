@@ -1,0 +1,17 @@
+"""When an account elsewhere last answered, and what it was the last time that it did not."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from core.models import UTCDateTime
+
+revision = "0014"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("elsewhere_accounts", sa.Column("heard_at", UTCDateTime(), nullable=True))
+    op.add_column("elsewhere_accounts", sa.Column("failed_at", UTCDateTime(), nullable=True))
+    op.add_column("elsewhere_accounts", sa.Column("failure", sa.String(), nullable=True))
