@@ -74,11 +74,14 @@ def arrival(domain_id: str) -> ResponseReturnValue:
     if code is None:
         back = f"/domains/{domain.id}/arrival?" + urlencode({"state": state, "next": next_, "signed_in": "1"})
         return redirect(f"/login/{domain.business_id}?" + urlencode({"again": 1, "next": back}), 303)
+    assert visit is not None
     there = f"{_origin(domain)}/come-in?{urlencode({'code': code, 'state': state})}"
-    if "signed_in" not in request.args:
+    # whoever owns a domain may send any browser here: one that only claims to know the reader learns by a click of theirs that it does
+    is_known = visit.link is not None or any(row.accepted for row in visit.customers)
+    if is_known and "signed_in" not in request.args:
         return redirect(there, 303)
     doors.stand_at(doors.face_or_404(domain.business_id))  # by a page: browsers hold the sign-in form to this origin
-    return render_template("auth/provider/onward.html", there=there, name=domain.host)
+    return render_template("auth/provider/onward.html", there=there, name=domain.host, asks="" if is_known else visit.customers[0].email)
 
 
 @bp.get("/come-in")

@@ -13,9 +13,10 @@ from sqlalchemy import select, update
 from auth.domains.dns import Unknown
 from auth.domains.models import Domain, DomainCode, DomainSession
 from auth.models import BrowserSession
+from billing.commands.customers import create_customer
 from core import clock
 from core.outbox import Event
-from core.scope import everything
+from core.scope import everything, system
 from tests.pagelint import lint
 from tests.pages.staffed import Shop
 from tests.visitor import Page, Visitor
@@ -150,6 +151,16 @@ def test_who_is_signed_in_here_comes_in_there_as_that_business_alone(shop: Serve
     assert "http://localhost/login" in at(ben, f"/business/{shop.acorn}/").url  # no customer there
     ben.client.set_cookie(kept.key, ada.client.get_cookie("signed-in-test").value, domain=HOST)
     assert "http://localhost/login" in at(ben, f"/business/{shop.acorn}/").url  # a session of here is nothing there
+
+
+def test_a_domain_that_only_claims_to_know_somebody_learns_nothing_without_a_click(shop: Served) -> None:
+    domain, email = shop.bind(), "ursula@grove.example"
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        create_customer(db, shop.acorn, email=email, name="Ursula")
+    ursula = shop.customer(email)
+    for more in ("", "&signed_in=1"):
+        page = at(ursula, f"/domains/{domain.id}/arrival?state=x&next=/business/{shop.acorn}/{more}", host="localhost", follow=False)
+        assert page.status_code == 200 and email in page.text and "refresh" not in page.text and "/come-in?" in page.text
 
 
 def test_a_code_is_for_one_browser_one_minute_and_once(shop: Served) -> None:
