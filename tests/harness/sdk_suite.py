@@ -5,7 +5,8 @@ its conftest imports. The suite was written for a mock without memory: it delete
 `payment_id` is a payment to refund in one case and one to try again in another. So each of its cases starts on the same
 rows, with the payment that it means, and its literal bearer token stands for a real key; nothing else is bent: what a
 server that validates refuses, this one refuses (sdk_reasons.py). Both of the SDK's ways to read (loose and strict) are
-run, on its synchronous client; the asynchronous one sends the same bytes. Its cases of invoices call no server.
+run, on its synchronous client; `--asynchronous` takes the other one, whose cases want httpx-aiohttp in DIR as well. The
+suite's cases of invoices call no server.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PLUGIN = """
 import os, urllib.request, urllib.parse, pytest
 
 def pytest_collection_modifyitems(items):
-    items[:] = [one for one in items if "TestAsync" not in one.nodeid]
+    items[:] = [one for one in items if ("TestAsync" in one.nodeid) == bool(os.environ.get("ASYNCHRONOUS"))]
 
 @pytest.fixture(autouse=True)
 def same_beginning(request):
@@ -51,6 +52,7 @@ def main() -> int:
     asked.add_argument("folder", type=Path)
     asked.add_argument("--extras", type=Path, required=True)
     asked.add_argument("-k", default="", help="as pytest's")
+    asked.add_argument("--asynchronous", action="store_true")
     asked.add_argument("--show", action="store_true", help="print every case that fails")
     wanted = asked.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -114,7 +116,7 @@ def _run(wanted: argparse.Namespace, folder: Path, port: int) -> str:
     (suite / "same_beginning.py").write_text(PLUGIN, encoding="utf-8")
     places = [str(suite), str(wanted.extras)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "TEST_API_BASE_URL": f"http://127.0.0.1:{port}/api",
-           "RESET": f"http://127.0.0.1:{port}/reset", "COLUMNS": "1000"}  # fmt: skip
+           "RESET": f"http://127.0.0.1:{port}/reset", "COLUMNS": "1000", "ASYNCHRONOUS": "1" if wanted.asynchronous else ""}  # fmt: skip
     command = [sys.executable, "-m", "pytest", "tests/api_resources", "-p", "same_beginning", "-p", "no:cacheprovider", "-rA", "-q",
                "--tb=line",
                "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=session", "--ignore", "tests/api_resources/invoices",
