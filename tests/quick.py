@@ -84,12 +84,12 @@ class Stage:
     """One application per engine and process, its databases laid anew before every test: SQLAlchemy compiles a statement
     once for an engine, and most tests ask the same."""
 
-    def __init__(self, engine: Any, folder: Path) -> None:
-        self.engine, self.folder = engine, folder
+    def __init__(self, engine: Any, folder: Path, base_url: str = "http://localhost") -> None:
+        self.engine, self.folder, self.base_url = engine, folder, base_url
         self._app: Flask | None = None
         self._as_made: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
-    def lay(self, past: Past | None) -> Settings:
+    def lay(self, past: Past | None = None) -> Settings:
         """Its settings; nothing of the test before is left, in the databases or in the application."""
         if self._app is not None:
             self._app.extensions["portal"].database.dispose()
@@ -99,7 +99,7 @@ class Stage:
         for end in ("", "-wal", "-shm"):
             (self.folder / f"{SANDBOX}{end}").unlink(missing_ok=True)
         urls, _ = past.fresh(self.folder, "stage") if past else self.engine.fresh(name="stage")
-        settings = Settings(data_dir=self.folder, base_url="http://localhost", **urls)
+        settings = Settings(data_dir=self.folder, base_url=self.base_url, **urls)
         if past is None:
             Store(self.folder / SANDBOX)
         return settings

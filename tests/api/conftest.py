@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import threading
@@ -9,20 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from dodopayments import DodoPayments
-from flask import Flask
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from billing.commands.businesses import create_business
 from core.scope import everything
 from core.settings import Settings
 from core.web import House
 from tenants.keys import new_key
+from tests.quick import Stage
 
 BILLING: dict[str, Any] = {"country": "GB", "city": "London", "street": "14 Tanner Street", "zipcode": "SE1 3LD", "state": ""}
 MONTHLY: dict[str, Any] = {
@@ -67,54 +67,77 @@ class Shop:
         self.house.worker.drain()
 
 
-def serve(settings_of: Callable[[str], Settings], make_app: Callable[[Settings], Flask]) -> Iterator[Shop]:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    settings = settings_of(url)
-    app = make_app(settings)
-    house: House = app.extensions["portal"]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def stock(house: House) -> Shop:
+    """Two businesses and their keys in a house that listens."""
+    settings = house.settings
+    with house.database.open(everything("two businesses"), write=True) as db:
+        acorn = create_business(db, name="Acorn Notes", currency="EUR", tax_rates={"GB": 2000}).business_id
+        birch = create_business(db, name="Birch Hosting", currency="EUR").business_id
+        key, other, reading = (
+            new_key(db, business, "A key", read_only, settings=settings)[1]
+            for business, read_only in ((acorn, False), (birch, False), (acorn, True))
+        )
+    return Shop(settings.base_url, house, acorn, birch, key, other, reading)
+
+
+def listen(app: Any, port: int) -> BaseWSGIServer:
     server = make_server("127.0.0.1", port, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@contextmanager
+def serving(settings_of: Callable[[str], Settings]) -> Iterator[Shop]:
+    """A deployment for as long as a module or a test wants it."""
+    from wsgi import create_app
+
+    port = free_port()
+    app = create_app(settings_of(f"http://127.0.0.1:{port}"))
+    app.testing = False
+    house: House = app.extensions["portal"]
+    server = listen(app, port)
     try:
-        with house.database.open(everything("two businesses"), write=True) as db:
-            acorn = create_business(db, name="Acorn Notes", currency="EUR", tax_rates={"GB": 2000}).business_id
-            birch = create_business(db, name="Birch Hosting", currency="EUR").business_id
-            key, other, reading = (
-                new_key(db, business, "A key", read_only, settings=settings)[1]
-                for business, read_only in ((acorn, False), (birch, False), (acorn, True))
-            )
-        yield Shop(url, house, acorn, birch, key, other, reading)
+        yield stock(house)
     finally:
         server.shutdown()
         house.database.dispose()
 
 
-def _app(settings: Settings) -> Flask:
-    from wsgi import create_app
+@pytest.fixture(scope="session")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any], Stage]]:
+    """A stage per engine that listens; what it serves is laid anew for every test."""
+    servers: list[BaseWSGIServer] = []
 
-    app = create_app(settings)
-    app.testing = False
-    return app
+    @functools.cache
+    def listening(engine: Any) -> Stage:
+        port = free_port()
+        stage = Stage(engine, tmp_path_factory.mktemp(f"counter_{engine.name}"), f"http://127.0.0.1:{port}")
+        servers.append(listen(stage.app(stage.lay()), port))
+        return stage
 
-
-_serving = contextmanager(serve)
+    yield listening
+    for one in servers:
+        one.shutdown()
 
 
 @pytest.fixture
-def shop(engine: Any, tmp_path: Path) -> Iterator[Shop]:
-    """A deployment of its own, on both engines."""
-    urls, drop = engine.fresh()
-    with _serving(lambda url: Settings(data_dir=tmp_path, base_url=url, **urls), _app) as one:
-        yield one
-    drop()
+def shop(engine: Any, counter: Callable[[Any], Stage]) -> Shop:
+    """A deployment on a database of its own, on both engines."""
+    stage = counter(engine)
+    return stock(stage.app(stage.lay()).extensions["portal"])
 
 
 @pytest.fixture(scope="module")
 def desk(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One deployment for a whole module, on SQLite: for refusals, which change nothing."""
     urls, drop = sqlite.fresh()
-    with _serving(lambda url: Settings(data_dir=tmp_path_factory.mktemp("desk"), base_url=url, **urls), _app) as one:
+    with serving(lambda url: Settings(data_dir=tmp_path_factory.mktemp("desk"), base_url=url, **urls)) as one:
         yield one
     drop()

@@ -1,4 +1,7 @@
-"""The pages about the account itself: no serious accessibility fault in any language, and nothing wider than a phone."""
+"""The pages about the account itself: no serious accessibility fault in any language, and nothing wider than a phone.
+
+The contrast is looked at in English: no word changes it.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +34,17 @@ def test_pages_of_the_account(served: House, played: Cast, person: Callable[...,
     found: list[str] = []
 
     def look(path: str, language: str) -> None:
-        answer = page.goto(path)
+        answer = page.goto(path, wait_until="domcontentloaded")
         assert answer and answer.status == 200, f"{path}: {answer and answer.status}"
         assert (page.locator("html").get_attribute("lang") or "").replace("-", "_") == language, path
-        found.extend(f"{path} {language}: {fault}" for fault in axe(page))
+        found.extend(f"{path} {language}: {fault}" for fault in axe(page, contrast=None if language == "en" else False))
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
             found.append(f"{path} {language}: {width} px wide")
 
     for language in i18n.supported():
+        page.goto("/login")
+        page.locator(f"form[action*=language] button[value='{language}']").click()
         for path in BEFORE:
-            page.goto("/login")
-            page.locator(f"form[action*=language] button[value='{language}']").click()
             look(path, language)
     page.locator("form[action*=language] button[value='en']").click()
     sign_in(page, played.ADA)

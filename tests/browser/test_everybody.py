@@ -9,20 +9,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, Page, expect
 
 from billing.subscriptions import Subscription
 from core import clock, i18n
 from tests import unpaid
-from tests.browser.conftest import AXE_TAGS
+from tests.browser.conftest import axe
 from tests.browser.gallery import hang
 from tests.browser.town import GOOD, Town, built, type_card
 from tests.cast import Buyer
 
 pytestmark = pytest.mark.browser
 
-AXE_SCRIPT = AXE_FILE_PATH.read_text(encoding="utf-8")
 # one page of each template; the other states are looked at in English
 TEMPLATES = ("dashboard", "on hold, declined", "dues, declined", "dues, unknown", "payment, declined", "bank asks", "plans",
              "quote declined", "cancel", "pause", "billing details", "in use", "methods", "keys", "history", "invoice",
@@ -50,22 +48,6 @@ def hung(gallery: Hung) -> Iterator[Hung]:
     gallery.town.close_windows()
 
 
-def faults(page: Page, *, contrast: bool | None = None) -> list[str]:
-    """Serious and critical faults, in words. `contrast`: True asks for that alone (it is the dearest), False leaves it out.
-    The page's CSP holds: axe comes through the debugger."""
-    options: dict[str, Any] = {"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]}
-    if contrast:
-        options["runOnly"] = {"type": "rule", "values": ["color-contrast"]}
-    elif contrast is False:
-        options["rules"] = {"color-contrast": {"enabled": False}}
-    if page.locator("a[href*='stay=1']").count():  # looks again by itself, and says how to stop that (WCAG 2.2.2)
-        options["rules"] = options.get("rules", {}) | {"meta-refresh": {"enabled": False}}
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("options => axe.run(options)", options)
-    return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found["violations"] if one["impact"] in ("serious", "critical")]
-
-
 @pytest.mark.parametrize("language", i18n.supported())
 def test_no_serious_fault_and_nothing_wider_than_a_phone(hung: Hung, language: str) -> None:
     """English: every state, and each template in the dark too. The others: each template, without the contrast, which no word changes."""
@@ -78,10 +60,10 @@ def test_no_serious_fault_and_nothing_wider_than_a_phone(hung: Hung, language: s
             continue
         page.goto(path, wait_until="domcontentloaded")
         assert page.locator("html").get_attribute("lang") == i18n.html_lang(language)
-        wrong += [f"{name}: {one}" for one in faults(page, contrast=None if english else False)]
+        wrong += [f"{name}: {one}" for one in axe(page, contrast=None if english else False)]
         if english and name in TEMPLATES:
             page.emulate_media(color_scheme="dark")
-            wrong += [f"{name}, dark: {one}" for one in faults(page, contrast=True)]
+            wrong += [f"{name}, dark: {one}" for one in axe(page, contrast=True)]
             page.emulate_media(color_scheme="light")
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
             wrong.append(f"{name}: {width} px wide")
