@@ -18,7 +18,7 @@ from portal import overview
 from portal.lines import SORTS
 from portal.standing import account_of, accounts, settle
 from portal.visitor import Reader
-from tenants import logos
+from tenants import appearing, logos
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from core.web import House
 
 door = Blueprint("business", __name__, url_prefix="/business/<business_id>")
+door.add_url_rule("/appearance/acceptance", "show_it", appearing.show_it, methods=["POST"])
+door.add_url_rule("/appearance/refusal", "not_theirs", appearing.not_theirs, methods=["POST"])
 door.register_blueprint(portal.bp)  # at import: a second application must not nest it again
 
 
@@ -65,6 +67,10 @@ def open_the_door() -> ResponseReturnValue | None:
     g.return_url = (visit.link.return_url if visit.link else None) or theirs.settings.get("portal_return_url")
     greet(Reader(visit.name, visit.email, theirs.locale or visit.locale, visit.zone if not visit.link and visit.zone else face.zone))
     open_for_request(scope)
+    g.stands_apart, g.elsewhere = appearing.stands_apart(visit), _elsewhere(visit)
+    if g.stands_apart and (asked := appearing.asks(business_id, g.elsewhere)) is not None:
+        g.return_url = None
+        return asked
     if face.archived_at and request.method not in SAFE_METHODS and not (request.endpoint or "").startswith("business.portal.session"):
         raise BusinessArchived(sentence=f"{face.name} has closed its shop here; nothing can be changed any more.")
     return None

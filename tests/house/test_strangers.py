@@ -24,6 +24,7 @@ from billing.commands.pictures import announce_picture
 from billing.commands.plan_quote import quote
 from billing.commands.refunding import refund
 from billing.invoices import Invoice
+from billing.knowing import accepted
 from billing.licences import LicenseInstance, LicenseKey
 from core import clock
 from core.ids import new_id
@@ -96,7 +97,7 @@ def catalogue_of(house: Any, business_id: str) -> dict[str, str]:
 def strangers(street: Street) -> Strangers:
     house, ben, app = street.house, street.ben, street.app
     with house.database.open(system(street.acorn), write=True) as db:  # Mallory bought nothing: she sees the empty states
-        create_customer(db, street.acorn, email=street.MALLORY, name="Mallory Void")
+        accepted(create_customer(db, street.acorn, email=street.MALLORY, name="Mallory Void"))
     with app.app_context(), house.database.open(system(street.acorn), write=True) as db:
         _row, key = new_key(db, street.acorn, "Acorn's program")
     with app.app_context():

@@ -113,6 +113,26 @@ def test_nobody_can_tell_who_paid_so_the_person_is_asked(shop: Shop) -> None:
     ada.post("/appearances/acceptance", {"customer_id": [shop.ben.customer_id]}, expect=404)
 
 
+def test_its_own_door_asks_as_well(shop: Shop) -> None:
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        customer_id = create_customer(db, shop.acorn, email="vera@grove.example", name="Call www.evil.example").customer_id
+        _, url = create_dynamic_link(db, shop.acorn, customer_id, settings=shop.house.settings)
+    buyer, vera, home = Buyer(shop.acorn, customer_id, ""), shop.customer("vera@grove.example"), f"/business/{shop.acorn}/"
+    for path in (home, f"{home}profile", f"{home}subscriptions"):
+        page = vera.get(path)
+        assert "not accepted yet" in page.h1 and "evil" not in page.text and "help@acorn" not in page.text
+    vera.post(f"{home}profile", {"name": "Vera"})
+    assert row_of(shop, buyer).name == "Call www.evil.example"
+    program = Visitor(shop.app)
+    program.get(url.removeprefix("http://localhost"))
+    program.submit("/session/")
+    program.post(f"{home}appearance/acceptance", expect=404)
+    assert not row_of(shop, buyer).is_known, "the business's own link says nothing for the person"
+    vera.get(home)
+    assert "not accepted yet" not in vera.submit("/acceptance").h1 and vera.path == home
+    assert row_of(shop, buyer).is_known and "evil" in vera.get(f"{home}profile").body.decode()
+
+
 def test_not_mine_is_said_of_an_address(shop: Shop) -> None:
     """Somebody mistyped: who has the right address is not kept from what is theirs."""
     with shop.house.database.open(system(shop.acorn), write=True) as db:
