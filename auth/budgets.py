@@ -85,6 +85,11 @@ def planted_letters(settings: Settings, address_key: str, business_id: str) -> l
             Limit(f"planted:of:{business_id}", PLANTED_A_DAY, DAY)]
 
 
+def portal_links(customer_id: str, business_id: str) -> list[Limit]:
+    """Letters with a link of a business that is known: as many as one customer can want in a day."""
+    return [Limit(f"portal-links:{business_id}:{customer_id}", 20, DAY)]
+
+
 def spend(database: Database, limits: list[Limit]) -> bool:
     """Count one under every limit, or, when any of them is used up, under none. True: go ahead."""
     if not limits:

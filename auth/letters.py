@@ -84,8 +84,9 @@ class SignInLetters:
             if row is None or not links.is_live(row[0]) or row[2].archived_at is not None:
                 return
             link, customer, face = row[0], row[1], face_of(row[2])
-        planted = budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
-        if customer.is_declined or (not customer.is_known and not budgets.spend(self.database, planted)):
+        quota = budgets.portal_links(customer.customer_id, customer.business_id) if customer.is_known else \
+            budgets.planted_letters(self.settings, customer.email_key, customer.business_id)
+        if customer.is_declined or not budgets.spend(self.database, quota):
             return
         self._letter(work, "portal_link", customer.email, face.speaks(customer.locale), face, {
             "name": _name(customer), "url": links.url_of(self.settings, link), "expires_at": link.expires_at,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select, update
 
-from auth import challenges, merging
+from auth import challenges, exports, merging
 from auth.challenges import Asking
 from auth.models import BrowserSession, Challenge, Grant, IdentityEmail
 from auth.providers.models import ProviderLogin
@@ -148,6 +148,7 @@ def _leaves(db: ScopedSession, row: IdentityEmail) -> None:
         update(Challenge).where(Challenge.address_key == address_key, Challenge.used_at.is_(None), Challenge.revoked_at.is_(None))
         .values(revoked_at=at), execution_options=_QUIETLY,
     )
+    exports.forget(db, identity_id)  # a copy that was made holds what this address opened
     db.delete(row)
     db.flush()
     merging.forget_company(db, identity_id, came_from)

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from auth import budgets
+from auth.budgets import DAY, Limit
+from auth.exports import PersonExport
 from auth.links import create_dynamic_link, mail_portal_link, url_of
 from auth.models import IdentityEmail
 from billing.commands import loading
@@ -194,3 +197,18 @@ def test_both_addresses_are_hers(shop: Shop) -> None:
         update_customer(db, row, email="cleo@work.example")
     shop.house.worker.drain()
     assert row_of(shop, buyer).is_known and "Acorn Team" in cleo.get("/").text
+    with shop.house.database.open(everything("a copy of her data"), write=True) as db:
+        db.add(PersonExport(identity_id=held.identity_id, id="exp_cleo", created_at=clock.wall()))
+    cleo.get("/profile/addresses")
+    cleo.submit("/removal")
+    assert not shop.rows(PersonExport, PersonExport.identity_id == held.identity_id), "it held what that address opened"
+
+
+def test_links_by_letter_are_counted(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "portal_links", lambda customer_id, business_id: [Limit("one letter", 1, DAY)])
+    before = len(mailbox.letters(shop.house.database, shop.BEN))
+    with shop.house.database.open(system(shop.birch), write=True) as db:
+        for _ in range(3):
+            mail_portal_link(db, shop.birch, shop.ben.customer_id, settings=shop.house.settings)
+    shop.house.worker.drain()
+    assert len(mailbox.letters(shop.house.database, shop.BEN)) == before + 1
