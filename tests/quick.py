@@ -16,6 +16,7 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 
+from core import i18n
 from core.settings import Settings
 from core.web import House
 from gateways.sandbox.store import Store
@@ -107,6 +108,7 @@ class Stage:
     def app(self, settings: Settings) -> Flask:
         from wsgi import create_app
 
+        i18n._speaker = self._app  # who speaks outside of requests: the application made last, or this one again
         if self._app is None:
             self._app = create_app(settings)
             self._app.testing = False  # errors become pages, as in production

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,9 +52,15 @@ class OidcProvider:
         self._start()
 
     def _start(self) -> None:
-        self.process = subprocess.Popen([node(), "provider.mjs"], cwd=ROOM, stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, "PROVIDER": json.dumps(self._said)})
-        assert self.process.stdout is not None and self.process.stdout.readline().strip() == "ready", "run make setup-test"
+        environ = {**os.environ, "PROVIDER": json.dumps(self._said)}
+        for _ in range(2):  # on a busy machine Node has been seen to hang before its first line
+            self.process = subprocess.Popen([node(), "provider.mjs"], cwd=ROOM, stdout=subprocess.PIPE, text=True, env=environ)
+            assert self.process.stdout is not None
+            if select.select([self.process.stdout], [], [], 60)[0]:
+                assert self.process.stdout.readline().strip() == "ready", "run make setup-test"
+                return
+            self.stop()
+        raise AssertionError("the provider did not start within a minute, twice")
 
     def stop(self) -> None:
         self.process.kill()
