@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from auth import budgets
 from auth.faces import Face, public_face
+from auth.letters import plain
 from core import format as formatting
 from core import i18n
 from core.db import ScopedSession
@@ -80,7 +81,8 @@ class Desk:
             return
         with i18n.speaking(face.locale):
             role = str(ROLES[row.role])
-        self._send(work, "team_invited", row.email, face, {"role": role, "asks": asks or "", "expires_at": row.expires_at})
+        told = replace(face, name=plain(face.name))
+        self._send(work, "team_invited", row.email, told, {"role": role, "asks": asks or "", "expires_at": row.expires_at})
 
     def owners_told(self, work: Work) -> None:
         with self._open(work) as db:

@@ -18,6 +18,7 @@ from core import clock, mailbox
 from core.scope import everything, system
 from core.settings import Settings
 from core.web import House
+from tenants.joining import invite
 from tests.cast import MONTHLY, Buyer, Cast
 from tests.visitor import Visitor
 
@@ -75,6 +76,16 @@ def test_its_letters_are_few_and_say_nothing_of_its_own(app: Flask, fake: Buyer)
         assert not [word for word in WORDS if word in said], said
         assert all(link.startswith("http://localhost") for link in re.findall(r"https?://[^\s\"'<>]+", one.text))
         assert not one.attachments and "not yours" in one.text and "<img" not in one.html
+
+
+def test_an_invitation_to_its_team_is_no_lure_either(app: Flask, fake: Buyer) -> None:
+    house: House = app.extensions["portal"]
+    with house.database.open(system(fake.business_id), write=True) as db:
+        invite(db, fake.business_id, "cleo@duarte.example", "support")
+    with app.app_context():
+        house.worker.drain()
+    letter = mailbox.letters(house.database, "cleo@duarte.example")[-1]
+    assert "evil.example" not in f"{letter.subject} {letter.text} {letter.html}" and "evil example" in letter.subject
 
 
 def test_its_name_stands_apart_and_nothing_can_be_paid_until_she_says_so(ada: Visitor, fake: Buyer) -> None:
