@@ -14,11 +14,13 @@ from core.errors import NotFound
 from core.outbox import emit
 from core.scope import Actor, everything
 
+BY_BUSINESS = "sso"
+
 
 def covers(database: Database, client: Client, who: Who, scope: str) -> bool:
     with database.open(everything("what was allowed before")) as db:
         row = _of(db, client, who)
-        return row is not None and row.revoked_at is None and set(scope.split()) <= set(row.scopes)
+        return row is not None and _holds(row, who) and set(scope.split()) <= set(row.scopes)
 
 
 def give(database: Database, client: Client, who: Who, scope: str) -> None:
@@ -28,11 +30,18 @@ def give(database: Database, client: Client, who: Who, scope: str) -> None:
             row = AppConsent(business_id=who.business_id, id=ids.new_id("cst"), customer_id=who.customer_id, app_id=client.client_id,
                              app_name=client.app.name, scopes=[], given_at=clock.wall(), revoked_at=clock.wall())
             db.add(row)
-        before = set() if row.revoked_at else set(row.scopes)
+        before = set(row.scopes) if _holds(row, who) else set()
         row.scopes, row.app_name = sorted(before | set(scope.split())), client.app.name
+        row.given_by = who.identity_id or BY_BUSINESS
         row.given_at, row.revoked_at = clock.wall(), None
         emit(db, "app.allowed", business_id=who.business_id, customer_id=who.customer_id, noun=row.app_id, data={"name": row.app_name},
              actor=Actor("customer", who.identity_id or who.customer_id))
+
+
+def _holds(row: AppConsent, who: Who) -> bool:
+    """A business can write any address into a row, and say by its own provider that somebody is in it: what was allowed in either way
+    tells nothing of the person who has that address."""
+    return row.revoked_at is None and row.given_by == (who.identity_id or BY_BUSINESS)
 
 
 def of_person(db: ScopedSession) -> list[AppConsent]:

@@ -52,7 +52,8 @@ class AppSubject(Base, CustomerOwned):
 
 
 class AppConsent(Base, CustomerOwned):
-    """A person let an app learn something. `app_name` as they read it then."""
+    """A person let an app learn something. `app_name` as they read it then. `given_by`: the identity, or "sso" where the business's
+    own provider said who it is; it holds for nobody else who has the row."""
 
     __tablename__ = "app_consents"
     __table_args__ = (of_customer(), within_business("app_id", "apps"), UniqueConstraint("business_id", "customer_id", "app_id"))
@@ -60,6 +61,7 @@ class AppConsent(Base, CustomerOwned):
     app_id: Mapped[str]
     app_name: Mapped[str]
     scopes: Mapped[list]
+    given_by: Mapped[str | None]
     given_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from auth.budgets import DAY, Limit
 from auth.exports import PersonExport
 from auth.links import create_dynamic_link, mail_portal_link, url_of
 from auth.models import IdentityEmail
+from auth.provider import apps, clients, consents
+from auth.provider.who import Who
 from billing.commands import loading
 from billing.commands.buying import buy
 from billing.commands.customers import create_customer, update_customer
@@ -212,3 +215,21 @@ def test_links_by_letter_are_counted(shop: Shop, monkeypatch: pytest.MonkeyPatch
             mail_portal_link(db, shop.birch, shop.ben.customer_id, settings=shop.house.settings)
     shop.house.worker.drain()
     assert len(mailbox.letters(shop.house.database, shop.BEN)) == before + 1
+
+
+def test_what_somebody_else_allowed_in_a_row_tells_nothing_of_its_holder(shop: Shop) -> None:
+    """Else a business allows its own app in a row, writes an address into it, and knows every visitor of its site by a redirect."""
+    with shop.app.app_context(), shop.house.database.open(system(shop.acorn), write=True) as db:
+        app, _ = apps.add(db, shop.house.settings, shop.house.outgoing, shop.acorn, apps.Wish("Notes", "http://localhost/back", "", ""),
+                          public=True)
+    client, at = clients.find(shop.house.database, shop.house.settings, app.id), clock.wall()
+    assert client is not None
+    ada = Who(shop.acorn, shop.ada_at_acorn.customer_id, "Ada", shop.ADA, "idn_ada", "gra_ada", at, None)
+    mallory, by_business = replace(ada, identity_id="idn_mallory"), replace(ada, identity_id=None)
+    for earlier in (mallory, by_business):
+        consents.give(shop.house.database, client, earlier, "openid email")
+        assert consents.covers(shop.house.database, client, earlier, "openid email")
+        assert not consents.covers(shop.house.database, client, ada, "openid")
+    consents.give(shop.house.database, client, ada, "openid")
+    assert consents.covers(shop.house.database, client, ada, "openid") and not consents.covers(shop.house.database, client, ada, "email")
+    assert not consents.covers(shop.house.database, client, mallory, "openid")
