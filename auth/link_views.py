@@ -41,7 +41,7 @@ def portal_link_again(token: str) -> ResponseReturnValue:
     """A fresh one, to the address on file. The page is the same whether or not a letter goes out."""
     token_page()
     found = links.by_token(house().database, house().settings, token)
-    if found is None:
+    if found is None or found[0].revoked_at is not None:
         return _page(token)
     link, customer, business = found
     doors.stand_at(face_of(business))
@@ -65,6 +65,7 @@ def _page(token: str) -> ResponseReturnValue:
     if not links.is_live(link):
         if visit is not None and any(one.link_id == link.id for one in visit.grants):
             return redirect(doors.home(link.business_id), 303)  # this very browser used it, and is still in
-        return render_template("auth/portal_link_out.html", business=face, masked=masked, token=token), 410
+        offered = face if link.revoked_at is None else None  # taken back: nothing is told of the row to who has an old letter
+        return render_template("auth/portal_link_out.html", business=offered, masked=masked if offered else "", token=token), 410
     other = visit.primary_email if visit is not None and visit.is_person else ""
     return render_template("auth/portal_link.html", business=face, masked=masked, token=token, other=other, next=request.args.get("next"))

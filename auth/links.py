@@ -74,15 +74,15 @@ def revoke_those_of(db: ScopedSession, business_id: str, maker: str) -> None:
 
 
 def revoke_mailed(db: ScopedSession, business_id: str, customer_id: str, before: datetime) -> None:
-    """The row has another address: letters that went to the one before open nothing any more, and what they opened ends. A link
-    that a program or staff handed on stays: they vouch for whom they gave it to."""
+    """The row has another address: letters that went to the one before open nothing any more, what they opened ends, and their page
+    says nothing of the new one. A link that a program or staff handed on stays: they vouch for whom they gave it to."""
     at = clock.wall()
     theirs = (DynamicLink.business_id == business_id, DynamicLink.customer_id == customer_id, DynamicLink.mailed.is_(True),
-              DynamicLink.created_at > at - 2 * LIFE, DynamicLink.created_at <= before)
+              DynamicLink.created_at <= before)
     db.execute(update(Grant).where(Grant.business_id == business_id, Grant.link_id.in_(select(DynamicLink.id).where(*theirs)),
                                    Grant.revoked_at.is_(None)).values(revoked_at=at), execution_options={"synchronize_session": False})
-    db.execute(update(DynamicLink).where(*theirs, DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None))
-               .values(revoked_at=at), execution_options={"synchronize_session": False})
+    db.execute(update(DynamicLink).where(*theirs, DynamicLink.revoked_at.is_(None)).values(revoked_at=at),
+               execution_options={"synchronize_session": False})
 
 
 def url_of(settings: Settings, link: DynamicLink) -> str:

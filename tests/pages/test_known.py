@@ -165,7 +165,9 @@ def test_what_was_mailed_to_the_address_before_opens_nothing(shop: Shop) -> None
         update_customer(db, query.one(db, buyer.customer_id), email="ivo@work.example")
     shop.house.worker.drain()
     assert "Acorn Team" not in old.get(f"/business/{shop.acorn}/").text and old.path.startswith("/login")
-    old.get(urls[1].removeprefix("http://localhost"), expect=410)
+    for url in urls:
+        assert "work.example" not in old.get(url.removeprefix("http://localhost"), expect=410).text
+    old.post(urls[0].removeprefix("http://localhost") + "/again", expect=410)
     program = Visitor(shop.app)
     program.get(handed_on.removeprefix("http://localhost"))
     said = program.submit("/session/").text
