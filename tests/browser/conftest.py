@@ -20,12 +20,13 @@ from tests.cast import Cast
 from tests.quick import Past
 
 AXE_SCRIPT = AXE_FILE_PATH.read_text(encoding="utf-8")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the cheapest first
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     assert path, "The browser tests need Chromium: install the package 'chromium' (make test does, where it may)."
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(executable_path=path, args=[
