@@ -85,6 +85,13 @@ def planted_letters(settings: Settings, address_key: str, business_id: str) -> l
             Limit(f"planted:of:{business_id}", PLANTED_A_DAY, DAY)]
 
 
+def discounts(settings: Settings, who: str, source: str | None) -> list[Limit]:
+    """Discount codes that were none: of one person (`who`), and from one source."""
+    where = _source(settings, source)
+    limits = [Limit(f"discount:hour:{who}", 10, HOUR), Limit(f"discount:day:{who}", 30, DAY)]
+    return [*limits, Limit(f"discount:from:{where}", 60, HOUR)] if where else limits
+
+
 def portal_links(customer_id: str, business_id: str) -> list[Limit]:
     """Letters with a link of a business that is known: as many as one customer can want in a day."""
     return [Limit(f"portal-links:{business_id}:{customer_id}", 20, DAY)]

@@ -11,7 +11,12 @@ from billing.pricing import Line
 
 
 def cart_of(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in asdict(line).items() if k not in ("starts_at", "ends_at")} for line in lines]
+    """`off` as JSON reads it back: lists, and only where something was taken off."""
+    out = []
+    for line in lines:
+        item = {k: v for k, v in asdict(line).items() if k not in ("starts_at", "ends_at", "off")}
+        out.append(item | {"off": [list(one) for one in line.off]} if line.off else item)
+    return out
 
 
 def lines_of(cart: Sequence[dict[str, Any]], starts_at: datetime | None = None, ends_at: datetime | None = None) -> list[Line]:

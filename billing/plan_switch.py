@@ -162,7 +162,14 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
 
 def drop(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None) -> None:
     change.cancelled_at = clock.now()
+    redeeming.give_back_planned(db, subscription.customer_id, subscription.id, begun_by(subscription, change))
     note(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why)
+
+
+def begun_by(subscription: Subscription, change: ScheduledChange) -> list[Any]:
+    """The discounts that the subscription has not yet, and would have from that change on."""
+    held = {one["discount_id"] for one in subscription.discounts or []}
+    return [one for one in change.discounts if one["discount_id"] not in held]
 
 
 def note(db: ScopedSession, subscription: Subscription, type: str, **data: Any) -> None:

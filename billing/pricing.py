@@ -16,7 +16,8 @@ from core.money import tax_on, tax_within
 
 @dataclass(frozen=True)
 class Line:
-    """Amounts in minor units of the invoice's currency; `tax_bps` 2000 = 20 %."""
+    """Amounts in minor units of the invoice's currency; `tax_bps` 2000 = 20 %. `off`: (words, minor units with tax), what each discount
+    took from it: taken off already."""
 
     description: str
     quantity: int
@@ -27,6 +28,7 @@ class Line:
     product_id: str | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    off: tuple[tuple[str, int], ...] = ()
 
     @property
     def gross_minor(self) -> int:
@@ -89,11 +91,15 @@ def _less(
     held: Sequence[dict[str, Any]],
 ) -> list[Line]:
     """`of`: the product by which a discount is for an item or not. What is taken off is said in the line's words."""
-    off = taken_off([quantity * unit for _, quantity, unit, _ in items], of, held)
+    amounts = [quantity * unit for _, quantity, unit, _ in items]
+    off = [taken_off(amounts, of, held[:count]) for count in range(len(held) + 1)]  # by none of them, by the first, the first two, …
     out = []
-    for (name, quantity, unit, product_id), less, with_tax, one in zip(items, off, inclusive, of, strict=True):
-        codes = ", ".join(words(held_one) for held_one in held if fits(held_one, one)) if less else ""
-        out.append(line(f"{name} ({codes})" if codes else name, quantity, unit, bps, with_tax, product_id, less))
+    for place, (name, quantity, unit, product_id) in enumerate(items):
+        codes = ", ".join(words(held_one) for held_one in held if fits(held_one, of[place])) if off[-1][place] else ""
+        said = f"{name} ({codes})" if codes else name
+        steps = [line(said, quantity, unit, bps, inclusive[place], product_id, less[place]) for less in off]
+        gave = [(words(one), was.gross_minor - now.gross_minor) for one, was, now in zip(held, steps, steps[1:], strict=False)]
+        out.append(replace(steps[-1], off=tuple(one for one in gave if one[1])))
     return out
 
 

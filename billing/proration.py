@@ -61,10 +61,24 @@ def prorate(lines: Sequence[Line], fraction: Fraction) -> list[Line]:
         return list(lines)
     out = []
     for one in lines:
-        gross = -(-one.gross_minor * fraction // 1)
+        gross = _part(one.gross_minor, fraction)
         tax = tax_within(gross, one.tax_bps)
-        out.append(replace(one, net_minor=gross - tax, tax_minor=tax))
+        out.append(replace(one, net_minor=gross - tax, tax_minor=tax, off=_part_off(one, fraction)))
     return out
+
+
+def _part(minor: int, fraction: Fraction) -> int:
+    return -(-minor * fraction // 1)
+
+
+def _part_off(one: Line, fraction: Fraction) -> tuple[tuple[str, int], ...]:
+    """What each discount took of the part: with the part it adds up to the part of the whole price, to the unit."""
+    left = one.gross_minor + sum(minor for _, minor in one.off)
+    out = []
+    for words, minor in one.off:
+        out.append((words, _part(left, fraction) - _part(left - minor, fraction)))
+        left -= minor
+    return tuple(out)
 
 
 def minimum(currency: str) -> int:

@@ -27,6 +27,7 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
     paying,
     payments,
     plan_change,
+    plan_codes,
     profile,
     purchases,
     search,
@@ -36,7 +37,7 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
 
 __all__ = [
     "activity", "billing_details", "bp", "cancellation", "documents", "elsewhere", "email_change", "history", "keys", "methods", "pausing",
-    "paying", "payments", "plan_change", "profile", "purchases", "register", "search", "sessions", "subscriptions",
+    "paying", "payments", "plan_change", "plan_codes", "profile", "purchases", "register", "search", "sessions", "subscriptions",
 ]  # fmt: skip
 
 

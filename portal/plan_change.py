@@ -8,20 +8,22 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth.sessions import fresh_proof_url
 from billing import pricing
 from billing.commands import plan_change as command
-from billing.commands import plan_elsewhere
+from billing.commands import plan_codes, plan_elsewhere
 from billing.queries import plan_choices
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
+from billing.redeeming import Refused
 from core import i18n
 from core.errors import Conflict, Invalid
 from core.pages import words
-from core.web import db, external, here, house
+from core.scope import Scope, system
+from core.web import db, external, here, house, scope
 from portal import bp
 from portal.elsewhere import asked
-from portal.plan_slip import moves, slip
+from portal.plan_codes import why
+from portal.plan_slip import Field, moves, slip, slip_page, slip_url
 from portal.proof import is_fresh, prove
 from portal.renewals import next_charge
 from portal.standing import account, open_account
@@ -34,7 +36,7 @@ def plan_change(subscription_id: str) -> ResponseReturnValue:
     if row.planned_product_id:
         flash(_("A change is planned already. Keep the present plan first, then choose another."), "wait")
         return redirect(_of(row.id), 303)
-    return _choose(row, {"product_id": request.args.get("product_id", "")})
+    return _choose(row, {"product_id": request.args.get("product_id", "")}, earlier=request.args.get("quote_id"))
 
 
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes")
@@ -46,11 +48,13 @@ def plan_quote(subscription_id: str) -> ResponseReturnValue:
     try:
         if row.collected_by != "us":
             return _elsewhere(row, wanted)
+        if form.get("quote_id"):
+            return _anew(row, wanted, form["quote_id"])
         made = command.quote(db(), *wanted)
     except Invalid as wrong:
         errors = {name: _(sentence) for name, sentence in wrong.fields.items()} or {"product_id": _(wrong.sentence)}
         return _choose(row, form, errors), 422
-    return redirect(f"{_of(row.id)}/plan-change/quotes/{made.id}", 303)
+    return redirect(slip_url(row.id, made.id), 303)
 
 
 @bp.get("/subscriptions/<subscription_id>/plan-change/quotes/<quote_id>")
@@ -58,23 +62,18 @@ def plan_slip(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     """The slip; once it was used, what became of it."""
     row = query.one(db(), subscription_id)
     shown = plan_choices.shown(db(), row.id, quote_id)
-    if shown.quote.used_at is not None and shown.quote.outcome != "declined":
+    if shown.is_settled:
         _tell(shown)
         return redirect(_of(row.id), 303)
-    theirs = account(row.business_id, row.customer_id)
-    told = slip(row, shown, pricing.total(next_charge(row, theirs)))
-    return render_template(
-        "portal/plan_slip.html", row=row, account=theirs, url=_of(row.id), shown=shown, quote=shown.quote, slip=told,
-        each=interval,
-        may_confirm=is_fresh() or not told.needs_proof, prove_url=fresh_proof_url(request.path))
+    return slip_page(row, shown)
 
 
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes/<quote_id>/confirmation")
 def confirm_plan_change(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     """Opens no session of this request: the charge has its own, and one would wait for the other."""
-    scope = db().scope
-    url = f"{_of(subscription_id)}/plan-change/quotes/{quote_id}"
-    with house().database.open(scope) as reading:
+    asking = scope()
+    url = slip_url(subscription_id, quote_id)
+    with house().database.open(asking) as reading:
         row = query.one(reading, subscription_id)
         open_account(row.business_id, row.customer_id)
         shown = plan_choices.shown(reading, row.id, quote_id)
@@ -82,21 +81,28 @@ def confirm_plan_change(subscription_id: str, quote_id: str) -> ResponseReturnVa
     if slip(row, shown, before).needs_proof and shown.quote.used_at is None and not is_fresh():
         return prove(url)
     if row.collected_by != "us":
-        return _order_elsewhere(row, shown, scope)
+        return _order_elsewhere(row, shown, asking)
     try:
-        done = command.confirm(house().till, scope, quote_id, return_url=external(url), locale=i18n.locale())
+        done = command.confirm(house().till, asking, quote_id, return_url=external(url), locale=i18n.locale())
     except Conflict as stale:
         if stale.code != "QUOTE_STALE":
             raise
-        return _again(scope, subscription_id, shown, stale.fields["quote_id"])
+        return _again(asking, subscription_id, shown, stale.fields["quote_id"])
+    except Refused as gone:  # a code had its last use in the meantime
+        said = why(gone, gone.which, shown.name) + " " + _("Nothing was taken. Take it away to go on without it.")
+        return slip_page(row, shown, Field("", said)), 422
     return redirect(done.link or url, 303)
 
 
 @bp.post("/subscriptions/<subscription_id>/plan-change/revocation")
 def keep_plan(subscription_id: str) -> ResponseReturnValue:
-    row = query.one(db(), subscription_id)
+    """Its codes are given back, which no customer's own session can do."""
+    asking = scope()
+    with house().database.open(asking) as reading:
+        row = query.one(reading, subscription_id)
     open_account(row.business_id, row.customer_id)
-    command.cancel_scheduled(db(), row.id)
+    with house().database.open(system(row.business_id, asking.actor), write=True) as writing:
+        command.cancel_scheduled(writing, row.id)
     if row.collected_by != "us":
         return asked(row)
     flash(_("%(name)s stays as it is. The planned change is taken back.", name=row.name), "good")
@@ -105,16 +111,26 @@ def keep_plan(subscription_id: str) -> ResponseReturnValue:
 
 def _elsewhere(row: SubscriptionRow, wanted: tuple[Any, ...]) -> ResponseReturnValue:
     """The figures of the system that collects it. The request's own session ends first: the question goes over the network."""
-    scope = db().scope
+    asking = scope()
     db().close()
-    quote_id = plan_elsewhere.foresee(house().database, house().forwarder.systems, scope, *wanted)
-    return redirect(f"{_of(row.id)}/plan-change/quotes/{quote_id}", 303)
+    quote_id = plan_elsewhere.foresee(house().database, house().forwarder.systems, asking, *wanted)
+    return redirect(slip_url(row.id, quote_id), 303)
 
 
-def _order_elsewhere(row: SubscriptionRow, shown: plan_choices.Shown, scope: Any) -> ResponseReturnValue:
+def _anew(row: SubscriptionRow, wanted: tuple[Any, ...], earlier_id: str) -> ResponseReturnValue:
+    """With the codes of the slip one came from. The request's own session ends first: codes are looked up in another."""
+    asking = scope()
+    db().close()
+    quote_id, left_out = plan_codes.anew(house().database, asking, earlier_id, *wanted)
+    for code in left_out:
+        flash(_("%(code)s does not hold for this and was left out.", code=code), "wait")
+    return redirect(slip_url(row.id, quote_id), 303)
+
+
+def _order_elsewhere(row: SubscriptionRow, shown: plan_choices.Shown, asking: Scope) -> ResponseReturnValue:
     quote = shown.quote
     try:
-        plan_elsewhere.order(house().database, scope, quote.id)
+        plan_elsewhere.order(house().database, asking, quote.id)
     except Conflict as stale:
         if stale.code != "QUOTE_STALE":
             raise
@@ -124,15 +140,15 @@ def _order_elsewhere(row: SubscriptionRow, shown: plan_choices.Shown, scope: Any
     return asked(row)
 
 
-def _again(scope: Any, subscription_id: str, shown: plan_choices.Shown, fresh_id: str) -> ResponseReturnValue:
-    with house().database.open(scope) as reading:
+def _again(asking: Scope, subscription_id: str, shown: plan_choices.Shown, fresh_id: str) -> ResponseReturnValue:
+    with house().database.open(asking) as reading:
         fresh = plan_choices.shown(reading, subscription_id, fresh_id).quote
     old = shown.quote
     if (fresh.due_minor, fresh.next_renewal_minor) == (old.due_minor, old.next_renewal_minor):
         flash(_("These figures had run out. Here they are anew; nothing was taken."), "wait")
     else:
         flash(_("The price changed. Here are the new figures; nothing was taken."), "wait")
-    return redirect(f"{_of(subscription_id)}/plan-change/quotes/{fresh_id}", 303)
+    return redirect(slip_url(subscription_id, fresh_id), 303)
 
 
 def _tell(shown: plan_choices.Shown) -> None:
@@ -149,9 +165,15 @@ def _tell(shown: plan_choices.Shown) -> None:
         flash(_("The change to %(name)s is made as soon as its payment is settled.", name=shown.name), "wait")
 
 
-def _choose(row: SubscriptionRow, typed: Any, errors: dict[str, str] | None = None) -> str:
+def _choose(row: SubscriptionRow, typed: Any, errors: dict[str, str] | None = None, earlier: str | None = None) -> str:
+    """`earlier`: the slip one comes back from, with all that was chosen for it."""
     theirs = account(row.business_id, row.customer_id)
     offered = plan_choices.choices(db(), row.id)
+    if earlier:
+        was = plan_choices.shown(db(), row.id, earlier).quote
+        held = {one["addon_id"]: one["quantity"] for one in was.addons}
+        typed = {"product_id": was.product_id, "quantity": was.quantity, "quote_id": was.id,
+                 **{f"addon-{one.id}": held.get(one.id, 0) for one in offered.addons}}
     return render_template(
         "portal/plan_change.html", row=row, account=theirs, url=_of(row.id), offered=offered, typed=typed, errors=errors or {},
         present_minor=pricing.total(next_charge(row, theirs)), moves=[moves(row, one) for one in offered.plans],

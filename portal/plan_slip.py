@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flask import render_template
 from flask_babel import gettext as _
 
+from auth.sessions import fresh_proof_url
+from billing import pricing
+from billing.discounts import words as on_paper
 from billing.queries.plan_choices import Choice, Shown
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import words
-from portal.words import card, reason
+from core.web import here
+from portal.discounts import codes_of, name
+from portal.proof import is_fresh
+from portal.renewals import next_charge
+from portal.standing import account
+from portal.words import card, interval, reason
 
 
 @dataclass(frozen=True)
@@ -28,15 +37,35 @@ class Slip:
     declined: str
 
 
+@dataclass(frozen=True)
+class Field:
+    """The discount code that was typed, and what is wrong with it."""
+
+    typed: str = ""
+    error: str = ""
+
+
+def slip_url(subscription_id: str, quote_id: str) -> str:
+    return f"{here('subscriptions')}/{subscription_id}/plan-change/quotes/{quote_id}"
+
+
+def slip_page(row: SubscriptionRow, shown: Shown, field: Field | None = None) -> str:
+    theirs = account(row.business_id, row.customer_id)
+    told = slip(row, shown, pricing.total(next_charge(row, theirs)))
+    before_tax = not row.tax_inclusive and pricing.rate_of(theirs, row.billing) > 0  # type: ignore[arg-type]
+    return render_template(
+        "portal/plan_slip.html", row=row, account=theirs, url=f"{here('subscriptions')}/{row.id}", shown=shown, quote=shown.quote,
+        slip=told, each=interval, codes=codes_of(row, shown.quote, before_tax), field=field or Field(),
+        may_confirm=is_fresh() or not told.needs_proof, prove_url=fresh_proof_url(slip_url(row.id, shown.quote.id)))
+
+
 def slip(row: SubscriptionRow, shown: Shown, before_minor: int) -> Slip:
     """`before_minor`: what one period of the present plan takes."""
     quote, said = shown.quote, words()
     waits = quote.effective_at == "next_billing_date"
     lines: list[tuple[str, int]] = []
     if not waits:
-        for one in quote.lines:
-            times = f" × {said.count(one['quantity'])}" if one["quantity"] > 1 else ""
-            lines.append((f"{one['description']}{times}", one["net_minor"] + one["tax_minor"]))
+        lines += _bought(shown)
         if quote.unused_minor:
             lines.append((_("%(name)s, paid and not used", name=row.name), -quote.unused_minor))
         if quote.balance_minor > 0:
@@ -57,6 +86,21 @@ def slip(row: SubscriptionRow, shown: Shown, before_minor: int) -> Slip:
         needs_proof=quote.direction == "upgrade" or quote.due_minor > (0 if row.is_trial else before_minor),
         button=_("Change on %(date)s", date=day) if waits else button,
         declined=_why(row, shown))
+
+
+def _bought(shown: Shown) -> list[tuple[str, int]]:
+    """What is bought at its whole price, then what each discount takes off."""
+    lines, off = [], dict[str, int]()
+    names = [shown.name, *(one["name"] for one in shown.quote.addons)]
+    for place, one in enumerate(shown.quote.lines):
+        times = f" × {words().count(one['quantity'])}" if one["quantity"] > 1 else ""
+        less = {what: minor for what, minor in one.get("off", [])}
+        what = names[place] if less else one["description"]
+        lines.append((f"{what}{times}", one["net_minor"] + one["tax_minor"] + sum(less.values())))
+        for code, minor in less.items():
+            off[code] = off.get(code, 0) + minor
+    said = {on_paper(one): name(one) for one in shown.quote.discounts}
+    return lines + [(said.get(code, code), -minor) for code, minor in off.items() if minor]
 
 
 def moves(row: SubscriptionRow, one: Choice) -> str:

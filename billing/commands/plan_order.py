@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing import plan_switch, plans
+from billing import plan_switch, plans, redeeming
 from billing.commands import plan_change, plan_quote
 from billing.commands.cancelling import load
 from billing.commands.plan_change import Result
-from billing.parties import Business
+from billing.parties import Business, Customer
 from billing.payments import Payment
 from billing.plans import Wanted
 from billing.quotes import Quote, ScheduledChange
@@ -127,6 +127,9 @@ def _take_back(till: Till, scope: Scope, quote_id: str, planned_id: str | None) 
         subscription = load(db, planned.subscription_id)
         if plan_quote.waiting(db, subscription) is None:
             planned.cancelled_at = None
+            customer = db.scalar(select(Customer).where(Customer.customer_id == planned.customer_id))
+            assert customer is not None
+            redeeming.use(db, customer, plan_switch.begun_by(subscription, planned), None, subscription.id, anyway=True)
             plan_switch.note(db, subscription, "subscription.plan_change_scheduled", quantity=planned.quantity,
                              effective_at=planned.effective_at.isoformat())  # fmt: skip
 

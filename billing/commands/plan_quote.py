@@ -15,7 +15,7 @@ from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.plans import Option, Wanted
 from billing.quotes import Quote, ScheduledChange
-from billing.redeeming import held_for
+from billing.redeeming import Refused, held_for
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
@@ -41,16 +41,17 @@ def quote(
     on_payment_failure: str | None = None,
     payment_method_id: str | None = None,
     codes: Sequence[str] | None = None,
+    customer: bool | None = None,
 ) -> Quote:
     """What the change costs, kept for 15 minutes or to the period's end. `addons` [{addon_id, quantity}]; None keeps or drops them
-    with the plan. Only a business may name mode, effective_at, on_payment_failure and `codes` (all the discounts there will be;
-    None: those that stay when a plan changes).
+    with the plan. Only a business may name mode, effective_at and on_payment_failure. `codes`: all the discounts there will be; None:
+    those that stay when a plan changes. Codes are the business's own rows, so its scope looks them up; `customer` says for whom.
 
     Raises NotFound, Forbidden, Conflict, Invalid (contract §1.5 plan change).
     """
     subscription = load(db, subscription_id)
-    customer = db.scope.is_customer
-    if customer and (mode or effective_at or on_payment_failure or codes is not None):
+    customer = db.scope.is_customer if customer is None else customer
+    if customer and (mode or effective_at or on_payment_failure or (codes is not None and db.scope.is_customer)):
         raise Invalid(sentence="How a change is charged is set by the business.", fields={"mode": "Set by the business."})
     if effective_at == "next_billing_date" and mode not in (None, "full_immediately"):
         raise Invalid("INVALID_PRORATION_MODE_WITH_NEXT_BILLING_DATE", "Nothing is prorated at the next billing date.")
@@ -58,7 +59,7 @@ def quote(
     if collects_itself(subscription, "change_plan", ELSEWHERE):  # its figures are the other system's: `plan_elsewhere.foresee`
         raise Conflict("UNSUPPORTED_ACTION", ELSEWHERE)
     wanted = plans.wanted(db, subscription, product_id, quantity, addons, anywhere=not customer)
-    held = discounts_for(db, business, subscription, wanted, codes)
+    held = discounts_for(db, business, subscription, wanted, codes, customer)
     row = figures(db, business, subscription, wanted, mode, effective_at, on_payment_failure, clock.now(), customer, held)
     row.payment_method_id = subscription.payment_method_id
     if payment_method_id:
@@ -107,9 +108,13 @@ def waiting(db: ScopedSession, subscription: Subscription) -> ScheduledChange | 
 
 
 def discounts_for(
-    db: ScopedSession, business: Business, subscription: Subscription, wanted: Wanted, codes: Sequence[str] | None
+    db: ScopedSession, business: Business, subscription: Subscription, wanted: Wanted, codes: Sequence[str] | None,
+    by_customer: bool = False,
 ) -> list[dict[str, Any]]:
-    """What the subscription will have; `since` None where it begins with the change. Raises Invalid (contract §1.5, discount)."""
+    """What the subscription will have; `since` None where it begins with the change. Raises Refused (contract §1.5, discount).
+
+    `by_customer`: a code that the business lets go with the old plan cannot be named again for it.
+    """
     product_id = wanted.product.id
     present = {one["code"]: one for one in subscription.discounts or []}
     if codes is None:
@@ -117,11 +122,13 @@ def discounts_for(
     customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
     assert customer is not None
     named = ["".join(code.split()).upper() for code in codes]
+    if by_customer and (spent := [one for one in named if one in present and not present[one]["keeps"]]):
+        raise Refused("DISCOUNT_ALREADY_USED_ON_SUBSCRIPTION", f"{spent[0]} goes with the present plan.", spent[0])
     fresh = held_for(db, business, customer, [one for one in named if one not in present], currency=subscription.currency,
                      product_ids=[product_id], changing=True)
     added = {one["code"]: one | {"since": None} for one in fresh}
     if lost := [one for one in named if one in present and not fits(present[one], product_id)]:
-        raise Invalid("DISCOUNT_NOT_APPLICABLE_TO_NEW_PRODUCT", f"{lost[0]} is not for this product.")
+        raise Refused("DISCOUNT_NOT_APPLICABLE_TO_NEW_PRODUCT", f"{lost[0]} is not for this product.", lost[0])
     return [(added.get(one) or present[one]) | {"position": place} for place, one in enumerate(named)]
 
 

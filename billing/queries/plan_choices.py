@@ -55,6 +55,11 @@ class Shown:
     payment: Payment | None
     method: PaymentMethod | None
 
+    @property
+    def is_settled(self) -> bool:
+        """It was used, and something came of it."""
+        return self.quote.used_at is not None and self.quote.outcome != "declined"
+
 
 def choices(db: ScopedSession, subscription_id: str) -> Choices:
     """Raises NotFound, and Conflict or Forbidden where the plan cannot change now (see `plan_quote.check`)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing import pricing
 from billing.discounts import cycles_left, is_on, taken_off, words
+from billing.proration import prorate
 
 
 def held(**more: Any) -> dict[str, Any]:
@@ -29,6 +33,17 @@ def test_a_line_keeps_nothing_negative(amounts: list[int], codes: list[dict[str,
         took = (2 * left * one["amount"] + 10_000) // 20_000 if one["type"] == "percentage" else min(one["amount"], left)
         left -= took
     assert sum(amounts) - sum(off) == left
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 1_000_000), st.lists(st.one_of(SHARES, AMOUNTS), max_size=5), st.integers(0, 3000), st.booleans(), st.fractions(0, 1))
+def test_what_each_took_adds_up_to_the_price_without_any(price: int, codes: list[dict[str, Any]], bps: int, with_tax: bool,
+                                                         part: Fraction) -> None:
+    tax, plan = SimpleNamespace(tax_rates={"*": bps}), SimpleNamespace(id="p", name="Team")
+    plain, less = (pricing.for_plan(tax, None, plan, 1, price, [], with_tax, some) for some in ([], codes))
+    for whole, line in ((plain, less), (prorate(plain, part), prorate(less, part))):
+        assert line[0].gross_minor + sum(off for _, off in line[0].off) == whole[0].gross_minor
+        assert all(off >= 0 for _, off in line[0].off)
 
 
 def test_only_what_it_is_for_at_most_so_much_from_so_much_on() -> None:
