@@ -311,7 +311,7 @@ def test_a_worker_that_dies_before_writing_down_sends_again_under_the_same_id(ho
 def test_a_slow_endpoint_holds_up_nobody(hooks: Hooks) -> None:
     """Six that stall; a seventh and the letters do not notice."""
     free = threading.Event()
-    with receiving(lambda wire, _: (free.wait(5), wire.say(200))) as slow, receiving() as quick:
+    with receiving(lambda wire, _: (free.wait(60), wire.say(200))) as slow, receiving() as quick:
         for number in range(6):
             hooks.listen(f"{slow.url}/{number}")
         hooks.listen(quick.url)
@@ -323,13 +323,13 @@ def test_a_slow_endpoint_holds_up_nobody(hooks: Hooks) -> None:
             with hooks.app.app_context():
                 hooks.house.worker.drain()  # the letter about it among others
             sender.wake()
-            while not quick.heard and time.monotonic() - began < 4:
+            while not quick.heard and time.monotonic() - began < 12:  # sooner than a stalled one is given up
                 time.sleep(0.01)
-            assert quick.heard and time.monotonic() - began < 3 and not free.is_set()
+            assert quick.heard and not free.is_set()
         finally:
             sender.stop()
             free.set()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while any(one.state != "delivered" for one in hooks.rows(Delivery, type="subscription.updated") if one.state == "pending") \
                 and time.monotonic() < until:
             time.sleep(0.02)

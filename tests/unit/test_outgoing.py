@@ -138,7 +138,7 @@ def test_ten_megabytes_are_not_read() -> None:
         assert answer.truncated and answer.body == b"x" * 4096
         with Outgoing(TEST).client(max_bytes=4096) as client, pytest.raises(httpx.ReadError, match="longer than 4096"):
             client.get(here.url)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while len(sent) < 2 and time.monotonic() < until:
             time.sleep(0.01)
     assert len(sent) == 2 and max(sent) < 10_000_000, "the server could send it all: somebody read on"
@@ -151,36 +151,37 @@ def test_an_answer_of_just_the_limit_is_whole() -> None:
 
 
 def test_a_dripping_server_is_cut_by_the_whole_time() -> None:
-    with receiving(lambda wire, _: wire.drip(3)) as here:
-        for ask in (lambda: Outgoing(TEST).request("GET", here.url, timeout=0.3),
-                    lambda: Outgoing(TEST).client(timeout=0.3).get(here.url)):
+    with receiving(lambda wire, _: wire.drip(30)) as here:
+        for ask in (lambda: Outgoing(TEST).request("GET", here.url, timeout=0.8),
+                    lambda: Outgoing(TEST).client(timeout=0.8).get(here.url)):
             began = time.monotonic()
             with pytest.raises((Unreachable, httpx.TimeoutException)) as late:
                 ask()
-            assert 0.2 < time.monotonic() - began < 1.0 and getattr(late.value, "sent", True)
+            assert 0.7 < time.monotonic() - began < 20 and getattr(late.value, "sent", True)
 
 
 def test_a_stalling_server_and_a_stalling_resolver_are_cut() -> None:
     free = threading.Event()
-    with receiving(lambda wire, _: bool(free.wait(3))) as here:
+    with receiving(lambda wire, _: bool(free.wait(30))) as here:
         began = time.monotonic()
         with pytest.raises(Unreachable) as late:
-            Outgoing(TEST).request("GET", here.url, timeout=0.2)
-        assert time.monotonic() - began < 1 and late.value.sent
+            Outgoing(TEST).request("GET", here.url, timeout=0.8)
+        assert time.monotonic() - began < 20 and late.value.sent
         free.set()
 
     def never(*_: object, **__: object) -> list[str]:
-        time.sleep(2)
+        over.wait(30)
         return []
 
-    real = reach.socket.getaddrinfo
+    over, real = threading.Event(), reach.socket.getaddrinfo
     reach.socket.getaddrinfo = never  # type: ignore[assignment]
     try:
         began = time.monotonic()
         with pytest.raises(Unreachable) as unknown:
             Outgoing(TEST).request("GET", "http://slow.example/", timeout=0.2)
-        assert time.monotonic() - began < 1 and unknown.value.sent is False
+        assert time.monotonic() - began < 20 and unknown.value.sent is False
     finally:
+        over.set()
         reach.socket.getaddrinfo = real
 
 
