@@ -21,10 +21,15 @@ class Code:
     code: str
     gives: str
     state: Literal["new", "kept", "taken", "lost"]
+    may_go: bool = True
 
 
 def codes_of(row: SubscriptionRow, quote: Quote, before_tax: bool) -> list[Code]:
-    """Of a plan change: those it has, then those of the present plan that it has not. `before_tax`: tax comes on top of the prices."""
+    """Of a plan change: those it has, then those of the present plan that it has not. `before_tax`: tax comes on top of the prices.
+    What another system lets stay by itself stays (billing/commands/plan_elsewhere.py)."""
+    if row.collected_by != "us":
+        return [Code(one["code"], gives(one, quote.currency, one["cycles"], before_tax), "new" if one["named"] else "kept", one["named"])
+                for one in quote.discounts]
     present = {one["code"]: one for one in row.discounts or [] if cycles_left(one, row.period_n) != 0}
     over = {one["code"] for one in row.discounts or []} - set(present)
     first = row.period_n + (0 if quote.lines and not quote.restarts else 1)  # the period that is billed with the change
@@ -44,6 +49,8 @@ def codes_of(row: SubscriptionRow, quote: Quote, before_tax: bool) -> list[Code]
 def gives(held: dict[str, Any], currency: str, left: int | None, before_tax: bool) -> str:
     """`left`: payments it holds for; None for all."""
     said = words()
+    if not held["type"]:
+        return ""
     much = said.percent(held["amount"]) if held["type"] == "percentage" else said.money(held["amount"], currency)
     if left is None:
         parts = [_("%(much)s off every payment", much=much)]

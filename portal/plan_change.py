@@ -22,7 +22,7 @@ from core.scope import Scope, system
 from core.web import db, external, here, house, scope
 from portal import bp
 from portal.elsewhere import asked
-from portal.plan_codes import why
+from portal.plan_codes import asked_again, why
 from portal.plan_slip import Field, moves, slip, slip_page, slip_url
 from portal.proof import is_fresh, prove
 from portal.renewals import next_charge
@@ -47,7 +47,7 @@ def plan_quote(subscription_id: str) -> ResponseReturnValue:
     wanted = (row.id, form.get("product_id", ""), _quantity(form.get("quantity")), _addons(offered, form))
     try:
         if row.collected_by != "us":
-            return _elsewhere(row, wanted)
+            return _elsewhere(row, wanted, form.get("quote_id"))
         if form.get("quote_id"):
             return _anew(row, wanted, form["quote_id"])
         made = command.quote(db(), *wanted)
@@ -109,11 +109,20 @@ def keep_plan(subscription_id: str) -> ResponseReturnValue:
     return redirect(_of(row.id), 303)
 
 
-def _elsewhere(row: SubscriptionRow, wanted: tuple[Any, ...]) -> ResponseReturnValue:
+def _elsewhere(row: SubscriptionRow, wanted: tuple[Any, ...], earlier_id: str | None) -> ResponseReturnValue:
     """The figures of the system that collects it. The request's own session ends first: the question goes over the network."""
-    asking = scope()
+    database, systems, asking = house().database, house().forwarder.systems, scope()
+    had = plan_choices.shown(db(), row.id, earlier_id).quote.discounts if earlier_id else []
+    codes, staying = ([one["code"] for one in had if one["named"] == said] for said in (True, False))
     db().close()
-    quote_id = plan_elsewhere.foresee(house().database, house().forwarder.systems, asking, *wanted)
+    try:
+        quote_id = plan_elsewhere.foresee(database, systems, asking, *wanted, codes=codes, staying=staying)
+    except Conflict as refused:
+        if not codes or refused.code != "REFUSED_ELSEWHERE":
+            raise
+        quote_id = plan_elsewhere.foresee(database, systems, asking, *wanted)
+        for code in codes:
+            flash(_("%(code)s does not hold for this and was left out.", code=code), "wait")
     return redirect(slip_url(row.id, quote_id), 303)
 
 
@@ -134,9 +143,9 @@ def _order_elsewhere(row: SubscriptionRow, shown: plan_choices.Shown, asking: Sc
     except Conflict as stale:
         if stale.code != "QUOTE_STALE":
             raise
-        chosen = [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in quote.addons]
+        made = asked_again(row, quote, [one["code"] for one in quote.discounts])
         flash(_("These figures had run out. Here they are anew; nothing was taken."), "wait")
-        return _elsewhere(row, (row.id, quote.product_id, quote.quantity, chosen))
+        return redirect(slip_url(row.id, made), 303)
     return asked(row)
 
 

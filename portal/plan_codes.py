@@ -11,11 +11,14 @@ from flask_babel import gettext as _
 
 from auth import budgets, doors, sessions
 from billing.commands import plan_codes as command
+from billing.commands import plan_elsewhere
 from billing.discounts import AT_MOST
 from billing.queries import plan_choices
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
+from billing.quotes import Quote
 from billing.redeeming import Refused
+from core.errors import Conflict
 from core.web import house, scope
 from portal import bp
 from portal.plan_slip import Field, slip_page, slip_url
@@ -28,7 +31,7 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     row, shown = _found(subscription_id, quote_id)
     typed = request.form.get("discount_code", "")
     code, held = _folded(typed), [one["code"] for one in shown.quote.discounts]
-    if row.collected_by != "us" or shown.is_settled:
+    if shown.is_settled:
         return redirect(slip_url(row.id, quote_id), 303)
     if len(set(held)) >= AT_MOST:
         return slip_page(row, shown, Field(typed, _("%(count)s codes are the most for one plan.", count=AT_MOST))), 422
@@ -41,11 +44,16 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
         too_many = _("Too many codes were wrong. Please wait an hour before you try another; the change itself can go on.")
         return slip_page(row, shown, Field(typed, too_many)), 429
     try:
-        made = command.with_codes(house().database, scope(), quote_id, [*held, code])
+        made = _with(row, shown, [*held, code])
     except Refused as wrong:
         if wrong.which != code:  # one that was there before
             _give_back(limits)
         return slip_page(row, shown, Field(typed, why(wrong, code, shown.name))), 422
+    except Conflict as wrong:
+        if wrong.code != "REFUSED_ELSEWHERE":
+            _give_back(limits)
+            raise
+        return slip_page(row, shown, Field(typed, wrong.sentence)), 422  # the other system's own words
     except Exception:
         _give_back(limits)
         raise
@@ -58,14 +66,29 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
 def remove_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     row, shown = _found(subscription_id, quote_id)
     code, held = _folded(request.form.get("discount_code", "")), [one["code"] for one in shown.quote.discounts]
-    if row.collected_by != "us" or shown.is_settled or code not in held:
+    if shown.is_settled or code not in held:
         return redirect(slip_url(row.id, quote_id), 303)
     try:
-        made = command.with_codes(house().database, scope(), quote_id, [one for one in held if one != code])
+        made = _with(row, shown, [one for one in held if one != code])
     except Refused as wrong:
         return slip_page(row, shown, Field("", why(wrong, wrong.which, shown.name))), 422
     flash(_("%(code)s is taken away.", code=code), "good")
     return redirect(slip_url(row.id, made), 303)
+
+
+def _with(row: SubscriptionRow, shown: plan_choices.Shown, codes: list[str]) -> str:
+    """The id of a new quote."""
+    if row.collected_by == "us":
+        return command.with_codes(house().database, scope(), shown.quote.id, codes)
+    return asked_again(row, shown.quote, codes)
+
+
+def asked_again(row: SubscriptionRow, quote: Quote, codes: list[str]) -> str:
+    """The same change with these codes, asked of the system that collects it: the id of a new quote."""
+    staying = [one["code"] for one in quote.discounts if not one["named"]]
+    chosen = [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in quote.addons]
+    return plan_elsewhere.foresee(house().database, house().forwarder.systems, scope(), row.id, quote.product_id, quote.quantity, chosen,
+                                  [one for one in codes if one not in staying], staying)
 
 
 def why(wrong: Refused, code: str, plan: str) -> str:

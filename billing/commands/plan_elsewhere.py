@@ -33,9 +33,10 @@ Json = dict[str, Any]
 
 def foresee(
     database: Database, systems: Mapping[str, Elsewhere], scope: Scope, subscription_id: str, product_id: str, quantity: int | None,
-    addons: Sequence[Json] | None,
+    addons: Sequence[Json] | None, codes: Sequence[str] = (), staying: Sequence[str] = (),
 ) -> str:
-    """The id of a quote with the other system's figures. Opens its own sessions.
+    """The id of a quote with the other system's figures. Opens its own sessions. `codes`: discounts that were typed, of which that
+    system is the judge; `staying`: those it keeps by itself, which are named only beside typed ones.
 
     Raises NotFound, Forbidden, Conflict, Invalid as `plan_quote.quote`, and Unavailable where the system does not answer.
     """
@@ -59,9 +60,12 @@ def foresee(
         "product_id": wanted.product.id, "quantity": wanted.quantity, "effective_at": effective_at, "mode": mode,
         "on_payment_failure": failure, "addons": [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in wanted.addons],
     }
+    if codes:
+        wish["codes"] = [*staying, *codes]
     shown = there.preview(subscription.business_id, subscription.id, wish)
     with database.open(system(subscription.business_id, scope.actor), write=True) as db:
         row = _quote(load(db, subscription_id), wanted, which, wish, shown)
+        row.discounts = _discounts(shown["new_plan"].get("discounts") or [], wish.get("codes") or [], codes, subscription.period_n + 1)
         db.add(row)
         return row.id
 
@@ -84,6 +88,7 @@ def order(database: Database, scope: Scope, quote_id: str) -> str:
             db, subscription, "change_plan", ELSEWHERE, product_id=quote.product_id, quantity=quote.quantity, due_minor=quote.due_minor,
             addons=[{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in quote.addons], mode=quote.mode,
             effective_at=quote.effective_at, on_payment_failure=quote.on_payment_failure,
+            **({"codes": [one["code"] for one in quote.discounts]} if any(one["named"] for one in quote.discounts) else {}),
         )
         quote.used_at, quote.outcome = clock.now(), "forwarded"
         return quote.outcome
@@ -134,6 +139,21 @@ def _lines(items: list[Json]) -> tuple[list[Json], int]:
             "tax_minor": tax, "tax_bps": round_half_up(Fraction(str(one.get("tax_rate") or 0)) * 100), "product_id": one.get("product_id"),
         })  # fmt: skip
     return bought, unused
+
+
+def _discounts(found: list[Json], asked: Sequence[str], codes: Sequence[str], since: int) -> list[Json]:
+    """In the shape of billing/redeeming.py. `named`: the customer typed it; else it stays by itself. What the system does not describe
+    has its code alone."""
+    described = {str(one.get("code")): one for one in found}
+    out: list[Json] = []
+    for code in dict.fromkeys([*asked, *described]):
+        one = described.get(code, {})
+        out.append({
+            "discount_id": one.get("discount_id"), "code": code, "type": one.get("type"), "amount": one.get("amount") or 0, "most": None,
+            "least": 0, "restricted_to": [], "keeps": bool(one.get("preserve_on_plan_change")), "named": code in codes, "since": since,
+            "cycles": one.get("cycles_remaining"),
+        })  # fmt: skip
+    return out
 
 
 def _instant(text: Any) -> datetime | None:

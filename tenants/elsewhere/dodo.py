@@ -141,6 +141,7 @@ def _plan(wish: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "product_id": wish["product_id"], "quantity": wish["quantity"], "effective_at": wish["effective_at"], "addons": wish["addons"],
         "proration_billing_mode": "full_immediately" if later else wish["mode"], "on_payment_failure": wish["on_payment_failure"],
+        **({"discount_codes": wish["codes"]} if "codes" in wish else {}),
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import Webhook
 
 from billing import dunning, forwarding, renewals, retries
 from billing.commands.cancelling import cancel_at_period_end, keep
+from billing.commands.discounts import create_discount
 from billing.commands.refunding import refund
 from billing.forwarded import ForwardedAct
 from billing.invoices import Invoice
@@ -242,11 +243,17 @@ def test_a_plan_change_shows_its_figures_and_is_made_there(two: Two, ada: Visito
     slip = ada.post(f"/subscriptions/{buyer.subscription_id}/plan-change/quotes",
                     data={"csrf_token": ada.token(), "product_id": more, "quantity": "1"})
     assert "Acorn Max" in slip.text and "Visa" in slip.text
+    with two.there.database.open(system(two.cast.acorn), write=True) as db:
+        create_discount(db, two.cast.acorn, kind="percentage", amount=1000, code="THEIRS", cycles=2)
+    refused = ada.submit("/discounts", discount_code="nosuch", expect=422)
+    assert "There is no code NOSUCH" in refused.text, "its own words"
+    assert "THEIRS 10% off the next 2 payments" in ada.submit("/discounts", discount_code="theirs").text
     said = ada.post(f"{ada.path}/confirmation", data={"csrf_token": ada.token()})
     assert "to change the plan" in said.text
     two.work()
     assert two.theirs(Subscription, buyer.subscription_id).product_id == more
     assert two.ours(Subscription, buyer.subscription_id).product_id == more
+    assert [one["code"] for one in two.theirs(Subscription, buyer.subscription_id).discounts] == ["THEIRS"]
     with two.there.database.open(system(two.cast.acorn)) as db:
         taken = db.scalar(select(Payment.amount_minor).where(Payment.charge_type == "plan_change"))
     with two.here.database.open(system(two.business_id)) as db:

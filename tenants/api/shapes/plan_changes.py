@@ -7,9 +7,11 @@ from typing import Any
 
 from billing.catalogue import Product
 from billing.commands.plan_order import Foreseen
+from billing.discounts import cycles_left
 from billing.parties import Customer
 from billing.quotes import Quote
 from tenants.api.shapes import Json, Shape, Stamp
+from tenants.api.shapes.discounts import details, ids_of
 from tenants.api.shapes.subscriptions import SubscriptionShape, meter_shape
 
 
@@ -34,6 +36,9 @@ class PreviewShape(Shape):
             "meters": [meter_shape(one, quote.currency) for one in product.meters or []], "next_billing_date": quote.next_billing_at,
             "payment_frequency_count": product.interval_count,
             "payment_frequency_interval": product.interval or row.interval, "product_id": product.id, "product_name": product.name,
+            "discounts": [one.model_dump() for one in details(quote.discounts, row.business_id, row.period_n)],
+            "discount_id": ids_of(quote.discounts)["discount_id"],
+            "discount_cycles_remaining": cycles_left(quote.discounts[0], row.period_n) if quote.discounts else None,
             "quantity": quote.quantity, "recurring_pre_tax_amount": seen.wanted.price_minor, "scheduled_change": None,
             "tax_inclusive": product.tax_inclusive,
         }  # fmt: skip
