@@ -170,6 +170,8 @@ def test_nobody_finds_a_code_by_trying(counter: Counter) -> None:
             counter.apply("ONCE")  # a good one does not count
     said, typed = refusal(counter.apply("SMALL", 429))
     assert said.startswith("Too many codes were wrong.") and typed == "SMALL" and counter.ada.page.form("confirmation")
+    counter.press("Remove KEEP", "KEEP")
+    assert "KEEP is applied." in counter.press("Keep it KEEP", "KEEP").text, "one's own is no guess"
     at, settings = "203.0.113.9", counter.house.settings
     one, two = ({limit.key for limit in budgets.discounts(settings, who, at)} for who in ("one", "two"))
     assert len(one & two) == 1, "what is wrong from one source is counted together, whoever it is"
