@@ -152,13 +152,14 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
     """What this visit may see at one business's door; None for nothing.
 
     A merchant's link to a row that is not the person's own shows that row alone, without the person: its rows are never
-    mixed with theirs, and their session is as it was.
+    mixed with theirs, and their session is as it was. So does a link to a row of theirs by which nobody is known there yet, if
+    they came by it last: a link asks nothing and answers nothing (decision 9), and proving it once more ends that.
     """
     visit.link, visit.customers = None, []
     own = rows_of(resolving(visit.addresses, identity_id=visit.identity_id), business_id) if visit.addresses else []
     here = (one for one in visit.grants if one.door == "business" and one.business_id == business_id)
     links = sorted(here, key=lambda one: one.proved_at)
-    if links and links[-1].customer_id not in {row.customer_id for row in own}:
+    if links and (links[-1].customer_id not in {row.customer_id for row in own} or _came_by(links[-1], visit, own)):
         link = links[-1]
         scope = customer_of(business_id, str(link.customer_id))
         visit.customers = rows_of(scope, business_id)
@@ -167,6 +168,10 @@ def scope_for_business(visit: Visit, business_id: str) -> Scope | None:
             return scope
     visit.customers = own
     return customer_of(business_id, [row.customer_id for row in own], visit.identity_id) if own else None
+
+
+def _came_by(link: GrantView, visit: Visit, own: list[CustomerRow]) -> bool:
+    return not any(row.accepted for row in own) and all(one.proved_at < link.proved_at for one in visit.grants if one.door == "unified")
 
 
 def proved_within(visit: Visit, minutes: int = 30) -> bool:

@@ -71,7 +71,8 @@ def open_the_door() -> ResponseReturnValue | None:
     if g.stands_apart and (asked := appearing.asks(business_id, g.elsewhere)) is not None:
         g.return_url = None
         return asked
-    if face.archived_at and request.method not in SAFE_METHODS and not (request.endpoint or "").startswith("business.portal.session"):
+    answers = g.stands_apart or (request.endpoint or "").startswith("business.portal.session")
+    if face.archived_at and request.method not in SAFE_METHODS and not answers:
         raise BusinessArchived(sentence=f"{face.name} has closed its shop here; nothing can be changed any more.")
     return None
 

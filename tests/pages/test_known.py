@@ -20,6 +20,7 @@ from auth.provider.who import Who
 from billing.commands import loading
 from billing.commands.buying import buy
 from billing.commands.customers import create_customer, update_customer
+from billing.commands.rules import the_business
 from billing.loaded import SourceId
 from billing.parties import Customer
 from billing.queries import customers as query
@@ -137,6 +138,32 @@ def test_its_own_door_asks_as_well(shop: Shop) -> None:
     vera.get(home)
     assert "not accepted yet" not in vera.submit("/acceptance").h1 and vera.path == home
     assert row_of(shop, buyer).is_known and "evil" in vera.get(f"{home}profile").body.decode()
+
+
+def test_a_link_asks_nothing_of_somebody_signed_in_either(shop: Shop) -> None:
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        customer_id = create_customer(db, shop.acorn, email="tria@grove.example", name="Tria").customer_id
+        _, url = create_dynamic_link(db, shop.acorn, customer_id, settings=shop.house.settings)
+    tria, home = shop.customer("tria@grove.example"), f"/business/{shop.acorn}/"
+    assert "not accepted yet" in tria.get(home).h1
+    tria.get(url.removeprefix("http://localhost"))
+    assert "not accepted yet" not in tria.submit("/session/").h1 and tria.path == home
+    assert not row_of(shop, Buyer(shop.acorn, customer_id, "")).is_known and "Wants to appear here" in tria.get("/").text
+    tria.sign_in("tria@grove.example", f"/login/{shop.acorn}?again=1")
+    assert "not accepted yet" in tria.get(home).h1, "a proof of her own came last, and what takes one is not kept from her by the link"
+
+
+@pytest.mark.parametrize(("answer", "then"), [("acceptance", "closed"), ("refusal", "")])
+def test_who_closed_its_shop_is_answered_as_well(shop: Shop, answer: str, then: str) -> None:
+    with shop.house.database.open(system(shop.birch), write=True) as db:
+        create_customer(db, shop.birch, email=f"{answer}@grove.example", name="Late")
+        the_business(db, write=True).archived_at = clock.now()
+    late = shop.customer(f"{answer}@grove.example")
+    assert "not accepted yet" in late.get(f"/business/{shop.birch}/").h1
+    page = late.submit(f"/{answer}")
+    assert "not accepted yet" not in page.h1 and then in page.text
+    with shop.house.database.open(system(shop.birch), write=True) as db:
+        the_business(db, write=True).archived_at = None
 
 
 def test_not_mine_is_said_of_an_address(shop: Shop) -> None:
