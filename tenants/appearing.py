@@ -8,7 +8,7 @@ from __future__ import annotations
 from flask import g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
-from auth.sessions import Visit
+from auth.sessions import Visit, current
 from billing.commands.appearing import accept, decline
 from core.errors import NotFound
 from core.web import SAFE_METHODS, Door, db, enter, house
@@ -46,6 +46,8 @@ def not_theirs() -> ResponseReturnValue:
 
 
 def _asked() -> list[str]:
-    if not g.stands_apart:
+    """Nobody's any more where it was answered before: by a second click, or in another tab."""
+    visit = current()
+    if visit is None or visit.link is not None:
         raise NotFound()
-    return [one.customer_id for one in accounts()]
+    return [one.customer_id for one in accounts()] if g.stands_apart else []

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from billing.commands.appearing import accept, decline
 from core.errors import NotFound
 from core.web import db, here
-from portal.standing import Account
+from portal.standing import Account, accounts
 from unified import door
 
 ENDPOINTS = frozenset({"unified.show_business", "unified.not_mine", "unified.all_mine"})
@@ -18,8 +18,8 @@ ENDPOINTS = frozenset({"unified.show_business", "unified.not_mine", "unified.all
 
 @door.post("/appearances/<customer_id>/acceptance")
 def show_business(customer_id: str) -> ResponseReturnValue:
-    """To whoever asks to appear, to what is new here, and to what was "not mine" by mistake."""
-    business = _asked(customer_id, [*g.planted, *g.unconfirmed, *g.declined])
+    """To whoever asks to appear, to what is new here, and to what was "not mine" by mistake. Said twice, it is said once."""
+    business = _asked(customer_id, [*g.planted, *g.declined, *accounts()])
     accept(db(), customer_id)
     flash(_("%(name)s appears here from now on.", name=business.name), "good")
     return redirect(here("home"), 303)
@@ -27,7 +27,7 @@ def show_business(customer_id: str) -> ResponseReturnValue:
 
 @door.post("/appearances/<customer_id>/refusal")
 def not_mine(customer_id: str) -> ResponseReturnValue:
-    business = _asked(customer_id, [*g.planted, *g.unconfirmed])
+    business = _asked(customer_id, [*g.planted, *g.unconfirmed, *g.declined])
     decline(db(), customer_id)
     flash(_("%(name)s will not ask again, and nothing of it is shown. Your profile takes it back.", name=business.name), "good")
     return redirect(here("home"), 303)
@@ -35,9 +35,10 @@ def not_mine(customer_id: str) -> ResponseReturnValue:
 
 @door.post("/appearances/acceptance")
 def all_mine() -> ResponseReturnValue:
-    """Those that the page named, and no other that came meanwhile."""
+    """Those that the page named, and no other that came meanwhile; what was answered in another tab stays as it was answered."""
     for customer_id in dict.fromkeys(request.form.getlist("customer_id")):
-        accept(db(), _asked(customer_id, g.unconfirmed).customer_id)
+        if _asked(customer_id, [*g.declined, *accounts()]) in g.unconfirmed:
+            accept(db(), customer_id)
     flash(_("Saved."), "good")
     return redirect(here("home"), 303)
 
