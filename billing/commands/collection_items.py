@@ -52,10 +52,8 @@ def move_item(db: ScopedSession, item: CollectionItem, group: CollectionGroup) -
     """Into a group of the same collection, after those there are; offered or not as before. Raises Gone, NotFound."""
     if item.collection_id != group.collection_id:
         raise NotFound(sentence="This group is of another collection.")
-    if item.group_id == group.id:
-        return
-    last = list(db.scalars(select(CollectionItem.position).where(CollectionItem.group_id == group.id)))
-    item.group_id, item.position = group.id, max(last, default=-1) + 1
+    others = select(CollectionItem.position).where(CollectionItem.group_id == group.id, CollectionItem.id != item.id)
+    item.group_id, item.position = group.id, max(db.scalars(others), default=-1) + 1
     _touch(db, item.collection_id)
 
 

@@ -73,10 +73,10 @@ def edit_collection(collection_id: str) -> ResponseReturnValue:
 @bp.post("/<business_id>/collections/<collection_id>/items")
 @needs("products.write")
 def add_to_collection(collection_id: str) -> ResponseReturnValue:
-    """A plan that stands nowhere, or in another group of this collection, goes to the end of a group."""
+    """A plan that stands nowhere, or in this collection, goes to the end of a group; of the first, where there is no other to choose."""
     _row, parts = shelf.collection(db(), collection_id)
     chosen, group_id = request.form.get("product_id", ""), request.form.get("group_id", "")
-    group = next((part.group for part in parts if part.group.id == group_id), parts[0].group if parts else None)
+    group = next((part.group for part in parts if group_id in ("", part.group.id)), None)
     if group is None:
         raise NotFound()
     command.load_collection(db(), collection_id)

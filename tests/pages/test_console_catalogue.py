@@ -184,9 +184,12 @@ def test_plans_stand_in_groups_as_customers_see_them(shop: Shop, ada: Visitor) -
     assert "For <teams>" not in ada.get(ada.path).text and "not offered" in shop.sam.page.text
     shop.sam.post(shop.at(f"{url}/groups/{teams}/removal"), expect=422)
     assert "There are plans in it." in shop.sam.page.text
-    shop.save(f"{url}/items", product_id=more, group_id=first)
+    for _ in range(2):
+        shop.save(f"{url}/items", product_id=more, group_id=first)
+    assert [one.position for one in shop.rows(CollectionItem, CollectionItem.group_id == first, CollectionItem.product_id == more)] == [1]
     assert "The group is gone." in shop.sam.submit(f"{url}/groups/{teams}/removal").text
     assert not shop.rows(CollectionGroup, CollectionGroup.id == teams)
+    shop.sam.post(shop.at(f"{url}/items"), {"product_id": more, "group_id": teams}, expect=404)
     theirs = shop.row(CollectionGroup, CollectionGroup.business_id == shop.birch)
     for what in ("", "/place", "/offer", "/removal"):
         shop.sam.post(shop.at(f"{url}/groups/{theirs.id}{what}"), {f"group-{theirs.id}": "x"}, expect=404)
