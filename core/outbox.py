@@ -83,10 +83,12 @@ def emit(
     data: dict[str, Any] | None = None,
     actor: Actor | None = None,
     silent: bool = False,
+    private: dict[str, Any] | None = None,
 ) -> str:
     """Leave an event (where a business is concerned) and its work. `silent`: history that was loaded sends nothing.
 
-    Returns the event's id. `data` is JSON-safe and holds no secret.
+    Returns the event's id. `data` is JSON-safe and holds no secret. `private`: for the work, beside `data`, and no part of the
+    history that the business reads.
     """
     who = actor or db.scope.actor
     one = event_id()
@@ -95,5 +97,6 @@ def emit(
     if business_id:
         db.add(Event(business_id=business_id, id=one, customer_id=customer_id or "", **common))
     if not silent:
+        common |= {"data": {**(data or {}), **(private or {})}}
         db.add(Outbox(id=one, business_id=business_id, customer_id=customer_id, due_at=clock.wall(), done=[], **common))
     return one

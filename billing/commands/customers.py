@@ -42,7 +42,7 @@ def update_customer(
         address, key = clean_address(email)
         if key != customer.email_key:
             emit(db, "customer.email_changed", business_id=customer.business_id, customer_id=customer.customer_id,
-                 noun=customer.customer_id, data={"old": customer.email, "known": customer.is_known})
+                 noun=customer.customer_id, data={"old": customer.email}, private={"known": customer.is_known})
             knowing.moved(customer, address, key)
         customer.email = address
         changed.append("email")

@@ -26,6 +26,7 @@ from billing.parties import Customer
 from billing.queries import customers as query
 from core import clock, mailbox
 from core.ids import new_id
+from core.outbox import Event
 from core.scope import everything, system
 from tenants.keys import new_key
 from tenants.loading.shapes import record
@@ -234,6 +235,12 @@ def test_both_addresses_are_hers(shop: Shop) -> None:
         update_customer(db, row, email="cleo@work.example")
     shop.house.worker.drain()
     assert row_of(shop, buyer).is_known and "Acorn Team" in cleo.get("/").text
+    told = [one.text for one in mailbox.letters(shop.house.database, "cleo@duarte.example") if "••@work.example" in one.text]
+    assert len(told) == 2 and all("help@acorn.example" in one for one in told), "to who was known, it says whom to ask"
+    record = shop.sam.get(shop.at(f"/sales/customers/{buyer.customer_id}")).text
+    changes = shop.rows(Event, Event.type == "customer.email_changed", Event.customer_id == buyer.customer_id)
+    assert "has not accepted you yet" in record and [set(one.data) for one in changes] == [{"old"}] * 3, \
+        "that both addresses are one person's is not the business's to read"
     with shop.house.database.open(everything("a copy of her data"), write=True) as db:
         db.add(PersonExport(identity_id=held.identity_id, id="exp_cleo", created_at=clock.wall()))
     cleo.get("/profile/addresses")

@@ -26,7 +26,7 @@ def customers(batch: Batch, records: list[Record]) -> None:
             if row.email_key != one.values["email_key"]:
                 # not silent as the rest: whoever had the old one reads here no more, and is told so (safety 3.3)
                 emit(batch.db, "customer.email_changed", business_id=batch.business_id, customer_id=row.customer_id, noun=row.customer_id,
-                     data={"old": row.email, "known": row.is_known}, actor=batch.actor or Actor("system"))
+                     data={"old": row.email}, private={"known": row.is_known}, actor=batch.actor or Actor("system"))
                 knowing.moved(row, one.values["email"], one.values["email_key"])
             batch.write(Customer, one, row)
 
