@@ -211,6 +211,9 @@ def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow
     )
     if business_id is not None:
         query, claims = query.where(Customer.business_id == business_id), claims.where(claim.business_id == business_id)
+    else:  # who was told no does not ask through another row, and keeps nobody else's question out
+        told = aliased(Customer)
+        claims = claims.where(claim.business_id.not_in(select(told.business_id).where(told.is_declined)))
     query = query.where(Customer.is_known | Customer.is_declined | Customer.customer_id.in_(claims))
     with house().database.open(scope) as db:
         return [

@@ -18,6 +18,7 @@ from auth.models import IdentityEmail
 from auth.provider import apps, clients, consents
 from auth.provider.who import Who
 from billing.commands import loading
+from billing.commands.businesses import create_business
 from billing.commands.buying import buy
 from billing.commands.customers import create_customer, update_customer
 from billing.commands.rules import the_business
@@ -216,6 +217,13 @@ def test_an_address_written_a_thousand_times_slows_nobody_down(shop: Shop, monke
             create_customer(db, shop.acorn, email=shop.BEN, name=f"Ben {n}")
     home = ben.get("/").text
     assert home.count("It calls itself") == 3 and "Birch Team" in home
+    with shop.house.database.open(everything("another business, later"), write=True) as db:
+        later = create_business(db, name="Later", currency="EUR").business_id
+    with shop.house.database.open(system(later), write=True) as db:
+        create_customer(db, later, email=shop.BEN, name="Ben")
+    ben.submit(f"{shop.rows(Customer, Customer.name == 'Ben 0')[0].customer_id}/refusal")
+    home = ben.get("/").text
+    assert home.count("It calls itself") == 1 and "It calls itself Later" in home, "who writes an address often keeps nobody else out"
 
 
 def test_both_addresses_are_hers(shop: Shop) -> None:
