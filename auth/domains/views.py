@@ -68,16 +68,17 @@ def arrival(domain_id: str) -> ResponseReturnValue:
     visit = sessions.current()
     seen = visit is not None and sessions.scope_for_business(visit, domain.business_id) is not None
     wants_proof = "again" in request.args and not (visit and sessions.proved_within(visit))
+    # whoever owns a domain may send any browser here: one that only claims to know the reader learns by a click of theirs that it does
+    is_known = visit is not None and (visit.link is not None or any(row.accepted for row in visit.customers))
     code = None
     if visit is not None and seen and not wants_proof:
-        code = visiting.give_code(house().database, house().settings, domain, visit, state, next_)
+        life = visiting.CODE_LIFE if is_known else visiting.READ_LIFE
+        code = visiting.give_code(house().database, house().settings, domain, visit, state, next_, life)
     if code is None:
         back = f"/domains/{domain.id}/arrival?" + urlencode({"state": state, "next": next_, "signed_in": "1"})
         return redirect(f"/login/{domain.business_id}?" + urlencode({"again": 1, "next": back}), 303)
     assert visit is not None
     there = f"{_origin(domain)}/come-in?{urlencode({'code': code, 'state': state})}"
-    # whoever owns a domain may send any browser here: one that only claims to know the reader learns by a click of theirs that it does
-    is_known = visit.link is not None or any(row.accepted for row in visit.customers)
     if is_known and "signed_in" not in request.args:
         return redirect(there, 303)
     doors.stand_at(doors.face_or_404(domain.business_id))  # by a page: browsers hold the sign-in form to this origin

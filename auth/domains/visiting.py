@@ -19,7 +19,7 @@ from core.db import Database
 from core.scope import everything
 from core.settings import Settings
 
-CODE_LIFE = timedelta(seconds=60)
+CODE_LIFE, READ_LIFE = timedelta(seconds=60), timedelta(minutes=10)  # the longer one where a page is read before it is used
 _QUIETLY = {"synchronize_session": False}
 
 
@@ -28,7 +28,9 @@ def state_of(settings: Settings, secret: str) -> str:
     return tokens.hashed(settings, "domain-state", secret)
 
 
-def give_code(database: Database, settings: Settings, domain: Domain, visit: Visit, state: str, next: str) -> str | None:
+def give_code(
+    database: Database, settings: Settings, domain: Domain, visit: Visit, state: str, next: str, life: timedelta = CODE_LIFE,
+) -> str | None:
     """A code for this visit, which `sessions.scope_for_business` has looked at; None when nothing of it opens that business."""
     link = visit.link
     unified = [one for one in visit.grants if one.door == "unified"] if visit.addresses and visit.link is None else []
@@ -38,7 +40,7 @@ def give_code(database: Database, settings: Settings, domain: Domain, visit: Vis
     code = ids.secret_token()
     with database.open(everything("a code for a domain"), write=True) as db:
         db.add(DomainCode(id=tokens.hashed(settings, "domain-code", code), domain_id=domain.id, business_id=domain.business_id,
-                          grant_id=grant.id, state=state, next=next, expires_at=clock.wall() + CODE_LIFE, used_at=None))
+                          grant_id=grant.id, state=state, next=next, expires_at=clock.wall() + life, used_at=None))
     return code
 
 

@@ -63,7 +63,8 @@ def open_the_door() -> ResponseReturnValue | None:
     if view is None:
         raise NotFound(sentence=_("This look is over. Begin another one from the customer's page."))
     scope = replace(customer_of(member.business_id, view.customer_id), actor=Actor("staff", member.id))
-    rows = sessions.rows_of(scope, member.business_id)
+    # drawn as for somebody who is known: whether they are is the person's (docs/decisions/0009-who-is-known.md)
+    rows = [replace(row, accepted=True) for row in sessions.rows_of(scope, member.business_id)]
     if not rows:
         raise NotFound()
     g.visit = Visit(session_id="", identity_id=None, created_at=clock.wall(), proved_at=None, customers=rows)

@@ -161,6 +161,7 @@ def test_a_domain_that_only_claims_to_know_somebody_learns_nothing_without_a_cli
     for more in ("", "&signed_in=1"):
         page = at(ursula, f"/domains/{domain.id}/arrival?state=x&next=/business/{shop.acorn}/{more}", host="localhost", follow=False)
         assert page.status_code == 200 and email in page.text and "refresh" not in page.text and "/come-in?" in page.text
+    assert max(one.expires_at for one in shop.rows(DomainCode)) > clock.wall() + timedelta(minutes=9), "there is time to read it"
 
 
 def test_a_code_is_for_one_browser_one_minute_and_once(shop: Served) -> None:
