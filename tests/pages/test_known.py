@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from auth import budgets
@@ -25,9 +28,10 @@ from billing.commands.rules import the_business
 from billing.loaded import SourceId
 from billing.parties import Customer
 from billing.queries import customers as query
-from core import clock, mailbox
+from core import clock, guard, mailbox
 from core.ids import new_id
-from core.outbox import Event
+from core.outbox import Event, emit
+from core.schema import MIGRATIONS
 from core.scope import everything, system
 from tenants.keys import new_key
 from tenants.loading.shapes import record
@@ -207,6 +211,27 @@ def test_what_was_mailed_to_the_address_before_opens_nothing(shop: Shop) -> None
     said = program.submit("/session/").text
     assert "Acorn Team" in said, "a program vouches for whom it gave the link to"
     assert "ivo@grove.example" not in program.get(f"/business/{shop.acorn}/activity").text
+
+
+def test_who_was_known_before_it_was_written_down_is_known(shop: Shop) -> None:
+    """Revision 0012 on rows of before it: paid, moved by the business since, accepted after that, declined, and none of it."""
+    at = clock.now()
+    told: dict[str, dict[str, Any]] = {
+        "paid": {"first_paid_at": at}, "moved": {"first_paid_at": at}, "again": {"first_paid_at": at, "accepted_at": at},
+        "no": {"declined_at": at}, "new": {}}
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        for name, held in told.items():
+            row = create_customer(db, shop.acorn, email=f"{name}@before.example", name=name)
+            if name in ("moved", "again"):
+                emit(db, "customer.email_changed", business_id=shop.acorn, customer_id=row.customer_id, silent=True)
+            for field, value in held.items():
+                setattr(row, field, value)
+    with shop.house.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
+        ScriptDirectory(MIGRATIONS).get_revision("0012").module._remember()
+    rows = {one.name: one for one in shop.rows(Customer, Customer.name.in_(list(told)))}
+    assert {name for name, one in rows.items() if one.is_known} == {"paid", "again"}
+    assert {name for name, one in rows.items() if one.is_declined} == {"no"}
+    assert {name for name, one in rows.items() if one.address_since} == {"moved", "again"}
 
 
 def test_an_address_written_a_thousand_times_slows_nobody_down(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
