@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from auth.sessions import Visit, current
 from billing.commands.appearing import accept, decline
 from core.errors import NotFound
+from core.security import safe_next
 from core.web import SAFE_METHODS, Door, db, enter, house
 from portal.standing import accounts
 
@@ -30,13 +31,15 @@ def asks(business_id: str, elsewhere: str) -> ResponseReturnValue | None:
     enter(Door(kind="business", title=house().settings.name, home_url=home, business_id=business_id, everything_url=elsewhere))
     if request.method not in SAFE_METHODS:
         return redirect(home, 303)
-    return render_template("tenants/appearing.html", name=accounts()[0].name, base=f"{home}appearance/")
+    wanted = request.full_path.rstrip("?")
+    return render_template("tenants/appearing.html", name=accounts()[0].name, base=f"{home}appearance/", wanted=wanted)
 
 
 def show_it() -> ResponseReturnValue:
     for customer_id in _asked():
         accept(db(), customer_id)
-    return redirect(f"/business/{g.business_id}/", 303)
+    home, wanted = f"/business/{g.business_id}/", safe_next(request.form.get("next"))
+    return redirect(wanted if wanted.startswith(home) else home, 303)
 
 
 def not_theirs() -> ResponseReturnValue:

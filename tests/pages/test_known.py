@@ -144,8 +144,9 @@ def test_its_own_door_asks_as_well(shop: Shop) -> None:
     program.submit("/session/")
     program.post(f"{home}appearance/acceptance", expect=404)
     assert not row_of(shop, buyer).is_known, "the business's own link says nothing for the person"
-    vera.get(home)
-    assert "not accepted yet" not in vera.submit("/acceptance").h1 and vera.path == home
+    vera.get(f"{home}billing-history?state=paid")
+    assert "not accepted yet" not in vera.submit("/acceptance").h1 and vera.path == f"{home}billing-history?state=paid"
+    assert vera.post(f"{home}appearance/acceptance", {"next": "//evil.example/"}) and vera.path == home
     vera.post(f"{home}appearance/acceptance")  # a second click
     vera.post(f"{home}appearance/refusal")
     assert row_of(shop, buyer).is_known and "evil" in vera.get(f"{home}profile").body.decode()
