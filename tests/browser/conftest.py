@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from core.mailbox import MailboxLetter
+from core.scope import everything
 from core.settings import Settings
 from core.web import House
 from tests.cast import Cast
@@ -113,6 +116,17 @@ def by_letter(page: Page, email: str) -> None:
     page.goto(link)
     page.locator("main form button.main").click()
     page.wait_for_url(lambda url: "/login/link/" not in url)
+
+
+def told(house: House, words: str) -> list[str]:
+    """Whom such a letter went to, once it is written: the worker is a thread of its own."""
+    for _ in range(60):
+        with house.database.open(everything("read the test mailbox")) as db:
+            found = list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
+        if found:
+            break
+        time.sleep(0.2)
+    return found
 
 
 def axe(page: Page, *, contrast: bool | None = None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,9 @@ from auth.models import Grant, IdentityEmail
 from auth.passkeys import Passkey
 from auth.sessions import Visit
 from core import clock
-from core.mailbox import MailboxLetter
 from core.scope import everything
 from core.web import House
-from tests.browser.conftest import axe, sign_in
+from tests.browser.conftest import axe, sign_in, told
 from tests.cast import Cast
 from tests.conftest import on_sqlite
 
@@ -40,17 +38,6 @@ def authenticator(page: Page) -> Any:
     return debugger, one["authenticatorId"]
 
 
-def letters(house: House, words: str) -> list[str]:
-    """Whom such a letter went to, once it is written: the worker is a thread of its own."""
-    for _ in range(60):
-        with house.database.open(everything("read the test mailbox")) as db:
-            found = list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
-        if found:
-            break
-        time.sleep(0.2)
-    return found
-
-
 @on_sqlite
 def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person: Callable[..., Page]) -> None:
     page = person()
@@ -63,7 +50,7 @@ def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person
     expect(page.get_by_text("Your passkey is ready")).to_be_visible()
     expect(page.get_by_role("rowheader", name="work computer")).to_be_visible()
     assert axe(page) == []
-    assert letters(served, "passkey was added") == [played.ADA]
+    assert told(served, "passkey was added") == [played.ADA]
 
     page.locator("header details summary").click()
     page.get_by_role("button", name="Sign out").click()

@@ -22,7 +22,7 @@ from core.oidc_settings import OidcProvider as Named
 from core.scope import everything, system
 from core.settings import Settings
 from core.web import House
-from tests.browser.conftest import axe, sign_in
+from tests.browser.conftest import axe, sign_in, told
 from tests.cast import Cast
 from tests.conftest import on_sqlite
 from tests.providers import OidcProvider, free_port
@@ -83,17 +83,6 @@ def by_work(page: Page, who: str) -> None:
     page.goto("/login")
     page.get_by_role("button", name="Sign in with Work").click()
     there(page, who)
-
-
-def told(house: House, words: str) -> list[str]:
-    """Whom such a letter went to, once it is written: the worker is a thread of its own."""
-    for _ in range(60):
-        with house.database.open(everything("read the test mailbox")) as db:
-            found = list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
-        if found:
-            break
-        time.sleep(0.2)
-    return found
 
 
 def letter_to(house: House, address: str) -> str:
