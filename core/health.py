@@ -11,11 +11,13 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 from core import guard
+from core.bounds import METHODS
 from core.errors import NotFound
 from core.web import House, house, is_operator
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
+REFUSED = Counter("portal_refused_total", "Requests given up before or after they had a thread", ["why"], registry=REGISTRY)
 SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -79,7 +81,8 @@ def _heads() -> set[str]:
 
 def _count(response: Response) -> Response:
     name = request.endpoint or "unknown"
-    REQUESTS.labels(name, request.method, str(response.status_code)).inc()
+    method = request.method if request.method in METHODS else "other"  # clients may write anything there
+    REQUESTS.labels(name, method, str(response.status_code)).inc()
     if "started" in g:
         SECONDS.labels(name).observe(time.perf_counter() - g.started)
     return response
