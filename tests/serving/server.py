@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import signal
@@ -54,11 +53,10 @@ class Served:
             proxied: bool = False, timeout: float = 30) -> tuple[int, bytes, http.client.HTTPResponse]:
         """One request over a connection of its own. `client`: the loopback address it comes from."""
         port = self.through if proxied else self.port
-        kwargs: Any = {"timeout": timeout, "source_address": (client, 0)}
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout, source_address=(client, 0))
         if proxied and self.tls:
-            connection: Any = http.client.HTTPSConnection("127.0.0.1", port, context=ssl._create_unverified_context(), **kwargs)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", port, **kwargs)
+            plain = socket.create_connection(("127.0.0.1", port), timeout, (client, 0))
+            connection.sock = ssl._create_unverified_context().wrap_socket(plain, server_hostname=self.host.partition(":")[0])
         if isinstance(body, dict):
             body, headers = urlencode(body), {**FORM, **(headers or {})}
         connection.request(method, path, body, {"Host": self.host, **(headers or {})})
@@ -163,7 +161,3 @@ def _wait(served: Served) -> None:
         except OSError:
             time.sleep(0.1)
     raise AssertionError(served.log.read_text()[-3000:])
-
-
-def as_json(body: bytes) -> Any:
-    return json.loads(body)
