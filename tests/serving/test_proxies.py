@@ -65,7 +65,8 @@ def nginx(folder: Path, port: int, to: int) -> list[str]:
     paths = " ".join(f"{one}_temp_path {folder}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     user = "user root; " if os.getuid() == 0 else ""  # its own user could not write into the folder of the test
     (folder / "nginx.conf").write_text(
-        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/proxy.log; worker_processes 1; events {{ worker_connections 1024; }}\n"
+        f"{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/proxy.log; worker_processes 1;\n"
+        "events { worker_connections 1024; }\n"
         f"http {{ access_log off; {paths}\n{text}\n}}\n")
     return [str(shutil.which("nginx")), "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
