@@ -8,8 +8,9 @@ from typing import Any
 from flask import request, session
 from werkzeug.wrappers import Response
 
-from auth import cookies
+from auth import cookies, signing
 from auth.faces import Face, public_face
+from auth.sessions import Visit
 from core.errors import NotFound
 from core.security import safe_next
 from core.web import Door, enter, house
@@ -61,6 +62,14 @@ def welcome(answer: Response, secret: str, address_keys: Iterable[str]) -> Respo
     cookies.keep_signed_in(settings, answer, secret)
     for key in address_keys:
         cookies.keep_known(settings, answer, key)
+    return answer
+
+
+def opens_more(answer: Response, visit: Visit | None) -> Response:
+    """The answer of a page by which this session opens more: the session gets a new reference."""
+    if visit is not None:
+        settings = house().settings
+        cookies.keep_signed_in(settings, answer, signing.renew_reference(house().database, settings, visit))
     return answer
 
 

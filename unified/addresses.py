@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import cookies, linking, merging, sessions
+from auth import cookies, doors, linking, merging, sessions
 from auth.devices import device_words
 from auth.sessions import Visit
 from core import i18n
@@ -60,7 +60,7 @@ def name_main_address() -> ResponseReturnValue:
         return _prove()
     linking.make_primary(house().database, visit, request.form.get("address", ""))
     flash(_("Your main address is changed."), "good")
-    return redirect(_HERE, 303)
+    return doors.opens_more(redirect(_HERE, 303), visit)
 
 
 def _visit() -> Visit:
