@@ -12,6 +12,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from core import schema
+from core.private import private_umask
 from core.settings import Settings
 from core.web import house
 
@@ -25,6 +26,7 @@ def register(app: Flask, settings: Settings) -> None:
     @app.cli.command("upgrade")
     def upgrade() -> None:
         """Bring the database to the newest schema."""
+        private_umask()
         schema.upgrade(settings)
         click.echo("The database is at the newest schema.")
 
@@ -32,6 +34,7 @@ def register(app: Flask, settings: Settings) -> None:
     @with_appcontext
     def worker() -> None:
         """Carry events to the world: letters, webhooks, renewals. Run as many as you like (PostgreSQL)."""
+        private_umask()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
@@ -46,6 +49,7 @@ def register(app: Flask, settings: Settings) -> None:
         """The production server, with the worker embedded unless PORTAL_WORKER=off."""
         from core import serving
 
+        private_umask()
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
         # and starts the worker's thread itself (wsgi.serve_app).
         house().database.dispose()

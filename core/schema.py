@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core import clock, guard
 from core.db import Database
 from core.models import Base
+from core.private import private_database
 from core.scope import everything
 from core.settings import Misconfigured, Settings
 
@@ -37,7 +38,7 @@ def upgrade(settings: Settings) -> None:
     """Create or migrate the tables, grant the application's role its rows, stamp the mode. Safe to repeat."""
     url = make_url(settings.owner_url)
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        private_database(Path(url.database))
     engine = create_engine(url)
     with engine.begin() as connection, guard.raw_sql():
         config = Config()
