@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from flask import Flask, request
 
-from core import bounds, edge
+from core import bounds, edge, threads
 from core.edge import Edge
 from core.environ import environ_of
+from core.proxies import TrustedProxies
 
 
 def scope(method: str = "POST", path: str = "/echo", *headers: tuple[str, str], query: str = "") -> dict[str, Any]:
@@ -206,7 +207,7 @@ def test_slow_bodies_and_slow_readers_are_given_up(app: Flask, monkeypatch: pyte
 
 
 def test_too_many_that_wait_are_told_to_come_back(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "MAX_WAITING", 2)
+    monkeypatch.setattr(threads, "MAX_WAITING", 2)
 
     async def test() -> None:
         one, clients = Edge(app, threads=1), [Client() for _ in range(5)]
@@ -216,6 +217,63 @@ def test_too_many_that_wait_are_told_to_come_back(app: Flask, monkeypatch: pytes
         app.gate.set()  # type: ignore[attr-defined]
         await asyncio.gather(*tasks)
         assert sorted(client.status or 0 for client in clients) == [200, 200, 200, 503, 503]
+
+    run(test)
+
+
+def test_clients_take_turns(app: Flask) -> None:
+    """Whoever asks fifty times waits for their own fifty, and the next client for one."""
+    async def test() -> None:
+        one, order = Edge(app, threads=1, trusted=TrustedProxies.parse("1")), []
+
+        async def ask(client: str, path: str = "/healthz-page") -> None:
+            got = Client()
+            await one(scope("GET", path, ("x-forwarded-for", f"192.0.2.1, {client}")), got.receive, got.send)
+            order.append(client)
+
+        tasks = [asyncio.create_task(ask("203.0.113.7", "/busy"))]
+        await asyncio.sleep(0.05)
+        tasks += [asyncio.create_task(ask("203.0.113.7")) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        tasks += [asyncio.create_task(ask("203.0.113.8")) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        app.gate.set()  # type: ignore[attr-defined]
+        await asyncio.gather(*tasks)
+        assert [at for at, client in enumerate(order) if client == "203.0.113.8"][-1] <= 4 and len(order) == 53
+
+    run(test)
+
+
+def test_one_client_cannot_fill_the_queue(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "MAX_OF_A_CLIENT", 3)
+
+    async def test() -> None:
+        one, many, other = Edge(app, threads=1), [Client() for _ in range(9)], Client()
+        tasks = [asyncio.create_task(one(scope("GET", "/busy"), client.receive, client.send)) for client in many]
+        await asyncio.sleep(0.05)
+        tasks.append(asyncio.create_task(one({**scope("GET", "/busy"), "client": ("203.0.113.8", 1)}, other.receive, other.send)))
+        await asyncio.sleep(0.05)
+        assert [client.status for client in many].count(503) == 5 and other.status is None
+        app.gate.set()  # type: ignore[attr-defined]
+        await asyncio.gather(*tasks)
+        assert other.status == 200
+
+    run(test)
+
+
+def test_who_gives_up_waiting_loses_no_thread(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "WAIT", 0.05)
+
+    async def test() -> None:
+        one, clients = Edge(app, threads=1), [Client() for _ in range(4)]
+        tasks = [asyncio.create_task(one(scope("GET", "/busy"), client.receive, client.send)) for client in clients]
+        await asyncio.sleep(0.3)
+        assert sorted(client.status or 0 for client in clients) == [0, 503, 503, 503]
+        app.gate.set()  # type: ignore[attr-defined]
+        await asyncio.gather(*tasks)
+        last = Client()
+        await asyncio.wait_for(one(scope("GET", "/busy"), last.receive, last.send), 5)
+        assert last.status == 200
 
     run(test)
 
