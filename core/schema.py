@@ -44,7 +44,7 @@ def upgrade(settings: Settings) -> None:
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        _grant(connection, settings)
+        grant(connection, settings)
     engine.dispose()
     database = Database(settings)
     try:
@@ -73,7 +73,8 @@ def check(database: Database) -> None:
         raise Misconfigured(_WRONG_MODE.format(mode, database.settings.mode))
 
 
-def _grant(connection: Connection, settings: Settings) -> None:
+def grant(connection: Connection, settings: Settings) -> None:
+    """Give the application's role the rows of every table (PostgreSQL), and take changing events away from it."""
     role = make_url(settings.database_url).username
     if connection.dialect.name != "postgresql" or not role or settings.owner_url == settings.database_url:
         return
