@@ -6,15 +6,17 @@ import time
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core import guard, revisions
+from core import guard, replica, revisions
 from core.errors import NotFound
 from core.web import House, house, is_operator
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
 SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
+REPLICA_UP = Gauge("portal_replica_up", "1 while pages read from the replica", registry=REGISTRY)
+REPLICA_LAG = Gauge("portal_replica_lag_seconds", "How far the replica is behind; NaN while it does not answer", registry=REGISTRY)
 
 
 def init(app: Flask) -> None:
@@ -30,13 +32,23 @@ def _healthz() -> ResponseReturnValue:
 
 def _readyz() -> ResponseReturnValue:
     troubles = checks(house())
-    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles), 200 if not troubles else 503
+    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles, notes=notes(house())), 200 if not troubles else 503
 
 
 def _metrics() -> ResponseReturnValue:
     if not is_operator():
         raise NotFound()
+    replica.measure(house().database.replica, REPLICA_UP, REPLICA_LAG)
     return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+
+def notes(of: House) -> list[str]:
+    """What does not keep this process from serving, but should be looked at."""
+    found = of.database.replica
+    if found is None or found.usable():
+        return []
+    return ["the replica does not answer: everything is read from the primary" if found.lag is None
+            else f"the replica is {found.lag:.0f} seconds behind: everything is read from the primary"]
 
 
 def checks(of: House) -> list[str]:

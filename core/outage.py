@@ -7,6 +7,7 @@ from flask import Response, current_app, g, jsonify, make_response, request
 from flask_babel import refresh
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
 
 from core import i18n
 from core.security import is_api
@@ -27,9 +28,22 @@ def is_outage(error: BaseException | None) -> bool:
 
 
 def answer(error: BaseException) -> Response:
-    """The 503 of this request. Forgets who is signed in and which business it was: both come from the database."""
-    from core.web import undo
+    """The 503 of this request. Forgets who is signed in and which business it was: both come from the database.
 
+    Where the replica failed a page that reads, the page is made again from the primary instead.
+    """
+    from core.web import SAFE_METHODS, house, undo
+
+    database = house().database
+    replica = database.replica_of(g.get("session"))
+    if replica is not None and request.method in SAFE_METHODS and "replica_failed" not in g:
+        g.replica_failed = True
+        replica.mark_down()
+        undo()
+        try:
+            return current_app.make_response(current_app.dispatch_request())
+        except HTTPException as page:
+            return current_app.make_response(current_app.handle_http_exception(page))
     log.error("database unavailable", error=type(error).__name__, reason=type(getattr(error, "orig", error)).__name__)
     undo()
     for name in ("door", "visitor", "domain", "words"):

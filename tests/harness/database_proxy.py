@@ -16,6 +16,7 @@ class DatabaseProxy:
     def __init__(self, target: tuple[str, int] | str) -> None:
         self.target = target
         self.up, self.silent = True, False
+        self.passed = 0  # bytes in both directions
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -63,6 +64,7 @@ class DatabaseProxy:
                 while self.silent and self.up:
                     threading.Event().wait(0.02)
                 sink.sendall(data)
+                self.passed += len(data)
         for one in (source, sink):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
