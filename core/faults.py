@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from flask import Flask, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
@@ -10,6 +12,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from core import outage
 from core.errors import Invalid, PortalError
 from core.security import is_api
 
@@ -39,10 +42,15 @@ WORDS = {
 
 
 def init(app: Flask) -> None:
+    app.log_exception = _log_exception  # type: ignore[method-assign]  # Flask's own line is neither JSON nor redacted
     app.register_error_handler(PortalError, _of_portal)
     app.register_error_handler(CSRFError, _of_form)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _of_anything)
+
+
+def _log_exception(exc_info: Any) -> None:
+    log.error("unhandled", method=request.method, path=request.path, exc_info=exc_info)
 
 
 def _of_portal(error: PortalError) -> ResponseReturnValue:
@@ -66,6 +74,9 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if status < 400:
         return error
+    cause = getattr(error, "original_exception", None)  # what broke after the page was made, such as its commit
+    if cause is not None and outage.is_outage(cause):
+        return outage.answer(cause)
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
     if wants_json():
         known = WORDS.get(status)
@@ -77,6 +88,8 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
 def _of_anything(error: Exception) -> ResponseReturnValue:
     from flask import current_app
 
+    if outage.is_outage(error):
+        return outage.answer(error)
     log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)
     if current_app.config.get("PROPAGATE_EXCEPTIONS") or current_app.testing:
         raise error

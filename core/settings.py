@@ -33,6 +33,7 @@ class Settings:
     database_url: str = ""
     database_owner_url: str = ""
     database_replica_url: str = ""
+    database_backup_url: str = ""
     secret_keys: tuple[str, ...] = (DEFAULT_SECRET,)
     mail_server: str = ""
     mail_port: int = 25
@@ -100,6 +101,7 @@ class Settings:
             database_url=_driver(get("DATABASE_URL") or f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
             database_owner_url=_driver(get("DATABASE_OWNER_URL")),
             database_replica_url=_driver(get("DATABASE_REPLICA_URL")),
+            database_backup_url=_driver(get("DATABASE_BACKUP_URL")),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
             mail_server=get("MAIL_SERVER"),
             mail_port=int(get("MAIL_PORT", "25")),

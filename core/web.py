@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, has_request_context, request, url_for
+from flask import Flask, Response, current_app, g, has_request_context, request, session, url_for
 from flask_babel import refresh
 
+from core import clock
 from core.errors import BadRequest, Misdirected, ScopeError
+from core.replica import STICK
 from core.scope import Scope
+from core.security import is_api
 
 if TYPE_CHECKING:
     from core.db import Database, ScopedSession
     from core.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_WROTE = "wrote"  # in the session cookie: when this browser last changed something, wall clock
 MAX_BODY = 12 * 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -111,15 +115,21 @@ def open_for_request(scope: Scope, *, reads_only: bool = False) -> None:
 def db(*, replica: bool = False) -> ScopedSession:
     """The request's session: it writes for unsafe methods, and is committed when the answer is below 400.
 
-    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides.
+    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides. Somebody who has just
+    changed something reads from the primary.
     """
     if "session" not in g:
         if "scope" not in g:
             raise ScopeError("db() before a door opened this request")
+        replica = replica and not g.get("replica_failed") and not _wrote_recently()
         g.session = house().database.session(g.scope, replica=replica,
                                               write=request.method not in SAFE_METHODS and not g.reads_only)
-    session: ScopedSession = g.session
-    return session
+    opened: ScopedSession = g.session
+    return opened
+
+
+def _wrote_recently() -> bool:
+    return clock.wall().timestamp() - session.get(_WROTE, 0) < STICK
 
 
 def scope() -> Scope:
@@ -227,13 +237,15 @@ def _hostname(host: str) -> str:
 
 def _settle(response: Response) -> Response:
     """Commit what the page did if it answers well, else undo it. Rows are gone from here on: pages do not stream them."""
-    session = g.pop("session", None)
-    if session is not None:
+    opened = g.pop("session", None)
+    if opened is not None:
         try:
             if response.status_code < 400 and request.method not in SAFE_METHODS:
-                session.commit()
+                opened.commit()
         finally:
-            session.close()  # what was not committed is undone
+            opened.close()  # what was not committed is undone
+    if request.method not in SAFE_METHODS and house().database.replica is not None and not is_api(request.path):
+        session[_WROTE] = int(clock.wall().timestamp())  # in the browser's signed cookie
     if request.method not in SAFE_METHODS and house().worker is not None:
         house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response
@@ -241,9 +253,9 @@ def _settle(response: Response) -> Response:
 
 def undo() -> None:
     """What this request wrote is undone at once, for who has to write about it in a session of its own."""
-    session = g.pop("session", None)
-    if session is not None:
-        session.close()  # closing rolls back
+    opened = g.pop("session", None)
+    if opened is not None:
+        opened.close()  # closing rolls back
 
 
 def _abandon(_why: BaseException | None) -> None:
