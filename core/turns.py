@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import structlog
@@ -45,7 +46,7 @@ class JobFailure(Base, BusinessOwned):
     failed_at: Mapped[datetime]
 
 
-def in_turns(query: Select[Any], owner: Any, *order: Any, limit: int) -> Select[Any]:
+def in_turns(query: Select[Any, Any], owner: Any, *order: Any, limit: int) -> Select[*tuple[Any, ...]]:
     """The first `limit` rows of `query`: the first of every owner (by `order`), then every owner's second, and so on.
 
     `query` selects at least the owner's column; its columns come back in their order, under the same names.
@@ -62,6 +63,24 @@ def rested(job: str, owner: Any, row_id: Any) -> ColumnElement[bool]:
     failed = select(JobFailure.id).where(JobFailure.business_id == owner, JobFailure.id == job + ":" + row_id,
                                          JobFailure.retry_at > clock.wall())
     return ~failed.exists()
+
+
+def old_rows(database: Database, owners: Any, key: Any, *conditions: Any, limit: int) -> list[str]:
+    """Ids for a retention job, `limit` at most: each owner that has any gets the same share.
+
+    `owners` is the table of businesses; `conditions` join the rows to it. Reads no more rows than it returns.
+    """
+    with database.open(everything("whose rows are old")) as db:
+        theirs = list(db.scalars(select(owners.business_id).where(select(key).where(*conditions).exists()).limit(limit)))
+        share = max(1, limit // max(1, len(theirs)))
+        return [one for owner in theirs for one in db.scalars(
+            select(key).join(owners, owners.business_id == owner).where(*conditions).limit(share))]
+
+
+def alternate(lists: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    """The first of each list, then the second of each, and so on."""
+    for turn in zip_longest(*lists):
+        yield from (row for row in turn if row is not None)
 
 
 def run(database: Database, job: str, rows: Iterable[Row], act: Callable[[str, str], object], at_most: float = AT_MOST) -> int:
