@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import guard, rls
+from core import conflicts, guard, rls
 from core.scope import Scope
 from core.settings import Settings
 
@@ -27,6 +27,8 @@ IDLE = 20.0  # seconds
 
 class ScopedSession(Session):
     """A session that knows whose it is, from its first statement to its last."""
+
+    repeatable = False
 
     def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
         # PostgreSQL: a reading transaction is READ ONLY for the server as well
@@ -53,6 +55,11 @@ class ScopedSession(Session):
                 self.commit()
         super().close()
 
+    def commit(self) -> None:
+        super().commit()
+        if self._guard.write and not self.repeatable:
+            conflicts.note_effect()
+
     def flush(self, objects: Any = None) -> None:
         try:
             super().flush(objects)
@@ -68,8 +75,10 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def open(self, scope: Scope, write: bool = False, replica: bool = False) -> Iterator[ScopedSession]:
+    def open(self, scope: Scope, write: bool = False, replica: bool = False, repeatable: bool = False) -> Iterator[ScopedSession]:
+        """`repeatable`: what is written may be written once more, so that a request which is run again (core/rerun.py) does it twice."""
         session = self.session(scope, write, replica)
+        session.repeatable = repeatable
         try:
             yield session
             if write:

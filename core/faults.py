@@ -10,6 +10,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from core import rerun
 from core.errors import Invalid, PortalError
 from core.security import is_api
 
@@ -42,7 +43,8 @@ def init(app: Flask) -> None:
     app.register_error_handler(PortalError, _of_portal)
     app.register_error_handler(CSRFError, _of_form)
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _of_anything)
+    app.register_error_handler(Exception, of_anything)
+    rerun.init(app)
 
 
 def _of_portal(error: PortalError) -> ResponseReturnValue:
@@ -74,7 +76,7 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
     return text, code, headers
 
 
-def _of_anything(error: Exception) -> ResponseReturnValue:
+def of_anything(error: Exception) -> ResponseReturnValue:
     from flask import current_app
 
     log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Index, Select, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
+from core.conflicts import retried
 from core.db import Database
 from core.models import Base, BusinessOwned
 from core.scope import everything, system
@@ -92,7 +93,7 @@ def run(database: Database, job: str, rows: Iterable[Row], act: Callable[[str, s
             break
         count += 1
         try:
-            act(business_id, one)
+            retried(act)(business_id, one)
         except Exception as problem:
             log.exception("a job failed for a row", job=job, business_id=business_id, id=one)
             _note(database, job, business_id, one, problem)

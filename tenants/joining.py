@@ -8,6 +8,7 @@ from auth.models import Identity
 from auth.sessions import Visit
 from billing.addresses import clean_address
 from core import clock
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
@@ -50,6 +51,7 @@ def revoke(db: ScopedSession, invitation_id: str) -> Invitation:
     return row
 
 
+@retried
 def accept(database: Database, visit: Visit, invitation_id: str) -> Membership:
     """The person proved the invited address, so they join. Raises NotFound for anybody else's invitation, or one that is over:
     one whose sender may not invite any more is over as well. The sender's row is locked first, as where they are removed."""
