@@ -29,6 +29,7 @@ def register(app: Flask, house: House) -> None:
     from auth.providers.discovery import Discovery
     from auth.sessions import current
     from auth.views import bp
+    from core.errands import Errands
     from core.worker import Tick
 
     app.register_blueprint(bp)
@@ -44,7 +45,8 @@ def register(app: Flask, house: House) -> None:
 
     app.jinja_env.globals["passkeys_work"] = passkeys.relying_party(house.settings) is not None
     app.extensions["bot_check"] = bots.chosen(house.settings, house.database, house.outgoing)
-    app.extensions["oidc_discovery"] = Discovery(house.outgoing)
+    errands = app.extensions["errands"] = Errands()
+    app.extensions["oidc_discovery"] = Discovery(house.outgoing, errands=errands)
     app.jinja_env.globals["other_ways"] = provider_views.other_ways
     notices.register(house)
     recovery.register(house)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from auth import tokens
 from auth.models import Budget
 from core import clock
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.scope import everything
 from core.settings import Settings
@@ -97,11 +98,12 @@ def portal_links(customer_id: str, business_id: str) -> list[Limit]:
     return [Limit(f"portal-links:{business_id}:{customer_id}", 20, DAY)]
 
 
+@retried
 def spend(database: Database, limits: list[Limit]) -> bool:
     """Count one under every limit, or, when any of them is used up, under none. True: go ahead."""
     if not limits:
         return True
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         rows = [(limit, _row(db, limit)) for limit in sorted(limits, key=lambda one: one.key)]  # one lock order
         if any(row.count >= limit.at_most for limit, row in rows):
             return False
@@ -153,16 +155,18 @@ def _source(settings: Settings, source: str | None) -> str | None:
     return tokens.hashed(settings, "source", text)[:32]
 
 
+@retried
 def give_back(database: Database, limit: Limit) -> None:
     """Uncount one: what looked like a failure was none."""
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         row = _row(db, limit)
         row.count = max(0, row.count - 1)
 
 
+@retried
 def take(database: Database, key: str, count: int, at_most: int, within: timedelta) -> tuple[int, int, datetime]:
     """Up to `count` of what is left under `key`. Returns (how many, how many are gone now, when the window began)."""
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         row = _row(db, Limit(key, at_most, within))
         given = max(min(count, at_most - row.count), 0)
         row.count += given

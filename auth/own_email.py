@@ -17,6 +17,7 @@ from auth.sessions import Visit
 from billing.addresses import clean_address
 from billing.commands.own_email import change_own_email
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database
 from core.errors import Conflict, Forbidden, Invalid, Unauthorized
 from core.scope import Actor, Pair, everything
@@ -37,6 +38,7 @@ def ask(database: Database, settings: Settings, visit: Visit, email: str, custom
     ))
 
 
+@retried
 def confirm(database: Database, challenge: Challenge, visit: Visit | None) -> None:
     """Redeem: what was ticked is changed where it is still found by an address that this session opens.
 

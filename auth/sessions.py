@@ -124,7 +124,7 @@ def _load(database: Database, which: Any) -> Visit | None:
     if not addresses and not any(one.door == "business" for one in grants):
         return None
     if session.last_seen_at < at - SEEN_EVERY:
-        with database.open(everything("session seen"), write=True) as db:
+        with database.open(everything("session seen"), write=True, repeatable=True) as db:
             db.execute(update(BrowserSession).where(BrowserSession.id == session.id).values(last_seen_at=at),
                        execution_options={"synchronize_session": False})
     whose = identity if addresses else None  # a person whose proof ran out is nobody until the next one

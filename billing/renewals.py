@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import and_, func, or_, select
 
 from billing import activation, lifecycle, plan_switch, pricing
@@ -23,13 +22,11 @@ from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core import clock
+from core import clock, turns
 from core.db import ScopedSession
 from core.ids import new_id
 from core.outbox import emit
 from core.scope import everything, system
-
-log = structlog.get_logger()
 
 BATCH = 50
 FIRST_CHECK = timedelta(seconds=30)
@@ -38,6 +35,7 @@ FIRST_CHECK = timedelta(seconds=30)
 def run_due(till: Till, limit: int = BATCH) -> int:
     """Renew or end what is due. Returns how many subscriptions were looked at.
 
+    Businesses take turns, and a subscription that cannot be renewed backs off (core/turns.py).
     After downtime several periods may be due: each subscription renews at most once on a (UTC) day (safety 4.9).
     A business that closed takes nothing more; what was cancelled at its period's end still ends.
     """
@@ -46,7 +44,7 @@ def run_due(till: Till, limit: int = BATCH) -> int:
             Payment.business_id == Subscription.business_id, Payment.customer_id == Subscription.customer_id,
             Payment.subscription_id == Subscription.id, Payment.is_open,
         )
-        due = db.execute(
+        query = (
             select(Subscription.business_id, Subscription.id)
             .join(Business, Business.business_id == Subscription.business_id)
             .where(
@@ -54,17 +52,18 @@ def run_due(till: Till, limit: int = BATCH) -> int:
                 or_(and_(Subscription.status == "active", Business.archived_at.is_(None),
                          or_(Subscription.previous_billing_at.is_(None), Subscription.previous_billing_at < _today())),
                     and_(Subscription.status.in_(lifecycle.LIVE), Subscription.cancel_at_period_end)),
+                turns.rested("renewals", Subscription.business_id, Subscription.id),
             )
-            .order_by(Subscription.next_billing_at).limit(limit)
-        ).all()
-    for business_id, subscription_id in due:
-        try:
-            payment_id = prepare(till, business_id, subscription_id)
-            if payment_id:
-                till.start(business_id, payment_id)
-        except Exception:  # one that cannot be renewed keeps nobody else waiting
-            log.exception("not renewed", business_id=business_id, subscription_id=subscription_id)
-    return len(due)
+        )
+        order = (Subscription.next_billing_at, Subscription.id)
+        due = [(one[0], one[1]) for one in db.execute(turns.in_turns(query, Subscription.business_id, *order, limit=limit))]
+
+    def renew(business_id: str, subscription_id: str) -> None:
+        payment_id = prepare(till, business_id, subscription_id)
+        if payment_id:
+            till.start(business_id, payment_id)
+
+    return turns.run(till.database, "renewals", due, renew)
 
 
 def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import guard, rls
+from core import conflicts, guard, rls
 from core.replica import CONNECT_TIMEOUT, Replica
 from core.scope import Scope
 from core.settings import Settings
@@ -29,6 +29,8 @@ PRIMARY_CONNECT_TIMEOUT = 10  # seconds
 
 class ScopedSession(Session):
     """A session that knows whose it is, from its first statement to its last."""
+
+    repeatable = False
 
     def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
         # PostgreSQL: a reading transaction is READ ONLY for the server as well
@@ -55,6 +57,11 @@ class ScopedSession(Session):
                 self.commit()
         super().close()
 
+    def commit(self) -> None:
+        super().commit()
+        if self._guard.write and not self.repeatable:
+            conflicts.note_effect()
+
     def flush(self, objects: Any = None) -> None:
         try:
             super().flush(objects)
@@ -70,8 +77,10 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def open(self, scope: Scope, write: bool = False, replica: bool = False) -> Iterator[ScopedSession]:
+    def open(self, scope: Scope, write: bool = False, replica: bool = False, repeatable: bool = False) -> Iterator[ScopedSession]:
+        """`repeatable`: what is written may be written once more, so that a request which is run again (core/rerun.py) does it twice."""
         session = self.session(scope, write, replica)
+        session.repeatable = repeatable
         try:
             yield session
             if write:

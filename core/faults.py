@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from core import outage
+from core import outage, rerun
 from core.errors import Invalid, PortalError
 from core.security import is_api
 
@@ -46,7 +46,8 @@ def init(app: Flask) -> None:
     app.register_error_handler(PortalError, _of_portal)
     app.register_error_handler(CSRFError, _of_form)
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _of_anything)
+    app.register_error_handler(Exception, of_anything)
+    rerun.init(app)
 
 
 def _log_exception(exc_info: Any) -> None:
@@ -85,7 +86,7 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
     return text, code, headers
 
 
-def _of_anything(error: Exception) -> ResponseReturnValue:
+def of_anything(error: Exception) -> ResponseReturnValue:
     from flask import current_app
 
     if outage.is_outage(error):

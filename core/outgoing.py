@@ -26,7 +26,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from core import reach
+from core import conflicts, reach
 from core.settings import Settings
 from core.wire import Deadline, Pinned
 
@@ -156,6 +156,7 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = self._outgoing.check(str(request.url), self._loopback)
+        conflicts.note_effect()
         deadline = Deadline(self._timeout)
         request.headers["Accept-Encoding"] = "identity"
         request.headers.pop("Cookie", None)

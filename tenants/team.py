@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from auth.faces import Face, face_of
 from auth.models import IdentityEmail
@@ -145,8 +145,12 @@ def is_invited(database: Database, address_key: str) -> bool:
 
 
 def is_open() -> tuple:  # type: ignore[type-arg]
-    """Conditions of an invitation that can still be accepted."""
-    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall())
+    """Conditions of an invitation that can still be accepted: whoever sent it has to be able to send it still."""
+    sender = aliased(Membership)
+    may_still = select(sender.id).where(sender.business_id == Invitation.business_id, sender.id == Invitation.invited_by,
+                                        sender.removed_at.is_(None), sender.role.in_([role for role in ROLES if may(role, "team.write")]))
+    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall(),
+            or_(Invitation.invited_by.is_(None), may_still.exists()))
 
 
 def members(db: ScopedSession) -> list[Membership]:

@@ -28,6 +28,7 @@ class Party:
     business_id: str | None = None
     connection_id: str | None = None
     claim: str = "email"
+    is_enabled: bool = True  # what is not switched on has nothing fetched for it
 
     def redirect_uri(self, settings: Settings) -> str:
         return f"{settings.base_url}{self.path}/callback"
@@ -61,7 +62,8 @@ def of_business(database: Database, settings: Settings, business_id: str, *, als
 def party_of(settings: Settings, row: Connection) -> Party:
     secret = unseal(settings.secret_keys, secret_purpose(row.business_id, row.id), row.client_secret) if row.client_secret else ""
     return Party(f"{row.business_id}/{row.id}", row.label, row.issuer, row.client_id, secret, f"/login/{row.business_id}/with/sso",
-                 business_id=row.business_id, connection_id=row.id, claim=row.claim)
+                 business_id=row.business_id, connection_id=row.id, claim=row.claim,
+                 is_enabled=row.is_enabled)
 
 
 def secret_purpose(business_id: str, connection_id: str) -> str:
