@@ -27,6 +27,7 @@ from billing.forwarding import Forwarder
 from billing.till import Till
 from core import cli, schema, web
 from core.db import Database
+from core.edge import Edge
 from core.ids import derive
 from core.mail import Mailer
 from core.outgoing import Outgoing
@@ -73,12 +74,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def serve_app() -> Flask:
+def serve_app() -> Edge:
     """What `flask serve` runs in its serving process: the application, and the worker's thread unless PORTAL_WORKER=off."""
     app = create_app()
     if app.extensions["portal"].settings.worker != "off":
         cli.start_worker(app)
-    return app
+    return Edge(app)
 
 
 def _gateway(settings: Settings):  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from auth.models import Budget
 from core import clock
 from core.conflicts import retried
 from core.db import Database, ScopedSession
+from core.reach import is_loopback
 from core.scope import everything
 from core.settings import Settings
 
@@ -140,19 +141,22 @@ def is_ourselves(settings: Settings, source: str | None) -> bool:
     return _source(settings, source) is None
 
 
-def _source(settings: Settings, source: str | None) -> str | None:
-    """IPv4 address or IPv6 /64, hashed. None on a loopback test deployment asked from its own machine: all are one source."""
+def source_key(settings: Settings, source: str | None) -> str:
+    """One client as the budgets count it: an IPv4 address, or the /64 that one line gets with IPv6; hashed."""
     try:
         address = ipaddress.ip_address((source or "").split("%")[0])
     except ValueError:
-        address = None
-    if address is not None and address.is_loopback and settings.is_test and settings.is_loopback:
-        return None
+        return tokens.hashed(settings, "source", str(None))[:32]
     if isinstance(address, ipaddress.IPv6Address):
-        text = str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
-    else:
-        text = str(address)
-    return tokens.hashed(settings, "source", text)[:32]
+        return tokens.hashed(settings, "source", str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False)))[:32]
+    return tokens.hashed(settings, "source", str(address))[:32]
+
+
+def _source(settings: Settings, source: str | None) -> str | None:
+    """`source_key`, or None on a loopback test deployment asked from its own machine: all are one source there."""
+    if settings.is_test and settings.is_loopback and is_loopback((source or "").split("%")[0]):
+        return None
+    return source_key(settings, source)
 
 
 @retried

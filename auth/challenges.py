@@ -96,9 +96,12 @@ def asked_here(settings: Settings, challenge: Challenge, browser: str | None) ->
 def try_code(database: Database, settings: Settings, challenge: Challenge | None, typed: str, source: str | None) -> bool:
     """Is it the code? Every try is counted before it is compared, in a transaction of its own.
 
-    False also when a budget is used up: 30 codes an hour a source, 5 tries a challenge, 20 failures a day an address.
+    False also when a budget is used up: 30 codes an hour a source, 5 tries a challenge, 20 failures a day an address. They are
+    spent only where a code could be right: on a live challenge with tries left.
     """
-    if not budgets.spend(database, budgets.codes(settings, source)) or challenge is None:
+    if challenge is None or not is_live(challenge) or not tries_left(challenge):
+        return False
+    if not budgets.spend(database, budgets.codes(settings, source)):
         return False
     failures = budgets.failures(settings, challenge.address_key)
     if not budgets.spend(database, [failures]):  # taken now, given back below when the code is right

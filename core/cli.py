@@ -48,8 +48,7 @@ def register(app: Flask, settings: Settings) -> None:
     @with_appcontext
     def serve(port: int, host: str, processes: int) -> None:
         """The production server, with the worker embedded unless PORTAL_WORKER=off."""
-        from granian import Granian
-        from granian.constants import Interfaces
+        from core import serving
 
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
         # and starts the worker's thread itself (wsgi.serve_app).
@@ -57,8 +56,7 @@ def register(app: Flask, settings: Settings) -> None:
         click.echo(f"{settings.name} ({settings.mode} mode) is at {settings.base_url}")
         if settings.is_test and settings.is_loopback:
             click.echo(f"Letters are at {settings.base_url}/mailbox")
-        Granian("wsgi:serve_app", factory=True, address=host, port=port, interface=Interfaces.WSGI, workers=processes,
-                blocking_threads=4, backpressure=64, log_access=False).serve()
+        serving.serve("wsgi:serve_app", host, port, processes)
 
 
 def start_worker(app: Flask) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import structlog
 from flask import Flask, g, jsonify, render_template, request
+from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
 from core import outage, rerun
@@ -29,7 +31,8 @@ WORDS = {
           "METHOD_NOT_ALLOWED"),
     409: (_l("This cannot be done now"), _l("Something changed in the meantime. Nothing was done."), "CONFLICT"),
     410: (_l("This is no longer here"), _l("It was taken away, and there is nothing left to show."), "GONE"),
-    413: (_l("This is too large"), _l("At most 12 MB can be sent at once. Nothing was saved."), "REQUEST_TOO_LARGE"),
+    413: (_l("This is too large"), _l("More was sent than this page accepts. Nothing was saved."), "REQUEST_TOO_LARGE"),
+    414: (_l("This address is too long"), _l("The link may be broken. Nothing was changed."), "URI_TOO_LONG"),
     415: (_l("This format cannot be read"), _l("Nothing was changed."), "UNSUPPORTED_MEDIA_TYPE"),
     421: (_l("This address is not served here"), _l("The link leads to the wrong place. Open the portal by its usual address."),
           "MISDIRECTED_REQUEST"),
@@ -103,6 +106,8 @@ def of_anything(error: Exception) -> ResponseReturnValue:
 def page(status: int, sentence: str | None = None, fields: dict[str, str] | None = None) -> tuple[str, int]:
     """The designed page of a status, with its own words where the error brought some."""
     heading, usual, _code = WORDS.get(status, WORDS[500 if status >= 500 else 400])
+    if request_ctx.url_adapter is None:  # the Host header is no name at all, so no page can say where its links lead
+        return escape(f"{heading}. {sentence or usual}"), status
     return render_template("errors/error.html", status=status, heading=heading, sentence=sentence or usual, fields=fields or {}), status
 
 

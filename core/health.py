@@ -9,11 +9,13 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from core import guard, replica, revisions
+from core.bounds import METHODS
 from core.errors import NotFound
 from core.web import House, house, is_operator
 
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
+REFUSED = Counter("portal_refused_total", "Requests given up before or after they had a thread", ["why"], registry=REGISTRY)
 SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
 REPLICA_UP = Gauge("portal_replica_up", "1 while pages read from the replica", registry=REGISTRY)
 REPLICA_LAG = Gauge("portal_replica_lag_seconds", "How far the replica is behind; NaN while it does not answer", registry=REGISTRY)
@@ -76,7 +78,8 @@ def checks(of: House) -> list[str]:
 
 def _count(response: Response) -> Response:
     name = request.endpoint or "unknown"
-    REQUESTS.labels(name, request.method, str(response.status_code)).inc()
+    method = request.method if request.method in METHODS else "other"  # clients may write anything there
+    REQUESTS.labels(name, method, str(response.status_code)).inc()
     if "started" in g:
         SECONDS.labels(name).observe(time.perf_counter() - g.started)
     return response

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from core import oidc_settings
 from core.oidc_settings import OidcProvider
+from core.proxies import TrustedProxies
 
 Mode = Literal["test", "live"]
 DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
@@ -49,6 +50,7 @@ class Settings:
     outgoing_loopback: bool = False
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
+    trusted_proxies: TrustedProxies = TrustedProxies()
     api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
     oidc_providers: tuple[OidcProvider, ...] = ()
     bot_check: str = "work"
@@ -117,6 +119,7 @@ class Settings:
             outgoing_loopback=get("PORTAL_OUTGOING_LOOPBACK").lower() in _TRUE,
             prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
             log_level=get("LOG_LEVEL", "INFO").upper(),
+            trusted_proxies=_proxies(get("PORTAL_TRUSTED_PROXIES")),
             api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
             oidc_providers=_providers(get),
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
@@ -156,6 +159,13 @@ def _providers(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
         return oidc_settings.read(get)
     except ValueError as wrong:
         raise Misconfigured(str(wrong)) from wrong
+
+
+def _proxies(text: str) -> TrustedProxies:
+    try:
+        return TrustedProxies.parse(text)
+    except ValueError as wrong:
+        raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
 
 
 def _driver(url: str) -> str:

@@ -14,7 +14,8 @@ from flask import Flask, Response, current_app, g, has_request_context, request,
 from flask_babel import refresh
 
 from core import clock
-from core.errors import BadRequest, Misdirected, ScopeError
+from core.bounds import SAFE_METHODS as SAFE_METHODS
+from core.errors import Misdirected, ScopeError
 from core.replica import STICK
 from core.scope import Scope
 from core.security import is_api
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from core.db import Database, ScopedSession
     from core.settings import Settings
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _WROTE = "wrote"  # in the session cookie: when this browser last changed something, wall clock
-MAX_BODY = 12 * 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -183,14 +182,13 @@ def is_operator() -> bool:
 
 def register(app: Flask, house: House) -> None:
     """Hang the house on the application, with everything every page needs: session edge, hosts, words, headers, errors."""
-    from core import faults, health, i18n, log, mailbox_pages, pages, security
+    from core import bounds, faults, health, i18n, log, mailbox_pages, pages, proxies, security
 
     settings = house.settings
     app.extensions["portal"] = house
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.config["MAX_FORM_MEMORY_SIZE"] = 1024 * 1024
+    app.wsgi_app = proxies.Peeled(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    bounds.init(app)
     app.before_request(_check_host)
-    app.before_request(_refuse_nul)
     app.after_request(_settle)
     app.teardown_request(_abandon)
     log.init(app, settings)
@@ -220,15 +218,6 @@ def _domain(settings: Settings) -> Any:
     if house().domain_of is None or not found.hostname or found.port != urlsplit(settings.base_url).port:
         return None
     return house().domain_of(found.hostname)
-
-
-def _refuse_nul() -> None:
-    """Nobody types a NUL; no database column and no page can carry one."""
-    sent = [request.path, *request.args.values()]
-    if request.method not in SAFE_METHODS and not request.path.startswith("/api/"):
-        sent += request.form.values()
-    if any("\0" in value for value in sent):
-        raise BadRequest()
 
 
 def _hostname(host: str) -> str:
