@@ -9,7 +9,7 @@ Implementations live beside the doors (`tenants/elsewhere/`) and are handed in b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -60,6 +60,9 @@ class Elsewhere(Protocol):
         """What a plan change costs there (contract §2.3 Preview). Raises core.errors.Unavailable, Conflict with its words."""
         ...
 
-    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str) -> bytes:
-        """The PDF of a payment's invoice or of a refund. Raises core.errors.Unavailable."""
+    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+        """The PDF of a payment's invoice or of a refund, given to `keep`, which returns what is kept.
+
+        Raises core.errors.Unavailable; DOCUMENT_BEING_FETCHED where it is fetched (and kept) while nobody waits.
+        """
         ...

@@ -137,12 +137,13 @@ class Till(Desk):
         at = clock.wall()
         with self.database.open(everything("reconcile open payments")) as db:
             payments = db.execute(
-                select(Payment.business_id, Payment.id).where(Payment.is_open, or_(Payment.check_at.is_(None), Payment.check_at <= at))
+                select(Payment.business_id, Payment.id)
+                .where(Payment.is_open, Payment.account_id.is_(None), or_(Payment.check_at.is_(None), Payment.check_at <= at))
                 .order_by(Payment.check_at).limit(limit)
             ).all()
             refunds = db.execute(
                 select(Refund.business_id, Refund.id)
-                .where(Refund.status == "pending", or_(Refund.check_at.is_(None), Refund.check_at <= at))
+                .where(Refund.status == "pending", Refund.account_id.is_(None), or_(Refund.check_at.is_(None), Refund.check_at <= at))
                 .order_by(Refund.check_at).limit(limit)
             ).all()
         for step, rows in ((self.check, payments), (self.start_refund, refunds)):
@@ -194,8 +195,8 @@ class Till(Desk):
     def follow(self, key: str) -> None:
         """A notification is a hint: state and amount come from look-up. Unknown keys (another deployment's) are ignored."""
         with self.database.open(everything("find what a notification is about")) as db:
-            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key)).first()
-            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key)).first()
+            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key, Payment.account_id.is_(None))).first()
+            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key, Refund.account_id.is_(None))).first()
         if payment:
             outcome = self._ask(lambda: self.gateway.look_up(key), key)
             if outcome.state not in ("not_found", "unknown"):
