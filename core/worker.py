@@ -169,15 +169,16 @@ class Worker:
             lanes = self._lanes(db, at, only)
         if not lanes:
             return []  # the usual case costs no writer's lock
-        share, out = max(1, BATCH // len(lanes)), []
+        share, rows = max(1, BATCH // len(lanes)), []
         with self.database.open(everything("claim work"), write=True) as db:
             for lane in lanes:
                 query = (select(Outbox).where(Outbox.state == "pending", Outbox.lane == lane, Outbox.due_at <= at)
                          .order_by(Outbox.due_at, Outbox.id).limit(share).with_for_update(skip_locked=True))
-                for row in db.scalars(query):
-                    row.due_at, row.fence = at + LEASE, row.fence + 1
-                    out.append((_work(row), row.fence, list(row.done)))
-        return out
+                rows += db.scalars(query)
+            rows.sort(key=lambda row: (row.due_at, row.id))
+            for row in rows:
+                row.due_at, row.fence = at + LEASE, row.fence + 1
+            return [(_work(row), row.fence, list(row.done)) for row in rows]
 
     def _lanes(self, db: ScopedSession, at: datetime, only: str | None) -> list[str]:
         """Lanes that have something due, beginning after the one where the last claim ended. The sign-in emails' is always one."""
