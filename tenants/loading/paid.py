@@ -120,7 +120,7 @@ class Payment(Told):
     card_network: Words | None = None
     card_last_four: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
     card_exp_month: Annotated[int, Field(ge=1, le=12)] | None = None
-    card_exp_year: Annotated[int, Field(ge=1, le=9999)] | None = None
+    card_exp_year: Annotated[int, Field(ge=1970, le=2200)] | None = None
     card_holder_name: Words | None = None
     card_issuing_country: Words | None = None
     error_code: Words | None = None

@@ -36,7 +36,7 @@ class Card(BaseModel):
     card_network: Words | None = None
     last4_digits: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")] | None = None
     expiry_month: Annotated[int, Field(ge=1, le=12)] | None = None
-    expiry_year: Annotated[int, Field(ge=1, le=9999)] | None = None
+    expiry_year: Annotated[int, Field(ge=1970, le=2200)] | None = None
 
 
 class PaymentMethod(Told):
