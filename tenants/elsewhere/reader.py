@@ -42,6 +42,14 @@ UNWRITABLE = (SQLAlchemyError, Invalid, ScopeError, ValueError, OverflowError, T
 """What writing a record that lies may raise; a record with good values raises none of them."""
 
 
+
+def _plainly(odd: BaseException) -> str:
+    """Why, without the values of the row: a statement's error repeats them."""
+    if isinstance(odd, Invalid):
+        return "; ".join(f"{name}: {why}" for name, why in odd.fields.items()) or odd.sentence
+    return f"{type(odd).__name__}: {getattr(odd, 'orig', odd)}"
+
+
 @dataclass
 class Reader:
     """One account, one business. `skipped` counts what could not be read; each is logged with its reason."""
@@ -86,13 +94,13 @@ class Reader:
         try:
             return self._write(whole, also, actor)
         except UNWRITABLE as odd:
-            log.warning("a page cannot be written at once", why=str(odd)[:300], count=len(whole))
+            log.warning("a page cannot be written at once", why=_plainly(odd), count=len(whole))
         counts = Counts()
         for one in whole:
             try:
                 counts += self._write([one], lambda db: None, actor)
             except UNWRITABLE as odd:
-                self.left_out(f"{type(odd).__name__}: {odd}", [one.source_id])
+                self.left_out(_plainly(odd), [one.source_id])
         return counts.__iadd__(self._write([], also, actor))
 
     def _write(self, records: list[Record], also: Callable[[ScopedSession], None], actor: Actor | None) -> Counts:
@@ -137,7 +145,7 @@ class Reader:
             return [one[resource.id] for one in listed]
         if resource.kind != "subscription":
             return []
-        names = {source_key(self.origin.account_id, "product", str(one.get("product_id"))) for one in listed}
+        names = {source_key(self.origin.account_id, "product", product) for one in listed if (product := reference_of("product_id", one))}
         with self.database.open(system(self.business_id)) as db:
             rows = db.execute(select(SourceId.reference, Product.price_minor).join(Product, Product.id == SourceId.row_id)
                               .where(SourceId.id.in_(sorted(names)), Product.business_id == SourceId.business_id))
@@ -146,7 +154,7 @@ class Reader:
         # discount takes off
         return [one["subscription_id"] for one in listed
                 if one.get("discounts") or one.get("discount_id") or not isinstance(one.get("quantity", 1), int)
-                or price.get(str(one.get("product_id")), 0) * one.get("quantity", 1) != one.get("recurring_pre_tax_amount")]
+                or price.get(reference_of("product_id", one) or "", 0) * one.get("quantity", 1) != one.get("recurring_pre_tax_amount")]
 
     def _complete(self, records: list[Record]) -> list[Record]:
         """What the records name and is neither here nor among them is asked for first; what names nothing is left out."""

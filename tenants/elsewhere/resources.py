@@ -55,7 +55,7 @@ ONE: dict[str, Ask] = {
 def plain(told: Any) -> Json:
     """What the SDK read, as the JSON it came from. It checks nothing: an account may answer with anything. Raises ValueError for what
     is no object."""
-    found = told.to_dict(mode="json") if hasattr(told, "to_dict") else told
+    found = told.to_dict(mode="json", warnings=False) if hasattr(told, "to_dict") else told
     if not isinstance(found, dict):
         raise ValueError("the account answered with something that is no object")
     return found
