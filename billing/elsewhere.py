@@ -29,13 +29,14 @@ def can(collected_by: str, verb: str) -> bool:
 
 @dataclass(frozen=True)
 class Act:
-    """`wish`: the verb's parameters, JSON."""
+    """`wish`: the verb's parameters, JSON. `by_customer`: whether the customer asked, and not the business."""
 
     business_id: str
     subscription_id: str
     verb: str
     wish: Mapping[str, Any]
     key: str
+    by_customer: bool = True
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,11 @@ def in_a_lane() -> Any:
 
 
 class NoAnswerYet(Exception):
-    """It is being asked, or was silent a moment ago. The answer is still acted on when it comes."""
+    """It is being asked. The answer is still acted on when it comes."""
+
+
+class Silent(NoAnswerYet):
+    """It did not answer a moment ago, and is left alone for a while."""
 
 
 class Asking:
@@ -48,7 +52,9 @@ class Asking:
         if getattr(_thread, "is_lane", False):
             return work()
         with self._lock:
-            if business_id in self._busy or len(self._busy) >= SLOTS or self._silent.get(business_id, 0.0) > time.monotonic():
+            if self._silent.get(business_id, 0.0) > time.monotonic():
+                raise Silent
+            if business_id in self._busy or len(self._busy) >= SLOTS:
                 raise NoAnswerYet
             self._busy.add(business_id)
         result: list[Found] = []

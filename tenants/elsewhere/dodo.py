@@ -19,7 +19,7 @@ from core.errors import Conflict, Unavailable
 from core.scope import Actor
 from core.web import House
 from tenants.elsewhere.account import note_failure, reference
-from tenants.elsewhere.asking import Asking, NoAnswerYet
+from tenants.elsewhere.asking import Asking, NoAnswerYet, Silent
 from tenants.elsewhere.budget import Budget
 from tenants.elsewhere.client import why
 from tenants.elsewhere.figures import figures
@@ -94,6 +94,8 @@ class Dodo:
 
         try:
             return self.asking.ask(business_id, fetch)
+        except Silent:
+            raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT) from None
         except NoAnswerYet:
             raise Unavailable("DOCUMENT_BEING_FETCHED", FETCHING) from None
 

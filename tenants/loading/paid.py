@@ -205,7 +205,7 @@ def payment(data: Json) -> Record:
 def _who(told: Json | None) -> Json | None:
     """Who canceled: one of the words that pages know."""
     who = (told or {}).get("actor_type")
-    return {"type": who} if who in ("customer", "merchant", "system", "api") else None
+    return {"type": who} if who in ("customer", "merchant_user", "api_key", "dodo_team") else None
 
 
 def refund(data: Json) -> Record:
