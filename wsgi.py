@@ -58,8 +58,6 @@ def create_app(settings: Settings | None = None) -> Flask:
                   documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
     house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
     house.documents.systems = house.forwarder.systems
-    handlers.on("subscription.asked_elsewhere", lambda work: house.forwarder.run(work.business_id, work.data["act_id"]), "forwarder.run")
-    worker.ticks.append(Tick("acts elsewhere", timedelta(seconds=2), house.forwarder.run_due))
 
     web.register(app, house)
     if gateway is not None:

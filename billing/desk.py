@@ -44,7 +44,7 @@ class Desk:
         """Send a pending refund (or ask about one that was sent) and record what came back. Returns its status."""
         with self.database.open(system(business_id), write=True) as db:
             refund = _locked(db, refund_id)
-            if refund.status != "pending":
+            if refund.status != "pending" or refund.account_id is not None:
                 return refund.status
             payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
             assert payment is not None

@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, JSONType, of_customer, within_customer
 
 
-class Invoice(Base, CustomerOwned):
+class Invoice(Base, CustomerOwned, FromAccount):
     """`operation` names the work it bills (renewal:sub:n, purchase:…): unique, so the same work is billed once."""
 
     __tablename__ = "invoices"

@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
-class LicenseKey(Base, CustomerOwned):
+class LicenseKey(Base, CustomerOwned, FromAccount):
     """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own."""
 
     __tablename__ = "license_keys"
@@ -38,7 +39,7 @@ class LicenseKey(Base, CustomerOwned):
     created_at: Mapped[datetime]
 
 
-class LicenseInstance(Base, CustomerOwned):
+class LicenseInstance(Base, CustomerOwned, FromAccount):
     __tablename__ = "license_instances"
     __table_args__ = (of_customer(), within_customer("license_key_id", "license_keys"),
                       Index("ix_license_instances_key", "business_id", "license_key_id"))

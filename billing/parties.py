@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Index
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, BusinessOwned, Catalogue, CustomerOwned, of_customer
 
 
@@ -42,7 +43,7 @@ class NumberSeries(Base, BusinessOwned):
     next: Mapped[int] = mapped_column(default=1)
 
 
-class Customer(Base, CustomerOwned):
+class Customer(Base, CustomerOwned, FromAccount):
     """A buyer at one business. `email_key` is the folded address people are found by.
 
     What somebody said or paid, they said or paid as the holder of an address; a business may write another one into the row.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 VALID = timedelta(minutes=15)
@@ -71,7 +72,7 @@ class Quote(Base, CustomerOwned):
     created_at: Mapped[datetime]
 
 
-class ScheduledChange(Base, CustomerOwned):
+class ScheduledChange(Base, CustomerOwned, FromAccount):
     """A change that is made when the next period is billed. At most one that is open per subscription."""
 
     __tablename__ = "scheduled_changes"

@@ -139,7 +139,7 @@ class Till(Desk):
             due: list[list[turns.Row]] = []
             for table, is_open in ((Payment, Payment.is_open), (Refund, Refund.status == "pending")):
                 query = select(table.business_id, table.id).where(
-                    is_open, or_(table.check_at.is_(None), table.check_at <= at), turns.rested("reconcile", table.business_id, table.id))
+                    is_open, table.account_id.is_(None), or_(table.check_at.is_(None), table.check_at <= at), turns.rested("reconcile", table.business_id, table.id))
                 due.append([(business_id, one) for business_id, one in db.execute(
                     turns.in_turns(query, table.business_id, table.check_at, table.id, limit=limit))])
         payments, refunds = due
@@ -187,8 +187,8 @@ class Till(Desk):
     def follow(self, key: str) -> None:
         """A notification is a hint: state and amount come from look-up. Unknown keys (another deployment's) are ignored."""
         with self.database.open(everything("find what a notification is about")) as db:
-            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key)).first()
-            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key)).first()
+            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key, Payment.account_id.is_(None))).first()
+            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key, Refund.account_id.is_(None))).first()
         if payment:
             outcome = self._ask(lambda: self.gateway.look_up(key), key)
             if outcome.state not in ("not_found", "unknown"):

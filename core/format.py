@@ -98,7 +98,15 @@ def local_date(moment: dt.datetime | dt.date, zone: str = "UTC") -> dt.date:
         return moment
     if moment.tzinfo is None:
         raise ValueError("an instant needs its time zone")
-    return moment.astimezone(ZoneInfo(zone)).date()
+    return _in_zone(moment, zone).date()
+
+
+def _in_zone(moment: dt.datetime, zone: str) -> dt.datetime:
+    """At the ends of the calendar the wall clock of a zone has no date: then the instant as it is."""
+    try:
+        return moment.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        return moment
 
 
 def date_words(
@@ -116,7 +124,7 @@ def date_words(
     if style == "moment":
         if not isinstance(moment, dt.datetime):
             raise ValueError("a moment has a time of day")
-        local = moment.astimezone(ZoneInfo(zone))
+        local = _in_zone(moment, zone)
         return f"{_day_words(day, locale, 'table')}, {_time_words(local.hour, local.minute, locale)}"
     if style in ("sentence", "line"):
         this_year = (today or local_date(clock.now(), zone)).year

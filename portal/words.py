@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -81,7 +82,7 @@ def last_day(month: int | None, year: int | None) -> date | None:
     """The last day a card works."""
     if not month or not year:
         return None
-    return date.fromordinal(date(year + month // 12, month % 12 + 1, 1).toordinal() - 1)
+    return date(year, month, monthrange(year, month)[1])
 
 
 def days_to(moment: datetime | None) -> int:

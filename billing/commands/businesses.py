@@ -7,6 +7,7 @@ from typing import Any
 
 from billing.parties import Business
 from core import clock
+from core.currencies import CURRENCIES
 from core.db import ScopedSession
 from core.errors import Invalid
 from core.ids import new_id
@@ -38,8 +39,6 @@ def create_business(
 
 
 def check_currency(currency: str) -> None:
-    from babel import Locale
-
-    if currency not in Locale("en").currencies or currency in DISPUTED:
+    if currency not in CURRENCIES or currency in DISPUTED:
         raise Invalid("UNSUPPORTED_CURRENCY", f"{currency[:3]} is not a currency we can carry.",
                       fields={"currency": "This currency is not supported."})

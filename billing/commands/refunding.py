@@ -29,7 +29,7 @@ def refund(
             raise NotFound(sentence="There is no such payment.")
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", "Another refund of this payment was asked for in the meantime.")
-        if payment.gateway != till.gateway.name:
+        if payment.account_id is not None or payment.gateway != till.gateway.name:
             raise Conflict("UNSUPPORTED_ACTION", "This was paid through another system; it is refunded there.")
         lines = list(items or [])
         if lines:

@@ -13,6 +13,7 @@ from billing.catalogue import Product
 from billing.invoices import Invoice
 from billing.lifecycle import LIVE
 from billing.payments import Payment, PaymentMethod
+from billing.provenance import made_here_first
 from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -174,7 +175,8 @@ def past(db: ScopedSession, before: tuple[datetime, str] | None = None, limit: i
 
 def one(db: ScopedSession, subscription_id: str) -> SubscriptionRow:
     """One subscription; NotFound when it is nobody's or somebody else's."""
-    rows = _once(db.execute(_query().where(Subscription.id == subscription_id)))
+    rows = _once(db.execute(_query().where(Subscription.id == subscription_id)
+                            .order_by(made_here_first(Subscription), Subscription.business_id)))
     if not rows:
         raise NotFound()
     return rows[0]

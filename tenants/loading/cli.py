@@ -30,7 +30,7 @@ def register(app: Flask, house: House) -> None:
             with house.database.open(system(business_id)) as db:
                 read.business(db, business_id)
             with click.progressbar(length=size, label="Checking", file=_err()) as bar:
-                found = check(house.database, business_id, file, bar.update)
+                found = check(house.database, business_id, file, bar.update, source)
             if check_only:
                 click.echo(json.dumps({"lines": found.lines, **found.kinds}))
                 return

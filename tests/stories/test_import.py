@@ -15,13 +15,16 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from billing import renewals
+from billing.catalogue import Product
 from billing.commands import loading
 from billing.commands.businesses import create_business
 from billing.commands.cancelling import cancel_at_period_end
 from billing.commands.customers import create_customer
+from billing.invoices import Invoice
 from billing.loaded import SourceId
 from billing.parties import Customer, CustomerTotal, SpendMonth
-from billing.payments import Payment, PaymentMethod
+from billing.payments import Payment, PaymentMethod, Refund
+from billing.provenance import Origin
 from billing.subscriptions import Subscription
 from core import clock, mailbox
 from core.errors import Conflict, Invalid
@@ -36,6 +39,7 @@ from tests.visitor import Visitor
 
 PRICE = {"type": "recurring_price", "currency": "EUR", "price": 2417, "payment_frequency_count": 1, "payment_frequency_interval": "Month"}
 PRODUCT = {"type": "product", "data": {"product_id": "pdt_1", "name": "Acorn Team", "price": PRICE}}
+MIRROR = Origin("acc_mirror", "elsewhere", True)
 BUYER = {"type": "customer", "data": {"customer_id": "cus_1", "email": "Ada@Marlow.example", "name": "Ada Marlow"}}
 JANUARY = "2026-01-31T10:00:00Z"
 
@@ -136,7 +140,7 @@ def test_reading_it_twice_writes_it_once(house: House, acorn: str, tmp_path: Pat
     assert (counts.new, counts.same) == (0, 5)
     with house.database.open(system(acorn)) as db:
         assert db.scalar(select(CustomerTotal.paid_minor)) == 2876 and db.scalar(select(CustomerTotal.refunded_minor)) == 100
-        assert sorted(db.scalars(select(SourceId.source).distinct())) == ["import"]
+        assert sorted(db.scalars(select(SourceId.account_id).distinct())) == ["import"]
 
 
 @pytest.mark.parametrize(("line", "says"), [
@@ -178,14 +182,20 @@ def test_money_and_owners_that_do_not_fit_are_refused(house: House, acorn: str, 
     assert count(house, acorn, Payment) == 0
 
 
-def test_an_id_of_another_business_is_refused(house: House, acorn: str, tmp_path: Path) -> None:
-    lines = mine(PRODUCT, BUYER)
-    load(house, acorn, tmp_path / "a.jsonl", *lines)
+def test_the_same_file_in_two_businesses_makes_rows_of_different_ids(house: House, acorn: str, tmp_path: Path) -> None:
+    """Ids of loaded rows are ours: what a file calls its rows opens nothing of another business, and tells nothing about it."""
+    lines = mine(PRODUCT, BUYER, subscription(), payment(invoice_id="INV-0007", payment_method_id="pm_1"), refund(876))
     with house.database.open(everything("a second business"), write=True) as db:
         other = create_business(db, name="Birch Hosting", currency="EUR").business_id
-    with pytest.raises(Invalid) as wrong:
-        load(house, other, tmp_path / "a.jsonl", *lines)
-    assert "another business" in wrong.value.fields["line 2"]
+    for business_id in (acorn, other):
+        assert load(house, business_id, tmp_path / "a.jsonl", *lines).new == 5
+    told = [json.loads(line)["data"] for line in lines]
+    theirs = {one[key] for one in told for key in ("product_id", "customer_id", "subscription_id", "payment_id", "refund_id") if key in one}
+    with house.database.open(everything("ids of two businesses")) as db:
+        for model in (Product, Subscription, Payment, Refund, Invoice, PaymentMethod):
+            ids = list(db.scalars(select(model.id).where(model.business_id.in_((acorn, other)))))
+            assert len(ids) == len(set(ids)) == 2 and not theirs & set(ids), model
+        assert set(db.scalars(select(Invoice.number).where(Invoice.business_id.in_((acorn, other))))) == {"INV-0007"}
 
 
 def test_a_batch_is_written_whole_or_not_at_all(house: House, acorn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +266,8 @@ def test_an_address_that_changed_there_is_told_to_the_old_one(house: House, acor
     """What is loaded sends nothing but this: from now on somebody else reads here."""
     for email, told in (("Ada@Marlow.example", []), ("ada@MARLOW.example", []), ("sam@void.example", ["ada@marlow.example"])):
         with house.database.open(system(acorn), write=True) as db:
-            loading.load(db, "elsewhere", [record("customer", {"customer_id": "cus_moves", "email": email, "name": "Ada"})], renew=True)
+            told_there = record("customer", {"customer_id": "cus_moves", "email": email, "name": "Ada"})
+            loading.load(db, MIRROR, [told_there], renew=True)
         with house.database.open(everything("what a loading sends")) as db:
             heard = db.scalars(select(Outbox).where(Outbox.business_id == acorn, Outbox.type != "business.created"))
             assert [one.data["old"] for one in heard] == told
@@ -265,10 +276,12 @@ def test_an_address_that_changed_there_is_told_to_the_old_one(house: House, acor
 
 
 def test_what_was_made_here_is_left_alone(house: House, acorn: str) -> None:
-    """An id that a file has by chance or by intent takes nobody's row over."""
+    """An id that a file or an account has by chance or by intent takes nobody's row over."""
     with house.database.open(system(acorn), write=True) as db:
         ours = create_customer(db, acorn, email="ben@hill.example", name="Ben Hill").customer_id
         told = record("customer", {"customer_id": ours, "email": "mallory@void.example", "name": "Mallory"})
-        counts = loading.load(db, "elsewhere", [told], renew=True)
+        counts = loading.load(db, Origin.of_file("import"), [told], renew=True)
+        assert (counts.new, counts.same) == (0, 1), "a file may name what is here"
+        assert loading.load(db, MIRROR, [told], renew=True).new == 1, "an account names its own rows only"
         row = db.scalars(select(Customer).where(Customer.customer_id == ours)).one()
-        assert (row.name, row.email_key) == ("Ben Hill", "ben@hill.example") and (counts.new, counts.same) == (0, 1)
+        assert (row.name, row.email_key, row.account_id) == ("Ben Hill", "ben@hill.example", None)
