@@ -25,7 +25,7 @@ from billing import dunning, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
-from core import cli, schema, web
+from core import cli, mail_server, schema, web
 from core.db import Database
 from core.ids import derive
 from core.mail import Mailer
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     house.documents.systems = house.forwarder.systems
     handlers.on("subscription.asked_elsewhere", lambda work: house.forwarder.run(work.business_id, work.data["act_id"]), "forwarder.run")
     worker.ticks.append(Tick("acts elsewhere", timedelta(seconds=2), house.forwarder.run_due))
+    worker.ticks.append(Tick("mail server", mail_server.EVERY, house.mailer.server.learn))
 
     web.register(app, house)
     if gateway is not None:
