@@ -44,7 +44,7 @@ class SignInLetters:
             )]
             person = db.scalar(select(IdentityEmail.email).where(IdentityEmail.email_key == challenge.address_key))
             on_file = person or db.scalar(select(Customer.email).where(Customer.email_key == challenge.address_key)
-                                          .order_by(Customer.is_known.desc(), Customer.is_known | (Customer.email != challenge.email),
+                                          .order_by(Customer.is_known.desc(), (Customer.email == challenge.email).desc(),
                                                     Customer.created_at).limit(1))
             door = db.scalar(select(Business).where(Business.business_id == challenge.business_id)) if challenge.business_id else None
             face = face_of(door) if door else None
