@@ -25,7 +25,7 @@ from billing import dunning, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
-from core import cli, schema, web
+from core import cli, mail_server, schema, web
 from core.db import Database
 from core.edge import Edge
 from core.ids import derive
@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
                   documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
     house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
     house.documents.systems = house.forwarder.systems
+    worker.ticks.append(Tick("mail server", mail_server.EVERY, house.mailer.server.learn))
 
     web.register(app, house)
     if gateway is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def also_known(app: Flask, knows: Knows) -> None:
-    """For rooms above: `knows(folded address)` says whether somebody without purchases may sign in (staff, invitations)."""
+    """For rooms above: `knows(folded address)` is the address on file of somebody without purchases who may sign in (invitations)."""
     app.extensions["sign_in_letters"].also_known.append(knows)
 
 
@@ -24,6 +24,7 @@ def register(app: Flask, house: House) -> None:
     from flask_login import LoginManager
 
     from auth import bots, exports, following, link_views, notices, passkey_views, passkeys, recovery, recovery_views, sweeping  # noqa: F401 - their routes hang on the same blueprint
+    from auth import unsubscribe_views as _unsubscribe_views  # noqa: F401 - the same
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import delete, select, update
 
 from auth import challenges, exports, merging
@@ -25,8 +27,9 @@ _QUIETLY = {"synchronize_session": False}
 def ask_to_add(
     database: Database, settings: Settings, visit: Visit, email: str, *, browser: str, source: str | None, device: str, locale: str,
     next: str = "/profile",
-) -> bool:
-    """Send a letter to a further address of this person. Raises Invalid for what is no address; otherwise always the same.
+) -> datetime | None:
+    """Send an email to a further address of this person; returns when it is due, None where a budget is used up. Raises Invalid for
+    what is no address; otherwise always the same.
 
     `browser` is `cookies.browser(settings)`, kept on the answer: the letter works in this browser only.
     """

@@ -139,7 +139,8 @@ class Till(Desk):
             due: list[list[turns.Row]] = []
             for table, is_open in ((Payment, Payment.is_open), (Refund, Refund.status == "pending")):
                 query = select(table.business_id, table.id).where(
-                    is_open, table.account_id.is_(None), or_(table.check_at.is_(None), table.check_at <= at), turns.rested("reconcile", table.business_id, table.id))
+                    is_open, table.account_id.is_(None), or_(table.check_at.is_(None), table.check_at <= at),
+                    turns.rested("reconcile", table.business_id, table.id))
                 due.append([(business_id, one) for business_id, one in db.execute(
                     turns.in_turns(query, table.business_id, table.check_at, table.id, limit=limit))])
         payments, refunds = due

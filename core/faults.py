@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Flask, g, jsonify, render_template, request
+from flask import Flask, current_app, g, jsonify, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -71,7 +71,13 @@ def _of_portal(error: PortalError) -> ResponseReturnValue:
 def _of_form(error: CSRFError) -> ResponseReturnValue:
     """A form that was open too long, or came from elsewhere. The way back keeps what was typed in most browsers."""
     log.info("form refused", reason=error.description)
-    return render_template("errors/form.html", status=400), 400
+    return render_template("errors/form.html", status=400, no_cookies=error.description != "origin" and not _kept_a_cookie()), 400
+
+
+def _kept_a_cookie() -> bool:
+    """Whether this browser sent any cookie of ours. Every page with a form sets one, so a browser without any blocks them."""
+    settings = current_app.extensions["portal"].settings
+    return any(name.removeprefix("__Host-").endswith(f"-{settings.mode}") for name in request.cookies)
 
 
 def _of_http(error: HTTPException) -> ResponseReturnValue:
@@ -90,8 +96,6 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
 
 
 def of_anything(error: Exception) -> ResponseReturnValue:
-    from flask import current_app
-
     if outage.is_outage(error):
         return outage.answer(error)
     log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)

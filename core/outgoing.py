@@ -27,6 +27,7 @@ import httpcore
 import httpx
 
 from core import conflicts, reach
+from core.domain_names import BadDomain, ascii_url
 from core.settings import Settings
 from core.wire import Deadline, Pinned
 
@@ -108,9 +109,9 @@ class Outgoing:
     def check(self, url: str, allow_loopback: bool | None = None) -> httpx.URL:
         """The URL, if it may be asked as far as can be told without the network. Raises Refused. Forms call this on saving."""
         try:
-            found = httpx.URL(url)
+            found = httpx.URL(ascii_url(url))
             host = found.raw_host.decode("ascii")
-        except (httpx.InvalidURL, UnicodeError, TypeError) as odd:
+        except (httpx.InvalidURL, BadDomain, UnicodeError, TypeError) as odd:
             raise Refused("url", f"this is no URL: {odd}") from odd
         if found.scheme not in (("https",) if self.settings.mode == "live" else ("https", "http")):
             raise Refused("scheme", "the URL must begin with https://")

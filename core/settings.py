@@ -12,6 +12,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
+from core.domain_names import BadDomain, ascii_url
+from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import TrustedProxies
 
@@ -71,6 +73,11 @@ class Settings:
         return urlsplit(self.base_url).netloc
 
     @property
+    def hostname(self) -> str:
+        """The host of the base URL without a port; an IPv6 address without its brackets."""
+        return urlsplit(self.base_url).hostname or "localhost"
+
+    @property
     def is_loopback(self) -> bool:
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
@@ -97,7 +104,7 @@ class Settings:
         )
         settings = cls(
             mode="live" if mode == "live" else "test",
-            base_url=base_url.rstrip("/"),
+            base_url=_in_ascii(base_url).rstrip("/"),
             name=get("PORTAL_NAME", cls.name),
             gateway=get("PORTAL_GATEWAY") or ("sandbox" if mode == "test" else "none"),
             database_url=_driver(get("DATABASE_URL") or f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
@@ -110,7 +117,7 @@ class Settings:
             mail_use_tls=get("MAIL_USE_TLS").lower() in _TRUE,
             mail_username=get("MAIL_USERNAME"),
             mail_password=get("MAIL_PASSWORD"),
-            mail_default_sender=get("MAIL_DEFAULT_SENDER", f"portal@{urlsplit(base_url).hostname}"),
+            mail_default_sender=get("MAIL_DEFAULT_SENDER") or _sender(base_url),
             data_dir=data_dir,
             operator_secret=get("PORTAL_OPERATOR_SECRET"),
             support_email=get("PORTAL_SUPPORT_EMAIL"),
@@ -136,6 +143,11 @@ class Settings:
             raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; known are 'work', 'turnstile', 'hcaptcha' and 'none'.")
         if self.bot_check in ("turnstile", "hcaptcha") and not (self.bot_site_key and self.bot_secret):
             raise Misconfigured("PORTAL_BOT_SITE_KEY and PORTAL_BOT_SECRET must be set for this PORTAL_BOT_CHECK.")
+        try:
+            if not address_of(self.mail_default_sender).isascii():
+                raise BadDomain("only ASCII before the @")
+        except BadDomain as wrong:
+            raise Misconfigured(f"MAIL_DEFAULT_SENDER is no address that every mail server takes: {wrong}.") from wrong
         if self.is_test:
             return self
         weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]
@@ -166,6 +178,19 @@ def _proxies(text: str) -> TrustedProxies:
         return TrustedProxies.parse(text)
     except ValueError as wrong:
         raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
+
+
+def _sender(base_url: str) -> str:
+    host = urlsplit(base_url).hostname or "localhost"
+    return f"portal@{'localhost' if ':' in host else host}"
+
+
+def _in_ascii(base_url: str) -> str:
+    """Links and Host headers carry the ASCII form of an internationalized name."""
+    try:
+        return ascii_url(base_url)
+    except BadDomain as wrong:
+        raise Misconfigured(f"PORTAL_BASE_URL is no URL: {wrong}.") from wrong
 
 
 def _driver(url: str) -> str:

@@ -138,10 +138,11 @@ def invitations_for(database: Database, visit: Visit) -> list[Open]:
         return [Open(i.id, i.business_id, name, i.role, i.email) for i, name in db.execute(query)]
 
 
-def is_invited(database: Database, address_key: str) -> bool:
-    """For the sign-in letter: may somebody without purchases sign in with this address?"""
+def invited_address(database: Database, address_key: str) -> str | None:
+    """For the sign-in email: the address of an open invitation, which somebody without purchases may sign in with."""
     with database.open(everything("is this address invited")) as db:
-        return db.scalar(select(Invitation.id).where(Invitation.email_key == address_key, *is_open()).limit(1)) is not None
+        return db.scalar(select(Invitation.email).where(Invitation.email_key == address_key, *is_open())
+                         .order_by(Invitation.created_at).limit(1))
 
 
 def is_open() -> tuple:  # type: ignore[type-arg]

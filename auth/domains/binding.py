@@ -13,6 +13,7 @@ from auth.domains.models import Domain, DomainCode, DomainSession
 from billing.parties import Business
 from core import clock, ids, turns
 from core.db import Database, ScopedSession
+from core.domain_names import BadDomain, ascii_domain
 from core.errands import Busy, Errands
 from core.errors import Conflict, Invalid, NotFound
 from core.outbox import emit
@@ -152,13 +153,14 @@ def end_sessions(db: ScopedSession, domain_id: str) -> None:
 
 def clean_host(settings: Settings, typed: str) -> str:
     """`billing.acorn.example` of what people type. Raises Invalid for what is no name of the public internet, or is ours."""
-    text = typed.strip().lower().removeprefix("https://").rstrip("/.")
+    text = typed.strip()
+    text = text[len("https://"):] if text[:8].lower() == "https://" else text
     try:
-        host = text.encode("idna").decode()
-    except UnicodeError:
+        host = ascii_domain(text.rstrip("/."))
+    except BadDomain:
         host = ""
     labels = host.split(".")
-    ours = settings.host.split(":")[0]
+    ours = ascii_domain(settings.hostname)
     if len(labels) < 2 or len(host) > 200 or not all(_LABEL.fullmatch(one) for one in labels) or labels[-1].isdigit():
         raise Invalid(fields={"host": "Give a full name such as billing.example.com."})
     if host == ours or host.endswith("." + ours) or ours.endswith("." + host):

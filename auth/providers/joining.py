@@ -23,7 +23,7 @@ from auth.providers.mistakes import Mistake
 from auth.providers.models import Connection, ConnectionLogin, ProviderLogin
 from auth.providers.parties import Party
 from auth.sessions import Visit
-from billing.addresses import clean_address
+from billing.addresses import parse_address
 from billing.parties import Customer
 from core import clock
 from core.conflicts import retried
@@ -179,7 +179,7 @@ def _hashes(settings: Settings, issuer: str, subject: str) -> list[str]:
 
 def _address(claims: Claims) -> tuple[str, str]:
     try:
-        return clean_address(claims.email or "")
+        return parse_address(claims.email or "")
     except Invalid as odd:
         raise Mistake("no_address") from odd
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from auth.providers.models import Connection
 from core.db import Database
+from core.domain_names import BadDomain, ascii_domain
 from core.scope import everything
 from core.secrets import unseal
 from core.settings import Settings
@@ -38,7 +39,10 @@ class Party:
         domain = address_key.rpartition("@")[2]
         if "*" in self.trust or domain in self.trust:
             return True
-        return self.trust_hosted_domain and bool(hosted_domain) and domain == str(hosted_domain).lower()
+        try:
+            return self.trust_hosted_domain and bool(hosted_domain) and domain == ascii_domain(str(hosted_domain))
+        except BadDomain:
+            return False
 
 
 def of_operator(settings: Settings) -> list[Party]:

@@ -20,7 +20,7 @@ from auth.providers.mistakes import Mistake
 from auth.providers.parties import Party
 from auth.views import bp
 from billing.addresses import clean_address
-from core import i18n
+from core import clock, i18n
 from core.errors import NotFound, TooMany
 from core.security import csrf_exempt, token_page
 from core.web import house
@@ -138,10 +138,11 @@ def _by_letter(email: str, joins: dict[str, Any] | None, next_: str) -> Response
     settings = house().settings
     written, key = clean_address(email)
     browser = cookies.browser(settings)
-    challenges.ask(house().database, settings, Asking(
+    due = challenges.ask(house().database, settings, Asking(
         email=written, address_key=key, browser=browser, source=doors.source(), device=device_words(request.user_agent.string),
         locale=i18n.locale(), next=doors.landing(next_, None) if next_ else "", known=cookies.knows(settings, key), joins=joins))
-    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:2000], "of": ""}
+    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:2000], "of": "",
+                            "due": (due or clock.wall()).isoformat()}
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
     return answer
