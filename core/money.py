@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
 # ISO 4217 exponents that differ from 2. One table for wire, gateway and display (safety 4.10).
@@ -76,3 +78,20 @@ def tax_on(net: int, basis_points: int) -> int:
 def tax_within(gross: int, basis_points: int) -> int:
     """Tax contained in a gross (tax inclusive) amount."""
     return gross - round_half_up(Fraction(gross * 10_000, 10_000 + basis_points))
+
+
+def largest_remainder(exact: Sequence[Fraction], total: int) -> list[int]:
+    """Whole shares of `total`, each `exact` one rounded down or up, that add up to `total`: the largest remainders are rounded up.
+
+    Every share is its floor or its ceiling as long as `total` differs from the sum of `exact` by less than one.
+    """
+    shares = [value.numerator // value.denominator for value in exact]
+    order = sorted(range(len(exact)), key=lambda n: (shares[n] - exact[n], n))
+    for place in range(total - sum(shares)):
+        shares[order[place % len(order)]] += 1
+    return shares
+
+
+def major(minor: int, currency: str, more: int = 0) -> str:
+    """`minor` units as a decimal number of major units: major(1999, "EUR") → "19.99". `more`: decimals beyond the currency's."""
+    return format(Decimal(minor).scaleb(-exponent(currency) - more), "f")

@@ -67,7 +67,7 @@ def subscribe(
         ):
             raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", "This customer has a subscription already.")
         address = {**(customer.billing or {}), **(billing or {})}
-        number = _tax_number(tax_id, business_name, address)
+        number = _tax_number(tax_id, business_name, address) or customer.tax_id
         _in_its_currency(currency, product)
         held = held_for(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         subscription = Subscription(
@@ -94,7 +94,7 @@ def subscribe(
         emit(db, "subscription.created", business_id=business.business_id, customer_id=customer_id, noun=subscription.id,
              data={"product": product.name})
         recurring = sum(one.net_minor for one in pricing.for_plan(
-            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive))
+            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive, tax_id=number))
         started = Started(payment.id, amount, product.currency, subscription.id, recurring_pre_tax_minor=recurring)
     return _go(till, business.business_id, started, payment_method_id, locale)
 
@@ -118,8 +118,9 @@ def buy(
         held = held_for(db, business, customer, discount_codes, currency=items[0][0].currency,
                         product_ids=[product.id for product, _ in items])
         _in_its_currency(currency, items[0][0])
-        made_out = {"tax_id": _tax_number(tax_id, business_name, address), "business_name": business_name}
-        lines = pricing.for_cart(business, items, address.get("country"), held)
+        number = _tax_number(tax_id, business_name, address) or customer.tax_id
+        made_out = {"tax_id": number, "business_name": business_name}
+        lines = pricing.for_cart(business, items, address.get("country"), held, number)
         payment_id = new_id("pay")
         payment = _payment(till, db, customer, operation=f"purchase:{payment_id}", amount=pricing.total(lines), currency=currencies.pop(),
                            cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing={**address, **made_out},
