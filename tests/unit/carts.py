@@ -42,8 +42,8 @@ def lines_of_cart(rows: list[tuple[int, int, int, bool]], codes: list[dict[str, 
 def paper_of(lines: list[Line], currency: str, **more: Any) -> dict[str, Any]:
     """The snapshot of the invoice that these lines are issued as."""
     subtotal, tax = sum(one.net_minor for one in lines), sum(one.tax_minor for one in lines)
-    invoice = Invoice(number="INV-0001", currency=currency, issued_at=AT, subtotal_minor=subtotal, tax_minor=tax, total_minor=subtotal + tax,
-                      due_minor=subtotal + tax)
+    invoice = Invoice(number="INV-0001", currency=currency, issued_at=AT, subtotal_minor=subtotal, tax_minor=tax,
+                      total_minor=subtotal + tax, due_minor=subtotal + tax)
     shop = Business(business_id="bus_acorn", name="Acorn", address={"country": "GB"}, brand={}, zone="UTC", locale="en", settings={})
     buyer = Customer(name="Ada Marlow", email="ada@marlow.example", billing={"country": "GB"})
     return {**snapshot(shop, buyer, invoice, lines, None, None, None, False), **more}

@@ -109,7 +109,8 @@ def test_quantity_times_the_unit_price_before_tax_is_the_amount(
 
 @pytest.mark.parametrize(
     ("quantity", "unit", "bps", "each"),
-    [(3, 1190, 1900, "10.00"), (3, 999, 1900, "8.39496"), (1, 999, 1900, "8.39"), (1, 999, 2000, "8.32"), (6, 999, 2000, "8.325"), (7, 999, 2000, "8.324")],
+    [(3, 1190, 1900, "10.00"),
+     (3, 999, 1900, "8.39496"), (1, 999, 1900, "8.39"), (1, 999, 2000, "8.32"), (6, 999, 2000, "8.325"), (7, 999, 2000, "8.324")],
 )
 def test_unit_prices_have_the_decimals_they_need(quantity: int, unit: int, bps: int, each: str) -> None:
     assert unit_net(share_tax([line("Team", quantity, unit, bps, True)])[0], "EUR") == each
