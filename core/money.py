@@ -15,6 +15,23 @@ _EXPONENTS: dict[str, int] = dict.fromkeys(
 # Sources disagree on these (ISO says 2, the contract says 0, or Babel prints another): refused until mapped.
 DISPUTED: frozenset[str] = frozenset({"MGA", "MRU", "IQD", "UYW", "CLF"})
 
+# The largest price, in major units: 20 million where a unit is worth about a dollar, more where it is worth about a cent or less.
+_LARGEST: dict[str, int] = dict.fromkeys(
+    "AFN ALL AMD AOA ARS BDT BTN CRC CZK DJF DOP DZD EGP ETB GYD HTG HUF INR ISK JMD JPY KES KGS KMF KZT LKR LRD MKD MUR MZN NPR PHP PKR"
+    " RSD RUB SDG SSP THB TRY TWD UAH VUV XAF XOF XPF YER".split(), 2_000_000_000
+) | dict.fromkeys(
+    "BIF CDF CLP COP GNF IDR IRR KHR KRW LAK LBP MMK MNT MWK NGN PYG RWF SLE SLL SOS STN SYP TZS UGX UZS VES VND ZWG ZWL".split(),
+    200_000_000_000,
+)
+_USUAL_LARGEST = 20_000_000
+LARGEST_ANYWHERE = 200_000_000_000 * 100
+"""Minor units that no price of any currency exceeds."""
+
+
+def largest(currency: str) -> int:
+    """The largest price in a currency, in its minor units."""
+    return int(_LARGEST.get(currency, _USUAL_LARGEST) * 10 ** exponent(currency))
+
 
 def exponent(currency: str) -> int:
     """Number of decimals of a currency code, per ISO 4217."""

@@ -9,9 +9,13 @@ from billing.parties import Business
 from core import clock
 from core.db import ScopedSession
 from core.errors import Invalid
+from core.format import money
 from core.ids import new_id
-from core.money import DISPUTED
+from core.money import DISPUTED, largest
 from core.outbox import emit
+
+ORDER = 100
+"""How many of its currency's largest prices one order may come to."""
 
 
 def create_business(
@@ -35,6 +39,14 @@ def create_business(
     db.flush()
     emit(db, "business.created", business_id=business.business_id, noun=business.business_id, data={"name": name})
     return business
+
+
+def check_amount(minor: int, currency: str, field: str = "price", times: int = 1) -> None:
+    """`times`: how often the largest price of the currency it may be. Raises Invalid."""
+    most = largest(currency) * times
+    if minor > most:
+        words = f"At most {money(most, currency)}."
+        raise Invalid(sentence=f"{field}: {words}", fields={field: words})
 
 
 def check_currency(currency: str) -> None:

@@ -14,6 +14,7 @@ from billing import credit, plans, policy, pricing, proration
 from billing.calendar import nth
 from billing.cart import cart_of
 from billing.catalogue import Product
+from billing.commands.businesses import ORDER, check_amount
 from billing.credit_lines import Settled, less_credit
 from billing.discounts import is_on
 from billing.parties import Business
@@ -88,6 +89,7 @@ def figures(
     if not cost.lines:  # nothing of this period is billed with it
         n = subscription.period_n + 1
     full = pricing.total(lines_of(n + 1 if cost.lines else n, n))
+    check_amount(max(full, cost.total), subscription.currency, "quantity", ORDER)
     bill = _settled(db, subscription, present.name, cost, source)
     after = nth(as_of, subscription.zone, interval, count, 1) if cost.restarts else next_at
     return Quote(
