@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from billing.commands.tax_rates import check_tax_rates
 from billing.parties import Business
 from core import clock
 from core.db import ScopedSession
@@ -21,7 +22,7 @@ ORDER = 100
 def create_business(
     db: ScopedSession, *, name: str, currency: str, zone: str = "UTC", locale: str = "en", legal_name: str = "",
     address: dict[str, Any] | None = None, tax_id: str | None = None, support_email: str = "", brand: dict[str, Any] | None = None,
-    settings: dict[str, Any] | None = None, tax_rates: dict[str, int] | None = None, invoice_prefix: str | None = None,
+    settings: dict[str, Any] | None = None, tax_rates: dict[str, Any] | None = None, invoice_prefix: str | None = None,
 ) -> Business:
     """Only operators do this: `db` is an everything() session. Raises Invalid for a currency we cannot carry."""
     name = " ".join(name.split())
@@ -29,6 +30,7 @@ def create_business(
     if not name or len(name) > 200:
         raise Invalid(sentence="A business needs a name of 1 to 200 characters.", fields={"name": "Give the business a name."})
     check_currency(currency)
+    check_tax_rates(tax_rates or {})
     prefix = invoice_prefix or (re.sub(r"[^A-Z]", "", name.upper())[:3] or "INV")
     business = Business(
         business_id=new_id("bus"), name=name, legal_name=legal_name or name, address=address or {}, tax_id=tax_id,
