@@ -220,7 +220,7 @@ def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow
             CustomerRow(
                 c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.is_known,
                 c.accepted_at is not None, c.is_declined, c.first_paid_at, face_of(b), b.currency,
-                dict(b.settings or {}), dict(b.tax_rates or {}),
+                dict(b.settings or {}), dict(b.tax_rates or {}), b.tax_country, b.tax_id,
             )
             for c, b in db.execute(query)
         ]

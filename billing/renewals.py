@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from billing import activation, lifecycle, plan_switch, pricing
+from billing import activation, credit, lifecycle, plan_switch, pricing
 from billing.catalogue import Product
 from billing.commands.cancelling import end
+from billing.credit_lines import less_credit
 from billing.discounts import is_on
 from billing.invoices import Invoice
 from billing.invoicing import issue
@@ -113,9 +114,11 @@ def bill(till: Till, db: ScopedSession, subscription: Subscription) -> Invoice:
     ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
                           n - subscription.anchor_n)
     lines = pricing.for_period(business, subscription, product, subscription.next_billing_at, ends)
+    bill = less_credit(lines, balance=subscription.credit_minor, balance_parts=credit.balance_parts(db, subscription))
+    owed = pricing.total(bill.lines) - min(subscription.credit_minor, 0)  # negative: too little to charge before, so it is due now
     invoice = issue(
-        db, business, customer, operation=operation, kind="renewal", lines=lines, currency=subscription.currency,
-        subscription_id=subscription.id, credit_minor=subscription.credit_minor, starts_at=subscription.next_billing_at, ends_at=ends,
+        db, business, customer, operation=operation, kind="renewal", lines=bill.lines, currency=subscription.currency,
+        subscription_id=subscription.id, due_minor=owed, starts_at=subscription.next_billing_at, ends_at=ends,
         billing=subscription.billing, tax_id=subscription.tax_id, business_name=subscription.business_name, test_mode=till.settings.is_test,
     )
     subscription.credit_minor -= invoice.credit_applied_minor
