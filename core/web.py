@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, g, has_request_context, request, session, url_for
+from flask import Flask, Response, current_app, g, has_request_context, request, url_for
 from flask_babel import refresh
 
-from core import clock
+from core import freshness
 from core.bounds import SAFE_METHODS as SAFE_METHODS
 from core.errors import Misdirected, ScopeError
-from core.replica import STICK
 from core.scope import Scope
 from core.security import is_api
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from core.db import Database, ScopedSession
     from core.settings import Settings
 
-_WROTE = "wrote"  # in the session cookie: when this browser last changed something, wall clock
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -120,15 +118,11 @@ def db(*, replica: bool = False) -> ScopedSession:
     if "session" not in g:
         if "scope" not in g:
             raise ScopeError("db() before a door opened this request")
-        replica = replica and not g.get("replica_failed") and not _wrote_recently()
+        replica = replica and not g.get("replica_failed") and not freshness.changed_recently()
         g.session = house().database.session(g.scope, replica=replica,
                                               write=request.method not in SAFE_METHODS and not g.reads_only)
     opened: ScopedSession = g.session
     return opened
-
-
-def _wrote_recently() -> bool:
-    return clock.wall().timestamp() - session.get(_WROTE, 0) < STICK
 
 
 def scope() -> Scope:
@@ -233,8 +227,8 @@ def _settle(response: Response) -> Response:
                 opened.commit()
         finally:
             opened.close()  # what was not committed is undone
-    if request.method not in SAFE_METHODS and house().database.replica is not None and not is_api(request.path):
-        session[_WROTE] = int(clock.wall().timestamp())  # in the browser's signed cookie
+    if request.method not in SAFE_METHODS and not is_api(request.path) and getattr(house().database, "replica", None) is not None:
+        freshness.note_change()
     if request.method not in SAFE_METHODS and house().worker is not None:
         house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response

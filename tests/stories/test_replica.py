@@ -45,7 +45,7 @@ def reader(app: Flask, cast: Cast, standby: Standby, monkeypatch: pytest.MonkeyP
     """Ada, some time after she signed in: she reads from the replica."""
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
-    monkeypatch.setattr("core.web.STICK", 0)
+    monkeypatch.setattr("core.freshness.STICK", 0)
     standby.catch_up()
     return ada
 
@@ -87,7 +87,7 @@ def test_a_replica_that_is_down_is_not_seen(reader: Visitor, proxy: DatabaseProx
 def test_a_replica_that_is_away_at_the_start_is_not_seen(app: Flask, cast: Cast, proxy: DatabaseProxy,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     proxy.cut()
-    monkeypatch.setattr("core.web.STICK", 0)
+    monkeypatch.setattr("core.freshness.STICK", 0)
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
     assert "Acorn Team" in ada.get("/").text
