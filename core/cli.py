@@ -12,7 +12,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from core import backup, schema
-from core.settings import Settings
+from core.settings import Misconfigured, Settings
 from core.web import house
 
 WITHOUT_DATABASE = {"upgrade", "backup", "restore"}
@@ -49,6 +49,9 @@ def register(app: Flask, settings: Settings) -> None:
     def serve(port: int, host: str, processes: int) -> None:
         """The production server, with the worker embedded unless PORTAL_WORKER=off."""
         from core import serving
+
+        if processes > 1 and settings.is_sqlite:
+            raise Misconfigured("--processes needs PostgreSQL: SQLite serves one process. Set DATABASE_URL.")
 
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
         # and starts the worker's thread itself (wsgi.serve_app).

@@ -65,11 +65,14 @@ class MailServer:
         """
         settings = self.settings
         host = ascii_domain(settings.mail_server)  # getaddrinfo and ssl would encode it with IDNA 2003
-        smtp = smtplib.SMTP(host, settings.mail_port or 25, local_hostname=_our_name(settings), timeout=timeout)
+        secured = ssl.create_default_context() if settings.mail_use_tls or settings.mail_use_ssl else None
+        name, port = _our_name(settings), settings.mail_port or 25
+        smtp = (smtplib.SMTP_SSL(host, port, local_hostname=name, timeout=timeout, context=secured) if settings.mail_use_ssl
+                else smtplib.SMTP(host, port, local_hostname=name, timeout=timeout))
         try:
             smtp.ehlo_or_helo_if_needed()
             if settings.mail_use_tls:
-                smtp.starttls(context=ssl.create_default_context())
+                smtp.starttls(context=secured)
                 smtp.ehlo()
             if settings.mail_username and settings.mail_password:
                 smtp.login(settings.mail_username, settings.mail_password)
