@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
@@ -246,6 +247,19 @@ def test_the_command_says_what_it_did(house: House, acorn: str, tmp_path: Path, 
     assert runner.invoke(args=["import", str(path), "--business", "bus_none"]).exit_code == 1
 
 
+def test_the_ids_that_rows_were_given_are_told(house: House, acorn: str, tmp_path: Path, app: Flask) -> None:
+    lines = mine(PRODUCT, BUYER, payment(subscription_id=None))
+    load(house, acorn, tmp_path / "a.jsonl", *lines)
+    done = app.test_cli_runner().invoke(args=["references", "--business", acorn])
+    told = list(csv.DictReader(done.stdout.splitlines()))
+    assert {(one["type"], one["reference"]) for one in told} == {
+        ("product", json.loads(lines[0])["data"]["product_id"]), ("customer", json.loads(lines[1])["data"]["customer_id"]),
+        ("payment", json.loads(lines[2])["data"]["payment_id"])}
+    with house.database.open(system(acorn)) as db:
+        assert db.scalars(select(Customer.customer_id)).one() == next(one["id"] for one in told if one["type"] == "customer")
+    assert app.test_cli_runner().invoke(args=["references", "--business", acorn, "--source", "dodo"]).exit_code == 1
+
+
 def test_memory_does_not_grow_with_the_file(house: House, acorn: str, tmp_path: Path) -> None:
     def peak(lines: int) -> int:
         path = tmp_path / f"{lines}.jsonl"
@@ -296,13 +310,14 @@ def test_a_byte_order_mark_and_blank_lines_are_no_mistakes(house: House, acorn: 
 
 @pytest.mark.parametrize("number", ["RE-2025/0001", "2025 / 17", "№ 5", "R#1.2_3"])
 def test_an_invoice_number_may_be_what_real_ones_are(house: House, acorn: str, tmp_path: Path, app: Flask, number: str) -> None:
-    load(house, acorn, tmp_path / "a.jsonl", *mine(PRODUCT, BUYER, payment(subscription_id=None, invoice_id=number)))
+    email = f"{len(number)}@numbers.example"
+    buyer = {"type": "customer", "data": {**BUYER["data"], "email": email}}
+    load(house, acorn, tmp_path / "a.jsonl", *mine(PRODUCT, buyer, payment(subscription_id=None, invoice_id=number)))
     with house.database.open(system(acorn)) as db:
         row = db.scalars(select(Invoice)).one()
     assert row.number == number and row.id.startswith("inv_")
-    house.worker.drain()
     ada = Visitor(app)
-    ada.sign_in("ada@marlow.example")
+    ada.sign_in(email)
     assert number in ada.get(f"/invoices/{row.id}").text and ada.get(f"/invoices/{row.id}.pdf").body.startswith(b"%PDF")
 
 
