@@ -25,8 +25,9 @@ from billing import dunning, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
-from core import cli, schema, web
+from core import cli, mail_server, schema, web
 from core.db import Database
+from core.edge import Edge
 from core.ids import derive
 from core.mail import Mailer
 from core.outgoing import Outgoing
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
                   documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
     house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
     house.documents.systems = house.forwarder.systems
+    worker.ticks.append(Tick("mail server", mail_server.EVERY, house.mailer.server.learn))
 
     web.register(app, house)
     if gateway is not None:
@@ -71,12 +73,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def serve_app() -> Flask:
+def serve_app() -> Edge:
     """What `flask serve` runs in its serving process: the application, and the worker's thread unless PORTAL_WORKER=off."""
     app = create_app()
     if app.extensions["portal"].settings.worker != "off":
         cli.start_worker(app)
-    return app
+    return Edge(app)
 
 
 def _gateway(settings: Settings):  # type: ignore[no-untyped-def]

@@ -28,6 +28,8 @@ log = structlog.get_logger()
 LIFE = timedelta(minutes=20)
 UNPROVEN_AN_HOUR = 120
 """Asks without a proof, over the whole deployment."""
+UNPROVEN_OF_A_SOURCE = 20
+"""Of these from one source, so that one client cannot use them up."""
 
 
 class BotCheck(Protocol):
@@ -131,4 +133,5 @@ def may_ask(check: BotCheck | None, database: Database, settings: Settings, form
         return True
     if budgets.is_ourselves(settings, source):  # a test deployment asked from its own machine
         return True
-    return budgets.spend(database, [Limit("asks:unproven", UNPROVEN_AN_HOUR, HOUR)])
+    mine = Limit(f"asks:unproven:{budgets.source_key(settings, source)}", UNPROVEN_OF_A_SOURCE, HOUR)
+    return budgets.spend(database, [mine, Limit("asks:unproven", UNPROVEN_AN_HOUR, HOUR)])

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from billing.invoices import Invoice
+from billing.credit_lines import Part, parts_of
+from billing.invoices import Invoice, InvoiceLine
 from billing.payments import Payment, Refund
 from billing.proration import Worth
 from billing.quotes import Quote
@@ -49,7 +50,30 @@ def worth(db: ScopedSession, subscription: Subscription, at: datetime) -> tuple[
         return Worth(value, change.ends_at - change.applied_at, left), change.invoice_id or change.source_invoice_id
     if paid is None or paid.starts_at is None or paid.ends_at is None:
         return nothing
-    return Worth(paid.total_minor - paid.refunded_minor, paid.ends_at - paid.starts_at, left), paid.id
+    return Worth(paid.value_minor - paid.refunded_minor, paid.ends_at - paid.starts_at, left), paid.id
+
+
+def paid_parts(db: ScopedSession, invoice_id: str | None) -> list[Part]:
+    """The tax that what an invoice sold was paid with."""
+    if invoice_id is None:
+        return []
+    return parts_of(db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)))
+
+
+def balance_parts(db: ScopedSession, subscription: Subscription) -> list[Part]:
+    """The tax that the subscription's credit was paid with: it came of its last change that left some."""
+    if subscription.credit_minor <= 0:
+        return []
+    last = db.scalar(
+        select(Quote)
+        .where(Quote.business_id == subscription.business_id, Quote.subscription_id == subscription.id,
+               Quote.applied_at.is_not(None), Quote.credit_minor > 0)
+        .order_by(Quote.applied_at.desc())
+        .limit(1)
+    )
+    if last is None:
+        return []
+    return last.credit_parts if last.credit_parts is not None else paid_parts(db, last.source_invoice_id)
 
 
 def count(db: ScopedSession, quote: Quote) -> None:

@@ -13,7 +13,7 @@ from billing import parked, refunds
 from billing.payments import Payment, Refund
 from billing.ports import Gateway, Outcome
 from billing.ports import Refund as RefundRequest
-from core import clock
+from core import clock, conflicts
 from core.db import Database, ScopedSession
 from core.errors import Conflict, NotFound
 from core.money import Money
@@ -34,6 +34,7 @@ class Desk:
     def gateway(self) -> Gateway:
         if self._gateway is None:
             raise Conflict("MERCHANT_NOT_LIVE", "Nothing can be paid here: this portal has no payment provider.")
+        conflicts.note_effect()  # it is asked something now
         return self._gateway
 
     def key(self, business_id: str, operation: str, attempt: int) -> str:

@@ -29,10 +29,15 @@ class Business(Base, Catalogue):
     locale: Mapped[str] = mapped_column(default="en")
     brand: Mapped[dict] = mapped_column(default=dict)  # accent, radius, font, logo; validated by core/brand.py
     settings: Mapped[dict] = mapped_column(default=dict)  # read through billing/policy.py only
-    tax_rates: Mapped[dict] = mapped_column(default=dict)  # country → basis points
+    tax_rates: Mapped[dict] = mapped_column(default=dict)  # country → basis points or {code, bps, reason}: billing/taxes.py
     invoice_prefix: Mapped[str] = mapped_column(default="INV")
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @property
+    def tax_country(self) -> str | None:
+        """Where it is established (alpha-2)."""
+        return (self.address or {}).get("country") or None
 
 
 class NumberSeries(Base, BusinessOwned):

@@ -14,6 +14,7 @@ from billing import activation, credit, lifecycle, redeeming
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.catalogue import Product
+from billing.credit_lines import less_credit
 from billing.invoices import Invoice
 from billing.invoicing import issue
 from billing.licences import LicenseKey
@@ -43,16 +44,21 @@ def bill(db: ScopedSession, business: Business, customer: Customer, subscription
     if quote.restarts:
         product = _product(db, quote.product_id)
         ends = nth(at, subscription.zone, product.interval or subscription.interval, product.interval_count, 1)
+    lines = lines_of(quote.lines, at, ends)
+    if quote.credit_parts is None:  # quoted before credit had lines
+        old = db.scalar(select(Product.name).where(Product.id == subscription.product_id)) or ""
+        lines = less_credit(lines, unused=quote.unused_minor, unused_parts=credit.paid_parts(db, quote.source_invoice_id), name=old,
+                            balance=quote.balance_minor, balance_parts=credit.balance_parts(db, subscription)).lines
     invoice = issue(
         db,
         business,
         customer,
         operation=operation(quote),
         kind="plan_change",
-        lines=lines_of(quote.lines, at, ends),
+        lines=lines,
         currency=quote.currency,
         subscription_id=subscription.id,
-        credit_minor=quote.credit_applied_minor,
+        due_minor=quote.due_minor,
         starts_at=at,
         ends_at=ends,
         billing=subscription.billing,

@@ -38,6 +38,7 @@ class Option:
     usage_based: bool
     addons: tuple[str, ...] = ()
     group: str | None = None  # the name that stands above it and its like
+    tax_category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
                 product.price_type == "usage_based_price",
                 tuple(product.addons),
                 group,
+                product.tax_category,
             )
         )
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import func, select
@@ -21,6 +22,7 @@ from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
 from core.ids import new_id
+from core.money import largest_remainder, major, round_half_up
 from core.outbox import emit
 from core.scope import Actor
 from core.settings import Settings
@@ -103,14 +105,14 @@ def refunded(db: ScopedSession, refund: Refund) -> None:
     if invoice is not None:
         credit.withdraw(db, refund)
         invoice.refunded_minor += refund.amount_minor
-        spread(db, invoice, refund)
+        parts = spread(db, invoice, refund)
         refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")
         refund.snapshot = {
             **invoice.snapshot, "kind": "refund", "number": refund.number, "credits": invoice.number, "seller": seller_of(business),
             "issued_at": clock.now().isoformat(), "reason": refund.reason, "total_minor": refund.amount_minor,
             "due_minor": refund.amount_minor, "credit_applied_minor": 0,
             "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_words(payment.method)},
-            **refund_sums(invoice, refund),
+            **refund_sums(invoice, refund, parts if refund.lines else ()),
         }
     totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
     emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
@@ -125,26 +127,38 @@ def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:
          data={"payment_id": refund.payment_id, "error_code": outcome.error_code})
 
 
-def spread(db: ScopedSession, invoice: Invoice, refund: Refund) -> None:
-    """Book a refund on the invoice's lines: the named ones, or from the first on, never more than a line was."""
+def spread(db: ScopedSession, invoice: Invoice, refund: Refund) -> list[tuple[InvoiceLine, int]]:
+    """Book a refund on the invoice's items: the named ones, or from the first on, never more than an item was. What went to which."""
     lines = list(db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position)))
     named = {one["line_id"]: one["amount_minor"] for one in refund.lines}
-    left = refund.amount_minor
+    left, out = refund.amount_minor, []
     for line in lines:
-        room = line.net_minor + line.tax_minor - line.refunded_minor
+        room = max(line.net_minor + line.tax_minor - line.refunded_minor, 0)  # a line of credit has none
         part = min(room, named.get(line.id, 0) if named else left)
         line.refunded_minor += part
         left -= part
+        if part:
+            out.append((line, part))
+    return out
 
 
-def refund_sums(invoice: Invoice, refund: Refund) -> dict[str, object]:
-    """One line, with the tax that the refunded amount contains in the invoice's own proportion."""
-    total = invoice.total_minor or 1
-    tax = refund.amount_minor * invoice.tax_minor // total
-    net = refund.amount_minor - tax
-    rates = sorted({line["tax_bps"] for line in invoice.snapshot["lines"]})
-    bps = rates[0] if len(rates) == 1 else 0
-    words = invoice.description
-    return {"lines": [{"description": words, "quantity": 1, "unit_minor": net, "net_minor": net, "tax_minor": tax, "tax_bps": bps,
-                       "starts_at": None, "ends_at": None}],
-            "subtotal_minor": net, "tax": [{"bps": bps, "net_minor": net, "tax_minor": tax}]}
+def refund_sums(invoice: Invoice, refund: Refund, named: Sequence[tuple[InvoiceLine, int]] = ()) -> dict[str, Any]:
+    """One line for each rate, with the tax that the refunded amount contains: of the `named` lines, or in the invoice's own proportion."""
+    rates = [(one.tax_code, one.tax_bps, one.tax_reason, one.net_minor, one.tax_minor) for one, _ in named] or [
+        (one.get("code"), one["bps"], one.get("reason"), one["net_minor"], one["tax_minor"]) for one in invoice.snapshot["tax"]
+    ] or [(None, 0, None, refund.amount_minor, 0)]
+    whole = sum(net + tax for *_, net, tax in rates)
+    shares = [part for _, part in named] or largest_remainder(
+        [Fraction((net + tax) * refund.amount_minor, whole) if whole else Fraction(0) for *_, net, tax in rates], refund.amount_minor)
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for (code, bps, reason, net, tax), share in zip(rates, shares, strict=True):
+        part = sums.setdefault((code, bps, reason), [0, 0])
+        part[1] += (of_tax := round_half_up(Fraction(share * tax, net + tax)) if net + tax else 0)
+        part[0] += share - of_tax
+    tax_rows = [{"code": code, "bps": bps, "reason": reason, "net_minor": net, "tax_minor": tax}
+                for (code, bps, reason), (net, tax) in sums.items()]
+    lines = [{"kind": "item", "description": invoice.description, "quantity": 1, "unit_minor": one["net_minor"],
+              "unit_net": major(one["net_minor"], invoice.currency), "list_minor": one["net_minor"], "net_minor": one["net_minor"],
+              "tax_minor": one["tax_minor"], "tax_bps": one["bps"], "tax_code": one["code"], "tax_reason": one["reason"],
+              "starts_at": None, "ends_at": None} for one in tax_rows]
+    return {"lines": lines, "subtotal_minor": sum(one["net_minor"] for one in tax_rows), "tax": tax_rows, "inclusive": False}

@@ -42,7 +42,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
     wanted = invoice.status == "open" if invoice is not None else was not in ("failed", "cancelled")
     if subscription is not None and subscription.status in ("failed", "cancelled", "expired"):
         wanted = False  # what it was for is over
-    if payment.amount_minor and invoice is None and wanted:
+    if (payment.amount_minor or payment.cart) and invoice is None and wanted:  # what costs nothing has an invoice too; a trial has none
         invoice = _issue_for(db, business, customer, payment, subscription, settings)
     if invoice is not None and wanted:
         invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay")

@@ -20,7 +20,7 @@ from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
 from billing.ports import Charge, Collect, Outcome
-from core import clock
+from core import clock, turns
 from core.db import ScopedSession
 from core.errors import NotFound
 from core.money import Money
@@ -136,23 +136,16 @@ class Till(Desk):
             return 0
         at = clock.wall()
         with self.database.open(everything("reconcile open payments")) as db:
-            payments = db.execute(
-                select(Payment.business_id, Payment.id)
-                .where(Payment.is_open, Payment.account_id.is_(None), or_(Payment.check_at.is_(None), Payment.check_at <= at))
-                .order_by(Payment.check_at).limit(limit)
-            ).all()
-            refunds = db.execute(
-                select(Refund.business_id, Refund.id)
-                .where(Refund.status == "pending", Refund.account_id.is_(None), or_(Refund.check_at.is_(None), Refund.check_at <= at))
-                .order_by(Refund.check_at).limit(limit)
-            ).all()
-        for step, rows in ((self.check, payments), (self.start_refund, refunds)):
-            for business_id, one in rows:
-                try:
-                    step(business_id, one)
-                except Exception:  # one that cannot be settled keeps nobody else waiting
-                    log.exception("not reconciled", business_id=business_id, id=one)
-        return len(payments) + len(refunds)
+            due: list[list[turns.Row]] = []
+            for table, is_open in ((Payment, Payment.is_open), (Refund, Refund.status == "pending")):
+                query = select(table.business_id, table.id).where(
+                    is_open, table.account_id.is_(None), or_(table.check_at.is_(None), table.check_at <= at),
+                    turns.rested("reconcile", table.business_id, table.id))
+                due.append([(business_id, one) for business_id, one in db.execute(
+                    turns.in_turns(query, table.business_id, table.check_at, table.id, limit=limit))])
+        payments, refunds = due
+        return (turns.run(self.database, "reconcile", payments, self.check)
+                + turns.run(self.database, "reconcile", refunds, self.start_refund))
 
     def check(self, business_id: str, payment_id: str) -> str:
         """Look one open payment up and act on the answer. `not found` is not `declined`: the call may still travel."""

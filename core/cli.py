@@ -1,4 +1,4 @@
-"""Operators' commands: `flask --app wsgi upgrade | serve | worker`. Business commands are in `tenants/cli.py`."""
+"""Operators' commands: `flask --app wsgi upgrade | serve | worker | backup | restore`. Business commands are in `tenants/cli.py`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from core import schema
+from core import backup, schema
 from core.settings import Settings
 from core.web import house
 
+WITHOUT_DATABASE = {"upgrade", "backup", "restore"}
+
 
 def prepares_database() -> bool:
-    """True while `flask … upgrade` runs: the one command that needs no database yet."""
-    return os.path.basename(sys.argv[0]) in ("flask", "flask.exe", "__main__.py") and "upgrade" in sys.argv[1:]
+    """True for the commands that run on a database which is not there yet, or whose application could not start."""
+    return os.path.basename(sys.argv[0]) in ("flask", "flask.exe", "__main__.py") and not WITHOUT_DATABASE.isdisjoint(sys.argv[1:])
 
 
 def register(app: Flask, settings: Settings) -> None:
+    backup.register(app, settings)
+
     @app.cli.command("upgrade")
     def upgrade() -> None:
         """Bring the database to the newest schema."""
@@ -44,8 +48,7 @@ def register(app: Flask, settings: Settings) -> None:
     @with_appcontext
     def serve(port: int, host: str, processes: int) -> None:
         """The production server, with the worker embedded unless PORTAL_WORKER=off."""
-        from granian import Granian
-        from granian.constants import Interfaces
+        from core import serving
 
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
         # and starts the worker's thread itself (wsgi.serve_app).
@@ -53,8 +56,7 @@ def register(app: Flask, settings: Settings) -> None:
         click.echo(f"{settings.name} ({settings.mode} mode) is at {settings.base_url}")
         if settings.is_test and settings.is_loopback:
             click.echo(f"Letters are at {settings.base_url}/mailbox")
-        Granian("wsgi:serve_app", factory=True, address=host, port=port, interface=Interfaces.WSGI, workers=processes,
-                blocking_threads=4, backpressure=64, log_access=False).serve()
+        serving.serve("wsgi:serve_app", host, port, processes)
 
 
 def start_worker(app: Flask) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
-from flask import Flask, g, jsonify, render_template, request
+from flask import Flask, current_app, g, jsonify, render_template, request
+from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
+from core import outage, rerun
 from core.errors import Invalid, PortalError
 from core.security import is_api
 
@@ -26,7 +31,8 @@ WORDS = {
           "METHOD_NOT_ALLOWED"),
     409: (_l("This cannot be done now"), _l("Something changed in the meantime. Nothing was done."), "CONFLICT"),
     410: (_l("This is no longer here"), _l("It was taken away, and there is nothing left to show."), "GONE"),
-    413: (_l("This is too large"), _l("At most 12 MB can be sent at once. Nothing was saved."), "REQUEST_TOO_LARGE"),
+    413: (_l("This is too large"), _l("More was sent than this page accepts. Nothing was saved."), "REQUEST_TOO_LARGE"),
+    414: (_l("This address is too long"), _l("The link may be broken. Nothing was changed."), "URI_TOO_LONG"),
     415: (_l("This format cannot be read"), _l("Nothing was changed."), "UNSUPPORTED_MEDIA_TYPE"),
     421: (_l("This address is not served here"), _l("The link leads to the wrong place. Open the portal by its usual address."),
           "MISDIRECTED_REQUEST"),
@@ -39,10 +45,16 @@ WORDS = {
 
 
 def init(app: Flask) -> None:
+    app.log_exception = _log_exception  # type: ignore[method-assign]  # Flask's own line is neither JSON nor redacted
     app.register_error_handler(PortalError, _of_portal)
     app.register_error_handler(CSRFError, _of_form)
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _of_anything)
+    app.register_error_handler(Exception, of_anything)
+    rerun.init(app)
+
+
+def _log_exception(exc_info: Any) -> None:
+    log.error("unhandled", method=request.method, path=request.path, exc_info=exc_info)
 
 
 def _of_portal(error: PortalError) -> ResponseReturnValue:
@@ -59,13 +71,22 @@ def _of_portal(error: PortalError) -> ResponseReturnValue:
 def _of_form(error: CSRFError) -> ResponseReturnValue:
     """A form that was open too long, or came from elsewhere. The way back keeps what was typed in most browsers."""
     log.info("form refused", reason=error.description)
-    return render_template("errors/form.html", status=400), 400
+    return render_template("errors/form.html", status=400, no_cookies=error.description != "origin" and not _kept_a_cookie()), 400
+
+
+def _kept_a_cookie() -> bool:
+    """Whether this browser sent any cookie of ours. Every page with a form sets one, so a browser without any blocks them."""
+    settings = current_app.extensions["portal"].settings
+    return any(name.removeprefix("__Host-").endswith(f"-{settings.mode}") for name in request.cookies)
 
 
 def _of_http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if status < 400:
         return error
+    cause = getattr(error, "original_exception", None)  # what broke after the page was made, such as its commit
+    if cause is not None and outage.is_outage(cause):
+        return outage.answer(cause)
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
     if wants_json():
         known = WORDS.get(status)
@@ -74,9 +95,9 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
     return text, code, headers
 
 
-def _of_anything(error: Exception) -> ResponseReturnValue:
-    from flask import current_app
-
+def of_anything(error: Exception) -> ResponseReturnValue:
+    if outage.is_outage(error):
+        return outage.answer(error)
     log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)
     if current_app.config.get("PROPAGATE_EXCEPTIONS") or current_app.testing:
         raise error
@@ -89,6 +110,8 @@ def _of_anything(error: Exception) -> ResponseReturnValue:
 def page(status: int, sentence: str | None = None, fields: dict[str, str] | None = None) -> tuple[str, int]:
     """The designed page of a status, with its own words where the error brought some."""
     heading, usual, _code = WORDS.get(status, WORDS[500 if status >= 500 else 400])
+    if request_ctx.url_adapter is None:  # the Host header is no name at all, so no page can say where its links lead
+        return escape(f"{heading}. {sentence or usual}"), status
     return render_template("errors/error.html", status=status, heading=heading, sentence=sentence or usual, fields=fields or {}), status
 
 

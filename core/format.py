@@ -77,6 +77,17 @@ def money(minor: int, currency: str, locale: str = "en") -> str:
 
 
 @lru_cache(maxsize=1024)
+def unit_price(value: str, currency: str, locale: str = "en") -> str:
+    """A price in major units with all of its decimals, which may be more than the currency's: unit_price("8.395", "EUR") → '€8.395'."""
+    number = Decimal(value)
+    exact = number.as_tuple().exponent
+    decimals = max(exponent(currency), -exact if isinstance(exact, int) else 0)
+    text: str = _money_pattern(locale, decimals).apply(number, locale_of(locale), currency=currency, currency_digits=False)
+    text = _CODE.sub("\u00a0", text)
+    return text.replace("-", "\u2212") if number < 0 else text
+
+
+@lru_cache(maxsize=1024)
 def percent(basis_points: int, locale: str = "en") -> str:
     """A rate: percent(2000) → '20%', percent(1950, "de") → '19,5 %'. At most two decimals, which is all a basis point has."""
     pattern = copy.copy(locale_of(locale).percent_formats[None])

@@ -53,9 +53,10 @@ class Turn:
 
 
 class Lanes:
-    def __init__(self, name: str, database: Database, due: Due, serve: Serve, *, slots: int = 4, turn: float = TURN) -> None:
+    def __init__(self, name: str, database: Database, due: Due, serve: Serve, *, slots: int = 4, turn: float = TURN,
+                 poll: float = 1.0) -> None:
         self.name, self.database, self._due, self._serve = name, database, due, serve
-        self.slots, self.turn = slots, turn
+        self.slots, self.turn, self.poll = slots, turn, poll  # seconds
         self.holder = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self._busy: set[str] = set()
@@ -83,8 +84,9 @@ class Lanes:
             time.sleep(0.01)
 
     def drain(self, rounds: int = 1000) -> int:
-        """Serve all that is due, here and now. Returns the number of turns. For tests and commands."""
+        """Serve all that is due, here and now, whatever failed before. Returns the number of turns. For tests and commands."""
         turns = 0
+        self._failed.clear()  # one that fails again rests again, so this ends
         for _ in range(rounds):
             keys = self.claim()
             if not keys:
@@ -156,7 +158,7 @@ class Lanes:
                     threading.Thread(target=self._take_turn, args=(key,), name=f"{self.name}: {key}", daemon=True).start()
             except Exception:
                 log.exception("claiming lanes failed", lanes=self.name)
-            self._wake.wait(1.0)
+            self._wake.wait(self.poll)
             self._wake.clear()
 
     def _lease(self, key: str) -> str:

@@ -19,7 +19,9 @@ from core.settings import Settings
 _TOKEN_PATH = re.compile(r"(/login/link/|/login/never-again/|/session/|/invite/|/letters/stop/|/api/uploads/)[^/?#\s\"]+")
 _TOKEN_VALUE = re.compile(r"\b(token|code|secret|password|key|state)=[^&\s\"]+", re.IGNORECASE)
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
-_ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Tried only where a run of these characters begins: without the look-behind the work grows with the square of the length.
+_ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_READ, _SHOWN = 20_000, 2_000  # characters: what is searched for secrets, and what of it is written
 _SECRET_NAMES = frozenset({"token", "code", "secret", "password", "authorization", "cookie", "api_key", "csrf_token", "secret_key"})
 
 
@@ -43,23 +45,30 @@ def configure(level: str = "INFO") -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # its request line would carry tokens in the clear
 
 
-def clean(text: str) -> str:
-    """Text with token paths, bearer tokens, secret query values and e-mail addresses made unreadable."""
+def clean(text: str, shown: int = _SHOWN) -> str:
+    """Text with token paths, bearer tokens, secret query values and email addresses made unreadable, cut at `shown` characters.
+
+    The work is linear in the length of the text, and what lies beyond 20,000 characters is not read at all.
+    """
+    whole, text = len(text), text[:_READ]
     text = _TOKEN_PATH.sub(r"\1[token]", text)
     text = _BEARER.sub(r"\1 [token]", text)
     text = _TOKEN_VALUE.sub(r"\1=[redacted]", text)
-    return _ADDRESS.sub(lambda found: address_hash(found[0]), text)
+    text = _ADDRESS.sub(lambda found: address_hash(found[0]), text)
+    return text if len(text) <= shown and whole <= _READ else f"{text[:shown]}… ({whole} characters)"
 
 
 def address_hash(address: str) -> str:
     """The same address gives the same word, and the word gives nobody away at a glance."""
-    return "mail:" + hashlib.sha256(address.casefold().encode()).hexdigest()[:12]
+    return "mail:" + hashlib.sha256(address.lower().encode()).hexdigest()[:12]
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in list(event.items()):
         if name.lower() in _SECRET_NAMES:
             event[name] = "[redacted]"
+        elif name == "exception":
+            event[name] = clean(str(value)[-_READ:], _READ)  # the end of a traceback says what happened
         elif isinstance(value, str):
             event[name] = clean(value)
         elif isinstance(value, (dict, list, tuple)):
@@ -82,6 +91,6 @@ def _end(response: Response) -> Response:
     response.headers.setdefault("X-Request-Id", g.get("request_id", ""))
     if request.endpoint not in ("static", "healthz"):
         took = time.perf_counter() - g.get("started", time.perf_counter())
-        structlog.get_logger().info("request", method=request.method, path=request.path, endpoint=request.endpoint,
+        structlog.get_logger().info("request", method=request.method[:20], path=request.path, endpoint=request.endpoint,
                                     status=response.status_code, ms=round(took * 1000, 1))
     return response

@@ -97,11 +97,12 @@ def emit(
     actor: Actor | None = None,
     silent: bool = False,
     private: dict[str, Any] | None = None,
+    due_at: datetime | None = None,
 ) -> str:
     """Leave an event (where a business is concerned) and its work. `silent`: history that was loaded sends nothing.
 
     Returns the event's id. `data` is JSON-safe and holds no secret. `private`: for the work, beside `data`, and no part of the
-    history that the business reads.
+    history that the business reads. `due_at`: when the work is to be done, by the wall clock; None is at once.
     """
     who = actor or db.scope.actor
     one = event_id()
@@ -111,6 +112,6 @@ def emit(
         db.add(Event(business_id=business_id, id=one, customer_id=customer_id or "", **common))
     if not silent:
         common |= {"data": {**(data or {}), **(private or {})}}
-        db.add(Outbox(id=one, lane=lane_of(type, business_id), business_id=business_id, customer_id=customer_id, due_at=clock.wall(),
-                      done=[], **common))
+        db.add(Outbox(id=one, lane=lane_of(type, business_id), business_id=business_id, customer_id=customer_id,
+                      due_at=due_at or clock.wall(), done=[], **common))
     return one

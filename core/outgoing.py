@@ -26,7 +26,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from core import reach
+from core import conflicts, reach
+from core.domain_names import BadDomain, ascii_url
 from core.settings import Settings
 from core.wire import Deadline, Pinned
 
@@ -110,9 +111,9 @@ class Outgoing:
     def check(self, url: str, allow_loopback: bool | None = None) -> httpx.URL:
         """The URL, if it may be asked as far as can be told without the network. Raises Refused. Forms call this on saving."""
         try:
-            found = httpx.URL(url)
+            found = httpx.URL(ascii_url(url))
             host = found.raw_host.decode("ascii")
-        except (httpx.InvalidURL, UnicodeError, TypeError) as odd:
+        except (httpx.InvalidURL, BadDomain, UnicodeError, TypeError) as odd:
             raise Refused("url", f"this is no URL: {odd}") from odd
         if found.scheme not in (("https",) if self.settings.mode == "live" else ("https", "http")):
             raise Refused("scheme", "the URL must begin with https://")
@@ -158,6 +159,7 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = self._outgoing.check(str(request.url), self._loopback)
+        conflicts.note_effect()
         deadline = Deadline(self._timeout)
         request.headers["Accept-Encoding"] = "identity"
         request.headers.pop("Cookie", None)

@@ -12,7 +12,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
+from core.domain_names import BadDomain, ascii_url
+from core.mime import address_of
 from core.oidc_settings import OidcProvider
+from core.proxies import TrustedProxies
 
 Mode = Literal["test", "live"]
 DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
@@ -33,6 +36,7 @@ class Settings:
     database_url: str = ""
     database_owner_url: str = ""
     database_replica_url: str = ""
+    database_backup_url: str = ""
     secret_keys: tuple[str, ...] = (DEFAULT_SECRET,)
     mail_server: str = ""
     mail_port: int = 25
@@ -48,6 +52,7 @@ class Settings:
     outgoing_loopback: bool = False
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
+    trusted_proxies: TrustedProxies = TrustedProxies()
     api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
     oidc_providers: tuple[OidcProvider, ...] = ()
     bot_check: str = "work"
@@ -66,6 +71,11 @@ class Settings:
     def host(self) -> str:
         """host[:port] of the base URL, as a Host header carries it."""
         return urlsplit(self.base_url).netloc
+
+    @property
+    def hostname(self) -> str:
+        """The host of the base URL without a port; an IPv6 address without its brackets."""
+        return urlsplit(self.base_url).hostname or "localhost"
 
     @property
     def is_loopback(self) -> bool:
@@ -94,19 +104,20 @@ class Settings:
         )
         settings = cls(
             mode="live" if mode == "live" else "test",
-            base_url=base_url.rstrip("/"),
+            base_url=_in_ascii(base_url).rstrip("/"),
             name=get("PORTAL_NAME", cls.name),
             gateway=get("PORTAL_GATEWAY") or ("sandbox" if mode == "test" else "none"),
             database_url=_driver(get("DATABASE_URL") or f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
             database_owner_url=_driver(get("DATABASE_OWNER_URL")),
             database_replica_url=_driver(get("DATABASE_REPLICA_URL")),
+            database_backup_url=_driver(get("DATABASE_BACKUP_URL")),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
             mail_server=get("MAIL_SERVER"),
             mail_port=int(get("MAIL_PORT", "25")),
             mail_use_tls=get("MAIL_USE_TLS").lower() in _TRUE,
             mail_username=get("MAIL_USERNAME"),
             mail_password=get("MAIL_PASSWORD"),
-            mail_default_sender=get("MAIL_DEFAULT_SENDER", f"portal@{urlsplit(base_url).hostname}"),
+            mail_default_sender=get("MAIL_DEFAULT_SENDER") or _sender(base_url),
             data_dir=data_dir,
             operator_secret=get("PORTAL_OPERATOR_SECRET"),
             support_email=get("PORTAL_SUPPORT_EMAIL"),
@@ -115,6 +126,7 @@ class Settings:
             outgoing_loopback=get("PORTAL_OUTGOING_LOOPBACK").lower() in _TRUE,
             prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
             log_level=get("LOG_LEVEL", "INFO").upper(),
+            trusted_proxies=_proxies(get("PORTAL_TRUSTED_PROXIES")),
             api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
             oidc_providers=_providers(get),
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
@@ -131,6 +143,11 @@ class Settings:
             raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; known are 'work', 'turnstile', 'hcaptcha' and 'none'.")
         if self.bot_check in ("turnstile", "hcaptcha") and not (self.bot_site_key and self.bot_secret):
             raise Misconfigured("PORTAL_BOT_SITE_KEY and PORTAL_BOT_SECRET must be set for this PORTAL_BOT_CHECK.")
+        try:
+            if not address_of(self.mail_default_sender).isascii():
+                raise BadDomain("only ASCII before the @")
+        except BadDomain as wrong:
+            raise Misconfigured(f"MAIL_DEFAULT_SENDER is no address that every mail server takes: {wrong}.") from wrong
         if self.is_test:
             return self
         weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]
@@ -154,6 +171,26 @@ def _providers(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
         return oidc_settings.read(get)
     except ValueError as wrong:
         raise Misconfigured(str(wrong)) from wrong
+
+
+def _proxies(text: str) -> TrustedProxies:
+    try:
+        return TrustedProxies.parse(text)
+    except ValueError as wrong:
+        raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
+
+
+def _sender(base_url: str) -> str:
+    host = urlsplit(base_url).hostname or "localhost"
+    return f"portal@{'localhost' if ':' in host else host}"
+
+
+def _in_ascii(base_url: str) -> str:
+    """Links and Host headers carry the ASCII form of an internationalized name."""
+    try:
+        return ascii_url(base_url)
+    except BadDomain as wrong:
+        raise Misconfigured(f"PORTAL_BASE_URL is no URL: {wrong}.") from wrong
 
 
 def _driver(url: str) -> str:

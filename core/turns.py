@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from sqlalchemy import ColumnElement, Index, Select, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
+from core.conflicts import retried
 from core.db import Database
 from core.models import Base, BusinessOwned
 from core.scope import everything, system
@@ -45,7 +47,7 @@ class JobFailure(Base, BusinessOwned):
     failed_at: Mapped[datetime]
 
 
-def in_turns(query: Select[Any], owner: Any, *order: Any, limit: int) -> Select[Any]:
+def in_turns(query: Select[Any, Any], owner: Any, *order: Any, limit: int) -> Select[*tuple[Any, ...]]:
     """The first `limit` rows of `query`: the first of every owner (by `order`), then every owner's second, and so on.
 
     `query` selects at least the owner's column; its columns come back in their order, under the same names.
@@ -64,6 +66,24 @@ def rested(job: str, owner: Any, row_id: Any) -> ColumnElement[bool]:
     return ~failed.exists()
 
 
+def old_rows(database: Database, owners: Any, key: Any, *conditions: Any, limit: int) -> list[str]:
+    """Ids for a retention job, `limit` at most: each owner that has any gets the same share.
+
+    `owners` is the table of businesses; `conditions` join the rows to it. Reads no more rows than it returns.
+    """
+    with database.open(everything("whose rows are old")) as db:
+        theirs = list(db.scalars(select(owners.business_id).where(select(key).where(*conditions).exists()).limit(limit)))
+        share = max(1, limit // max(1, len(theirs)))
+        return [one for owner in theirs for one in db.scalars(
+            select(key).join(owners, owners.business_id == owner).where(*conditions).limit(share))]
+
+
+def alternate(lists: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    """The first of each list, then the second of each, and so on."""
+    for turn in zip_longest(*lists):
+        yield from (row for row in turn if row is not None)
+
+
 def run(database: Database, job: str, rows: Iterable[Row], act: Callable[[str, str], object], at_most: float = AT_MOST) -> int:
     """`act(business_id, id)` of each row; one that raises is logged, backs off, and keeps nobody else waiting. Returns how many ran."""
     rows, began, count = [(owner, one) for owner, one in rows], time.monotonic(), 0
@@ -73,7 +93,7 @@ def run(database: Database, job: str, rows: Iterable[Row], act: Callable[[str, s
             break
         count += 1
         try:
-            act(business_id, one)
+            retried(act)(business_id, one)
         except Exception as problem:
             log.exception("a job failed for a row", job=job, business_id=business_id, id=one)
             _note(database, job, business_id, one, problem)

@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, has_request_context, request, url_for
 from flask_babel import refresh
 
-from core.errors import BadRequest, Misdirected, ScopeError
+from core import freshness
+from core.bounds import SAFE_METHODS as SAFE_METHODS
+from core.errors import Misdirected, ScopeError
 from core.scope import Scope
+from core.security import is_api
 
 if TYPE_CHECKING:
     from core.db import Database, ScopedSession
     from core.settings import Settings
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-MAX_BODY = 12 * 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -111,15 +112,17 @@ def open_for_request(scope: Scope, *, reads_only: bool = False) -> None:
 def db(*, replica: bool = False) -> ScopedSession:
     """The request's session: it writes for unsafe methods, and is committed when the answer is below 400.
 
-    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides.
+    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides. Somebody who has just
+    changed something reads from the primary.
     """
     if "session" not in g:
         if "scope" not in g:
             raise ScopeError("db() before a door opened this request")
+        replica = replica and not g.get("replica_failed") and not freshness.changed_recently()
         g.session = house().database.session(g.scope, replica=replica,
                                               write=request.method not in SAFE_METHODS and not g.reads_only)
-    session: ScopedSession = g.session
-    return session
+    opened: ScopedSession = g.session
+    return opened
 
 
 def scope() -> Scope:
@@ -173,14 +176,13 @@ def is_operator() -> bool:
 
 def register(app: Flask, house: House) -> None:
     """Hang the house on the application, with everything every page needs: session edge, hosts, words, headers, errors."""
-    from core import faults, health, i18n, log, mailbox_pages, pages, security
+    from core import bounds, faults, health, i18n, log, mailbox_pages, pages, proxies, security
 
     settings = house.settings
     app.extensions["portal"] = house
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.config["MAX_FORM_MEMORY_SIZE"] = 1024 * 1024
+    app.wsgi_app = proxies.Peeled(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    bounds.init(app)
     app.before_request(_check_host)
-    app.before_request(_refuse_nul)
     app.after_request(_settle)
     app.teardown_request(_abandon)
     log.init(app, settings)
@@ -212,28 +214,21 @@ def _domain(settings: Settings) -> Any:
     return house().domain_of(found.hostname)
 
 
-def _refuse_nul() -> None:
-    """Nobody types a NUL; no database column and no page can carry one."""
-    sent = [request.path, *request.args.values()]
-    if request.method not in SAFE_METHODS and not request.path.startswith("/api/"):
-        sent += request.form.values()
-    if any("\0" in value for value in sent):
-        raise BadRequest()
-
-
 def _hostname(host: str) -> str:
     return urlsplit("//" + host).hostname or ""
 
 
 def _settle(response: Response) -> Response:
     """Commit what the page did if it answers well, else undo it. Rows are gone from here on: pages do not stream them."""
-    session = g.pop("session", None)
-    if session is not None:
+    opened = g.pop("session", None)
+    if opened is not None:
         try:
             if response.status_code < 400 and request.method not in SAFE_METHODS:
-                session.commit()
+                opened.commit()
         finally:
-            session.close()  # what was not committed is undone
+            opened.close()  # what was not committed is undone
+    if request.method not in SAFE_METHODS and not is_api(request.path) and getattr(house().database, "replica", None) is not None:
+        freshness.note_change()
     if request.method not in SAFE_METHODS and house().worker is not None:
         house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response
@@ -241,9 +236,9 @@ def _settle(response: Response) -> Response:
 
 def undo() -> None:
     """What this request wrote is undone at once, for who has to write about it in a session of its own."""
-    session = g.pop("session", None)
-    if session is not None:
-        session.close()  # closing rolls back
+    opened = g.pop("session", None)
+    if opened is not None:
+        opened.close()  # closing rolls back
 
 
 def _abandon(_why: BaseException | None) -> None:

@@ -169,7 +169,8 @@ class Worker:
             lanes = self._lanes(db, at, only)
         if not lanes:
             return []  # the usual case costs no writer's lock
-        share, rows = max(1, BATCH // len(lanes)), []
+        share = max(1, BATCH // len(lanes))
+        rows: list[Outbox] = []
         with self.database.open(everything("claim work"), write=True) as db:
             for lane in lanes:
                 query = (select(Outbox).where(Outbox.state == "pending", Outbox.lane == lane, Outbox.due_at <= at)

@@ -27,6 +27,7 @@ import billing.quotes  # noqa: F401
 import billing.reminders  # noqa: F401
 import billing.subscriptions  # noqa: F401
 import core.leases  # noqa: F401
+import core.mail_server  # noqa: F401
 import core.mailbox  # noqa: F401
 import core.outbox  # noqa: F401
 import core.schema  # noqa: F401

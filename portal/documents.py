@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flask import Response, redirect, render_template
 from flask.typing import ResponseReturnValue
 
+from billing.documents import notes_of
 from billing.queries import documents as query
 from core.errors import Unavailable
 from core.web import db, exists_here, here, house
@@ -35,7 +36,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
         "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
         why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
         account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"),
-        corrections=query.corrections(db(), invoice_id))
+        corrections=query.corrections(db(), invoice_id), notes=notes_of(found.snapshot))
 
 
 @bp.get("/invoices/<invoice_id>/corrections/<correction_id>.pdf")

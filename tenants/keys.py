@@ -113,7 +113,7 @@ def read_key(database: Database, settings: Settings, secret: str) -> Caller:
 
 
 def _note_use(database: Database, caller: Caller) -> None:
-    with database.open(caller.scope, write=True) as db:
+    with database.open(caller.scope, write=True, repeatable=True) as db:
         row = db.scalar(select(ApiKey).where(ApiKey.id == caller.key_id))
         if row is not None:
             row.last_used_at = clock.wall()

@@ -77,7 +77,7 @@ class AppSession(Base, CustomerOwned):
     __table_args__ = (
         of_customer(), within_business("app_id", "apps"), UniqueConstraint("business_id", "customer_id", "id"),
         Index("ix_app_sessions_code", "code_hash"), Index("ix_app_sessions_left", "left_at", "expires_at"),
-        Index("ix_app_sessions_logout", "logout_due_at"),
+        Index("ix_app_sessions_logout", "business_id", "app_id", "logout_due_at"),
     )
 
     app_id: Mapped[str]

@@ -20,6 +20,7 @@ from billing.invoicing import address_lines
 from billing.lifecycle import LIVE
 from billing.plan_switch import note
 from billing.subscriptions import Subscription
+from billing.taxes import is_reverse_charge
 from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid, NotFound
@@ -133,7 +134,8 @@ def edit_billing(
 def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, str | None]) -> Correction:
     """A corrected document with other buyer details (as `clean_details`). Amounts, tax and date of the invoice stay.
 
-    The country decides tax, so it cannot be corrected here. Raises NotFound, Conflict (void), Invalid.
+    Country and VAT id decide the tax, so neither can be corrected here to what would be taxed otherwise.
+    Raises NotFound, Conflict (void), Invalid.
     """
     invoice = db.scalar(select(Invoice).options(undefer(Invoice.snapshot)).where(Invoice.id == invoice_id).with_for_update())
     if invoice is None:
@@ -144,6 +146,10 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
     was = invoice.snapshot["buyer"]
     if was.get("country") and was["country"] != new["country"]:
         raise Invalid(fields={"country": "The country decides the tax that was paid. Ask the business for a new invoice."})
+    seller, taxed = invoice.snapshot["seller"], invoice.snapshot["tax"]
+    reverse = is_reverse_charge(seller.get("country"), seller.get("tax_id"), new["country"], new["tax_id"])
+    if any(one["tax_minor"] for one in taxed) if reverse else any(one.get("code") == "AE" for one in taxed):
+        raise Invalid(fields={"tax_id": "The tax number decides the tax that was paid. Ask the business for a new invoice."})
     buyer = {
         **was,
         "name": new["name"],

@@ -13,6 +13,7 @@ from billing import policy, pricing
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
 from billing.commands.billing_details import check_tax_id
+from billing.commands.businesses import ORDER, check_amount
 from billing.lifecycle import LIVE
 from billing.methods import method_of
 from billing.parties import Business, Customer
@@ -67,7 +68,7 @@ def subscribe(
         ):
             raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", "This customer has a subscription already.")
         address = {**(customer.billing or {}), **(billing or {})}
-        number = _tax_number(tax_id, business_name, address)
+        number = _tax_number(tax_id, business_name, address) or customer.tax_id
         _in_its_currency(currency, product)
         held = held_for(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         subscription = Subscription(
@@ -84,6 +85,7 @@ def subscribe(
         db.flush()
         lines = pricing.for_period(business, subscription, product, clock.now(), clock.now())
         amount = 0 if subscription.trial_days else pricing.total(lines)
+        check_amount(pricing.total(lines), product.currency, "quantity", ORDER)
         payment = _payment(till, db, customer, operation=f"new:{subscription.id}", amount=amount, currency=product.currency,
                            cart=[] if subscription.trial_days else cart_of(lines), tax=sum(one.tax_minor for one in lines) if amount else 0,
                            billing=address, method_id=payment_method_id, return_url=return_url, metadata=metadata,
@@ -94,7 +96,7 @@ def subscribe(
         emit(db, "subscription.created", business_id=business.business_id, customer_id=customer_id, noun=subscription.id,
              data={"product": product.name})
         recurring = sum(one.net_minor for one in pricing.for_plan(
-            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive))
+            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive, tax_id=number))
         started = Started(payment.id, amount, product.currency, subscription.id, recurring_pre_tax_minor=recurring)
     return _go(till, business.business_id, started, payment_method_id, locale)
 
@@ -118,8 +120,10 @@ def buy(
         held = held_for(db, business, customer, discount_codes, currency=items[0][0].currency,
                         product_ids=[product.id for product, _ in items])
         _in_its_currency(currency, items[0][0])
-        made_out = {"tax_id": _tax_number(tax_id, business_name, address), "business_name": business_name}
-        lines = pricing.for_cart(business, items, address.get("country"), held)
+        number = _tax_number(tax_id, business_name, address) or customer.tax_id
+        made_out = {"tax_id": number, "business_name": business_name}
+        lines = pricing.for_cart(business, items, address.get("country"), held, number)
+        check_amount(pricing.total(lines), items[0][0].currency, "product_cart", ORDER)
         payment_id = new_id("pay")
         payment = _payment(till, db, customer, operation=f"purchase:{payment_id}", amount=pricing.total(lines), currency=currencies.pop(),
                            cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing={**address, **made_out},

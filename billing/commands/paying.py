@@ -42,6 +42,7 @@ class DueLine:
     tax_bps: int
     starts_at: datetime | None
     ends_at: datetime | None
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Dues:
     lines: tuple[DueLine, ...]
     tax_minor: int
     total_minor: int
-    credit_applied_minor: int
+    credit_applied_minor: int  # between total and due; negative: carried over from an earlier invoice
     due_minor: int
     since: datetime | None
     error_code: str | None
@@ -109,9 +110,9 @@ def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
     method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == used)) if used else None
     return Dues(
         subscription.id, subscription.status, invoice.id, invoice.number, invoice.currency,
-        tuple(DueLine(one.description, one.quantity, one.net_minor, one.tax_minor, one.tax_bps, one.starts_at, one.ends_at)
+        tuple(DueLine(one.description, one.quantity, one.net_minor, one.tax_minor, one.tax_bps, one.starts_at, one.ends_at, one.kind)
               for one in lines),
-        invoice.tax_minor, invoice.total_minor, invoice.credit_applied_minor, invoice.due_minor, subscription.on_hold_at,
+        invoice.tax_minor, invoice.total_minor, invoice.total_minor - invoice.due_minor, invoice.due_minor, subscription.on_hold_at,
         failed.error_code if failed else None, failed.updated_at if failed else None, method, under_way.id if under_way else None,
         under_way is not None and under_way.status == "processing", _link(under_way) if under_way else None,
     )

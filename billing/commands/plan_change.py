@@ -130,7 +130,7 @@ def _use(till: Till, db: ScopedSession, subscription: Subscription, used: Quote,
         _schedule(db, subscription, used)
     elif used.due_minor == 0:
         redeeming.use(db, customer, added, None, subscription.id)
-        if used.total_minor:
+        if used.lines:
             invoice = plan_switch.bill(db, business, customer, subscription, used, till.settings.is_test)
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay"), clock.now()
             emit(db, "invoice.paid", business_id=invoice.business_id, customer_id=invoice.customer_id, noun=invoice.id)
@@ -195,7 +195,7 @@ def _payment(till: Till, db: ScopedSession, subscription: Subscription, used: Qu
         brand_id=subscription.brand_id,
         charge_type="plan_change",
         amount_minor=used.due_minor,
-        tax_minor=min(used.tax * used.due_minor // used.total_minor, used.due_minor) if used.total_minor else 0,
+        tax_minor=min(used.tax, used.due_minor),
         currency=used.currency,
         status="processing" if method else "requires_payment_method",
         is_open=True,

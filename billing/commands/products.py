@@ -10,7 +10,7 @@ from sqlalchemy import select
 from billing.calendar import INTERVALS
 from billing.catalogue import Addon, Product
 from billing.commands.addons import create_addon
-from billing.commands.businesses import check_currency
+from billing.commands.businesses import check_amount, check_currency
 from billing.commands.collections import create_collection
 from core import clock
 from core.db import ScopedSession
@@ -59,6 +59,7 @@ def price_of(price: dict[str, Any]) -> dict[str, Any]:
     amount = price.get("fixed_price", 0) if kind == "usage_based_price" else price.get("price", 0)
     if not isinstance(amount, int) or amount < 0:
         raise Invalid(sentence="A price is a whole number of minor units, 0 or more.", fields={"price": "Not an amount."})
+    check_amount(amount, price["currency"])
     if kind != "one_time_price" and price.get("payment_frequency_interval") not in INTERVALS:
         raise Invalid(sentence="A recurring price needs an interval.", fields={"price": "Day, Week, Month or Year."})
     return {

@@ -82,6 +82,8 @@ class SubscriptionRow:
     planned_interval: str | None = None
     planned_interval_count: int | None = None
     planned_discounts: list[dict[str, Any]] | None = None
+    tax_category: str | None = None
+    planned_tax_category: str | None = None
 
     @property
     def is_trial(self) -> bool:
@@ -124,7 +126,8 @@ class SubscriptionRow:
             self, product_id=self.planned_product_id, name=self.planned_name or self.name, quantity=self.planned_quantity or 1,
             unit_minor=self.planned_unit_minor or 0, addons=self.planned_addons or [],
             discounts=self.planned_discounts or [], tax_inclusive=bool(self.planned_tax_inclusive),
-            interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1, planned_product_id=None)
+            interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1,
+            tax_category=self.planned_tax_category, planned_product_id=None)
 
 
 _Planned = aliased(Product)
@@ -139,7 +142,7 @@ _COLUMNS = (
     PaymentMethod.expiry_month, PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status,
     Payment.unknown, Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name,
     ScheduledChange.quantity, ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval,
-    _Planned.interval_count, ScheduledChange.discounts,
+    _Planned.interval_count, ScheduledChange.discounts, Product.tax_category, _Planned.tax_category,
 )
 
 

@@ -10,7 +10,7 @@ from core.models import BusinessOwned, UTCDateTime
 from core.rls import statements
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_index("ix_job_failures_retry", "job_failures", ["retry_at"], unique=False)
     op.add_column("app_sessions", sa.Column("logout_due_at", UTCDateTime(), nullable=True))
     op.add_column("app_sessions", sa.Column("logout_attempts", sa.BigInteger(), nullable=False, server_default="0"))
-    op.create_index("ix_app_sessions_logout", "app_sessions", ["logout_due_at"], unique=False)
+    op.create_index("ix_app_sessions_logout", "app_sessions", ["business_id", "app_id", "logout_due_at"], unique=False)
     op.add_column("api_keys", sa.Column("created_by", sa.String(), nullable=True))
     op.add_column("provider_states", sa.Column("outcome", sa.String(), nullable=True))
     connection = op.get_bind()

@@ -14,7 +14,6 @@ from tenants.api.source import source
 from tenants.keys import Caller, read_key
 from tenants.rates import Allowance, Rates
 
-MAX_BODY = 1024 * 1024
 KEYLESS = 5  # a source without a key has this part of a key's calls
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -30,7 +29,6 @@ def without_key(view: View) -> View:
 @bp.before_request
 def authenticate() -> None:
     """Who calls, and so whose rows exist. Raises Unauthorized, Forbidden (read-only key), BusinessArchived, TooMany."""
-    request.max_content_length = MAX_BODY
     is_open = getattr(current_app.view_functions.get(request.endpoint or ""), "_without_key", False)
     g.caller = None
     try:

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
 from billing.commands.buying import buy
+from billing.pricing import line_words
 from billing.queries import api as read
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
@@ -166,7 +167,8 @@ def lines(payment_id: str) -> ResponseReturnValue:
     payment = read.payment(db(), payment_id).payment
     rows = read.lines_of(db(), payment_id)
     shaped = [
-        LineShape(items_id=row.id, name=row.description, description=None, amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
+        LineShape(items_id=row.id, name=line_words(row.kind, row.description), description=None,
+                  amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
                   refundable_amount=max(row.net_minor + row.tax_minor - row.refunded_minor, 0))
         for row in rows
     ]  # fmt: skip

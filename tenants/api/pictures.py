@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from billing.commands.pictures import announce_picture, picture_of, upload_picture
+from core.bounds import takes_upload
 from core.errors import NotFound
 from core.logo import MAX_BYTES
 from core.scope import system
@@ -50,11 +51,11 @@ def of_addon(addon_id: str) -> ResponseReturnValue:
 
 
 @bp.put("/uploads/<token>", endpoint="upload")
+@takes_upload(MAX_BYTES + 1)
 @without_key
 @says(form="nothing", status=204, refuses=(413, 422))
 def upload(token: str) -> ResponseReturnValue:
     """The bytes of a picture. It is decoded and encoded anew, and fitted into a square."""
-    request.max_content_length = MAX_BYTES + 1
     try:
         business_id, picture_id = _signer().loads(token, max_age=HOUR)
     except BadSignature:

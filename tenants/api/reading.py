@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
+from core.money import LARGEST_ANYWHERE
 from core.web import house
 from tenants.api.door import caller
 from tenants.returning import clean_return_url
@@ -32,7 +33,8 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Words = Annotated[str, StringConstraints(max_length=250)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Amount = Annotated[int, Field(ge=0, le=2_000_000_000)]
+Amount = Annotated[int, Field(ge=0, le=LARGEST_ANYWHERE)]
+"""Minor units. What a currency allows at most is checked where the currency is known (`core.money.largest`)."""
 Quantity = Annotated[int, Field(ge=1, le=100_000)]
 Interval = Literal["Day", "Week", "Month", "Year"]
 Locale = Literal[

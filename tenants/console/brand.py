@@ -12,8 +12,10 @@ from flask_babel import gettext as _
 
 from billing.commands import branding
 from billing.commands.rules import the_business
+from core.bounds import takes_upload
 from core.brand import DEFAULT_ACCENT, FONTS, RADII, SCHEMES, brand_css, brand_tokens, clean_brand, clean_logo, logo_path, parse_colour
 from core.errors import Invalid
+from core.logo import MAX_BYTES
 from core.pages import words
 from core.security import csp_nonce
 from core.web import db, here
@@ -45,6 +47,7 @@ def change_brand() -> ResponseReturnValue:
 
 
 @bp.post("/<business_id>/brand/logo")
+@takes_upload(2 * MAX_BYTES)  # what is a little too large gets an answer beside the field
 @needs("brand.write")
 def change_logo() -> ResponseReturnValue:
     """Decoded and drawn anew before anything is written: of the file that was sent nothing is kept."""

@@ -32,7 +32,7 @@ from billing.queries import customers as query
 from core import clock, guard, mailbox
 from core.ids import new_id
 from core.outbox import Event, emit
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything, system
 from tenants.keys import new_key
 from tenants.loading.shapes import record

@@ -1,0 +1,114 @@
+"""Who a request comes from when proxies stand in between: the setting PORTAL_TRUSTED_PROXIES, and what it makes of X-Forwarded-For.
+
+Each proxy appends the address it was asked from to `X-Forwarded-For`, so only the entries at the end, written by proxies that
+are ours, say the truth; those before them are the client's own words and are never believed. Without the setting the header is
+not looked at.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+log = structlog.get_logger()
+MOST = 10  # proxies in a row
+WIDEST = {4: 8, 6: 16}  # a network with a shorter prefix is half of the internet, not a set of proxies
+
+
+@dataclass(frozen=True)
+class TrustedProxies:
+    """Either the number of proxies in a row, or the networks they are in. Neither: no proxy is trusted."""
+
+    count: int = 0
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> TrustedProxies:
+        """`""`, `"0"`, a number such as `"1"`, or addresses and networks such as `"127.0.0.1, 10.0.0.0/8"`. Raises ValueError in words."""
+        text = text.strip()
+        if not text:
+            return cls()
+        if text.lstrip("+-").isdigit():
+            if not (text.isascii() and text.isdigit()) or int(text) > MOST:
+                raise ValueError(f"{text!r} is no number of proxies from 0 to {MOST}")
+            return cls(count=int(text))
+        return cls(networks=tuple(_network(part.strip()) for part in text.split(",")))
+
+    @property
+    def any(self) -> bool:
+        return bool(self.count or self.networks)
+
+    def client(self, peer: str, forwarded: Iterable[str]) -> str:
+        """The client's address. `peer`: who opened the connection; `forwarded`: the entries of X-Forwarded-For in order.
+
+        Where a trusted proxy left an entry that is no address, the proxy stands for its clients.
+        """
+        chain = [*forwarded]
+        found = _address(peer)
+        for passed in range(MOST):
+            if found is None or not self._trusts(found, passed) or not chain:
+                break
+            before = _address(chain.pop())
+            if before is None:
+                break
+            found = before
+        return peer if found is None else str(found)
+
+    def _trusts(self, address: Address, passed: int) -> bool:
+        if self.networks:
+            return any(address in network for network in self.networks if network.version == address.version)
+        return passed < self.count
+
+
+class Peeled:
+    """WSGI middleware: REMOTE_ADDR becomes the client's address, for every budget and log alike."""
+
+    def __init__(self, app: Callable[..., Any], trusted: TrustedProxies) -> None:
+        self.app, self.trusted = app, trusted
+        self._warned = False
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+        if self.trusted.any and forwarded:
+            environ["REMOTE_ADDR"] = self.trusted.client(environ.get("REMOTE_ADDR", ""), forwarded[-2000:].split(","))
+        elif forwarded and not self._warned and _is_private(environ.get("REMOTE_ADDR", "")):
+            self._warned = True
+            log.warning("a proxy passes requests on, and PORTAL_TRUSTED_PROXIES is not set: all clients share one budget")
+        return self.app(environ, start_response)
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither an address nor a network (such as 10.0.0.0/8, without host bits)") from None
+    if network.prefixlen < WIDEST[network.version]:
+        raise ValueError(f"{text!r} is too wide a network to trust: everybody in it could write another client's address")
+    if network.is_multicast or (network.network_address.is_unspecified and network.prefixlen == network.max_prefixlen):
+        raise ValueError(f"{text!r} is no address that a proxy can have")
+    return network
+
+
+def _address(text: str) -> Address | None:
+    """An entry as proxies write it: `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_private(text: str) -> bool:
+    address = _address(text)
+    return address is not None and address.is_private
