@@ -15,15 +15,17 @@ from billing.commands.loading import load
 from billing.commands.loading.allowed import MORE, VALUES, picked
 from billing.commands.refunding import refund
 from billing.invoices import Invoice
+from billing.licences import LicenseKey
 from billing.loaded import KINDS, Record
 from billing.parties import Customer
 from billing.payments import Payment, PaymentMethod
 from billing.provenance import Origin
 from billing.queries import documents
+from billing.queries.license_text import by_text
 from billing.subscriptions import Subscription
 from core import clock
 from core.errors import Conflict, Invalid, ScopeError
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything, system
 from tenants.loading.shapes import record
 from tests.cast import Cast
@@ -193,6 +195,32 @@ def test_one_date_that_no_calendar_carries_takes_no_page_away(cast: Cast, app: A
     assert "Acorn Team" in ada.get(f"/subscriptions/{cast.ada_at_acorn.subscription_id}").text
     for page in ("/purchases", "/billing-history", "/payment-methods", "/license-keys", "/activity", "/search?q=theirs"):
         ada.get(page)
+
+
+def test_a_license_key_that_an_account_repeats_does_not_shut_out_the_one_that_was_made_here(cast: Cast) -> None:
+    """Keys are looked up by their text before anybody said whose they are: a second one of that text would make it ambiguous."""
+    birch = only(cast, LicenseKey, LicenseKey.customer_id == cast.ada_at_birch.customer_id, business_id=cast.birch)
+    told = {"id": "lic_1", "customer_id": "cus_1", "product_id": "pdt_1", "key": birch.key, "source": "auto"}
+    put(cast, customer(), product(), record("license_key", told))
+    found = by_text(cast.house.database, birch.key)
+    assert found is not None and (found.business_id, found.id) == (cast.birch, birch.id)
+    with pytest.raises(Invalid):  # nor does one of the same business
+        ours = only(cast, LicenseKey, LicenseKey.customer_id == cast.ada_at_acorn.customer_id)
+        put(cast, record("license_key", {**told, "id": "lic_2", "key": ours.key}))
+
+
+@pytest.mark.parametrize(("currency", "fits", "exceeds"), [
+    ("EUR", 20_000_000_00, 20_000_000_01), ("JPY", 2_000_000_000, 2_000_000_001), ("IDR", 25_000_000_00, 200_000_000_001_00),
+    ("KWD", 20_000_000_000, 20_000_000_001)])
+def test_an_amount_is_bounded_by_its_currency(currency: str, fits: int, exceeds: int) -> None:
+    def priced(minor: int) -> Record:
+        return record("product", {"product_id": "p", "name": "P", "price": {**PRICE, "currency": currency, "price": minor}})
+
+    assert priced(fits).values["price_minor"] == fits
+    payment(currency=currency, total_amount=exceeds)
+    for make in (lambda: priced(exceeds), lambda: payment(currency=currency, total_amount=exceeds * 100)):
+        with pytest.raises(Invalid):
+            make()
 
 
 DATES = ("9999-12-15T00:00:00Z", "0001-01-01T00:00:00Z", "2201-01-01T00:00:00Z", "1969-12-31T23:59:59Z")
