@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from core.currencies import CURRENCIES
-from core.money import DISPUTED, exponent
+from core.money import DISPUTED, LARGEST_ANYWHERE, largest
 
 FIRST_YEAR, LAST_YEAR = 1970, 2200
-MOST_MAJOR = 10_000_000_000
-"""Major units of any currency: a large invoice in the smallest of them (rupiah, dong, rial)."""
+SUM_OF = 100
+"""A payment, a refund or a total is at most so many times the largest price of its currency."""
+MOST_MINOR = LARGEST_ANYWHERE * SUM_OF
 YEARS = 100  # how long a period or a term may be
 _PER_YEAR = {"Day": 366, "Week": 53, "Month": 12, "Year": 1}
 JSON_DEPTH, JSON_SIZE = 8, 20_000  # levels; characters and numbers in all
@@ -39,10 +40,17 @@ def currency(code: str) -> str:
     return code
 
 
+def price(minor: int, code: str) -> int:
+    """Minor units of a currency, within what its prices can be."""
+    if not 0 <= minor <= largest(code):
+        raise ValueError(f"a price is between 0 and {largest(code)} {code}, in minor units")
+    return minor
+
+
 def amount(minor: int, code: str) -> int:
-    """Minor units of a currency, within what its invoices can be."""
-    if not 0 <= minor <= MOST_MAJOR * 10 ** exponent(code):
-        raise ValueError(f"an amount is between 0 and {MOST_MAJOR} {code}")
+    """Minor units of a currency, within what its payments can be."""
+    if not 0 <= minor <= largest(code) * SUM_OF:
+        raise ValueError(f"an amount is between 0 and {largest(code) * SUM_OF} {code}, in minor units")
     return minor
 
 

@@ -46,7 +46,7 @@ class Forwarder:
         there = self.systems.get(act["system"])
         if there is None:
             return self._record(business_id, act_id, fence, Said("refused", "This system is not connected here."), None, who)
-        asked = Act(business_id, act["subscription_id"], act["verb"], act["wish"], act["key"], who.type == "customer")
+        asked = Act(business_id, act["subscription_id"], act["verb"], act["wish"], act["key"], by_customer=who.type == "customer")
         said = Said("unknown")
         found = self._learn(there, asked, who) if sent_before else None
         if not sent_before or (found is not None and not is_in_force(found, asked)):

@@ -34,6 +34,8 @@ from core.wire import Deadline, Pinned
 PORTS = frozenset({80, 443, 8000, 8080, 8443, 9443})
 """Where web servers listen. Others are mail, databases and consoles of somebody's network. Loopback: any."""
 AGENT = "customer-portal/1"
+BROKEN = httpx.HTTPError
+"""What an SDK that was given `client()` raises where an answer breaks off while it is read."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-fA-F:.]{2,45}")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from billing import bounds
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
 from core.money import LARGEST_ANYWHERE
@@ -56,9 +57,7 @@ Many = BeforeValidator(_commas)
 
 
 def _in_reach(value: datetime) -> datetime:
-    if not 1970 <= value.year <= 2200:
-        raise ValueError("this is no year that is billed for")
-    return value.astimezone(UTC)
+    return bounds.instant(value).astimezone(UTC)
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_reach)]

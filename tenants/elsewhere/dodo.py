@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import httpx
-
 from billing.elsewhere import Act, Said
 from billing.loaded import Record
 from core.errors import Conflict, Unavailable
+from core.outgoing import BROKEN
 from core.scope import Actor
 from core.web import House
 from tenants.elsewhere.account import note_failure, reference
@@ -184,7 +183,7 @@ def _asked(ask: Callable[[], Any], note: Note) -> Any:
 
     try:
         return ask()
-    except httpx.HTTPError as broken:  # in the middle of a document
+    except BROKEN as broken:  # in the middle of a document
         note(type(broken).__name__)
         raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
     except APIError as failed:

@@ -10,7 +10,7 @@ from billing import bounds
 from tenants.loading.discounts import Discounts
 from tenants.loading.fields import Instant, Words
 
-Sum = Annotated[int, Field(ge=-bounds.MOST_MAJOR * 1000, le=bounds.MOST_MAJOR * 1000)]
+Sum = Annotated[int, Field(ge=-bounds.MOST_MINOR, le=bounds.MOST_MINOR)]
 
 
 class Line(BaseModel):
@@ -30,7 +30,7 @@ class Line(BaseModel):
 
 
 class Summary(BaseModel):
-    total_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MAJOR * 1000)]
+    total_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)]
     customer_credits: Sum | None = None
     tax: Sum | None = None
 
@@ -42,7 +42,7 @@ class Immediate(BaseModel):
 
 class Plan(BaseModel):
     next_billing_date: Instant | None = None
-    recurring_pre_tax_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MAJOR * 1000)] | None = None
+    recurring_pre_tax_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)] | None = None
     tax_inclusive: bool | None = None
     discounts: Discounts | None = None
 

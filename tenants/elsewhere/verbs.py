@@ -18,7 +18,8 @@ def _change(api: Any, act: Act, **fields: Any) -> Any:
 
 def _why(act: Act) -> dict[str, Any]:
     told = {"cancellation_feedback": act.wish.get("feedback"), "cancellation_comment": act.wish.get("comment")}
-    return {"cancel_reason": "cancelled_by_customer" if act.by_customer else "cancelled_by_merchant"} | {name: value for name, value in told.items() if value}
+    who = "cancelled_by_customer" if act.by_customer else "cancelled_by_merchant"
+    return {"cancel_reason": who} | {name: value for name, value in told.items() if value}
 
 
 def plan(wish: Mapping[str, Any]) -> dict[str, Any]:

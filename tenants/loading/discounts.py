@@ -18,7 +18,7 @@ class Discount(BaseModel):
     code: Words | None = None
     name: Words | None = None
     type: Literal["percentage", "flat"] | None = None
-    amount: Annotated[int, Field(ge=0, le=bounds.MOST_MAJOR * 1000)] | None = None
+    amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)] | None = None
     position: Annotated[int, Field(ge=0, le=1000)] = 0
     preserve_on_plan_change: bool = False
     restricted_to: Annotated[list[Id], Field(max_length=1000)] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -17,7 +18,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=300), _Stored]
 Text = Annotated[str, StringConstraints(max_length=10_000), _Stored]
 Words = Annotated[str, StringConstraints(max_length=300), _Stored]
 Instant = Annotated[AwareDatetime, AfterValidator(bounds.instant)]
-Minor = Annotated[int, Field(ge=0, le=bounds.MOST_MAJOR * 1000)]
+Minor = Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(bounds.currency)]
@@ -29,9 +30,9 @@ Items = Annotated[list[Any], BeforeValidator(lambda value: value or []), Field(m
 Metadata = Annotated[Json, BeforeValidator(lambda value: value or {}), Field(max_length=100), AfterValidator(bounds.json_value)]
 
 
-def within(minor: int | None, currency: str | None) -> int | None:
+def within(minor: int | None, currency: str | None, limit: Callable[[int, str], int] = bounds.amount) -> int | None:
     """An amount within what its currency allows. Raises ValueError; without a currency the general limit holds."""
-    return bounds.amount(minor, currency) if minor is not None and currency else minor
+    return limit(minor, currency) if minor is not None and currency else minor
 
 
 class Told(BaseModel):

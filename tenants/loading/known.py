@@ -11,7 +11,8 @@ from billing.licences import LicenseKey
 from billing.loaded import SourceId
 from billing.payments import Payment
 from billing.provenance import Origin
-from core.db import ScopedSession
+from core.db import Database, ScopedSession
+from core.scope import system
 from tenants.loading.index import Named
 
 
@@ -57,6 +58,20 @@ def _overdrawn(db: ScopedSession, origin: Origin, refunds: list[Named]) -> Itera
             yield one, f"{one.id} was not loaded from this source; it is refunded where it was made."
         elif int(one.minor or 0) > amount or (one.currency or currency) != currency:
             yield one, f"more, or in another currency, than the payment of {amount} {currency}."
+
+
+def told(database: Database, business_id: str, account_id: str, size: int = 1000) -> Iterator[tuple[str, str, str]]:
+    """(kind, reference, id here) of everything that was loaded from one source, in portions."""
+    after = ""
+    while True:
+        query = select(SourceId.id, SourceId.kind, SourceId.reference, SourceId.row_id).where(
+            SourceId.account_id == account_id, SourceId.id > after).order_by(SourceId.id).limit(size)
+        with database.open(system(business_id)) as db:
+            rows = db.execute(query).all()
+        if not rows:
+            return
+        yield from ((row[1], row[2], row[3]) for row in rows)
+        after = rows[-1][0]
 
 
 def taken_here(db: ScopedSession, origin: Origin, rows: list[tuple[str, str, int]]) -> Iterator[tuple[int, str]]:

@@ -47,7 +47,7 @@ class Addon(Told):
 
     @model_validator(mode="after")
     def _fits(self) -> Addon:
-        within(self.price, self.currency)
+        within(self.price, self.currency, bounds.price)
         return self
 
 
@@ -68,8 +68,8 @@ class Price(BaseModel):
     def _fits(self) -> Price:
         bounds.period(self.payment_frequency_interval, self.payment_frequency_count)
         bounds.period(self.subscription_period_interval, self.subscription_period_count)
-        within(self.price, self.currency)
-        within(self.fixed_price, self.currency)
+        within(self.price, self.currency, bounds.price)
+        within(self.fixed_price, self.currency, bounds.price)
         return self
 
 

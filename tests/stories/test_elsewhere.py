@@ -408,6 +408,23 @@ def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(
     assert two.ours(Subscription, one).status == two.theirs(Subscription, one).status == "active"
 
 
+def test_staff_are_handed_on_and_see_what_came_of_it(two: Two, sam: Visitor) -> None:
+    """What the document promises has its buttons: cancel, and take it back, in the console."""
+    page, one = f"/console/{two.business_id}/sales/subscriptions/{_here(two)}", two.cast.ada_at_acorn.subscription_id
+    assert "What you ask for here is sent to it" in sam.get(page).text
+    sam.get(f"{page}/cancellation")
+    said = sam.submit("/cancellation", when="period", feedback="other", comment="She phoned.")
+    assert "We have asked the billing system" in said.text
+    assert "It was asked, and has not answered yet: to end it with its period" in said.text
+    two.work()
+    there = two.theirs(Subscription, one)
+    assert there.cancel_at_period_end and there.cancellation_comment == "She phoned."
+    assert "It has confirmed: to end it with its period" in sam.get(page).text
+    assert "We have asked the billing system" in sam.submit("/cancellation/revocation").text
+    two.work()
+    assert not two.theirs(Subscription, one).cancel_at_period_end and not two.ours(Subscription, one).cancel_at_period_end
+
+
 def test_ada_ends_it_now(two: Two, ada: Visitor) -> None:
     one = two.cast.ada_at_acorn.subscription_id
     said = _post(two, ada, "cancellation", when="now", feedback="too_expensive", comment="It was good.")

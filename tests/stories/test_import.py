@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import re
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
@@ -245,6 +247,19 @@ def test_the_command_says_what_it_did(house: House, acorn: str, tmp_path: Path, 
     assert runner.invoke(args=["import", str(path), "--business", "bus_none"]).exit_code == 1
 
 
+def test_the_ids_that_rows_were_given_are_told(house: House, acorn: str, tmp_path: Path, app: Flask) -> None:
+    lines = mine(PRODUCT, BUYER, payment(subscription_id=None))
+    load(house, acorn, tmp_path / "a.jsonl", *lines)
+    done = app.test_cli_runner().invoke(args=["references", "--business", acorn])
+    told = list(csv.DictReader(done.stdout.splitlines()))
+    assert {(one["type"], one["reference"]) for one in told} == {
+        ("product", json.loads(lines[0])["data"]["product_id"]), ("customer", json.loads(lines[1])["data"]["customer_id"]),
+        ("payment", json.loads(lines[2])["data"]["payment_id"])}
+    with house.database.open(system(acorn)) as db:
+        assert db.scalars(select(Customer.customer_id)).one() == next(one["id"] for one in told if one["type"] == "customer")
+    assert app.test_cli_runner().invoke(args=["references", "--business", acorn, "--source", "dodo"]).exit_code == 1
+
+
 def test_memory_does_not_grow_with_the_file(house: House, acorn: str, tmp_path: Path) -> None:
     def peak(lines: int) -> int:
         path = tmp_path / f"{lines}.jsonl"
@@ -285,3 +300,155 @@ def test_what_was_made_here_is_left_alone(house: House, acorn: str) -> None:
         assert loading.load(db, MIRROR, [told], renew=True).new == 1, "an account names its own rows only"
         row = db.scalars(select(Customer).where(Customer.customer_id == ours)).one()
         assert (row.name, row.email_key, row.account_id) == ("Ben Hill", "ben@hill.example", None)
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_mistakes(house: House, acorn: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + "\n\r\n".join(mine(PRODUCT, BUYER)).encode() + b"\r\n\n")
+    assert write(house.database, house.settings, acorn, "import", path, check(house.database, acorn, path)).new == 2
+
+
+@pytest.mark.parametrize("number", ["RE-2025/0001", "2025 / 17", "№ 5", "R#1.2_3"])
+def test_an_invoice_number_may_be_what_real_ones_are(house: House, acorn: str, tmp_path: Path, app: Flask, number: str) -> None:
+    email = f"{len(number)}@numbers.example"
+    buyer = {"type": "customer", "data": {**BUYER["data"], "email": email}}
+    load(house, acorn, tmp_path / "a.jsonl", *mine(PRODUCT, buyer, payment(subscription_id=None, invoice_id=number)))
+    with house.database.open(system(acorn)) as db:
+        row = db.scalars(select(Invoice)).one()
+    assert row.number == number and row.id.startswith("inv_")
+    ada = Visitor(app)
+    ada.sign_in(email)
+    assert number in ada.get(f"/invoices/{row.id}").text and ada.get(f"/invoices/{row.id}.pdf").body.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("number", ["", " RE-1", "RE\n1", "RE\0", "x" * 101, "\u202e1"])
+def test_an_invoice_number_that_cannot_be_printed_is_refused(number: str) -> None:
+    with pytest.raises(Invalid) as wrong:
+        record("payment", payment(invoice_id=number)["data"])
+    assert "invoice_id" in wrong.value.fields
+
+
+def test_a_cut_or_damaged_archive_is_named_by_line(house: House, acorn: str, tmp_path: Path, app: Flask) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    people = [{"customer_id": f"cus_{n}", "email": f"b{n}@people.example", "name": f"B {n}"} for n in range(2000)]
+    whole = gzip.compress("\n".join(mine(*({"type": "customer", "data": one} for one in people))).encode())
+    damaged = whole[:3000] + bytes(200) + whole[3200:]  # unfolds into nonsense first
+    for content in (whole[: len(whole) // 2], whole[:-4], whole[:5], damaged):
+        path.write_bytes(content)
+        failed = app.test_cli_runner().invoke(args=["import", str(path), "--business", acorn])
+        said = r"line \d+: (The gzip archive is cut off or damaged here|line: It is not JSON|It is not UTF-8)"
+        assert failed.exit_code == 1 and re.search(said, failed.output) and isinstance(failed.exception, SystemExit), failed.output
+        if content is not damaged:
+            assert "The gzip archive is cut off or damaged here" in failed.output
+    assert count(house, acorn, Customer) == 0
+
+
+def test_a_small_archive_that_unfolds_into_nothing_is_refused_soon(house: House, acorn: str, tmp_path: Path) -> None:
+    for content in (b"\n" * 60_000_000, (b" " * 1_000_000 + b"\n") * 500):
+        path = tmp_path / "a.jsonl.gz"
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(Invalid) as wrong:
+            check(house.database, acorn, path)
+        (line, why), = wrong.value.fields.items()
+        assert int(line.removeprefix("line ")) <= 100_001 and "empty lines" in why
+
+
+def test_what_the_check_lets_through_can_be_written(house: House, acorn: str, tmp_path: Path) -> None:
+    """Hostile and plausible values in every field of every kind: the check refuses by line, or the write goes through."""
+    from tests.harness.liar import ONES, Liar
+
+    liar, kinds = Liar(11, [], []), {"/product-collections": "collection"}
+    liar.emails, good = ["ada@marlow.example", "ben@hill.example"], 0
+    for n in range(60):
+        liar.ids = liar.own = [f"{n}x{place}" for place in range(4)]
+        lines = []
+        for path, model, _key in ONES[:-1]:
+            kind = kinds.get(path, path.strip("/").removesuffix("s"))
+            lines += [{"type": kind, "data": {**liar.thing(model), "collected_by": None, "reference": None}} for _ in range(3)]
+        for line in lines:  # each by itself with what it may name, so that one mistake hides no other
+            path_ = tmp_path / "one.jsonl"
+            path_.write_text(json.dumps(line) + "\n", encoding="utf-8")
+            try:
+                found = check(house.database, acorn, path_)
+            except Invalid:
+                continue
+            good += write(house.database, house.settings, acorn, "import", path_, found).new
+    assert good > 20
+
+
+@pytest.mark.parametrize("line", [
+    {"type": "customer", "data": {"customer_id": "cus_s", "email": "a@b.example", "name": "A", "metadata": {"a": "\ud800"}}},
+    {"type": "customer", "data": {"customer_id": "cus_s", "email": "a@b.example", "name": "half \udfff"}},
+    {"type": "customer", "data": {"customer_id": "cus_s", "email": "a@b.example", "name": "A", "metadata": {"a\0": 1}}},
+    {"type": ["customer"], "data": {}}, {"type": "customer", "data": [1]},
+    '{"type": "customer", "data": {"metadata": ' + "[" * 5000 + "]" * 5000 + "}}",
+    '{"type": "customer", "data": {"customer_id": "c", "email": "a@b.example", "name": "A", "metadata": {"a": 1e999}}}',
+])  # fmt: skip
+def test_text_and_numbers_that_cannot_be_stored_are_refused_by_line(house: House, acorn: str, tmp_path: Path, line: Any) -> None:
+    with pytest.raises(Invalid) as wrong:
+        load(house, acorn, tmp_path / "a.jsonl", line)
+    assert list(wrong.value.fields) == ["line 1"]
+
+
+HALF = {"discount_id": "dsc_1", "code": "HALF", "type": "percentage", "amount": 5000, "position": 0, "preserve_on_plan_change": True,
+        "restricted_to": [], "times_used": 1, "metadata": {}, "business_id": "b", "created_at": JANUARY}
+
+
+def handed_over(acorn: str, **more: Any) -> list[str]:
+    method = {"type": "payment_method", "data": {"payment_method_id": "pm_1", "customer_id": "cus_1", "reference": f"ref of {acorn}",
+                                                 "card": {"last4_digits": "4242", "card_network": "visa"}}}
+    return mine(PRODUCT, BUYER, method, subscription(collected_by="us", payment_method_id="pm_1", **more))
+
+
+@pytest.mark.parametrize(("discounts", "billed"), [
+    ([{**HALF, "subscription_cycles": None, "cycles_remaining": None}], [1208, 1208, 1208]),
+    ([{**HALF, "subscription_cycles": 12, "cycles_remaining": 2}], [1208, 1208, 2417]),
+    ([{**HALF, "subscription_cycles": 12, "cycles_remaining": 0}], [2417, 2417, 2417]),
+    ([{**HALF, "type": "flat", "amount": 417, "cycles_remaining": 1}], [2000, 2417, 2417]),
+    ([], [2417, 2417, 2417]),
+])  # fmt: skip
+def test_a_running_discount_comes_along_for_as_long_as_it_has_left(
+    house: House, acorn: str, tmp_path: Path, discounts: list[dict[str, Any]], billed: list[int]
+) -> None:
+    load(house, acorn, tmp_path / "a.jsonl", *handed_over(acorn, discounts=discounts))
+    for days in (10, 41, 72):
+        clock.turn(timedelta(days=days))
+        renewals.run_due(house.till)
+        with house.database.open(system(acorn), write=True) as db:  # no card of the sandbox: as if each had been taken
+            one = db.scalars(select(Subscription)).one()
+            for paid in db.scalars(select(Payment).where(Payment.is_open)):
+                paid.is_open, paid.status = False, "failed"
+            if one.status != "active":
+                one.status = "active"
+            latest = db.scalars(select(Invoice).where(Invoice.account_id.is_(None)).order_by(Invoice.issued_at.desc()).limit(1)).one()
+            if one.period_n < len(billed) and latest.status == "open":
+                latest.status, one.period_n = "void", one.period_n + 1
+                one.previous_billing_at, one.next_billing_at = one.next_billing_at, one.next_billing_at + timedelta(days=31)
+    with house.database.open(system(acorn)) as db:
+        assert list(db.scalars(select(Invoice.subtotal_minor).order_by(Invoice.issued_at))) == billed
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({"discounts": [{"discount_id": "dsc_1", "discount_cycles_remaining": 3}]}, "dsc_1"),
+    ({"discount_id": "dsc_7", "discount_cycles_remaining": 3}, "dsc_7"),
+    ({"discounts": [{**HALF, "subscription_cycles": 12}]}, "HALF"),
+    ({"discounts": [{**HALF, "type": "buy_one_get_one"}]}, "type"),
+    ({"discounts": [{**HALF, "amount": 20_000}]}, "100 %"),
+])  # fmt: skip
+def test_a_discount_that_cannot_be_read_is_refused_by_line_for_what_we_collect(
+    house: House, acorn: str, tmp_path: Path, more: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(Invalid) as wrong:
+        load(house, acorn, tmp_path / "a.jsonl", *handed_over(acorn, **more))
+    assert list(wrong.value.fields) == ["line 4"] and "discounts" in wrong.value.fields["line 4"] and says in wrong.value.fields["line 4"]
+    assert count(house, acorn, Subscription) == 0
+
+
+def test_a_refund_of_a_payment_that_was_made_here_is_refused_by_line(house: House, acorn: str, tmp_path: Path) -> None:
+    load(house, acorn, tmp_path / "a.jsonl", *mine(PRODUCT, BUYER, payment(subscription_id=None)))
+    with house.database.open(system(acorn), write=True) as db:
+        paid = db.scalars(select(Payment)).one()
+        paid.account_id, ours = None, paid.id
+    with pytest.raises(Invalid) as wrong:
+        load(house, acorn, tmp_path / "b.jsonl", refund(1, payment_id=ours))
+    assert "refunded where it was made" in wrong.value.fields["line 1"]
