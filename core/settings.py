@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
-from core.domain_names import BadDomain, ascii_url
+from core.domain_names import BadDomain, ascii_domain, ascii_url
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 
@@ -108,7 +108,7 @@ class Settings:
             database_owner_url=_driver(get("DATABASE_OWNER_URL")),
             database_replica_url=_driver(get("DATABASE_REPLICA_URL")),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
-            mail_server=get("MAIL_SERVER"),
+            mail_server=_mail_host(get("MAIL_SERVER")),
             mail_port=int(get("MAIL_PORT", "25")),
             mail_use_tls=get("MAIL_USE_TLS").lower() in _TRUE,
             mail_username=get("MAIL_USERNAME"),
@@ -166,6 +166,14 @@ def _providers(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
         return oidc_settings.read(get)
     except ValueError as wrong:
         raise Misconfigured(str(wrong)) from wrong
+
+
+def _mail_host(name: str) -> str:
+    """The resolver and TLS would encode an internationalized name by IDNA 2003."""
+    try:
+        return ascii_domain(name) if name else ""
+    except BadDomain as wrong:
+        raise Misconfigured(f"MAIL_SERVER is no host name: {wrong}.") from wrong
 
 
 def _sender(base_url: str) -> str:
