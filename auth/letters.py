@@ -108,12 +108,13 @@ class SignInLetters:
         }, customer.is_known)
 
     def addresses_changed(self, work: Work) -> None:
-        for number, to in enumerate(work.data["to"]):
-            subject, text, html = render_letter(
+        def letter(to: str) -> Letter:
+            return Letter(to, *render_letter(
                 "address_changed", work.data["locale"], to=to, what=work.data["what"], address=work.data["address"],
                 url=f"{self.settings.base_url}/profile",
-            )
-            self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
+            ))
+
+        self.house.mailer.send_each((letter(to), f"{work.id}:{number}") for number, to in enumerate(work.data["to"]))
 
     def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any],
               is_known: bool) -> None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 import smtplib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from core import clock, i18n, mailbox, mime
 from core.brand import brand_tokens
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from core.db import Database
     from core.settings import Settings
 
+log = structlog.get_logger()
 _BREAK = re.compile(r"[\r\n\0\x0b\x0c\x85\u2028\u2029]")
 
 
@@ -74,6 +78,23 @@ class Mailer:
             mailbox.put(self.database, token, letter)
         if self.settings.mail_server:
             self._send_by_smtp(letter, f"<{token}@{ascii_domain(self.settings.hostname)}>")
+
+    def send_each(self, letters: Iterable[tuple[Letter, str]]) -> None:
+        """The same email to several addresses, each (letter, message id). One address that is refused for good keeps the others from
+        nothing; raises what refused it only when none could be sent."""
+        refused: smtplib.SMTPException | None = None
+        is_sent = False
+        for letter, message_id in letters:
+            try:
+                self.send(letter, message_id)
+                is_sent = True
+            except (NotOffered, smtplib.SMTPRecipientsRefused) as problem:
+                if isinstance(problem, smtplib.SMTPRecipientsRefused) and any(code < 500 for code, _ in problem.recipients.values()):
+                    raise  # for now (RFC 5321 §4.2.1)
+                log.warning("an address was refused", error=type(problem).__name__, address=letter.to)
+                refused = problem
+        if refused is not None and not is_sent:
+            raise refused
 
     def _send_by_smtp(self, letter: Letter, message_id: str) -> None:
         """The envelope and the headers name exactly the mailbox of `letter.to`, with its domain in ASCII."""

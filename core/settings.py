@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
-from core.domain_names import BadDomain, ascii_url
+from core.domain_names import BadDomain, ascii_domain, ascii_url
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import TrustedProxies
@@ -110,7 +110,7 @@ class Settings:
             database_replica_url=database_url(get, "DATABASE_REPLICA_URL"),
             database_backup_url=database_url(get, "DATABASE_BACKUP_URL"),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
-            mail_server=get("MAIL_SERVER"),
+            mail_server=_mail_host(get("MAIL_SERVER")),
             mail_port=number(get, "MAIL_PORT", 465 if boolean(get, "MAIL_USE_SSL") else 25, 1, 65535),
             mail_use_tls=boolean(get, "MAIL_USE_TLS"),
             mail_use_ssl=boolean(get, "MAIL_USE_SSL"),
@@ -179,6 +179,14 @@ def _proxies(text: str) -> TrustedProxies:
         return TrustedProxies.parse(text)
     except ValueError as wrong:
         raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
+
+
+def _mail_host(name: str) -> str:
+    """The resolver and TLS would encode an internationalized name by IDNA 2003."""
+    try:
+        return ascii_domain(name) if name else ""
+    except BadDomain as wrong:
+        raise Misconfigured(f"MAIL_SERVER is no host name: {wrong}.") from wrong
 
 
 def _sender(base_url: str) -> str:

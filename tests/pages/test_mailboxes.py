@@ -22,6 +22,8 @@ from core.errors import Invalid
 from core.mail import Mailer
 from core.outgoing import Outgoing, Refused
 from core.scope import everything, system
+from tenants.joining import invite
+from tenants.loading.shapes import record
 from tests.conftest import on_sqlite
 
 CANNOT = "Our mail server cannot send to this address"
@@ -136,12 +138,21 @@ def test_an_address_that_cannot_be_written_to_is_refused_when_typed(cast: Any, v
     assert CANNOT in one.submit("/profile/addresses", email=jose, expect=422).text
     one.get("/profile/email")
     assert CANNOT in one.submit("/profile/email", email=jose, expect=422).text
-    with app.app_context(), pytest.raises(Invalid, match=CANNOT):
-        customer(house, cast.acorn, jose)
+    def invited() -> None:
+        with house.database.open(system(cast.acorn), write=True) as db:
+            invite(db, cast.acorn, jose, "support")
+
+    loaded = {"customer_id": "cus_jose", "email": jose, "name": "José", "created_at": "2026-01-01T00:00:00Z"}
+    for typed in (lambda: customer(house, cast.acorn, jose), invited, lambda: record("customer", loaded)):
+        with app.app_context(), pytest.raises(Invalid) as refused:
+            typed()
+        assert refused.value.fields["email"].startswith(CANNOT)
     house.worker.drain()
     assert wrote == []
     wrote = smtp(True)
-    customer(house, cast.acorn, jose)
+    with app.app_context():
+        customer(house, cast.acorn, jose)
+        record("customer", loaded)
     two = visitor()
     ask(two, "jose\u0301@marlow.example")  # the same, in another normalization form
     two.open_link(two.letters()[-1].text)

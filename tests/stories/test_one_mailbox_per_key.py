@@ -60,7 +60,8 @@ class Before:
         one = new_id("chl")
         with self.database.open(everything("a test's challenge"), write=True) as db:
             db.add(Challenge(id=one, purpose="sign_in", browser_hash="b", address_key=key, email=email, door="unified",
-                             link_hash=new_id("l"), code_hash="c", device="", locale="en", next="", created_at=self.at, expires_at=self.at, **values))
+                             link_hash=new_id("l"), code_hash="c", device="", locale="en", next="", created_at=self.at,
+                             expires_at=self.at, **values))
         return one
 
     def all(self, kind: Any, *where: Any) -> list[Any]:

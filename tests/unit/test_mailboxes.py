@@ -285,6 +285,15 @@ def test_signs_of_a_local_part_are_not_quoted_away(serve: Any, mailer: Any) -> N
         assert kept.got[-1][0] == header(kept.got[-1][2], "To") == f"{local}@marlow.example"
 
 
+def test_one_address_that_cannot_be_written_to_keeps_the_others_from_nothing(serve: Any, mailer: Any) -> None:
+    kept = serve(False)
+    one = mailer(kept)
+    one.send_each((Letter(to, "Your account changed", "Hello"), f"evt:{to}") for to in ("josé@marlow.example", "ada@marlow.example"))
+    assert [to for to, _, _ in kept.got] == ["ada@marlow.example"]
+    with pytest.raises(NotOffered):
+        one.send_each([(Letter("josé@marlow.example", "Your account changed", "Hello"), "evt:1")])
+
+
 # --- whether the server takes addresses beyond ASCII
 
 
