@@ -31,6 +31,7 @@ from core.edge import Edge
 from core.ids import derive
 from core.mail import Mailer
 from core.outgoing import Outgoing
+from core.private import private_folder, private_umask
 from core.settings import Settings
 from core.web import House
 from core.worker import Handlers, Tick, Worker
@@ -42,6 +43,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         load_dotenv()
         settings = Settings.from_env(os.environ)
+    if settings.data_dir.exists():
+        private_folder(settings.data_dir)
     app = Flask("wsgi", template_folder="templates", static_folder="static")
     cli.register(app, settings)
     if cli.prepares_database():  # `flask upgrade` runs before there is a database to check
@@ -75,6 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def serve_app() -> Edge:
     """What `flask serve` runs in its serving process: the application, and the worker's thread unless PORTAL_WORKER=off."""
+    private_umask()
     app = create_app()
     if app.extensions["portal"].settings.worker != "off":
         cli.start_worker(app)

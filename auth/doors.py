@@ -10,8 +10,9 @@ from typing import Any
 from flask import request, session
 from werkzeug.wrappers import Response
 
-from auth import cookies
+from auth import cookies, signing
 from auth.faces import Face, public_face
+from auth.sessions import Visit
 from core import clock
 from core.errors import NotFound
 from core.security import safe_next
@@ -73,6 +74,14 @@ def seconds_until(moment: datetime | str | None) -> int:
         return 0
     at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     return max(0, ceil((at - clock.wall()).total_seconds() / 5) * 5)
+
+
+def opens_more(answer: Response, visit: Visit | None) -> Response:
+    """The answer of a page by which this session opens more: the session gets a new reference."""
+    if visit is not None:
+        settings = house().settings
+        cookies.keep_signed_in(settings, answer, signing.renew_reference(house().database, settings, visit))
+    return answer
 
 
 def source() -> str | None:

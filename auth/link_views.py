@@ -31,7 +31,7 @@ def redeem_portal_link(token: str) -> ResponseReturnValue:
     if not done:
         return _page(token)
     answer = redirect(doors.landing(request.args.get("next"), found[0].business_id), 303)
-    if secret is not None:
+    if secret is not None:  # a new one also where this browser had a session
         cookies.keep_signed_in(house().settings, answer, secret)
     return answer
 

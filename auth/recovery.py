@@ -7,8 +7,9 @@ What was typed is sealed until the worker has looked it up, and gone afterwards.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth import budgets, tokens
@@ -80,17 +81,20 @@ def _answer(house: House, work: Work) -> None:
 def _found(db, typed: str, business_id: str | None) -> tuple[Customer, Face] | None:  # type: ignore[no-untyped-def]
     """By licence key, or by invoice number. A number that several businesses use finds somebody at one business's door only."""
     for column in (LicenseKey.key, Invoice.number):
-        owner = column.class_
-        wanted = {typed} if owner is LicenseKey else {typed, typed.upper()}
-        theirs = (owner.business_id == Customer.business_id) & (owner.customer_id == Customer.customer_id)
-        query = (select(Customer, Business).join(owner, theirs)
-                 .join(Business, Business.business_id == Customer.business_id).where(column.in_(wanted)).limit(2))
-        if business_id is not None:
-            query = query.where(Customer.business_id == business_id)
-        rows = db.execute(query).all()
+        rows = db.execute(_owners(column, typed, business_id)).all()
         if len(rows) == 1:
             return rows[0][0], face_of(rows[0][1])
     return None
+
+
+def _owners(column: Any, typed: str, business_id: str | None) -> Select[Any]:
+    """Whose receipt holds it: two rows at most, found by the index of the column."""
+    owner = column.class_
+    wanted = {typed} if owner is LicenseKey else {typed, typed.upper()}
+    theirs = (owner.business_id == Customer.business_id) & (owner.customer_id == Customer.customer_id)
+    query = (select(Customer, Business).join(owner, theirs)
+             .join(Business, Business.business_id == Customer.business_id).where(column.in_(wanted)).limit(2))
+    return query if business_id is None else query.where(Customer.business_id == business_id)
 
 
 def _write(house: House, work: Work, customer: Customer, face: Face, asked_at: datetime, device: str) -> None:

@@ -80,7 +80,7 @@ def open_session(db: ScopedSession, settings: Settings, identity_id: str, before
 
 @retried
 def add_link_grant(database: Database, settings: Settings, link: DynamicLink, before: Visit | None, device: str) -> tuple[bool, str | None]:
-    """Use up a merchant's link and let this browser see that one customer. (done, a new cookie's secret if it had no session)."""
+    """Use up a merchant's link and let this browser see that one customer. (done, the secret for the cookie)."""
     at = clock.wall()
     with database.open(everything("redeem a merchant's link"), write=True) as db:
         used = db.execute(
@@ -96,13 +96,12 @@ def add_link_grant(database: Database, settings: Settings, link: DynamicLink, be
 
 
 def grant_business(db: ScopedSession, settings: Settings, before: Visit | None, device: str, *, business_id: str, customer_id: str,
-                   proof: str, life: timedelta, **more: Any) -> str | None:
-    """Let this browser see one customer of one business, on the business's word; a new cookie's secret if it had no session.
+                   proof: str, life: timedelta, **more: Any) -> str:
+    """Let this browser see one customer of one business, on the business's word; returns the secret for the cookie, always a new one.
 
     Never replaces, joins or raises the person who may be signed in here. `more`: further columns of the grant.
     """
     at = clock.wall()
-    secret: str | None = None
     if before is None:
         secret = ids.secret_token()
         session_id = ids.new_id("ses")
@@ -113,6 +112,7 @@ def grant_business(db: ScopedSession, settings: Settings, before: Visit | None, 
         db.flush()
     else:
         session_id = before.session_id
+        secret = new_reference(db, settings, session_id)
         if before.identity_id is None:  # nobody is signed in: the row lives as long as its newest grant
             db.execute(update(BrowserSession).where(BrowserSession.id == session_id).values(expires_at=at + life),
                        execution_options=_QUIETLY)
@@ -121,6 +121,21 @@ def grant_business(db: ScopedSession, settings: Settings, before: Visit | None, 
         proved_at=at, expires_at=at + life, **more,
     ))
     return secret
+
+
+def new_reference(db: ScopedSession, settings: Settings, session_id: str) -> str:
+    """Another secret for a session that opens more from now on, so that nobody who knew the one before comes along. Put it into
+    the cookie."""
+    secret = ids.secret_token()
+    db.execute(update(BrowserSession).where(BrowserSession.id == session_id)
+               .values(secret_hash=tokens.hashed(settings, "session", secret)), execution_options=_QUIETLY)
+    return secret
+
+
+def renew_reference(database: Database, settings: Settings, visit: Visit) -> str:
+    """`new_reference` in a transaction of its own, after a command by which this visit opens more."""
+    with database.open(everything("a session opens more"), write=True) as db:
+        return new_reference(db, settings, visit.session_id)
 
 
 @retried

@@ -237,10 +237,11 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
     visit = sessions.current()
     if challenge.purpose == "add_address":
         merge_id = linking.add(database, settings, challenge, visit)
-        return redirect(f"/profile/addresses/merges/{merge_id}" if merge_id else doors.landing(challenge.next, None), 303)
+        goal = f"/profile/addresses/merges/{merge_id}" if merge_id else doors.landing(challenge.next, None)
+        return doors.opens_more(redirect(goal, 303), visit)
     if challenge.purpose == "change_email":
         own_email.confirm(database, challenge, visit)
-        return redirect(doors.landing(challenge.next, None), 303)
+        return doors.opens_more(redirect(doors.landing(challenge.next, None), 303), visit)
     is_known = cookies.knows(settings, challenge.address_key) is not None
     is_here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))
     joins = joining.on_proof(settings, challenge) if is_here else None  # who came from a provider, in this very browser

@@ -29,6 +29,7 @@ class Invoice(Base, CustomerOwned, FromAccount):
         CheckConstraint("refunded_minor >= 0 AND refunded_minor + credited_minor <= paid_minor", name="refunds"),
         Index("ix_invoices_customer", "business_id", "customer_id", "issued_at", "id"),
         Index("ix_invoices_subscription", "business_id", "subscription_id", "issued_at"),
+        Index("ix_invoices_number", "number"),  # a receipt finds its customer before anybody knows at which business (auth/recovery.py)
         Index("ix_invoices_unpaid", "business_id", "customer_id", "issued_at", "id",
               sqlite_where=text("paid_minor = 0"), postgresql_where=text("paid_minor = 0")),
     )

@@ -12,6 +12,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from core import backup, schema
+from core.private import private_umask
 from core.settings import Misconfigured, Settings
 from core.web import house
 
@@ -29,6 +30,7 @@ def register(app: Flask, settings: Settings) -> None:
     @app.cli.command("upgrade")
     def upgrade() -> None:
         """Bring the database to the newest schema."""
+        private_umask()
         schema.upgrade(settings)
         click.echo("The database is at the newest schema.")
 
@@ -36,6 +38,7 @@ def register(app: Flask, settings: Settings) -> None:
     @with_appcontext
     def worker() -> None:
         """Carry events to the world: letters, webhooks, renewals. Run as many as you like (PostgreSQL)."""
+        private_umask()
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
@@ -53,6 +56,7 @@ def register(app: Flask, settings: Settings) -> None:
         if processes > 1 and settings.is_sqlite:
             raise Misconfigured("--processes needs PostgreSQL: SQLite serves one process. Set DATABASE_URL.")
 
+        private_umask()
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,
         # and starts the worker's thread itself (wsgi.serve_app).
         house().database.dispose()

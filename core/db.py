@@ -19,6 +19,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core import conflicts, guard, rls
+from core.private import private_database
 from core.replica import CONNECT_TIMEOUT, Replica
 from core.scope import Scope
 from core.settings import Settings
@@ -118,8 +119,8 @@ def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
 def _engine(url: str, settings: Settings, replica: bool = False) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
+            private_database(Path(parsed.database))
         engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=16)
         _sqlite(engine)
     else:

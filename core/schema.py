@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core import clock, guard, revisions
 from core.db import Database
 from core.models import Base
+from core.private import private_database
 from core.scope import everything
 from core.settings import Misconfigured, Settings
 
@@ -40,7 +41,7 @@ def upgrade(settings: Settings) -> None:
     """
     url = make_url(settings.owner_url)
     if url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        private_database(Path(url.database))
     engine = create_engine(url)
     try:
         with engine.begin() as connection, guard.raw_sql():

@@ -176,7 +176,7 @@ def is_operator() -> bool:
 
 def register(app: Flask, house: House) -> None:
     """Hang the house on the application, with everything every page needs: session edge, hosts, words, headers, errors."""
-    from core import bounds, faults, health, i18n, log, mailbox_pages, pages, proxies, security
+    from core import bounds, faults, health, i18n, log, mailbox_pages, pages, proxies, redirects, security
 
     settings = house.settings
     app.extensions["portal"] = house
@@ -188,6 +188,7 @@ def register(app: Flask, house: House) -> None:
     log.init(app, settings)
     i18n.init(app, settings)
     security.init(app, settings)
+    redirects.init(app)
     faults.init(app)
     pages.init(app)
     health.init(app)

@@ -98,7 +98,7 @@ class Visitor:
         response = self.client.open(path, method=method, headers=headers, environ_base=self.environ, **kwargs)
         self.path = path
         for _ in range(8):
-            if not (follow and response.status_code in (301, 302, 303) and response.headers["Location"]):
+            if not (follow and response.status_code in (301, 302, 303, 308) and response.headers["Location"]):
                 break
             to = urlsplit(response.headers["Location"])
             self.path = to.path + (f"?{to.query}" if to.query else "")

@@ -64,7 +64,7 @@ def name_main_address() -> ResponseReturnValue:
         return _prove()
     linking.make_primary(house().database, visit, request.form.get("address", ""))
     flash(_("Your main address is changed."), "good")
-    return redirect(_HERE, 303)
+    return doors.opens_more(redirect(_HERE, 303), visit)
 
 
 def _visit() -> Visit:

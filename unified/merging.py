@@ -36,7 +36,9 @@ def agree_to_merge(merge_id: str) -> ResponseReturnValue:
         flash(_("Noted. It is done as soon as the other account says yes as well."), "wait")
         return redirect(f"{_LIST}/merges/{merge_id}", 303)
     flash(_("The two accounts are one now. Every address was told."), "good")
-    return redirect(_LIST if is_asker else "/login", 303)  # the other side's sessions ended with it
+    if not is_asker:
+        return redirect("/login", 303)  # the other side's sessions ended with it
+    return doors.opens_more(redirect(_LIST, 303), visit)
 
 
 @door.post(_HERE + "/refusal")
@@ -54,7 +56,7 @@ def take_address(merge_id: str) -> ResponseReturnValue:
         return proof.prove(f"{_LIST}/merges/{merge_id}")
     linking.take(house().database, visit, merge_id)
     flash(_("The address is yours now. The other account was told."), "good")
-    return redirect(_LIST, 303)
+    return doors.opens_more(redirect(_LIST, 303), visit)
 
 
 @door.post(_HERE + "/letter")

@@ -90,8 +90,8 @@ def on_proof(settings: Settings, challenge: Challenge) -> Callable[[ScopedSessio
 
 
 @retried
-def at_business_door(database: Database, settings: Settings, party: Party, came: Came, before: Visit | None, device: str) -> str | None:
-    """One customer of that business; returns the secret of a new cookie where this browser had no session. Raises Mistake."""
+def at_business_door(database: Database, settings: Settings, party: Party, came: Came, before: Visit | None, device: str) -> str:
+    """One customer of that business; returns the secret for the cookie. Raises Mistake."""
     claims = came.claims
     business_id, connection_id = str(party.business_id), str(party.connection_id)
     with database.open(everything("a business's provider proves its subject"), write=True) as db:

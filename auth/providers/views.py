@@ -118,7 +118,7 @@ def _at_unified(party: Party, came: Came) -> ResponseReturnValue:
     if joined.letter:
         return _by_letter(joined.letter, joined.joins, came.next)
     answer = redirect(doors.landing(came.next or ("/profile/providers" if came.purpose == "link" else ""), None), 303)
-    return doors.welcome(answer, joined.secret, joined.keys) if joined.secret else answer
+    return doors.welcome(answer, joined.secret, joined.keys) if joined.secret else doors.opens_more(answer, before)
 
 
 def _at_business(party: Party, came: Came) -> ResponseReturnValue:
@@ -128,8 +128,7 @@ def _at_business(party: Party, came: Came) -> ResponseReturnValue:
     device = device_words(request.user_agent.string)
     secret = joining.at_business_door(house().database, house().settings, party, came, sessions.current(), device)
     answer = redirect(doors.landing(came.next, party.business_id), 303)
-    if secret is not None:
-        cookies.keep_signed_in(house().settings, answer, secret)
+    cookies.keep_signed_in(house().settings, answer, secret)
     return answer
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.clock import wall
+from core.private import private_database
 
 BUSY_SECONDS = 30
 
@@ -58,7 +59,7 @@ class Store:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private_database(self.path)
         self._found()
 
     def _found(self) -> None:

@@ -10,7 +10,7 @@ from core.models import BusinessOwned, UTCDateTime
 from core.rls import statements
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

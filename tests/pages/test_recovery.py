@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from auth import bots
 from auth.models import Budget
-from auth.recovery import Recovery
+from auth.recovery import Recovery, _owners
 from billing.invoices import Invoice
 from billing.licences import LicenseKey
+from core import guard
 from core.scope import everything
 
 
@@ -75,3 +78,17 @@ def test_work_is_good_once_and_asks_without_are_counted(cast: Any, house: Any) -
     number = next(n for n in range(401) if hashlib.sha256(f"{asked['salt']}{n}".encode()).hexdigest() == asked["challenge"])
     solved = base64.b64encode(json.dumps({**asked, "number": number}).encode()).decode()
     assert bots.may_ask(check, house.database, house.settings, {"work": solved}, far)  # who worked is not held up by who did not
+
+
+@pytest.mark.parametrize(("column", "index"), [(Invoice.number, "ix_invoices_number"), (LicenseKey.key, "ix_license_keys_key")])
+def test_what_is_on_a_receipt_is_found_by_an_index(cast: Any, house: Any, column: Any, index: str) -> None:
+    """Or else an anonymous form makes the worker read every invoice of every business."""
+    with house.database.open(everything("how a receipt is found")) as db, guard.raw_sql():
+        query = _owners(column, "INV-0001", None)
+        sql = str(query.compile(db.connection(), compile_kwargs={"literal_binds": True}))
+        if house.database.is_sqlite:
+            plan = str(db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all())
+        else:  # it would rather read the few rows of a test as they lie
+            db.connection().exec_driver_sql("SET LOCAL enable_seqscan = off")
+            plan = "\n".join(row[0] for row in db.connection().exec_driver_sql(f"EXPLAIN {sql}"))
+    assert re.search(rf"USING INDEX {index} |Index Scan using {index} ", plan), plan

@@ -1,0 +1,12 @@
+"""An invoice is found by its number alone: somebody who lost their address types what is on the receipt."""
+
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("ix_invoices_number", "invoices", ["number"])
