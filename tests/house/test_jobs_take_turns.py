@@ -216,7 +216,8 @@ def old_calls(town: Town, patch: Any) -> None:
 def app_sessions(town: Town, **values: Any) -> None:
     at = clock.wall()
     common: dict[str, Any] = {"identity_id": None, "grant_id": "gone", "subject": "s", "scope": "openid", "is_offline": False,
-                              "auth_time": at, "redirect_uri": "x", "challenge": "x", "code_expires_at": at, "code_used_at": at, "created_at": at,
+                              "auth_time": at, "redirect_uri": "x", "challenge": "x", "code_expires_at": at, "code_used_at": at,
+                              "created_at": at,
                               "expires_at": at + DAY, "code_hash": "x"} | values
     for buyer, count in ((town.cast.ada_at_acorn, MANY), (town.cast.ada_at_birch, 1)):
         app = f"app_{buyer.business_id}"
