@@ -72,7 +72,8 @@ def old_rows(database: Database, owners: Any, key: Any, *conditions: Any, limit:
     `owners` is the table of businesses; `conditions` join the rows to it. Reads no more rows than it returns.
     """
     with database.open(everything("whose rows are old")) as db:
-        theirs = list(db.scalars(select(owners.business_id).where(select(key).where(*conditions).exists()).limit(limit)))
+        some = select(owners.business_id).where(select(key).where(*conditions).exists()).order_by(func.random()).limit(limit)
+        theirs = list(db.scalars(some))
         share = max(1, limit // max(1, len(theirs)))
         return [one for owner in theirs for one in db.scalars(
             select(key).join(owners, owners.business_id == owner).where(*conditions).limit(share))]

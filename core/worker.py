@@ -99,12 +99,13 @@ class Worker:
         count = 0
         for tick in self.ticks:
             tick.run()
-        while count < limit and (batch := self.claim()):
-            for work, fence, done in batch:
-                self.perform(work, fence, done)
-                count += 1
-        for lanes in self.lanes:
-            lanes.drain()
+        for _ in range(3):  # what lanes did may leave work, and the other way around
+            while count < limit and (batch := self.claim()):
+                for work, fence, done in batch:
+                    self.perform(work, fence, done)
+                    count += 1
+            if not sum(lanes.drain() for lanes in self.lanes):
+                break
         return count
 
     def run_forever(self, stop: threading.Event) -> None:

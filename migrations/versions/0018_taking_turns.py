@@ -44,6 +44,11 @@ def upgrade() -> None:
     # rows of owned tables are guarded for the owner of the database too (FORCE): this transaction may see all of them
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
+    _fill()
+
+
+def _fill() -> None:
+    """Lanes of work that waits, logouts that apps wait for, and who made the keys there are."""
     for statement in (
         "UPDATE outbox SET lane = CASE WHEN substr(type, 1, 5) = 'auth.' THEN 'auth' ELSE COALESCE(business_id, 'system') END WHERE state = 'pending'",
         "UPDATE app_sessions SET logout_due_at = left_at WHERE EXISTS (SELECT 1 FROM outbox WHERE outbox.type = 'app.session_left'"
@@ -51,4 +56,4 @@ def upgrade() -> None:
         "UPDATE api_keys SET created_by = (SELECT MAX(events.actor_id) FROM events WHERE events.business_id = api_keys.business_id"
         " AND events.noun_id = api_keys.id AND events.type = 'api_key.created' AND events.actor_type = 'staff')",
     ):
-        connection.exec_driver_sql(statement)
+        op.get_bind().exec_driver_sql(statement)

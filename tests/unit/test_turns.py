@@ -8,15 +8,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import insert, select, update
 
-from core import clock, turns
+from auth.provider.models import App, AppSession
+from core import clock, guard, turns
 from core.db import Database
 from core.lanes import Lanes, Turn
 from core.leases import release, take
 from core.outbox import Outbox, emit
-from core.scope import everything
+from core.schema import MIGRATIONS
+from core.scope import everything, staff
 from core.worker import BATCH, Handlers, Tick, Work, Worker
+from tenants import keys
 from tests.cast import Cast
 
 MANY = 100_000
@@ -125,6 +131,35 @@ def test_one_lane_per_key_in_the_whole_deployment(database: Database) -> None:
     assert not take(database, "a test: acorn", "somebody", timedelta(seconds=5))
     release(database, "a test: acorn", second.holder)
     assert take(database, "a test: acorn", "somebody", timedelta(seconds=5))
+
+
+def test_work_and_keys_of_before_are_carried_over(cast: Cast) -> None:
+    """Revision 0018 on rows of before it."""
+    database, ada, at = cast.house.database, cast.ada_at_acorn, clock.wall()
+    with database.open(staff(cast.acorn, "mem_olga"), write=True) as db:
+        keys.new_key(db, cast.acorn, "of Olga", settings=cast.house.settings)
+    with database.open(everything("rows of before"), write=True) as db:
+        keys.new_key(db, cast.acorn, "of an operator", settings=cast.house.settings)
+        db.add(App(business_id=cast.acorn, id="app_1", name="Notes", redirect_uris=[], post_logout_uris=[], created_at=at))
+        db.flush()
+        for one in ("waits", "told"):
+            db.add(AppSession(business_id=cast.acorn, customer_id=ada.customer_id, id=one, app_id="app_1", grant_id="gone", subject="s",
+                              scope="", is_offline=False, auth_time=at, redirect_uri="x", challenge="x", code_hash="x", code_expires_at=at,
+                              created_at=at, expires_at=at, left_at=at))
+        emit(db, "auth.challenge_asked")
+        emit(db, "app.session_left", business_id=cast.acorn, customer_id=ada.customer_id, noun="waits")
+    with database.open(everything("as it was before"), write=True) as db:
+        db.execute(update(keys.ApiKey).values(created_by=None), execution_options={"synchronize_session": False})
+        db.execute(update(Outbox).values(lane="system"), execution_options={"synchronize_session": False})
+    with database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
+        if not database.is_sqlite:
+            connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
+        ScriptDirectory(MIGRATIONS).get_revision("0018").module._fill()
+    with database.open(everything("as it is now")) as db:
+        assert set(db.execute(select(keys.ApiKey.name, keys.ApiKey.created_by))) == {("of Olga", "mem_olga"), ("of an operator", None)}
+        assert {one.id: one.logout_due_at is not None for one in db.scalars(select(AppSession))} == {"waits": True, "told": False}
+        lanes = {one.type: one.lane for one in db.scalars(select(Outbox).where(Outbox.state == "pending"))}
+    assert lanes["auth.challenge_asked"] == "auth" and lanes["app.session_left"] == cast.acorn
 
 
 @pytest.mark.parametrize("slow", ["a tick", "a handler"])
