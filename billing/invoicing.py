@@ -12,6 +12,7 @@ from sqlalchemy import select
 from billing import policy
 from billing.invoices import Invoice, InvoiceLine
 from billing.parties import Business, Customer, NumberSeries
+from billing.postal import PARTS, address_lines
 from billing.pricing import ITEM, Line, tax_rows
 from billing.unit_prices import list_net, unit_net
 from core import clock
@@ -115,7 +116,8 @@ def snapshot(
         "corrects": None, "credits": None, "seller": seller_of(business),
         "buyer": {
             "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
-            "lines": address_lines(address), "country": address.get("country"), "tax_id": tax_id or customer.tax_id,
+            "lines": address_lines(address), "address": {part: address.get(part) for part in PARTS}, "country": address.get("country"),
+            "tax_id": tax_id or customer.tax_id,
         },
         "lines": [
             {"kind": one.kind, "description": one.description, "quantity": one.quantity, "unit_minor": one.unit_minor,
@@ -131,10 +133,3 @@ def snapshot(
         "total_minor": invoice.total_minor, "credit_applied_minor": invoice.total_minor - invoice.due_minor, "due_minor": invoice.due_minor,
         "reason": None, "paid": {"state": "open", "at": None, "method": None}, "test_mode": test_mode,
     }
-
-
-def address_lines(address: dict[str, Any] | None) -> list[str]:
-    """Street, then city and code, then region: as printed."""
-    one = address or {}
-    place = " ".join(part for part in (one.get("zipcode"), one.get("city")) if part)
-    return [part for part in (one.get("street"), place, one.get("state")) if part]
