@@ -85,7 +85,7 @@ def issue(
     db.flush()  # the lines' foreign key
     db.add_all(rows)
     emit(db, "invoice.issued", business_id=business.business_id, customer_id=customer.customer_id, noun=invoice.id,
-         data={"number": invoice.number, "total": total, "currency": currency, "subscription_id": subscription_id})
+         data={"number": invoice.number, "total": invoice.amount_minor, "currency": currency, "subscription_id": subscription_id})
     return invoice
 
 
