@@ -14,6 +14,7 @@ from billing.invoices import Invoice, InvoiceLine
 from billing.parties import Business, Customer, NumberSeries
 from billing.postal import PARTS, address_lines
 from billing.pricing import ITEM, Line, tax_rows
+from billing.taxes import is_reverse_charge
 from billing.unit_prices import list_net, unit_net
 from core import clock
 from core.db import ScopedSession
@@ -117,7 +118,7 @@ def snapshot(
         "buyer": {
             "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
             "lines": address_lines(address), "address": {part: address.get(part) for part in PARTS}, "country": address.get("country"),
-            "tax_id": tax_id or customer.tax_id,
+            "tax_id": tax_id or _number_of(business, customer, address, lines),
         },
         "lines": [
             {"kind": one.kind, "description": one.description, "quantity": one.quantity, "unit_minor": one.unit_minor,
@@ -133,3 +134,10 @@ def snapshot(
         "total_minor": invoice.total_minor, "credit_applied_minor": invoice.total_minor - invoice.due_minor, "due_minor": invoice.due_minor,
         "reason": None, "paid": {"state": "open", "at": None, "method": None}, "test_mode": test_mode,
     }
+
+
+def _number_of(business: Business, customer: Customer, address: dict[str, Any], lines: Sequence[Line]) -> str | None:
+    """The customer's own tax number, for a sale that was priced without one: not where it would have been taxed otherwise with it."""
+    number = customer.tax_id
+    reverse = is_reverse_charge(business.tax_country, business.tax_id, address.get("country"), number)
+    return None if reverse and any(one.tax_minor for one in lines) else number

@@ -11,8 +11,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from fontTools.ttLib import TTFont
-
 PACKAGES = ("manimgx_fonts", "noto_cjk_sans_jp_regular")
 
 
@@ -34,6 +32,8 @@ def folders_for(text: str, is_kept: frozenset[int]) -> list[str]:
 @lru_cache(maxsize=len(PACKAGES))
 def coverage(package: str) -> frozenset[int]:
     """The code points that a package's fonts have a glyph for."""
+    from fontTools.ttLib import TTFont  # most processes never need it
+
     folder = _folder(package)
     files = sorted(folder.glob("*.[ot]tf")) if folder else []
     return frozenset(code for file in files for code in TTFont(file, lazy=True).getBestCmap())
