@@ -85,12 +85,12 @@ def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
 
 
 def _next_amount(db: ScopedSession, one: Subscription) -> int:
-    """What the renewal will ask for, by the function that makes its invoice, less the credit it will use."""
+    """What the renewal will ask for, by the function that makes its invoice, less the credit it will use; and what was carried over."""
     business = db.scalar(select(Business).where(Business.business_id == one.business_id))
     product = db.scalar(select(Product).where(Product.id == one.product_id))
     assert business is not None and product is not None and one.next_billing_at is not None
     total = pricing.total(pricing.for_period(business, one, product, one.next_billing_at, one.next_billing_at))
-    return total - min(max(one.credit_minor, 0), total)
+    return total - min(one.credit_minor, total)
 
 
 # --- before a card runs out

@@ -12,7 +12,9 @@ from sqlalchemy import select
 from billing import policy
 from billing.invoices import Invoice, InvoiceLine
 from billing.parties import Business, Customer, NumberSeries
+from billing.postal import PARTS, address_lines
 from billing.pricing import ITEM, Line, tax_rows
+from billing.taxes import is_reverse_charge
 from billing.unit_prices import list_net, unit_net
 from core import clock
 from core.db import ScopedSession
@@ -84,7 +86,7 @@ def issue(
     db.flush()  # the lines' foreign key
     db.add_all(rows)
     emit(db, "invoice.issued", business_id=business.business_id, customer_id=customer.customer_id, noun=invoice.id,
-         data={"number": invoice.number, "total": total, "currency": currency, "subscription_id": subscription_id})
+         data={"number": invoice.number, "total": invoice.amount_minor, "currency": currency, "subscription_id": subscription_id})
     return invoice
 
 
@@ -115,7 +117,8 @@ def snapshot(
         "corrects": None, "credits": None, "seller": seller_of(business),
         "buyer": {
             "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
-            "lines": address_lines(address), "country": address.get("country"), "tax_id": tax_id or customer.tax_id,
+            "lines": address_lines(address), "address": {part: address.get(part) for part in PARTS}, "country": address.get("country"),
+            "tax_id": tax_id or _number_of(business, customer, address, lines),
         },
         "lines": [
             {"kind": one.kind, "description": one.description, "quantity": one.quantity, "unit_minor": one.unit_minor,
@@ -133,8 +136,8 @@ def snapshot(
     }
 
 
-def address_lines(address: dict[str, Any] | None) -> list[str]:
-    """Street, then city and code, then region: as printed."""
-    one = address or {}
-    place = " ".join(part for part in (one.get("zipcode"), one.get("city")) if part)
-    return [part for part in (one.get("street"), place, one.get("state")) if part]
+def _number_of(business: Business, customer: Customer, address: dict[str, Any], lines: Sequence[Line]) -> str | None:
+    """The customer's own tax number, for a sale that was priced without one: not where it would have been taxed otherwise with it."""
+    number = customer.tax_id
+    reverse = is_reverse_charge(business.tax_country, business.tax_id, address.get("country"), number)
+    return None if reverse and any(one.tax_minor for one in lines) else number

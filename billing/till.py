@@ -20,6 +20,7 @@ from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
 from billing.ports import Charge, Collect, Outcome
+from billing.pricing import ITEM
 from core import clock, turns
 from core.db import ScopedSession
 from core.errors import NotFound
@@ -219,8 +220,8 @@ def _words(db: ScopedSession, payment: Payment) -> str:
     """What the bank shows. From the issued invoice, so that a repeated call says the same (safety 4.4)."""
     if payment.charge_type == "method":
         return "payment method"
-    lines = [line.get("description", "") for line in payment.cart]
+    lines = [line.get("description", "") for line in payment.cart if line.get("kind", ITEM) == ITEM]
     if not lines:
-        issued = select(InvoiceLine.description).where(InvoiceLine.invoice_id == payment.invoice_id)
+        issued = select(InvoiceLine.description).where(InvoiceLine.invoice_id == payment.invoice_id, InvoiceLine.kind == ITEM)
         lines = list(db.scalars(issued.order_by(InvoiceLine.position)))
     return ", ".join(dict.fromkeys(lines)) or payment.charge_type.replace("_", " ")

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
 
+from billing.postal import address_lines
 from core.pages import words
 
 _BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover",
@@ -129,10 +130,8 @@ def why_declined(code: str | None) -> str:
 
 def billing_words(billing: dict[str, Any] | None) -> list[str]:
     """An address as lines, country in the reader's language."""
-    one = billing or {}
-    place = " ".join(part for part in (one.get("city"), one.get("zipcode")) if part)
-    country = country_name(one.get("country"))
-    return [part for part in (one.get("street"), place, one.get("state"), country) if part]
+    country = country_name((billing or {}).get("country"))
+    return [*address_lines(billing), *([country] if country else [])]
 
 
 def country_name(code: str | None) -> str:

@@ -16,9 +16,9 @@ from billing.commands.cancelling import load
 from billing.commands.forwarding import forwards
 from billing.corrections import Correction
 from billing.invoices import Invoice
-from billing.invoicing import address_lines
 from billing.lifecycle import LIVE
 from billing.plan_switch import note
+from billing.postal import PARTS, address_lines
 from billing.subscriptions import Subscription
 from billing.taxes import is_reverse_charge
 from core import clock
@@ -155,14 +155,15 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
         "name": new["name"],
         "business_name": new["business_name"],
         "lines": address_lines(new),
+        "address": {part: new[part] for part in PARTS},
         "country": new["country"],
         "tax_id": new["tax_id"],
     }
     same = (Correction.business_id == invoice.business_id, Correction.invoice_id == invoice.id)
     last = db.scalar(select(Correction).options(undefer(Correction.snapshot)).where(*same).order_by(Correction.version.desc()).limit(1))
-    if last is not None and last.snapshot["buyer"] == buyer:
+    if last is not None and _printed(last.snapshot["buyer"]) == _printed(buyer):
         return last
-    if last is None and was == buyer:
+    if last is None and _printed(was) == _printed(buyer):
         raise Invalid(sentence="These are the details on the invoice.", fields={"name": "Nothing is different."})
     version = (db.scalar(select(func.count()).select_from(Correction).where(*same)) or 0) + 1
     number = f"{invoice.number}-C{version}"
@@ -194,3 +195,9 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
         data={"number": number, "corrects": invoice.number},
     )
     return row
+
+
+def _printed(buyer: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a document says of its buyer, whatever the order of the address: that was another one before."""
+    words = sorted(word.strip(",") for line in buyer.get("lines") or [] for word in line.split())
+    return (*(buyer.get(name) or None for name in ("name", "business_name", "email", "country", "tax_id")), words)

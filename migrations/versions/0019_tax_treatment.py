@@ -20,6 +20,11 @@ def upgrade() -> None:
         lines.drop_constraint(op.f("ck_invoice_lines_line_refunds"), type_="check")
         lines.create_check_constraint(
             op.f("ck_invoice_lines_line_refunds"), "refunded_minor = 0 OR (refunded_minor > 0 AND refunded_minor <= net_minor + tax_minor)")
+    _treat()
+
+
+def _treat() -> None:
+    """Lines that bear tax were taxed at a rate; of others nobody wrote down why they do not."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")

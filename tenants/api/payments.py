@@ -166,10 +166,11 @@ def lines(payment_id: str) -> ResponseReturnValue:
     query(LinesQuery)  # amounts are in the payment's own currency, whatever was asked for
     payment = read.payment(db(), payment_id).payment
     rows = read.lines_of(db(), payment_id)
+    left = payment.amount_minor - payment.refunded_minor  # less than the lines were, where credit paid for a part of them
     shaped = [
         LineShape(items_id=row.id, name=line_words(row.kind, row.description), description=None,
                   amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
-                  refundable_amount=max(row.net_minor + row.tax_minor - row.refunded_minor, 0))
+                  refundable_amount=max(min(row.net_minor + row.tax_minor - row.refunded_minor, left), 0))
         for row in rows
     ]  # fmt: skip
     return one(PaymentLines(currency=payment.currency, items=shaped, partial_refund_allowed=True))

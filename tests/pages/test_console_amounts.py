@@ -46,3 +46,10 @@ def test_what_was_sent_back_is_a_part_of_the_amount_that_is_named(shop: Shop, ad
     assert "€77.80" not in text
     page = ada_signed_in.get(f"/purchases/{ada.purchase_id}").text
     assert "€10.00 of it was sent back" in page and "€58.80" in page
+
+
+def test_a_price_of_the_catalog_says_whether_tax_is_in_it(shop: Shop) -> None:
+    """Before a buyer's country is known there is no price with tax to show."""
+    product = shop.at(f"/products/{shop.products['acorn.plan']}")
+    for path in (shop.at("/products"), product):
+        assert "before tax" in shop.sam.get(path).text

@@ -11,7 +11,9 @@ from billing import renewals
 from billing.commands.billing_details import correct_invoice, edit_billing
 from billing.commands.buying import buy
 from billing.invoices import Invoice
+from billing.parties import Customer
 from billing.payments import Payment
+from billing.subscriptions import Subscription
 from core.errors import Invalid
 from tests.cast import Cast
 from tests.stories.papers import business, lines, paper
@@ -77,3 +79,15 @@ class TestReverseCharge:
         with ada.house.database.open(ada.scope, write=True) as db, pytest.raises(Invalid) as refused:
             correct_invoice(db, bill.id, {"name": "Ada Marlow", "country": "AT", "business_name": "Marlow Studio", "tax_id": AUSTRIAN})
         assert "tax_id" in refused.value.fields
+
+    def test_a_number_is_printed_only_where_the_tax_fits_it(self, ada: Ada) -> None:
+        """The customer's own number, of a subscription that was begun without: its renewals are taxed, so they do not name it."""
+        with ada.house.database.open(ada.business, write=True) as db:
+            db.scalar(select(Subscription).where(Subscription.id == ada.buyer.subscription_id)).billing = {"country": "AT"}
+            db.scalar(select(Customer).where(Customer.customer_id == ada.buyer.customer_id)).tax_id = AUSTRIAN
+        wait(days=32)
+        renewals.run_due(ada.till)
+        [payment] = ada.payments("renewal")
+        assert payment.tax_minor == 483 and AUSTRIAN[2:] not in paper(ada, str(payment.invoice_id))
+        bought, bill = self.bought(ada, "AT", None)  # a new purchase is made with the number the customer has
+        assert bought.tax_minor == 0 and AUSTRIAN[2:] in paper(ada, bill.id)

@@ -183,3 +183,13 @@ def _monthly() -> dict[str, Any]:
     from tests.cast import MONTHLY
 
     return MONTHLY
+
+
+def test_an_address_is_in_the_order_of_its_country_on_pages_and_documents(ada: Ada, visitor: Callable[..., Visitor]) -> None:
+    with ada.house.database.open(ada.business) as db:
+        first = db.scalar(select(Invoice.id).where(Invoice.subscription_id == ada.buyer.subscription_id))
+    them = visitor()
+    them.sign_in(ada.cast.ADA)
+    paths = (f"/invoices/{first}", f"/subscriptions/{ada.buyer.subscription_id}")
+    for text in (paper(ada, str(first)), *(them.get(path).text for path in paths)):
+        assert "London SE1 3LD" in text and "SE1 3LD London" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import select
@@ -20,23 +21,24 @@ from billing.pricing import Line
 from billing.refunds import refund_sums
 from billing.subscriptions import Subscription
 from core.ids import new_id
-from core.money import tax_on
+from core.money import largest_remainder, tax_on
 
 _KINDS = {"renewal": "renewal", "plan_change": "plan_change"}
 
 
 def lines_for(items: list[tuple[Product, int]], amount: int, tax: int) -> list[Line]:
-    """What was paid, shared out over what was bought by its prices; the last one carries what does not divide."""
-    net, whole = amount - tax, sum(product.price_minor * count for product, count in items)
-    lines, net_left, tax_left = [], net, tax
-    for n, (product, count) in enumerate(items):
-        last = n == len(items) - 1
-        part = net_left if last else net * product.price_minor * count // whole if whole else 0
-        of_tax = tax_left if last else tax * part // net if net else 0
-        net_left, tax_left = net_left - part, tax_left - of_tax
+    """What was paid, shared out over what was bought by its prices, at the one rate that leads from its net to its tax."""
+    net, weights = amount - tax, [product.price_minor * count for product, count in items]
+    if not items:
+        return []
+    if not sum(weights):
+        weights = [0] * (len(items) - 1) + [1]
+    nets, taxes = (largest_remainder([Fraction(whole * weight, sum(weights)) for weight in weights], whole) for whole in (net, tax))
+    bps, lines = rate(net, tax), []
+    for (product, count), part, of_tax in zip(items, nets, taxes, strict=True):
         each, rest = divmod(part, count)
         count, each = (1, part) if rest else (count, each)
-        lines.append(Line(product.name, count, each, part, of_tax, rate(part, of_tax), product.id))
+        lines.append(Line(product.name, count, each, part, of_tax, bps, product.id, tax_code="S" if bps else None))
     return lines
 
 
@@ -66,9 +68,9 @@ def bill(batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Sub
     batch.db.flush()
     batch.db.add_all(
         InvoiceLine(business_id=batch.business_id, customer_id=payment.customer_id, id=f"{invoice_id}.{n}", invoice_id=invoice_id,
-                    position=n, product_id=line.product_id, description=line.description,
-                    quantity=line.quantity, unit_minor=line.unit_minor,
-                    net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps, refunded_minor=0)
+                    position=n, product_id=line.product_id, description=line.description, quantity=line.quantity,
+                    unit_minor=line.unit_minor, net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps,
+                    tax_code=line.tax_code, refunded_minor=0)
         for n, line in enumerate(lines))
     return invoice_id
 
