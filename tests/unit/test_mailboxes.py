@@ -236,6 +236,17 @@ def test_settings_are_held_in_ascii() -> None:
         Settings.from_env({"MAIL_DEFAULT_SENDER": "josé@marlow.example"})
 
 
+def test_providers_and_apps_speak_of_the_same_domain() -> None:
+    from auth.provider.saying import _in_ascii
+    from auth.providers.parties import Party
+
+    google = Party("op/google", "Google", "https://accounts.google.com", "x", "", "/login/with/google", trust_hosted_domain=True)
+    assert google.vouches_for(fold_address("anna@faß.de"), "faß.de") and google.vouches_for(fold_address("anna@faß.de"), "xn--fa-hia.de")
+    assert not google.vouches_for(fold_address("anna@faß.de"), "fass.de") and not google.vouches_for(fold_address("anna@fass.de"), "faß.de")
+    assert not google.vouches_for(fold_address("anna@fass.de"), "☕.de")
+    assert _in_ascii("Anna@faß.de") == "Anna@xn--fa-hia.de"
+
+
 # --- what the bytes look like
 
 EURO = "Das kostet 5 €.\n.\nFrom here on\n" + "€" * 700 + "\n" + "x" * 3000 + "\n"
