@@ -82,7 +82,7 @@ def serve_app() -> Edge:
     app = create_app()
     if app.extensions["portal"].settings.worker != "off":
         cli.start_worker(app)
-    return Edge(app)
+    return Edge(app, trusted=app.extensions["portal"].settings.trusted_proxies)
 
 
 def _gateway(settings: Settings):  # type: ignore[no-untyped-def]

@@ -87,7 +87,7 @@ def _found(db, typed: str, business_id: str | None) -> tuple[Customer, Face] | N
     return None
 
 
-def _owners(column: Any, typed: str, business_id: str | None) -> Select[Any]:
+def _owners(column: Any, typed: str, business_id: str | None) -> Select[Customer, Business]:
     """Whose receipt holds it: two rows at most, found by the index of the column."""
     owner = column.class_
     wanted = {typed} if owner is LicenseKey else {typed, typed.upper()}

@@ -11,7 +11,6 @@ import asyncio
 import io
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import IO, Any
 
@@ -21,6 +20,8 @@ from flask import Flask
 from core import bounds
 from core.environ import environ_of
 from core.health import REFUSED
+from core.proxies import TrustedProxies
+from core.threads import Threads
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,7 +32,6 @@ log = structlog.get_logger()
 PATIENCE = 20.0  # seconds for a body or an answer, and besides
 SLOWEST = 16 * 1024  # bytes a second that a client takes or sends at least
 MEMORY = 64 * 1024 * 1024  # bytes of bodies and answers that wait for clients or for a thread
-MAX_WAITING = 256  # complete requests that wait for a thread
 WAIT = 30.0  # seconds for a thread
 CHUNK = 64 * 1024
 DRAINED = 32 * 1024 * 1024  # bytes of a body that is too large, read and dropped, so that its client can read the answer
@@ -94,11 +94,12 @@ class Memory:
 class Edge:
     """`threads`: pages made at the same time by this process."""
 
-    def __init__(self, app: Flask, threads: int = 4, memory: int = MEMORY) -> None:
+    def __init__(self, app: Flask, threads: int = 4, memory: int = MEMORY, trusted: TrustedProxies | None = None) -> None:
         self.app = app
+        self.trusted = trusted or TrustedProxies()
         self.memory = Memory(memory)
-        self.pages = _Threads(threads, "page")
-        self.probes = _Threads(2, "probe")  # of their own: they answer while every other thread is busy
+        self.pages = Threads(threads, "page")
+        self.probes = Threads(2, "probe")  # of their own: they answer while every other thread is busy
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -124,7 +125,7 @@ class Edge:
             threads = self.probes if scope["path"] in PROBES else self.pages
             try:
                 async with one.waits(WAIT):
-                    await threads.take()
+                    await threads.take(self._client(environ))
             except TimeoutError:
                 return await _refuse(send, 503, "busy")
             status, headers, content = await threads.run(self._run, environ)
@@ -163,6 +164,12 @@ class Edge:
         body.seek(0)
         return body, length, False
 
+    def _client(self, environ: dict[str, Any]) -> str:
+        """Who takes turns: an address behind the trusted proxies, or the /64 that one line gets with IPv6."""
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+        address = self.trusted.client(environ["REMOTE_ADDR"], forwarded[-2000:].split(",") if forwarded else ())
+        return ":".join(address.split(":")[:4]) if ":" in address else address
+
     def _run(self, environ: dict[str, Any]) -> Answer:
         """The application's answer, whole."""
         head: list[Any] = []
@@ -183,32 +190,6 @@ class Edge:
             log.exception("the application broke")
             return 500, [(b"content-type", b"text/plain; charset=utf-8")], b"Something broke on our side."
         return head[0], head[1], b"".join(written)
-
-
-class _Threads:
-    """So many threads, and a bounded queue before them, first come first served."""
-
-    def __init__(self, count: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self._free = asyncio.Semaphore(count)
-        self._waiting = 0
-
-    async def take(self) -> None:
-        """Wait for a thread. Raises TimeoutError where too many wait already."""
-        if self._waiting >= MAX_WAITING:
-            raise TimeoutError
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-
-    async def run(self, what: Callable[[dict[str, Any]], Answer], environ: dict[str, Any]) -> Answer:
-        """In the thread that was taken, which is free again afterwards."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, what, environ)
-        finally:
-            self._free.release()
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

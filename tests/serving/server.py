@@ -61,7 +61,9 @@ class Served:
             body, headers = urlencode(body), {**FORM, **(headers or {})}
         connection.request(method, path, body, {"Host": self.host, **(headers or {})})
         answer = connection.getresponse()
-        return answer.status, answer.read(), answer
+        body = answer.read()
+        connection.close()
+        return answer.status, body, answer
 
     def connect(self, sent: bytes = b"", receive_buffer: int = 0) -> socket.socket:
         """A connection that stays open until the attack ends."""
@@ -126,7 +128,7 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, urls: dict[str, str], *, base_url: str = "", **environment: str) -> Iterator[Served]:
+def serving(folder: Path, urls: dict[str, str], *, base_url: str = "", processes: int = 1, **environment: str) -> Iterator[Served]:
     """`flask serve` on a free port, with its worker, as a deployment runs it."""
     port = free_port()
     base_url = (base_url or "http://127.0.0.1:{port}").format(port=port)
@@ -134,7 +136,8 @@ def serving(folder: Path, urls: dict[str, str], *, base_url: str = "", **environ
     log = folder / "serve.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "serve", "--port", str(port)], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "flask", "--app", "wsgi", "serve", "--port", str(port), "--processes", str(processes)],
+            cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
             env={**kept, "PORTAL_MODE": "test", "PORTAL_BASE_URL": base_url, "PORTAL_DATA_DIR": str(folder), "PORT": str(port),
                  "DATABASE_URL": urls["database_url"], **environment})
     database = Database(Settings(data_dir=folder, base_url=base_url, **urls))

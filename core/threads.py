@@ -1,0 +1,68 @@
+"""Threads for pages, and a queue before them in which clients take turns: one that asks a hundred times waits for its own hundred."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+MAX_WAITING = 256  # requests that wait for a thread
+MAX_OF_A_CLIENT = 128  # of these from one client
+
+
+class Threads:
+    """Used from one event loop. `await take(client)`, then `await run(…)`, which gives the thread back."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._free = count
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    async def take(self, client: str) -> None:
+        """Wait for a thread. Raises TimeoutError at once where too many wait already."""
+        if self._free:
+            self._free -= 1
+            return
+        mine = self._waiting.get(client, ())
+        if len(mine) >= MAX_OF_A_CLIENT or sum(map(len, self._waiting.values())) >= MAX_WAITING:
+            raise TimeoutError
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the thread came at the same moment
+                self._give_back()
+            else:
+                self._forget(client, turn)
+            raise
+
+    async def run(self, what: Callable[[Given], Made], given: Given) -> Made:
+        """In the thread that was taken, which is free again afterwards."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, what, given)
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """To the client whose turn it is: its next one comes after everybody else's."""
+        while self._waiting:
+            client, mine = self._waiting.popitem(last=False)
+            turn = mine.popleft()
+            if mine:
+                self._waiting[client] = mine
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _forget(self, client: str, turn: asyncio.Future[None]) -> None:
+        mine = self._waiting.get(client)
+        if mine is not None and turn in mine:
+            mine.remove(turn)
+            if not mine:
+                del self._waiting[client]
