@@ -25,7 +25,7 @@ from billing import dunning, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
-from core import cli, mail_server, schema, web
+from core import cli, mail_server, schema, turns, web
 from core.db import Database
 from core.edge import Edge
 from core.ids import derive
@@ -98,7 +98,8 @@ def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
 def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
     ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
              Tick("reconcile", timedelta(seconds=3), till.reconcile),
-             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till))]
+             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till)),
+             Tick("old failures", timedelta(hours=1), lambda: turns.sweep(till.database))]
     if gateway is not None:
         ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
     return ticks

@@ -52,11 +52,10 @@ def in_turns(query: Select[Any, Any], owner: Any, *order: Any, limit: int) -> Se
 
     `query` selects at least the owner's column; its columns come back in their order, under the same names.
     """
-    turn = func.row_number().over(partition_by=owner, order_by=order).label("turn")
-    place = func.row_number().over(order_by=order).label("place")
-    numbered = query.add_columns(turn, place).subquery()
-    columns = [column for column in numbered.c if column.name not in ("turn", "place")]
-    return select(*columns).order_by(numbered.c.turn, numbered.c.place).limit(limit)
+    places = [one.label(f"place_{n}") for n, one in enumerate(order)]
+    numbered = query.add_columns(func.row_number().over(partition_by=owner, order_by=order).label("turn"), *places).subquery()
+    columns = list(numbered.c)[: -1 - len(places)]
+    return select(*columns).order_by(numbered.c.turn, *(numbered.c[one.name] for one in places)).limit(limit)
 
 
 def rested(job: str, owner: Any, row_id: Any) -> ColumnElement[bool]:

@@ -38,6 +38,7 @@ from tests.visitor import Visitor
 
 assert domain_room
 THREADS = 4
+ATTACKERS = 6  # requests at once: every thread is busy, and more wait for one
 
 
 class Served:
@@ -117,9 +118,13 @@ def connection(served: Served, issuer: str, enabled: bool = True) -> str:
     return f"/login/{business_id}/with/sso"
 
 
+def logout(served: Served, path: str) -> Any:
+    return served.app.test_client().post(f"{path}/logout", data={"logout_token": "a.b.c"})
+
+
 def test_logout_tokens_for_a_provider_that_never_answers(served: Served, silent: Hanging) -> None:
     path = connection(served, silent.url)
-    posts = [served.request(lambda: served.app.test_client().post(f"{path}/logout", data={"logout_token": "a.b.c"})) for _ in range(12)]
+    posts = [served.request(lambda: logout(served, path)) for _ in range(ATTACKERS)]
     served.nobody_notices()
     assert {one.result(30).status_code for one in posts} <= {400, 503}
     assert silent.calls <= 3, "failures are cached, and one fetch runs at a time"
@@ -127,15 +132,15 @@ def test_logout_tokens_for_a_provider_that_never_answers(served: Served, silent:
 
 def test_nothing_is_fetched_for_a_connection_that_is_not_switched_on(served: Served, silent: Hanging) -> None:
     path = connection(served, silent.url, enabled=False)
-    posts = [served.request(lambda: served.app.test_client().post(f"{path}/logout", data={"logout_token": "a.b.c"})) for _ in range(12)]
-    posts += [served.request(lambda: served.app.test_client().get(f"{path}/callback?state=x&code=y")) for _ in range(5)]
+    posts = [served.request(lambda: logout(served, path)) for _ in range(ATTACKERS)]
+    posts += [served.request(lambda: served.app.test_client().get(f"{path}/callback?state=x&code=y")) for _ in range(2)]
     served.nobody_notices()
     assert all(one.result(30).status_code in (400, 503) for one in posts) and silent.calls == 0
 
 
 def test_sign_in_with_a_provider_that_never_answers(served: Served, silent: Hanging) -> None:
     path = connection(served, silent.url)
-    people = [Visitor(served.app) for _ in range(12)]
+    people = [Visitor(served.app) for _ in range(ATTACKERS)]
     for one in people:
         one.get(f"/login/{served.cast.acorn}")
     posts = [served.request(lambda one=one: one.post(path, {"next": ""}, expect=None)) for one in people]
@@ -150,7 +155,7 @@ def test_a_token_endpoint_that_never_answers(served: Served, silent: Hanging) ->
     metadata = {"authorization_endpoint": f"{silent.url}/a", "token_endpoint": f"{silent.url}/t", "jwks_uri": f"{silent.url}/k"}
     discovery = served.app.extensions["oidc_discovery"]
     discovery._known[silent.url] = Known(metadata, KeySet([]), time.monotonic(), time.monotonic())
-    people = [Visitor(served.app) for _ in range(12)]
+    people = [Visitor(served.app) for _ in range(ATTACKERS)]
     backs = []
     for one in people:
         one.get(f"/login/{served.cast.acorn}")

@@ -98,6 +98,12 @@ def test_rows_that_fail_back_off_and_are_forgotten_when_done(cast: Cast) -> None
     turns.run(database, "a test", [(cast.acorn, "sub_1")], act)
     with database.open(everything("nothing is left")) as db:
         assert db.scalars(select(turns.JobFailure)).all() == []
+    broken = True
+    turns.run(database, "a test", [(cast.acorn, "sub_1")], act)
+    assert turns.sweep(database) == 0
+    with database.open(everything("it is due nowhere any more"), write=True) as db:
+        db.scalars(select(turns.JobFailure)).one().retry_at -= timedelta(days=3)
+    assert turns.sweep(database) == 1
 
 
 def test_a_lane_that_hangs_leaves_the_others_their_slots(database: Database) -> None:
