@@ -66,6 +66,7 @@ def less_credit(
 
 
 def _line(kind: str, name: str, part: Part) -> Line:
+    """Minus one at a price: EN 16931 has no negative prices (BR-27)."""
     tax = tax_within(part["minor"], part["tax_bps"])
-    return Line(name, 1, -part["minor"], tax - part["minor"], -tax, part["tax_bps"], inclusive=True, tax_code=part["tax_code"],
+    return Line(name, -1, part["minor"], tax - part["minor"], -tax, part["tax_bps"], inclusive=True, tax_code=part["tax_code"],
                 tax_reason=part["tax_reason"], kind=kind)

@@ -153,7 +153,7 @@ def _line(line: Snapshot, figures: Figures, usual: str) -> dict[str, str]:
     said = ("" if span == usual else span, less if listed != line["net_minor"] else "")
     return {
         "what": _what(line, figures), "when": " · ".join(filter(None, said)),
-        "quantity": show.count(line["quantity"], figures.locale), "each": figures.each(line),
+        "quantity": show.count(line["quantity"], figures.locale).replace("-", "\u2212"), "each": figures.each(line),
         "rate": "" if rate is None else show.percent(rate, figures.locale), "amount": figures.money(line["net_minor"]),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from billing.quotes import Quote
 from billing.subscriptions import Subscription
 from billing.till import _words
 from core.errors import Conflict
+from core.format import money
 from tenants.api.refunds import ItemBack, _back
 from tests.cast import Cast
 from tests.stories.papers import lines, paper
-from tests.stories.plans import Ada, wait
+from tests.stories.plans import TEAM, Ada, wait
+from tests.visitor import Visitor
 
 
 @pytest.fixture
@@ -78,6 +81,24 @@ def test_what_was_too_small_to_charge_is_carried_over_and_announced(ada: Ada) ->
     bill = ada.invoice(renewal.invoice_id)
     assert owed == renewal.amount_minor == bill.amount_minor == bill.total_minor + first.total_minor == 2928 + first.total_minor
     assert "Carried over from earlier" in paper(ada, bill.id)
+
+
+def test_the_next_payment_is_shown_as_its_invoice_will_be(ada: Ada, visitor: Callable[..., Visitor]) -> None:
+    """A month of the dear plan, half of it used, then the cheap one: credit pays for a part of the next invoice, tax included."""
+    ada.confirm(ada.quote(ada.max).id)
+    wait(days=24)
+    ada.confirm(ada.quote(ada.team, ada.business, mode="prorated_immediately_keep_cycle", effective_at="immediately").id, ada.business)
+    assert 0 < ada.subscription.credit_minor < TEAM
+    them = visitor()
+    them.sign_in(ada.cast.ADA)
+    page = them.get(f"/subscriptions/{ada.buyer.subscription_id}").text
+    wait(days=8)
+    renewals.run_due(ada.till)
+    [renewal] = ada.payments("renewal")
+    bill = ada.invoice(renewal.invoice_id)
+    assert "Credit from earlier" in page
+    for minor in (renewal.amount_minor, bill.tax_minor, *(one.net_minor for one in lines(ada, bill.id))):
+        assert money(minor, "EUR") in page
 
 
 @pytest.mark.parametrize(("summary", "tax"), [({"tax": 1104}, 1104), ({}, 1104), ({"tax": None}, 1104)])

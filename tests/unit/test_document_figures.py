@@ -80,6 +80,8 @@ def test_credit_lines_are_printed_with_their_tax(locale: str) -> None:
     text = text_of(render_invoice(paper))
     for minor in (5900, -380, 5520, 1104, 6624):
         assert re.sub(r"\s", " ", money(minor, "EUR", locale)) in text
+    row = printed(paper)["lines"][1]
+    assert (row["quantity"], row["each"], row["amount"]) == ("\u22121", money(380, "EUR", locale), money(-380, "EUR", locale))
     assert "Team" in printed(paper)["lines"][1]["what"] and printed(paper)["lines"][1]["what"] != "Team"
 
 

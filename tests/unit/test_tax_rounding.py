@@ -135,6 +135,11 @@ class TestCredit:
         assert [(one.kind, one.net_minor, one.tax_minor) for one in bill.lines] == [("item", 5900, 1180), (UNUSED, -380, -76)]
         assert (bill.tax, total(bill.lines), bill.left) == (1104, 6624, [])
 
+    def test_their_prices_are_not_negative(self) -> None:
+        """EN 16931 BR-27: the quantity is."""
+        credit = less_credit(self.new(), unused=456, unused_parts=self.paid(), name="Team").lines[1]
+        assert (credit.quantity, unit_net(credit, "EUR"), list_net(credit)) == (-1, "3.80", -380)
+
     def test_it_pays_for_no_more_than_there_is_and_the_rest_keeps_its_tax(self) -> None:
         bill = less_credit([line("Lite", 1, 1000, 2000, False)], unused=2900, unused_parts=self.paid(), name="Team", balance=600,
                            balance_parts=[{"tax_code": "S", "tax_bps": 700, "tax_reason": None, "minor": 5}])  # fmt: skip
