@@ -99,7 +99,11 @@ def snapshot(
         sums = rates.setdefault(one.tax_bps, [0, 0])
         sums[0] += one.net_minor
         sums[1] += one.tax_minor
-    address = billing or customer.billing or {}
+    if not billing:  # a document without details of its own is made out as the customer's row says, whole
+        billing = customer.billing
+        if not business_name and not tax_id:
+            business_name, tax_id = customer.business_name, customer.tax_id
+    address = billing or {}
     return {
         "kind": "invoice", "number": invoice.number, "locale": policy.language(business, customer.locale), "zone": business.zone,
         "currency": invoice.currency, "issued_at": invoice.issued_at.isoformat(),
@@ -107,8 +111,8 @@ def snapshot(
         if invoice.starts_at and invoice.ends_at else None,
         "corrects": None, "credits": None, "seller": seller_of(business),
         "buyer": {
-            "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
-            "lines": address_lines(address), "country": address.get("country"), "tax_id": tax_id or customer.tax_id,
+            "name": address.get("name") or customer.name, "business_name": business_name, "email": customer.email,
+            "lines": address_lines(address), "country": address.get("country"), "tax_id": tax_id,
         },
         "lines": [
             {"description": one.description, "quantity": one.quantity, "unit_minor": one.unit_minor, "net_minor": one.net_minor,

@@ -109,6 +109,21 @@ def test_a_customer_is_written_down_and_changed_and_the_old_address_is_told(shop
     assert "before, it was Cleo@duarte.example" in page.text and "sam@acorn.example" in page.text
 
 
+def test_staff_enter_the_company_that_invoices_are_made_out_to(shop: Shop) -> None:
+    sam = shop.sam
+    sam.get(shop.at("/sales/customers/new"))
+    company = {"name": "Dora Weiss", "email": "dora@weiss.example", "business_name": "Weiss GmbH"}
+    page = sam.submit("/sales/customers", expect=422, **company)
+    assert "A company's invoice needs its tax number." in page.text and page.soup.select_one("#tax_id")["aria-invalid"] == "true"
+    page = sam.submit("/sales/customers", **company, tax_id=" DE 136 695 976 ")
+    assert "Weiss GmbH" in page.text and "DE 136 695 976" in page.text and names(shop, "weiss") == {"Dora Weiss"}
+    sam.get(page.soup.find("a", string="Change details")["href"])
+    page = sam.submit("/details", business_name="", tax_id="")
+    assert "Weiss GmbH" not in page.text
+    row = shop.row(Customer, Customer.email == "dora@weiss.example")
+    assert (row.business_name, row.tax_id) == (None, None)
+
+
 def test_the_file_is_written_in_batches_and_holds_no_formula(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "BATCH", 7)
     evil = ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)"]

@@ -36,7 +36,7 @@ def subscriptions(batch: Batch, records: list[Record]) -> None:
         values = _columns(batch, one, product, addons, collected_by)
         method_id = one.values["payment_method_id"]
         values["payment_method_id"] = method_id if method_id in known and known[method_id].customer_id == buyer.customer_id else None
-        if row is not None and "tax_bps" in row.billing:
+        if row is not None and "tax_bps" in row.billing and row.billing.get("country") == one.values["billing"].get("country"):
             values["billing"] = {**one.values["billing"], "tax_bps": row.billing["tax_bps"]}
         if not buyer.billing and one.values["billing"]:
             buyer.billing = one.values["billing"]
