@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing import policy, pricing
+from billing import plans, policy, pricing
 from billing.buyer_details import kept_when_paid
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
+from billing.commands.products import PRICE_TYPES
 from billing.commands.purchase_details import details_for_purchase
 from billing.lifecycle import LIVE
 from billing.methods import method_of
@@ -165,6 +166,8 @@ def _product(db: ScopedSession, product_id: str) -> Product:
     product = db.scalar(select(Product).where(Product.id == product_id, Product.archived_at.is_(None)))
     if product is None:
         raise NotFound(sentence="There is no such product.")
+    if product.price_type not in PRICE_TYPES:
+        raise Invalid("UNSUPPORTED_ACTION", plans.BY_USE, fields={"product_id": plans.BY_USE})
     return product
 
 

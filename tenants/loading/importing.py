@@ -105,6 +105,8 @@ def _fits(one: Record) -> None:
         fields["status"] = "What is owed is owed to the system that billed it; only a paid subscription can be collected by us."
     if values["status"] in ("active", "paused") and (values["next_billing_at"] is None or values["next_billing_at"] <= clock.now()):
         fields["next_billing_date"] = "What is collected by us needs a next billing date that is still to come."
+    if values["meters"]:
+        fields["meters"] = "Use is not counted here, so what is sold by it cannot be collected by us."
     if fields:
         raise Invalid(fields=fields)
 

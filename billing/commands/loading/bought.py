@@ -15,6 +15,7 @@ from billing.loaded import Record
 from billing.parties import Customer
 from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
+from core.errors import Invalid
 
 _BECAME = {"on_hold": "subscription.on_hold", "past_due": "subscription.past_due", "cancelled": "subscription.cancelled",
            "expired": "subscription.expired", "failed": "subscription.failed", "paused": "subscription.paused"}
@@ -33,6 +34,8 @@ def subscriptions(batch: Batch, records: list[Record]) -> None:
         if row is not None and row.collected_by != batch.source:
             continue  # ours by now: what the other system says of it no longer counts
         collected_by = row.collected_by if row is not None else one.more["collected_by"] or batch.source
+        if collected_by == "us" and product.price_type == "usage_based_price":
+            raise Invalid(fields={"product_id": f"{one.id}: use is not counted here, so what is sold by it cannot be collected by us."})
         values = _columns(batch, one, product, addons, collected_by)
         method_id = one.values["payment_method_id"]
         values["payment_method_id"] = method_id if method_id in known and known[method_id].customer_id == buyer.customer_id else None
