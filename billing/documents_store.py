@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import undefer
 
 from billing.corrections import Correction
 from billing.documents import render_invoice, render_refund, sha256_of
+from billing.documents.press import Unprintable
 from billing.elsewhere import Elsewhere
 from billing.invoices import Document, Invoice
 from billing.payments import Payment, Refund
@@ -24,6 +26,7 @@ from core.errors import Conflict, NotFound
 from core.scope import system
 from core.settings import Settings
 
+log = structlog.get_logger()
 _VERSIONS = {"open": 1, "paid": 2, "void": 3}
 
 
@@ -81,7 +84,16 @@ class DocumentStore:
         return self._keep(whose.business_id, whose.customer_id, whose.id, version, there.paper(whose.business_id, noun, id))
 
     def _kept(self, db: ScopedSession, noun_id: str, version: int) -> bytes | None:
-        return db.scalar(select(Document.pdf).where(Document.id == f"{noun_id}:{version}"))
+        """The bytes as they were kept. Raises Unprintable where they are not what their hash says: a document does not change."""
+        found = db.execute(select(Document.pdf, Document.sha256).where(
+            Document.id == f"{noun_id}:{version}", Document.noun_id == noun_id, Document.version == version)).first()
+        if found is None:
+            return None
+        pdf, digest = found
+        if sha256_of(pdf) != digest:
+            log.error("a kept document was changed", noun_id=noun_id, version=version)
+            raise Unprintable("The kept document is not what it was when it was made.")
+        return bytes(pdf)
 
     def _method(self, db: ScopedSession, invoice: Invoice) -> str | None:
         method = db.scalar(select(Payment.method).where(

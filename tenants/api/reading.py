@@ -75,7 +75,7 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_reach)]
 class Localized(Query):
     """`locale`: of translated names. Nothing is translated here, so names are answered as they were written, as the contract says."""
 
-    locale: Locale | None = None
+    locale: Annotated[str, StringConstraints(max_length=35)] | None = None
 
 
 class PageQuery(Query):

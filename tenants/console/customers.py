@@ -60,7 +60,8 @@ def customer(customer_id: str) -> ResponseReturnValue:
     row, base = query.one(db(), customer_id), here("console.customers")
     held = query.keys(db(), customer_id)
     return render_template(
-        "tenants/console/customer.html", customer=row, base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
+        "tenants/console/customer.html", customer=row, loaded=query.loaded_from(db(), customer_id),
+        base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
         subscriptions=query.subscriptions(db(), customer_id), payments=query.payments(db(), customer_id),
         totals=query.totals(db(), customer_id), told=tell(activity.entries(db(), customer_id=customer_id, limit=12)),
         subscriptions_url=here("console.subscriptions") if exists_here("console.subscription") else "",

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
+from billing import knowing
 from billing.commands.customers import create_customer, update_customer
 from billing.finding import CustomerWord, asked, folded
+from billing.loaded import SourceId
 from billing.parties import Customer
 from core import clock
 from core.errors import Conflict, PortalError
@@ -224,3 +226,17 @@ def test_history_cannot_be_rewritten(shop: Shop) -> None:
             db.execute(statement, execution_options={"synchronize_session": False})
     with pytest.raises(DBAPIError), shop.house.database.open(everything("try to change one event"), write=True) as db:
         db.scalars(select(Event).limit(1)).one().actor_id = "somebody else"
+
+
+def test_staff_read_who_requested_a_file_when_a_customer_declined_and_where_a_row_came_from(shop: Shop) -> None:
+    [customer] = write_down(shop, ("Edna Quill", "edna@quill.example"))
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        row = db.scalars(select(Customer).where(Customer.customer_id == customer)).one()
+        knowing.declined(row)
+        db.add(SourceId(business_id=shop.acorn, id=f"customer/{customer}", source="oldbilling", digest="x", loaded_at=clock.wall()))
+    text = shop.sam.get(shop.at(f"/sales/customers/{customer}")).text
+    assert "They said so on" in text and "oldbilling" in text and "last read" in text
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        mine = db.scalars(select(Membership).where(Membership.email == "sam@acorn.example")).one().id
+        job = exports.ask(db, shop.acorn, "quill", by=mine).id
+    assert "Requested by sam@acorn.example" in shop.sam.get(shop.at(f"/sales/customers/exports/{job}")).text
