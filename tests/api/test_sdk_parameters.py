@@ -302,6 +302,13 @@ def test_a_saved_method_and_a_link_do_not_go_together(desk: Shop) -> None:
         assert answer.status_code == 422 and "payment_link" in answer.json()["message"]
 
 
+@pytest.mark.parametrize("more", [{"email": "x@y.example"}, {"name": "X"}, {"phone_number": "+44 1632 960961"}])
+def test_a_customer_is_named_in_one_way(desk: Shop, more: dict[str, Any]) -> None:
+    body = {"billing": {"country": "GB"}, "customer": {"customer_id": "cus_x", **more}, "product_cart": [{"product_id": "x", "quantity": 1}]}
+    answer = desk.raw("POST", "/payments", desk.key, json=body)
+    assert (answer.status_code, set(answer.json()["fields"])) == (422, {"customer"})
+
+
 def test_the_check_finds_a_field_that_is_declared_and_not_read() -> None:
     class Unread(Body):
         nobody_reads_this_field: str | None = None
