@@ -21,7 +21,7 @@ import tenants.elsewhere
 import tenants.portal
 import tenants.webhooks
 import unified
-from billing import dunning, renewals
+from billing import dunning, notifications, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
@@ -99,7 +99,8 @@ def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
     ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
              Tick("reconcile", timedelta(seconds=3), till.reconcile),
              Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till)),
-             Tick("old failures", timedelta(hours=1), lambda: turns.sweep(till.database))]
+             Tick("old failures", timedelta(hours=1), lambda: turns.sweep(till.database)),
+             Tick("old notifications", timedelta(hours=1), lambda: notifications.sweep(till.database))]
     if gateway is not None:
         ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
     return ticks

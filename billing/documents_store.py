@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import undefer
 
 from billing.corrections import Correction
 from billing.documents import render_invoice, render_refund, sha256_of
+from billing.documents.press import Unprintable
 from billing.elsewhere import Elsewhere
 from billing.invoices import Document, Invoice
 from billing.payments import Payment, Refund
@@ -25,6 +27,7 @@ from core.errors import Conflict, NotFound
 from core.scope import system
 from core.settings import Settings
 
+log = structlog.get_logger()
 _VERSIONS = {"open": 1, "paid": 2, "void": 3}
 
 
@@ -84,7 +87,17 @@ class DocumentStore:
         return there.paper(business_id, noun, id, lambda pdf: self._keep(business_id, customer_id, noun_id, version, pdf))
 
     def _kept(self, db: ScopedSession, business_id: str, noun_id: str, version: int) -> bytes | None:
-        return db.scalar(select(Document.pdf).where(Document.business_id == business_id, Document.id == f"{noun_id}:{version}"))
+        """The bytes as they were kept. Raises Unprintable where they are not what their hash says: a document does not change."""
+        found = db.execute(select(Document.pdf, Document.sha256).where(
+            Document.business_id == business_id, Document.id == f"{noun_id}:{version}", Document.noun_id == noun_id,
+            Document.version == version)).first()
+        if found is None:
+            return None
+        pdf, digest = found
+        if sha256_of(pdf) != digest:
+            log.error("a kept document was changed", noun_id=noun_id, version=version)
+            raise Unprintable("The kept document is not what it was when it was made.")
+        return bytes(pdf)
 
     def _method(self, db: ScopedSession, invoice: Invoice) -> str | None:
         method = db.scalar(select(Payment.method).where(

@@ -107,7 +107,11 @@ def snapshot(
     `version` 2 has unit prices before tax (`unit_net`), amounts before discounts (`list_minor`), tax treatments, and lines of credit;
     `credit_applied_minor` is what lies between total and due. One without a version prints as it always did.
     """
-    address = billing or customer.billing or {}
+    if not billing:  # a document without details of its own is made out as the customer's row says, whole
+        billing = customer.billing
+        if not business_name and not tax_id:
+            business_name, tax_id = customer.business_name, _number_of(business, customer, billing or {}, lines)
+    address = billing or {}
     return {
         "version": 2, "kind": "invoice", "number": invoice.number,
         "locale": policy.language(business, customer.locale), "zone": business.zone,
@@ -116,9 +120,9 @@ def snapshot(
         if invoice.starts_at and invoice.ends_at else None,
         "corrects": None, "credits": None, "seller": seller_of(business),
         "buyer": {
-            "name": address.get("name") or customer.name, "business_name": business_name or customer.business_name, "email": customer.email,
+            "name": address.get("name") or customer.name, "business_name": business_name, "email": customer.email,
             "lines": address_lines(address), "address": {part: address.get(part) for part in PARTS}, "country": address.get("country"),
-            "tax_id": tax_id or _number_of(business, customer, address, lines),
+            "tax_id": tax_id,
         },
         "lines": [
             {"kind": one.kind, "description": one.description, "quantity": one.quantity, "unit_minor": one.unit_minor,

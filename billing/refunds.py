@@ -54,6 +54,8 @@ def request_refund(
     if owed and clock.now() - payment.created_at > WINDOW:
         raise Conflict("REFUND_WINDOW_EXPIRED", "A payment can be refunded for 90 days.")
     check_lines(db, payment, lines)
+    if owed and payment.invoice_id:  # only what an invoice was paid with is refunded against it
+        lifecycle.move(lifecycle.INVOICE, db.scalar(select(Invoice.status).where(Invoice.id == payment.invoice_id)) or "", "refund")
     mine = select(Refund).where(Refund.payment_id == payment.id)
     if db.scalar(mine.where(Refund.status == "pending").limit(1)) is not None:
         raise Conflict("EXISTING_REFUND_REQUEST_PROCESSING", "A refund of this payment is under way.")

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from billing import knowing, lifecycle, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
+from billing.buyer_details import keep_details
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.invoices import Invoice
@@ -55,6 +56,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         knowing.paid(customer, payment, method)
     _note(db, payment, "payment.succeeded", invoice_id=payment.invoice_id)
     if wanted:
+        keep_details(customer, payment)
         paid_for(db, business, customer, payment, subscription, invoice, method)
     elif payment.amount_minor:
         # money that arrived for what is void, paid or over is booked, and goes back once

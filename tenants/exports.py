@@ -28,6 +28,7 @@ from core.models import Base, BusinessOwned, within_business
 from core.outbox import emit
 from core.scope import everything, system
 from core.web import House
+from tenants.team import Membership
 
 BATCH, KEPT = 1000, timedelta(hours=24)
 AN_HOUR, A_DAY = 5, 20  # files of one member of the team
@@ -88,6 +89,11 @@ def one(db: ScopedSession, export_id: str) -> CustomerExport:
     if found is None:
         raise NotFound()
     return found
+
+
+def asked_by(db: ScopedSession, job: CustomerExport) -> str:
+    """The address of the member who asked for the file; empty where it is not known any more."""
+    return db.scalar(select(Membership.email).where(Membership.id == job.asked_by)) or ""
 
 
 def file_of(db: ScopedSession, export_id: str) -> IO[bytes]:

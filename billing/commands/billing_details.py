@@ -125,10 +125,15 @@ def edit_billing(
     address = {part: new[part] or "" for part in ("street", "city", "state", "zipcode", "country")}
     if forwards(db, subscription, "edit_billing", ELSEWHERE, billing=address, name=new["name"], business_name=company, tax_id=number):
         return subscription
-    subscription.billing = {**(subscription.billing or {}), **new}
+    subscription.billing = _replaced(subscription.billing or {}, new)
     subscription.business_name, subscription.tax_id = company, number
     note(db, subscription, "subscription.billing_details_changed", fields=changed)
     return subscription
+
+
+def _replaced(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new address whole. The rate that another system took (`tax_bps`) is a fact about the country, so it stays with that."""
+    return {**new, "tax_bps": old["tax_bps"]} if "tax_bps" in old and old.get("country") == new["country"] else new
 
 
 def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, str | None]) -> Correction:

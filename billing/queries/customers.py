@@ -15,6 +15,7 @@ from billing.finding import matches
 from billing.invoices import Invoice
 from billing.licences import LicenseKey
 from billing.lifecycle import LIVE
+from billing.loaded import SourceId
 from billing.parties import Business, Customer, CustomerTotal
 from billing.payments import Payment
 from billing.subscriptions import Subscription
@@ -118,6 +119,11 @@ def one(db: ScopedSession, customer_id: str) -> Customer:
     if found is None:
         raise NotFound("CUSTOMER_NOT_FOUND", "There is no such customer.")
     return found
+
+
+def loaded_from(db: ScopedSession, customer_id: str) -> SourceId | None:
+    """Which source told of the customer, and when it was read last; None for one who began here."""
+    return db.scalar(select(SourceId).where(SourceId.id == f"customer/{customer_id}"))
 
 
 def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[Held]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 
 from billing import bounds
 from billing.addresses import clean_address
-from billing.commands.customers import clean_name
+from billing.commands.customers import clean_company, clean_name
 from billing.loaded import Record, Reference
 from core.errors import Invalid
 from tenants.loading import paid, sold
@@ -28,6 +28,8 @@ class Customer(Told):
     preferred_locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_\-]{1,12}$")] | None = None
     metadata: Metadata = {}
     blocked_at: Instant | None = None
+    business_name: Annotated[str, StringConstraints(max_length=250), AfterValidator(bounds.text)] | None = None
+    tax_id: Annotated[str, StringConstraints(max_length=50), AfterValidator(bounds.text)] | None = None
 
 
 class Card(BaseModel):
@@ -92,9 +94,12 @@ def record(kind: str, data: Any) -> Record:
 def _customer(data: Json) -> Record:
     told = Customer.model_validate(data)
     address, key = clean_address(told.email)
+    company: Json = {}
+    if told.model_fields_set & {"business_name", "tax_id"}:  # a source that knows nothing of companies takes none away
+        company = dict(zip(("business_name", "tax_id"), clean_company(told.business_name, told.tax_id, None), strict=True))
     return Record("customer", told.customer_id, {
         "email": address, "email_key": key, "name": clean_name(told.name), "phone": told.phone_number, "locale": told.preferred_locale,
-        "meta": told.metadata, "blocked_at": told.blocked_at, "created_at": told.created_at,
+        "meta": told.metadata, "blocked_at": told.blocked_at, "created_at": told.created_at, **company,
     }, customer_id=told.customer_id)  # fmt: skip
 
 

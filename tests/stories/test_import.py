@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
 
 from billing import renewals
 from billing.catalogue import Product
@@ -133,6 +134,20 @@ def test_what_is_loaded_is_there_and_nobody_is_written_to(house: House, acorn: s
     assert "19%" in ada.get(f"/invoices/{paid.invoice_id}").text.replace("\u00a0", "").replace(" ", "")
     with pytest.raises(Conflict), house.database.open(system(acorn), write=True) as db:
         cancel_at_period_end(db, one.id)  # nobody to ask: a file is no system
+
+
+def test_a_company_is_imported_with_its_customer(house: House, acorn: str, tmp_path: Path) -> None:
+    company = {"type": "customer", "data": {**BUYER["data"], "business_name": "Marlow GmbH", "tax_id": "DE136695976"}}
+    load(house, acorn, tmp_path / "in.jsonl", *mine(PRODUCT, company, subscription(customer_business_name="Plan AG", tax_id="DE811569869"),
+                                                    payment(), payment("pay_2", subscription_id=None)))
+    with house.database.open(system(acorn)) as db:
+        row = db.scalars(select(Customer)).one()
+        buyers = [one.snapshot["buyer"] for one in db.scalars(select(Invoice).options(undefer(Invoice.snapshot)).order_by(Invoice.id))]
+    assert (row.business_name, row.tax_id) == ("Marlow GmbH", "DE136695976")
+    assert [(one["business_name"], one["tax_id"]) for one in buyers] == [("Plan AG", "DE811569869"), ("Marlow GmbH", "DE136695976")]
+    with pytest.raises(Invalid) as refused:
+        record("customer", {**company["data"], "tax_id": None})
+    assert set(refused.value.fields) == {"tax_id"}
 
 
 def test_reading_it_twice_writes_it_once(house: House, acorn: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from billing.loaded import Record
 from billing.parties import Customer
 from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
+from core.errors import Invalid
 
 _BECAME = {"on_hold": "subscription.on_hold", "past_due": "subscription.past_due", "cancelled": "subscription.cancelled",
            "expired": "subscription.expired", "failed": "subscription.failed", "paused": "subscription.paused"}
@@ -34,10 +35,12 @@ def subscriptions(batch: Batch, records: list[Record]) -> None:
         if row is not None and (row.collected_by != batch.source or row.customer_id != one.customer_id):
             continue  # collected here by now, or moved to another customer: what the other system says of it no longer counts
         collected_by = batch.source if row is not None or batch.origin.is_mirror else one.more.get("collected_by") or batch.source
+        if collected_by == "us" and product.price_type == "usage_based_price":
+            raise Invalid(fields={"product_id": f"{one.id}: use is not counted here, so what is sold by it cannot be collected by us."})
         values = _columns(batch, one, product, addons, collected_by)
         method_id = one.values["payment_method_id"]
         values["payment_method_id"] = method_id if method_id in known and known[method_id].customer_id == buyer.customer_id else None
-        if row is not None and "tax_bps" in row.billing:
+        if row is not None and "tax_bps" in row.billing and row.billing.get("country") == one.values["billing"].get("country"):
             values["billing"] = {**one.values["billing"], "tax_bps": row.billing["tax_bps"]}
         if not buyer.billing and one.values["billing"] and buyer.account_id == batch.origin.account_id:
             buyer.billing = one.values["billing"]

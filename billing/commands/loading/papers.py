@@ -61,8 +61,9 @@ def bill(batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Sub
         paid_at=payment.created_at,
         receipt={"state": "paid", "at": payment.created_at.isoformat(), "method": method_words(payment.method)},
     )  # fmt: skip
-    paper = snapshot(batch.business, buyer, invoice, lines, payment.billing, plan.tax_id if plan else None,
-                     plan.business_name if plan else None, batch.test_mode)
+    made_out_to = plan or buyer  # the source says the company of a subscription, and of a customer
+    paper = snapshot(batch.business, buyer, invoice, lines, payment.billing, made_out_to.tax_id, made_out_to.business_name,
+                     batch.test_mode)
     invoice.snapshot = {**paper, "paid": invoice.receipt, "held_by": batch.source, "payment_id": payment.id}
     batch.db.add(invoice)
     batch.db.flush()
