@@ -124,6 +124,7 @@ class Refund(Base, CustomerOwned):
     reason: Mapped[str | None]
     key: Mapped[str]
     lines: Mapped[list] = mapped_column(default=list)  # [{line_id, amount_minor}]
+    withdrawn: Mapped[list | None]  # unused credit removed on request: [{quote_id, minor}]; None before revision 0020
     snapshot: Mapped[dict | None]
     meta: Mapped[dict] = mapped_column(default=dict)
     check_at: Mapped[datetime | None]

@@ -19,7 +19,7 @@ from billing.invoicing import issue
 from billing.licences import LicenseKey
 from billing.parties import Business, Customer
 from billing.payments import Payment
-from billing.quotes import VALID, Quote, ScheduledChange
+from billing.quotes import Quote, ScheduledChange
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
@@ -31,9 +31,29 @@ def operation(quote: Quote) -> str:
 
 
 def moment(quote: Quote) -> datetime:
-    """When the change counts from: as shown, unless it was paid much later (a hosted page left open)."""
-    now = clock.now()
-    return quote.as_of if now - quote.as_of <= VALID else now
+    """When the change counts from: the moment that was shown, also when a hosted page was paid hours later. Unused time is credited
+    up to this moment, so the new period has to begin here."""
+    return quote.as_of
+
+
+def still_holds(db: ScopedSession, payment: Payment, subscription: Subscription) -> bool:
+    """Whether the charge of a plan change, now that it succeeded, may still change the plan. Otherwise the money goes back.
+
+    False when the money that the quote counts on was refunded meanwhile, when the period that it pays for is over, and when the
+    subscription is in a state that has no plan changes.
+    """
+    quote = db.scalar(select(Quote).where(Quote.payment_id == payment.id).with_for_update())
+    if quote is None:
+        return False
+    if quote.applied_at is not None:
+        return True
+    ends = quote.next_billing_at if quote.restarts else subscription.next_billing_at
+    return (
+        lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
+        and ends is not None
+        and ends > clock.now()
+        and credit.still_covers(db, subscription, quote)
+    )
 
 
 def bill(db: ScopedSession, business: Business, customer: Customer, subscription: Subscription, quote: Quote, test_mode: bool) -> Invoice:
@@ -86,6 +106,17 @@ def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invo
             subscription.next_billing_at = activation.next_date(subscription)
         note(db, subscription, "subscription.active", reactivated=True)
         activation.switch_keys(db, subscription, "disabled", "active")
+
+
+def given_up(db: ScopedSession, payment: Payment, subscription: Subscription) -> None:
+    """It was paid, and may not be carried out any more (`still_holds`): its codes are unused again."""
+    quote = db.scalar(select(Quote).where(Quote.payment_id == payment.id).with_for_update())
+    if quote is None or quote.applied_at is not None:
+        return
+    quote.outcome = "declined"
+    redeeming.give_back(db, payment)
+    note(db, subscription, "subscription.plan_change_cancelled", product_id=quote.product_id,
+         why="What it counted on was refunded or was over before it was paid.")
 
 
 def unpaid(db: ScopedSession, payment: Payment, subscription: Subscription) -> None:

@@ -113,7 +113,7 @@ def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
               for one in lines),
         invoice.tax_minor, invoice.total_minor, invoice.credit_applied_minor, invoice.due_minor, subscription.on_hold_at,
         failed.error_code if failed else None, failed.updated_at if failed else None, method, under_way.id if under_way else None,
-        under_way is not None and under_way.status == "processing", _link(under_way) if under_way else None,
+        under_way is not None and under_way.status in ("processing", "succeeded"), _link(under_way) if under_way else None,
     )
 
 

@@ -33,7 +33,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
         "tenants/console/payment.html", one=one, paid=paid, customer=one.customer, back=sales.refunds_of(db(), payment_id),
         base=here("console.payments"), subscriptions_url=here("console.subscriptions"), card=card_of(paid.method),
         why=why_declined(paid.error_code) if paid.status == "failed" else "", parked_url=here("console.parked"),
-        is_waiting=any(waits.parked.id == paid.id for waits in sales.waiting(db())) if paid.unknown else False,
+        is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.parked.id == paid.id for waits in sales.waiting(db())),
         may_refund=me().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor)
 
 

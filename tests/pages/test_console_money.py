@@ -261,3 +261,25 @@ def test_a_refund_that_got_lost_waits_for_a_person(shop: Shop, monkeypatch: pyte
     shop.sam.get(shop.at(f"/sales/payments/{payment_id}/refund"))
     assert "went back to Ada Marlow." in shop.sam.submit("/refund", how="all").text
     assert [one.status for one in refunds(shop, payment_id)] == ["failed", "succeeded"]
+
+
+def test_staff_see_money_that_was_not_booked_and_complete_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider took it and the booking broke: it is no secret of the log."""
+
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("something broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("billing.settlement._issue_for", breaks)
+        payment_id = bought(shop, shop.ada_at_acorn)
+        assert "Some money waits for you." in shop.sam.get(shop.at("/sales/payments")).text
+        letters = [one for one in shop.sam.letters(shop.SAM) if "waits for you" in one.subject]
+        assert "could not be booked in full" in letters[-1].text
+        page = shop.sam.get(shop.at("/sales/parked"))
+        assert "The customer is not charged again." in page.text and "RuntimeError" in page.text
+        shop.sam.submit("closing", note="Looked at it")
+        assert shop.row(Parked, Parked.id == payment_id).closed_at is None
+        shop.sam.get(shop.at("/sales/parked"))
+    assert "it is settled" in shop.sam.submit("question").text
+    row = shop.row(Payment, Payment.id == payment_id)
+    assert (row.status, row.is_open) == ("succeeded", False) and row.invoice_id
