@@ -135,8 +135,8 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
     at = moment(quote)
     product = _product(db, quote.product_id)
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
-    if subscription.is_trial:
-        subscription.trial_ends_at = at  # a change ends the trial
+    if subscription.is_trial and quote.restarts:
+        subscription.trial_ends_at = at  # what is charged now ends the trial
     _switch(subscription, product, quote.quantity, quote.unit_minor, quote.addons, keep=not quote.restarts)
     if quote.restarts:
         subscription.anchor_at, subscription.anchor_n = at, subscription.period_n
@@ -176,10 +176,7 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
     )
     if change is None:
         return False
-    product = _product(db, change.product_id)
-    if product.archived_at is not None:
-        drop(db, subscription, change, "The product is not sold any more.")
-        return False
+    product = _product(db, change.product_id)  # also one that is archived by now: the customer was promised this plan and price
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
     _switch(subscription, product, change.quantity, change.unit_minor, change.addons, keep=True)
     subscription.discounts = list(change.discounts)
@@ -191,10 +188,10 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
     return True
 
 
-def drop(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None) -> None:
+def drop(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None, **data: Any) -> None:
     change.cancelled_at = clock.now()
     redeeming.give_back_planned(db, subscription.customer_id, subscription.id, begun_by(subscription, change))
-    note(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why)
+    note(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why, **data)
 
 
 def begun_by(subscription: Subscription, change: ScheduledChange) -> list[Any]:

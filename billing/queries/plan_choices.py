@@ -68,7 +68,7 @@ def choices(db: ScopedSession, subscription_id: str) -> Choices:
     bps = pricing.rate_of(business, subscription.billing)
     options = plans.options_for(db, subscription) or [_present(db, subscription)]
     waits = {
-        kind: not subscription.is_trial and plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
+        kind: plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
         for kind in ("upgrade", "downgrade")
     }
     offered = [
