@@ -105,7 +105,7 @@ def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invo
             subscription.period_n += 1
             subscription.next_billing_at = activation.next_date(subscription)
         note(db, subscription, "subscription.active", reactivated=True)
-        activation.switch_keys(db, subscription, "disabled", "active")
+        activation.follow_keys(db, subscription)
 
 
 def given_up(db: ScopedSession, payment: Payment, subscription: Subscription) -> None:

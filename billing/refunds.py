@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
-from billing import credit, lifecycle, totals
+from billing import credit, lifecycle, policy, totals
 from billing.invoices import Invoice, InvoiceLine
 from billing.invoicing import seller_of
+from billing.licences import LicenseKey
 from billing.methods import method_words
 from billing.numbers import take_number
 from billing.parties import Business
@@ -143,10 +144,22 @@ def refunded(db: ScopedSession, refund: Refund) -> None:
             "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_words(payment.method)},
             **refund_sums(invoice, refund),
         }
+    if refund.invoice_id and payment.refunded_minor == payment.amount_minor and policy.setting(business, "keys_on_full_refund") == "revoke":
+        revoke_keys(db, payment)
     totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
     emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
          data={"payment_id": payment.id, "amount": refund.amount_minor, "currency": refund.currency,
                "subscription_id": refund.subscription_id})
+
+
+def revoke_keys(db: ScopedSession, payment: Payment) -> None:
+    """The license keys of a purchase that was refunded in full stop working. Those of a subscription follow the subscription."""
+    for key in db.scalars(select(LicenseKey).where(LicenseKey.payment_id == payment.id, LicenseKey.revoked_at.is_(None))):
+        key.revoked_at = clock.now()
+        if key.status == "active":
+            key.status = "disabled"
+        emit(db, "license_key.updated", business_id=key.business_id, customer_id=key.customer_id, noun=key.id,
+             data={"fields": ["status"], "why": "refunded"})
 
 
 def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:

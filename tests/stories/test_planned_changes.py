@@ -37,7 +37,8 @@ def emails(ada: Ada) -> list[mailbox.MailboxLetter]:
 def test_the_customer_hears_that_a_business_withdrew_a_planned_change_while_cancelling_is_possible(ada: Ada) -> None:
     ada.confirm(ada.quote(ada.max).id)
     ada.confirm(ada.quote(ada.team).id)
-    ada.do(plan_change.cancel_scheduled, ada.buyer.subscription_id, scope=system(ada.buyer.business_id, Actor("staff", "sam@acorn.example")))
+    sam = system(ada.buyer.business_id, Actor("staff", "sam@acorn.example"))
+    ada.do(plan_change.cancel_scheduled, ada.buyer.subscription_id, scope=sam)
     [told] = emails(ada)
     assert "€70.80" in told.text and "you can cancel the subscription until then" in told.text
     assert ada.subscription.status == "active"

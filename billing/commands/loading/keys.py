@@ -5,12 +5,19 @@ from __future__ import annotations
 from billing.commands.loading.batch import Batch
 from billing.licences import LicenseInstance, LicenseKey
 from billing.loaded import Record
+from billing.subscriptions import Subscription
 
 
 def keys(batch: Batch, records: list[Record]) -> None:
     rows = batch.found(LicenseKey, [one.id for one in records])
+    plans = batch.found(Subscription, [one.values["subscription_id"] for one in records])
     for one in records:
-        batch.write(LicenseKey, one, rows.get(one.id), customer_id=one.customer_id, brand_id=batch.business_id)
+        row = batch.write(LicenseKey, one, rows.get(one.id), customer_id=one.customer_id, brand_id=batch.business_id)
+        plan = plans.get(row.subscription_id or "")
+        if row.status == "active":
+            row.disabled_by_business_at = None
+        elif row.status == "disabled" and (plan is None or plan.status in ("active", "past_due")):
+            row.disabled_by_business_at = row.disabled_by_business_at or batch.at  # nothing else disables it
 
 
 def instances(batch: Batch, records: list[Record]) -> None:
