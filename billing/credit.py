@@ -82,12 +82,12 @@ def still_covers(db: ScopedSession, subscription: Subscription, quote: Quote) ->
     return quote.unused_minor <= unused and subscription.credit_minor >= quote.balance_minor
 
 
-def spent(db: ScopedSession, payment: Payment) -> int:
-    """Minor units of a payment that became credit and were used: they cannot be refunded any more."""
-    invoice = _locked(db, payment.invoice_id)
+def spent(db: ScopedSession, payment: Payment, *, lock: bool = True) -> int:
+    """Minor units of a payment that became credit and were used: they cannot be refunded any more. `lock` False: only to show it."""
+    invoice = _locked(db, payment.invoice_id, lock)
     if invoice is None or not invoice.credited_minor:
         return 0
-    subscription = _subscription(db, invoice)
+    subscription = _subscription(db, invoice, lock)
     return max(invoice.credited_minor - sum(there for _, there in _unused(db, invoice, subscription)), 0)
 
 
@@ -147,13 +147,11 @@ def _unused(db: ScopedSession, invoice: Invoice, subscription: Subscription | No
     return out
 
 
-def _subscription(db: ScopedSession, invoice: Invoice) -> Subscription | None:
-    return db.scalar(
-        select(Subscription)
-        .where(Subscription.business_id == invoice.business_id, Subscription.id == invoice.subscription_id)
-        .with_for_update()
-    )
+def _subscription(db: ScopedSession, invoice: Invoice, lock: bool = True) -> Subscription | None:
+    mine = select(Subscription).where(Subscription.business_id == invoice.business_id, Subscription.id == invoice.subscription_id)
+    return db.scalar(mine.with_for_update() if lock else mine)
 
 
-def _locked(db: ScopedSession, invoice_id: str | None) -> Invoice | None:
-    return db.scalar(select(Invoice).where(Invoice.id == invoice_id).with_for_update()) if invoice_id else None
+def _locked(db: ScopedSession, invoice_id: str | None, lock: bool = True) -> Invoice | None:
+    one = select(Invoice).where(Invoice.id == invoice_id)
+    return db.scalar(one.with_for_update() if lock else one) if invoice_id else None

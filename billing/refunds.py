@@ -84,6 +84,12 @@ def paid_its_invoice(db: ScopedSession, payment: Payment) -> bool:
     return db.scalar(select(Invoice.id).where(Invoice.id == payment.invoice_id, Invoice.status == "paid")) is not None
 
 
+def refundable(db: ScopedSession, payment: Payment) -> int:
+    """What of a payment can be refunded now, in minor units: not what was refunded, nor what became credit and was used."""
+    used = credit.spent(db, payment, lock=False) if paid_its_invoice(db, payment) else 0
+    return max(payment.amount_minor - payment.refunded_minor - used, 0) if payment.status == "succeeded" else 0
+
+
 def has_refund(db: ScopedSession, payment: Payment) -> bool:
     """Whether a refund of the payment was made or is under way."""
     mine = select(Refund.id).where(Refund.payment_id == payment.id, Refund.status != "failed")
