@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from billing import late_payment, lifecycle, policy
+from billing.authors import actor_of
 from billing.calendar import add, nth
 from billing.catalogue import Product
 from billing.invoices import Invoice
@@ -40,7 +41,7 @@ def paid_for(
     elif invoice is not None and invoice.kind == "plan_change":
         from billing import plan_switch  # which starts from what is here
 
-        plan_switch.paid(db, customer, subscription, invoice)
+        plan_switch.paid(db, customer, subscription, invoice, actor_of(payment))
     elif payment.charge_type == "renewal":
         renew(db, subscription, invoice)
 

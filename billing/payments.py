@@ -93,6 +93,7 @@ class Payment(Base, CustomerOwned):
     sent_at: Mapped[datetime | None]  # wall clock: when the gateway was first asked
     check_at: Mapped[datetime | None]  # wall clock: when to ask again
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # {type, id} of the actor who began it: `authors.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -129,5 +130,6 @@ class Refund(Base, CustomerOwned):
     meta: Mapped[dict] = mapped_column(default=dict)
     check_at: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # who asked for it
     settled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

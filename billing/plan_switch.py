@@ -24,6 +24,7 @@ from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.outbox import emit
+from core.scope import Actor
 
 
 def operation(quote: Quote) -> str:
@@ -92,12 +93,12 @@ def bill_payment(
     return bill(db, business, customer, subscription, quote, test_mode)
 
 
-def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invoice: Invoice) -> None:
+def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invoice: Invoice, actor: Actor | None = None) -> None:
     """The charge of a change went through: the plan changes now, or what was put on hold for it goes on."""
     quote = db.scalar(select(Quote).where(Quote.id == invoice.operation.rsplit(":", 1)[1]).with_for_update())
     assert quote is not None
     if quote.applied_at is None:
-        apply(db, customer, subscription, quote)
+        apply(db, customer, subscription, quote, actor)
     quote.outcome = "applied"
     if subscription.status in ("on_hold", "past_due"):
         subscription.status, subscription.on_hold_at = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "recover"), None
@@ -130,8 +131,8 @@ def unpaid(db: ScopedSession, payment: Payment, subscription: Subscription) -> N
         activation.fall_behind(db, subscription)
 
 
-def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quote: Quote) -> None:
-    """Immediately: product, price, cycle and credit as quoted."""
+def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quote: Quote, actor: Actor | None = None) -> None:
+    """Immediately: product, price, cycle and credit as quoted. `actor`: who asked for it, where somebody else records it."""
     at = moment(quote)
     product = _product(db, quote.product_id)
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
@@ -152,6 +153,7 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
         db,
         subscription,
         "subscription.plan_changed",
+        actor=actor,
         product=product.name,
         was=was,
         quantity=quote.quantity,
@@ -200,7 +202,7 @@ def begun_by(subscription: Subscription, change: ScheduledChange) -> list[Any]:
     return [one for one in change.discounts if one["discount_id"] not in held]
 
 
-def note(db: ScopedSession, subscription: Subscription, type: str, **data: Any) -> None:
+def note(db: ScopedSession, subscription: Subscription, type: str, *, actor: Actor | None = None, **data: Any) -> None:
     ends = subscription.next_billing_at
     emit(
         db,
@@ -208,6 +210,7 @@ def note(db: ScopedSession, subscription: Subscription, type: str, **data: Any) 
         business_id=subscription.business_id,
         customer_id=subscription.customer_id,
         noun=subscription.id,
+        actor=actor,
         data={**data, "next_billing_at": ends.isoformat() if ends else None},
     )
 

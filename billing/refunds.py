@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
 from billing import credit, lifecycle, policy, totals
+from billing.authors import actor_of, author_of
 from billing.invoices import Invoice, InvoiceLine
 from billing.invoicing import seller_of
 from billing.licences import LicenseKey
@@ -67,7 +68,7 @@ def request_refund(
         invoice_id=payment.invoice_id if owed else None, subscription_id=payment.subscription_id, brand_id=payment.brand_id,
         amount_minor=amount_minor, currency=payment.currency, status="pending", is_partial=amount_minor < payment.amount_minor,
         reason=reason, key=f"{settings.mode}/{payment.business_id}/refund:{payment.id}/{number}", lines=list(lines), meta=metadata or {},
-        withdrawn=[], check_at=clock.wall(), fence=0, created_at=clock.now(),
+        withdrawn=[], author=author_of(db, actor), check_at=clock.wall(), fence=0, created_at=clock.now(),
     )
     refund.withdrawn = credit.withdraw(db, refund.invoice_id, amount_minor)
     db.add(refund)
@@ -153,7 +154,7 @@ def refunded(db: ScopedSession, refund: Refund) -> None:
     if refund.invoice_id and payment.refunded_minor == payment.amount_minor and policy.setting(business, "keys_on_full_refund") == "revoke":
         revoke_keys(db, payment)
     totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
-    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id, actor=actor_of(refund),
          data={"payment_id": payment.id, "amount": refund.amount_minor, "currency": refund.currency,
                "subscription_id": refund.subscription_id})
 
@@ -173,7 +174,7 @@ def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:
     refund.settled_at, refund.check_at = clock.now(), None
     lock_subscription(db, refund.subscription_id)
     credit.restore(db, refund)
-    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id, actor=actor_of(refund),
          data={"payment_id": refund.payment_id, "error_code": outcome.error_code})
 
 

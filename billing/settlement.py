@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from billing import knowing, lifecycle, parked, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
+from billing.authors import actor_of
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.invoices import Invoice
@@ -176,5 +177,6 @@ def _note(db: ScopedSession, payment: Payment, type: str, **data: object) -> Non
     if payment.charge_type == "method":
         return  # a card was saved, or not: `payment_method.added` tells of it
     emit(db, type, business_id=payment.business_id, customer_id=payment.customer_id, noun=payment.subscription_id or payment.id,
-         data={"payment_id": payment.id, "subscription_id": payment.subscription_id, "amount": payment.amount_minor,
-               "currency": payment.currency, "charge_type": payment.charge_type, "method": method_words(payment.method), **data})
+         actor=actor_of(payment), data={
+             "payment_id": payment.id, "subscription_id": payment.subscription_id, "amount": payment.amount_minor,
+             "currency": payment.currency, "charge_type": payment.charge_type, "method": method_words(payment.method), **data})

@@ -31,7 +31,8 @@ class ActDesk(Desk):
     def plan_changed(self, work: Work) -> None:
         data = work.data
         self._about_subscription(work, "plan_changed", lambda one: {
-            "plan": data.get("product") or one.what, "due_minor": data.get("due") or 0, "currency": data.get("currency")})
+            "plan": data.get("product") or one.what, "due_minor": data.get("due") or 0, "currency": data.get("currency"),
+            "by_business": work.actor.type in ("staff", "api_key"), "by_customer": work.actor.type == "customer"})
 
     def plan_change_scheduled(self, work: Work) -> None:
         matter = self._matter(work, subscription_id=work.noun_id)

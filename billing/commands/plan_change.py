@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing import lifecycle, plan_switch, plans, redeeming
+from billing.authors import author_of
 from billing.catalogue import Product
 from billing.commands import plan_quote
 from billing.commands.cancelling import load
@@ -222,6 +223,7 @@ def _payment(till: Till, db: ScopedSession, subscription: Subscription, used: Qu
         meta={},
         refunded_minor=0,
         fence=0,
+        author=author_of(db),
         check_at=clock.wall() + (_FIRST if method else _PAGE),
         created_at=at,
         updated_at=at,

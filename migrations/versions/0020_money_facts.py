@@ -1,4 +1,4 @@
-"""Refunds remember the credit they removed; parked money tells the kind of error; license keys tell
+"""Refunds remember the credit they removed, payments and refunds who began them; parked money tells the kind of error; license keys tell
 the merchant's decision and a refund apart from the subscription's state.
 
 A key that is disabled although nothing it came with disables it was disabled by the business.
@@ -17,6 +17,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("refunds", sa.Column("withdrawn", JSONType, nullable=True))
+    op.add_column("refunds", sa.Column("author", JSONType, nullable=True))
+    op.add_column("payments", sa.Column("author", JSONType, nullable=True))
     op.add_column("parked_money", sa.Column("detail", sa.String(), nullable=True))
     op.add_column("license_keys", sa.Column("disabled_by_business_at", UTCDateTime(), nullable=True))
     op.add_column("license_keys", sa.Column("revoked_at", UTCDateTime(), nullable=True))
