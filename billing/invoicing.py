@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from billing import policy
 from billing.invoices import Invoice, InvoiceLine
-from billing.parties import Business, Customer, NumberSeries
+from billing.numbers import take_number
+from billing.parties import Business, Customer
 from billing.postal import PARTS, address_lines
 from billing.pricing import ITEM, Line, tax_rows
 from billing.taxes import is_reverse_charge
@@ -20,17 +21,6 @@ from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
 from core.outbox import emit
-
-
-def take_number(db: ScopedSession, business: Business, series: str, prefix: str) -> str:
-    """The next number of a series, under its row's lock: no gaps, because it is taken in the transaction that uses it."""
-    row = db.scalar(select(NumberSeries).where(NumberSeries.id == series).with_for_update())
-    if row is None:
-        row = NumberSeries(business_id=business.business_id, id=series, next=1)
-        db.add(row)
-    number = row.next
-    row.next = number + 1
-    return f"{prefix}-{number:04d}"
 
 
 def issue(

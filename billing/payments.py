@@ -96,6 +96,7 @@ class Payment(Base, CustomerOwned, FromAccount):
     sent_at: Mapped[datetime | None]  # wall clock: when the gateway was first asked
     check_at: Mapped[datetime | None]  # wall clock: when to ask again
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # {type, id} of the actor who began it: `authors.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -127,9 +128,11 @@ class Refund(Base, CustomerOwned, FromAccount):
     reason: Mapped[str | None]
     key: Mapped[str]
     lines: Mapped[list] = mapped_column(default=list)  # [{line_id, amount_minor}]
+    withdrawn: Mapped[list | None]  # unused credit removed on request: [{quote_id, minor}]; None before revision 0020
     snapshot: Mapped[dict | None]
     meta: Mapped[dict] = mapped_column(default=dict)
     check_at: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # who asked for it
     settled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
-from billing import credit, lifecycle, totals
+from billing import credit, lifecycle, policy, totals
+from billing.authors import actor_of, author_of
 from billing.invoices import Invoice, InvoiceLine
-from billing.invoicing import seller_of, take_number
+from billing.invoicing import seller_of
+from billing.licences import LicenseKey
 from billing.methods import method_words
+from billing.numbers import take_number
 from billing.parties import Business
 from billing.payments import Payment, Refund
 from billing.ports import Outcome
@@ -37,11 +40,15 @@ def request_refund(
 ) -> Refund:
     """`payment` is locked by the caller. `owed` False: the money was never wanted, so no invoice was paid with it.
 
-    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines).
+    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines); PREVIOUS_PAYMENT_PENDING while a plan change of the
+    subscription waits for its payment, because its figures count on this money.
     """
     if payment.status != "succeeded":
         raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
     lock_subscription(db, payment.subscription_id)
+    owed = owed and paid_its_invoice(db, payment)
+    if owed and open_plan_change(db, payment.subscription_id) is not None:
+        raise Conflict("PREVIOUS_PAYMENT_PENDING", "A plan change of this subscription is being paid. Refund it when that is settled.")
     left = payment.amount_minor - payment.refunded_minor - (credit.spent(db, payment) if owed else 0)
     if payment.amount_minor == 0:
         raise Conflict("ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED", "Nothing was taken, so nothing can be refunded.")
@@ -65,12 +72,42 @@ def request_refund(
         invoice_id=payment.invoice_id if owed else None, subscription_id=payment.subscription_id, brand_id=payment.brand_id,
         amount_minor=amount_minor, currency=payment.currency, status="pending", is_partial=amount_minor < payment.amount_minor,
         reason=reason, key=f"{settings.mode}/{payment.business_id}/refund:{payment.id}/{number}", lines=list(lines), meta=metadata or {},
-        check_at=clock.wall(), fence=0, created_at=clock.now(),
+        withdrawn=[], author=author_of(db, actor), check_at=clock.wall(), fence=0, created_at=clock.now(),
     )
+    refund.withdrawn = credit.withdraw(db, refund.invoice_id, amount_minor)
     db.add(refund)
     emit(db, "refund.pending", business_id=payment.business_id, customer_id=payment.customer_id, noun=refund.id, actor=actor,
          data={"payment_id": payment.id, "amount": amount_minor, "currency": payment.currency})
     return refund
+
+
+def paid_its_invoice(db: ScopedSession, payment: Payment) -> bool:
+    """False for money that arrived when nothing was owed: its refunds are booked on no invoice, also when one of them failed."""
+    unowed = select(Refund.id).where(Refund.payment_id == payment.id, Refund.invoice_id.is_(None))
+    if payment.invoice_id is None or db.scalar(unowed.limit(1)) is not None:
+        return False
+    return db.scalar(select(Invoice.id).where(Invoice.id == payment.invoice_id, Invoice.status == "paid")) is not None
+
+
+def refundable(db: ScopedSession, payment: Payment) -> int:
+    """What of a payment can be refunded now, in minor units: not what was refunded, nor what became credit and was used."""
+    used = credit.spent(db, payment, lock=False) if paid_its_invoice(db, payment) else 0
+    return max(payment.amount_minor - payment.refunded_minor - used, 0) if payment.status == "succeeded" else 0
+
+
+def has_refund(db: ScopedSession, payment: Payment) -> bool:
+    """Whether a refund of the payment was made or is under way."""
+    mine = select(Refund.id).where(Refund.payment_id == payment.id, Refund.status != "failed")
+    return db.scalar(mine.limit(1)) is not None
+
+
+def open_plan_change(db: ScopedSession, subscription_id: str | None) -> Payment | None:
+    """The payment that a plan change of the subscription waits for."""
+    if subscription_id is None:
+        return None
+    return db.scalar(
+        select(Payment).where(Payment.subscription_id == subscription_id, Payment.charge_type == "plan_change", Payment.is_open).limit(1)
+    )
 
 
 def lock_subscription(db: ScopedSession, subscription_id: str | None) -> None:
@@ -93,19 +130,21 @@ def check_lines(db: ScopedSession, payment: Payment, lines: Sequence[dict[str, A
 
 
 def refunded(db: ScopedSession, refund: Refund) -> None:
-    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
+    minimal = refund.status == "succeeded"  # `unbooked.py` booked it on the payment already
+    refund.status = "succeeded" if minimal else lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
     refund.settled_at, refund.check_at = clock.now(), None
     business = db.scalar(select(Business))
     payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())
     assert business is not None and payment is not None
     lock_subscription(db, refund.subscription_id)
-    payment.refunded_minor += refund.amount_minor
+    payment.refunded_minor += 0 if minimal else refund.amount_minor
     invoice = None
     if refund.invoice_id:
         whole = select(Invoice).options(undefer(Invoice.snapshot))  # the guard refuses loading a column afterwards
         invoice = db.scalar(whole.where(Invoice.id == refund.invoice_id).with_for_update())
     if invoice is not None:
-        credit.withdraw(db, refund)
+        if refund.withdrawn is None:
+            credit.withdraw(db, refund.invoice_id, refund.amount_minor)
         invoice.refunded_minor += refund.amount_minor
         parts = spread(db, invoice, refund)
         refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")
@@ -116,16 +155,30 @@ def refunded(db: ScopedSession, refund: Refund) -> None:
             "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_words(payment.method)},
             **refund_sums(invoice, refund, parts if refund.lines else ()),
         }
+    if refund.invoice_id and payment.refunded_minor == payment.amount_minor and policy.setting(business, "keys_on_full_refund") == "revoke":
+        revoke_keys(db, payment)
     totals.refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
-    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+    emit(db, "refund.succeeded", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id, actor=actor_of(refund),
          data={"payment_id": payment.id, "amount": refund.amount_minor, "currency": refund.currency,
                "subscription_id": refund.subscription_id})
+
+
+def revoke_keys(db: ScopedSession, payment: Payment) -> None:
+    """The license keys of a purchase that was refunded in full stop working. Those of a subscription follow the subscription."""
+    for key in db.scalars(select(LicenseKey).where(LicenseKey.payment_id == payment.id, LicenseKey.revoked_at.is_(None))):
+        key.revoked_at = clock.now()
+        if key.status == "active":
+            key.status = "disabled"
+        emit(db, "license_key.updated", business_id=key.business_id, customer_id=key.customer_id, noun=key.id,
+             data={"fields": ["status"], "why": "refunded"})
 
 
 def refund_failed(db: ScopedSession, refund: Refund, outcome: Outcome) -> None:
     refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "fail")
     refund.settled_at, refund.check_at = clock.now(), None
-    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id,
+    lock_subscription(db, refund.subscription_id)
+    credit.restore(db, refund)
+    emit(db, "refund.failed", business_id=refund.business_id, customer_id=refund.customer_id, noun=refund.id, actor=actor_of(refund),
          data={"payment_id": refund.payment_id, "error_code": outcome.error_code})
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 
 from billing import activation, credit, lifecycle, plan_switch, pricing
+from billing.authors import author_of
 from billing.catalogue import Product
 from billing.commands.cancelling import end
 from billing.credit_lines import less_credit
@@ -148,7 +149,7 @@ def attempt(
         unknown=False, key=till.key(invoice.business_id, invoice.operation, number), attempt=number, off_session=off_session,
         payment_method_id=method.id if method else None, method=method_of(method) if method else {}, gateway=till.gateway.name,
         return_url=return_url, cart=[], discounts=_discounts(invoice, subscription), billing=subscription.billing, meta={},
-        refunded_minor=0, fence=0, check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
+        refunded_minor=0, fence=0, author=author_of(db), check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
     )
     db.add(payment)
     return payment

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import or_, select
 
-from billing import parked, settlement
+from billing import parked, settlement, unbooked
 from billing.desk import LEASE, RETRY, Desk
 from billing.invoices import InvoiceLine
 from billing.notifications import GatewayNotification
@@ -50,7 +50,7 @@ class Till(Desk):
             outcome = self._ask(lambda: self.gateway.charge(request), request.key)
         try:
             return self.record(business_id, payment_id, outcome)
-        except Exception:  # the money may have moved: whoever asked hears "processing", the reconciler records it (safety 4.6)
+        except Exception:  # whoever asked hears "processing"; the reconciler asks again and records it (safety 4.6)
             log.exception("outcome not recorded", payment=payment_id, state=outcome.state)
             return self.status(business_id, payment_id)
 
@@ -58,7 +58,7 @@ class Till(Desk):
         at = clock.wall()
         with self.database.open(system(business_id), write=True) as db:
             payment = _locked(db, payment_id)
-            if not payment.is_open or payment.payment_method_id is None or payment.status == "requires_customer_action":
+            if not payment.is_open or payment.payment_method_id is None or payment.status in ("requires_customer_action", "succeeded"):
                 return None
             if not payment.off_session and payment.sent_at is None and clock.now() - payment.created_at > CLICK_WINDOW:
                 settlement.cancelled(db, payment, "TRY_AGAIN_LATER", "This was not sent in time. Nothing was taken.")
@@ -101,8 +101,17 @@ class Till(Desk):
 
     # --- step 3
     def record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
-        """Write what the gateway said. Recording the same outcome twice changes nothing."""
-        return self._twice(lambda: self._record(business_id, payment_id, outcome))
+        """Write what the gateway said. Recording the same outcome twice changes nothing.
+
+        A success is booked whatever breaks: in the minimal form of `unbooked.py` when the normal booking raises.
+        """
+        try:
+            return self._twice(lambda: self._record(business_id, payment_id, outcome))
+        except Exception as problem:
+            if outcome.state != "succeeded":
+                raise
+            log.exception("outcome not recorded", payment=payment_id)
+            return unbooked.book_payment(self.database, business_id, payment_id, outcome, problem)
 
     def _record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
         with self.database.open(system(business_id), write=True) as db:
@@ -145,14 +154,16 @@ class Till(Desk):
                 due.append([(business_id, one) for business_id, one in db.execute(
                     turns.in_turns(query, table.business_id, table.check_at, table.id, limit=limit))])
         payments, refunds = due
-        return (turns.run(self.database, "reconcile", payments, self.check)
-                + turns.run(self.database, "reconcile", refunds, self.start_refund))
+        late, late_refunds = unbooked.due(self.database, limit)
+        return (turns.run(self.database, "reconcile", [*payments, *late], self.check)
+                + turns.run(self.database, "reconcile", [*refunds, *late_refunds], self.start_refund))
 
     def check(self, business_id: str, payment_id: str) -> str:
         """Look one open payment up and act on the answer. `not found` is not `declined`: the call may still travel."""
         with self.database.open(system(business_id), write=True) as db:
             payment = _locked(db, payment_id)
-            if not payment.is_open:
+            taken = payment.status == "succeeded"
+            if not payment.is_open and not (taken and parked.is_unbooked(db, payment_id)):
                 return payment.status
             payment.fence += 1
             payment.check_at = clock.wall() + LEASE
@@ -160,8 +171,12 @@ class Till(Desk):
             saved, waits = payment.payment_method_id is not None and not hosted, clock.now() - payment.created_at
             free = payment.amount_minor == 0
         if saved and free:
+            if taken:
+                return self.record(business_id, payment_id, Outcome("succeeded", key))
             return self.start(business_id, payment_id)
         outcome = self._ask(lambda: self.gateway.look_up(key), key)
+        if taken and outcome.state != "succeeded":
+            return "succeeded"  # the processor said so before; only its booking is missing
         if outcome.state == "not_found" and saved and (sent is None or clock.wall() - sent < self.gateway.resend_window):
             return self.start(business_id, payment_id)
         if not outcome.final and not saved and waits > PAGE_LIFE:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing import plans, policy, pricing
+from billing.authors import author_of
 from billing.buyer_details import kept_when_paid
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
@@ -217,7 +218,8 @@ def _payment(
         key=till.key(customer.business_id, operation, 1), attempt=1, off_session=False, payment_method_id=method.id if method else None,
         method=method_of(method) if method else {}, gateway=till.gateway.name, return_url=return_url, cart=cart,
         discounts=list(held), billing=billing, intent=intent or {},
-        meta=metadata or {}, refunded_minor=0, fence=0, check_at=clock.wall() + (_FIRST if method else _PAGE), created_at=at, updated_at=at,
+        meta=metadata or {}, refunded_minor=0, fence=0, author=author_of(db), check_at=clock.wall() + (_FIRST if method else _PAGE),
+        created_at=at, updated_at=at,
     )
     db.add(payment)
     return payment

@@ -48,8 +48,8 @@ def figures(
     failure = on_payment_failure or plans.default(db, business, subscription, "on_payment_failure")
     if mode not in proration.MODES or effective_at not in EFFECTIVE or failure not in ("prevent_change", "apply_change"):
         raise Invalid("INVALID_REQUEST_PARAMETERS", "This way of changing a plan is not known.")
-    if subscription.is_trial:
-        mode, effective_at = "full_immediately", "immediately"  # a change ends the trial and charges now
+    if subscription.is_trial and effective_at == "immediately" and mode != "do_not_bill":
+        mode = "full_immediately"  # the change ends the trial and charges now; the other modes are about a period that was paid for
     if customer and mode == "do_not_bill" and effective_at == "immediately":
         raise Forbidden("DO_NOT_BILL_NOT_ALLOWED_IN_CUSTOMER_PORTAL", "This business asks you to contact it to change the plan.")
     if customer and wanted.quantity > 1 and not policy.setting(business, "multiple_subscriptions"):

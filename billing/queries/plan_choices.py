@@ -69,7 +69,7 @@ def choices(db: ScopedSession, subscription_id: str) -> Choices:
     options = plans.options_for(db, subscription) or [_present(db, subscription)]
     taxes = {one.product_id: pricing.rate_of(business, subscription.billing, subscription.tax_id, one.tax_category) for one in options}
     waits = {
-        kind: not subscription.is_trial and plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
+        kind: plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
         for kind in ("upgrade", "downgrade")
     }
     offered = [
