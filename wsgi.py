@@ -21,11 +21,11 @@ import tenants.elsewhere
 import tenants.portal
 import tenants.webhooks
 import unified
-from billing import dunning, renewals
+from billing import dunning, notifications, renewals
 from billing.documents_store import DocumentStore
 from billing.forwarding import Forwarder
 from billing.till import Till
-from core import cli, schema, web
+from core import cli, mail_server, schema, turns, web
 from core.db import Database
 from core.edge import Edge
 from core.ids import derive
@@ -61,8 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
                   documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
     house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
     house.documents.systems = house.forwarder.systems
-    handlers.on("subscription.asked_elsewhere", lambda work: house.forwarder.run(work.business_id, work.data["act_id"]), "forwarder.run")
-    worker.ticks.append(Tick("acts elsewhere", timedelta(seconds=2), house.forwarder.run_due))
+    worker.ticks.append(Tick("mail server", mail_server.EVERY, house.mailer.server.learn))
 
     web.register(app, house)
     if gateway is not None:
@@ -99,7 +98,9 @@ def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
 def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
     ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
              Tick("reconcile", timedelta(seconds=3), till.reconcile),
-             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till))]
+             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till)),
+             Tick("old failures", timedelta(hours=1), lambda: turns.sweep(till.database)),
+             Tick("old notifications", timedelta(hours=1), lambda: notifications.sweep(till.database))]
     if gateway is not None:
         ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
     return ticks

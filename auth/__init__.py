@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def also_known(app: Flask, knows: Knows) -> None:
-    """For rooms above: `knows(folded address)` says whether somebody without purchases may sign in (staff, invitations)."""
+    """For rooms above: `knows(folded address)` is the address on file of somebody without purchases who may sign in (invitations)."""
     app.extensions["sign_in_letters"].also_known.append(knows)
 
 
@@ -24,11 +24,13 @@ def register(app: Flask, house: House) -> None:
     from flask_login import LoginManager
 
     from auth import bots, exports, following, link_views, notices, passkey_views, passkeys, recovery, recovery_views, sweeping  # noqa: F401 - their routes hang on the same blueprint
+    from auth import unsubscribe_views as _unsubscribe_views  # noqa: F401 - the same
     from auth.letters import SignInLetters
     from auth.providers import views as provider_views
     from auth.providers.discovery import Discovery
     from auth.sessions import current
     from auth.views import bp
+    from core.errands import Errands
     from core.worker import Tick
 
     app.register_blueprint(bp)
@@ -44,7 +46,8 @@ def register(app: Flask, house: House) -> None:
 
     app.jinja_env.globals["passkeys_work"] = passkeys.relying_party(house.settings) is not None
     app.extensions["bot_check"] = bots.chosen(house.settings, house.database, house.outgoing)
-    app.extensions["oidc_discovery"] = Discovery(house.outgoing)
+    errands = app.extensions["errands"] = Errands()
+    app.extensions["oidc_discovery"] = Discovery(house.outgoing, errands=errands)
     app.jinja_env.globals["other_ways"] = provider_views.other_ways
     notices.register(house)
     recovery.register(house)

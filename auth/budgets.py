@@ -12,11 +12,14 @@ from sqlalchemy.exc import IntegrityError
 from auth import tokens
 from auth.models import Budget
 from core import clock
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.reach import is_loopback
 from core.scope import everything
 from core.settings import Settings
 
+INTERVAL = timedelta(seconds=30)
+"""Between two sign-in emails to one address."""
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FAILURES_A_DAY = 20
 PLANTED_A_DAY = 500
@@ -24,15 +27,18 @@ PLANTED_A_DAY = 500
 
 @dataclass(frozen=True)
 class Limit:
+    """`is_spaced`: where it is used up, the next one is put off until the window ends (`book`), not dropped."""
+
     key: str
     at_most: int
     within: timedelta
+    is_spaced: bool = False
 
 
 def letters(settings: Settings, address_key: str, browser: str | None = None) -> list[Limit]:
     """Letters to one address. A browser that signed in with it before has its own: nobody can lock Ada out."""
     who = tokens.hashed(settings, "address", address_key)[:32] + (f":{browser}" if browser else "")
-    return [Limit(f"letter:30s:{who}", 1, timedelta(seconds=30)), Limit(f"letter:hour:{who}", 5, HOUR),
+    return [Limit(f"letter:30s:{who}", 1, INTERVAL, is_spaced=True), Limit(f"letter:hour:{who}", 5, HOUR),
             Limit(f"letter:day:{who}", 15, DAY)]
 
 
@@ -98,17 +104,37 @@ def portal_links(customer_id: str, business_id: str) -> list[Limit]:
     return [Limit(f"portal-links:{business_id}:{customer_id}", 20, DAY)]
 
 
+@retried
 def spend(database: Database, limits: list[Limit]) -> bool:
     """Count one under every limit, or, when any of them is used up, under none. True: go ahead."""
     if not limits:
         return True
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         rows = [(limit, _row(db, limit)) for limit in sorted(limits, key=lambda one: one.key)]  # one lock order
         if any(row.count >= limit.at_most for limit, row in rows):
             return False
         for _, row in rows:
             row.count += 1
     return True
+
+
+def book(database: Database, limits: list[Limit]) -> datetime | None:
+    """Count one under every limit and return when it may be done: now, or when the interval of a spaced limit ends; each one that
+    is booked begins the next interval. None, and nothing is counted, where another limit is used up."""
+    due = clock.wall()
+    if not limits:
+        return due
+    with database.open(everything("budgets"), write=True) as db:
+        rows = [(limit, _row(db, limit)) for limit in sorted(limits, key=lambda one: one.key)]  # one lock order
+        if any(row.count >= limit.at_most for limit, row in rows if not limit.is_spaced):
+            return None
+        due = max([due, *(row.window_start + limit.within for limit, row in rows if limit.is_spaced and row.count)])
+        for limit, row in rows:
+            if limit.is_spaced:
+                row.window_start, row.count = due, 1
+            else:
+                row.count += 1
+    return due
 
 
 def is_spent(database: Database, limit: Limit) -> bool:
@@ -157,16 +183,18 @@ def _source(settings: Settings, source: str | None) -> str | None:
     return source_key(settings, source)
 
 
+@retried
 def give_back(database: Database, limit: Limit) -> None:
     """Uncount one: what looked like a failure was none."""
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         row = _row(db, limit)
         row.count = max(0, row.count - 1)
 
 
+@retried
 def take(database: Database, key: str, count: int, at_most: int, within: timedelta) -> tuple[int, int, datetime]:
     """Up to `count` of what is left under `key`. Returns (how many, how many are gone now, when the window began)."""
-    with database.open(everything("budgets"), write=True) as db:
+    with database.open(everything("budgets"), write=True, repeatable=True) as db:
         row = _row(db, Limit(key, at_most, within))
         given = max(min(count, at_most - row.count), 0)
         row.count += given

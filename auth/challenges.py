@@ -39,18 +39,22 @@ class Asking:
     joins: dict[str, Any] | None = None  # a provider's subject that the proof joins
 
 
-def ask(database: Database, settings: Settings, asking: Asking) -> bool:
-    """Write the challenge and leave the letter to the worker. False: over a budget, no letter; the answer is the same."""
+def ask(database: Database, settings: Settings, asking: Asking) -> datetime | None:
+    """Write the challenge and leave the email to the worker. Returns when it is due: now, or when the interval after another email to
+    the address ends. None: over a budget, no email; the answer is the same."""
     if not budgets.spend(database, budgets.asks(settings, asking.source)):
-        return False
-    if not budgets.spend(database, budgets.letters(settings, asking.address_key, asking.known)):
-        return False
+        return None
+    if (waiting := _waiting(database, settings, asking)) is not None:
+        return waiting
+    due = budgets.book(database, budgets.letters(settings, asking.address_key, asking.known))
+    if due is None:
+        return None
     at = clock.wall()
     browser_hash = tokens.hashed(settings, "browser", asking.browser)
     challenge_id = ids.new_id("chl")
     with database.open(everything("ask for a proof"), write=True) as db:
         if not _make_room(db, asking, browser_hash):
-            return False
+            return None
         db.execute(
             update(Challenge).where(Challenge.browser_hash == browser_hash, _live(at)).values(revoked_at=at),
             execution_options={"synchronize_session": False},
@@ -60,10 +64,36 @@ def ask(database: Database, settings: Settings, asking: Asking) -> bool:
             address_key=asking.address_key, email=asking.email, door="business" if asking.business_id else "unified",
             business_id=asking.business_id, link_hash=tokens.hashed(settings, "link", tokens.link_token(settings, "link", challenge_id)),
             code_hash=tokens.hashed(settings, "code", f"{challenge_id}:{tokens.code(settings, challenge_id)}"),
-            device=asking.device, locale=asking.locale, next=asking.next, joins=asking.joins, created_at=at, expires_at=at + LIFE,
+            device=asking.device, locale=asking.locale, next=asking.next, joins=asking.joins, created_at=at,
+            send_at=due, expires_at=due + LIFE,
         ))
-        emit(db, "auth.challenge_asked", noun=challenge_id, data={"challenge_id": challenge_id})
-    return True
+        emit(db, "auth.challenge_asked", noun=challenge_id, data={"challenge_id": challenge_id}, due_at=due)
+    return due
+
+
+def _waiting(database: Database, settings: Settings, asking: Asking) -> datetime | None:
+    """When this browser's email is due that waits already for the same; asking for it again changes nothing."""
+    at = clock.wall()
+    query = select(Challenge.send_at).where(
+        Challenge.browser_hash.in_(tokens.hashes(settings, "browser", asking.browser)), _live(at), Challenge.send_at > at,
+        Challenge.address_key == asking.address_key, Challenge.purpose == asking.purpose,
+        Challenge.business_id.is_not_distinct_from(asking.business_id), Challenge.next == asking.next,
+        Challenge.identity_id.is_not_distinct_from(asking.identity_id)).limit(1)
+    if asking.joins is not None:
+        return None
+    with database.open(everything("an email that waits")) as db:
+        return db.scalar(query)
+
+
+def newer(database: Database, challenge: Challenge) -> Challenge | None:
+    """What the same browser asked for since, for the same address, where that is what ended this one and still works."""
+    if challenge.revoked_at is None:
+        return None
+    query = select(Challenge).where(
+        Challenge.browser_hash == challenge.browser_hash, Challenge.address_key == challenge.address_key,
+        Challenge.purpose == challenge.purpose, Challenge.created_at > challenge.created_at, _live(clock.wall()))
+    with database.open(everything("a newer sign-in email")) as db:
+        return db.scalar(query.order_by(Challenge.created_at.desc()).limit(1))
 
 
 def by_link(database: Database, settings: Settings, token: str) -> Challenge | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select, update
 
 from auth import exports
+from auth.locking import lock_people
 from auth.merging import Merge
 from auth.models import BrowserSession, Challenge, Grant, Identity, IdentityEmail
 from auth.passkeys import Passkey, PasskeyCeremony
@@ -15,6 +16,7 @@ from auth.provider import consents
 from auth.providers.models import ProviderLogin, ProviderState
 from auth.sessions import Visit
 from core import clock
+from core.conflicts import retried
 from core.db import Database
 from core.errors import Forbidden, Unauthorized
 from core.outbox import emit
@@ -23,6 +25,7 @@ from core.scope import Actor, everything
 _QUIETLY = {"synchronize_session": False}
 
 
+@retried
 def close(database: Database, visit: Visit) -> None:
     """For good. Every address gets a letter. Raises Unauthorized and Forbidden for a session that does not open everything."""
     who = visit.identity_id
@@ -31,6 +34,8 @@ def close(database: Database, visit: Visit) -> None:
     if len(visit.addresses) < len(visit.emails):
         raise Forbidden("PROOF_NEEDED", "Sign in with your main address first.")
     with database.open(everything("a person closes their account"), write=True) as db:
+        if not lock_people(db, who):
+            raise Unauthorized()  # it became part of another account a moment ago
         rows = list(db.execute(select(IdentityEmail.email, IdentityEmail.email_key).where(IdentityEmail.identity_id == who)
                                .order_by(IdentityEmail.email_key).with_for_update()))
         emit(db, "auth.account_closed", actor=Actor("customer", who), data={"to": [email for email, _ in rows], "locale": visit.locale})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from math import ceil
 from typing import Any
 
 from flask import request, session
@@ -11,6 +13,7 @@ from werkzeug.wrappers import Response
 from auth import cookies, signing
 from auth.faces import Face, public_face
 from auth.sessions import Visit
+from core import clock
 from core.errors import NotFound
 from core.security import safe_next
 from core.web import Door, enter, house
@@ -63,6 +66,14 @@ def welcome(answer: Response, secret: str, address_keys: Iterable[str]) -> Respo
     for key in address_keys:
         cookies.keep_known(settings, answer, key)
     return answer
+
+
+def seconds_until(moment: datetime | str | None) -> int:
+    """Seconds to wait for `moment` (or its ISO form), rounded up to five; 0 when it is past, or None."""
+    if moment is None:
+        return 0
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return max(0, ceil((at - clock.wall()).total_seconds() / 5) * 5)
 
 
 def opens_more(answer: Response, visit: Visit | None) -> Response:

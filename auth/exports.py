@@ -26,11 +26,12 @@ from core import clock
 from core.db import Database, ScopedSession
 from core.errors import NotFound, PortalError
 from core.ids import new_id
+from core.lanes import Lanes, Turn
 from core.models import Base, CustomerOwned, PersonOwned, kind_of
 from core.outbox import emit
 from core.scope import Scope, everything, person, resolving
 from core.web import House
-from core.worker import Tick, Work
+from core.worker import Tick
 
 BATCH, KEPT = 500, timedelta(days=7)
 PAPERS: tuple[tuple[str, type[Base], str], ...] = (
@@ -127,11 +128,21 @@ def packed(db: ScopedSession, export_id: str) -> IO[bytes]:
     return out
 
 
-def write(house: House, work: Work) -> None:
-    """The worker's part: batch after batch until nothing is left."""
-    identity_id = str(work.data["identity_id"])
-    while _batch(house, identity_id, str(work.noun_id)):
-        pass
+def due(database: Database) -> list[str]:
+    """Whose copies are to be written, the longest waiting first."""
+    with database.open(everything("copies to write")) as db:
+        open_ones = select(PersonExport.identity_id).where(PersonExport.finished_at.is_(None))
+        return list(db.scalars(open_ones.order_by(PersonExport.created_at)))
+
+
+def write(house: House, identity_id: str, turn: Turn) -> bool:
+    """The worker's part, in a lane of its own: batch after batch; people take turns."""
+    with house.database.open(everything("which copy is it")) as db:
+        job = db.scalar(select(PersonExport.id).where(PersonExport.identity_id == identity_id, PersonExport.finished_at.is_(None)))
+    with house.worker.around():
+        while job is not None and not turn.over and _batch(house, identity_id, job):
+            pass
+    return True
 
 
 def _batch(house: House, identity_id: str, export_id: str) -> bool:
@@ -219,5 +230,7 @@ def _plain(value: Any) -> str:
 
 
 def register(house: House) -> None:
-    house.handlers.on("person.export_asked", lambda work: write(house, work), "auth.exports.write")
+    lanes = Lanes("person exports", house.database, lambda: due(house.database), lambda one, turn: write(house, one, turn), slots=2)
+    house.worker.lanes.append(lanes)
+    house.handlers.on("person.export_asked", lambda _work: lanes.wake(), "auth.exports.wake")
     house.worker.ticks.append(Tick("old copies", timedelta(hours=1), lambda: sweep(house.database)))

@@ -41,6 +41,11 @@ def _called(db: ScopedSession, address_key: str) -> tuple[str, str | None]:
     return (row[0], row[1]) if row else ("", None)
 
 
+def lives_in(db: ScopedSession, identity_id: str, zone: str | None) -> None:
+    """The time zone (IANA name) in which this person reads dates; None is that of the businesses. `db` is the person's own."""
+    db.scalars(select(Identity).where(Identity.identity_id == identity_id)).one().zone = zone
+
+
 def speaks(db: ScopedSession, identity_id: str, locale: str | None) -> None:
     """The language this person chose for pages and letters; None is that of their browser. `db` is the person's own."""
     db.scalars(select(Identity).where(Identity.identity_id == identity_id)).one().locale = locale

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from auth import budgets, links, tokens
 from auth.challenges import is_live
@@ -19,8 +19,8 @@ from core.scope import everything
 from core.web import House
 from core.worker import Work
 
-Knows = Callable[[str], bool]
-"""folded address → has it another reason to sign in (staff, an open invitation)?"""
+Knows = Callable[[str], str | None]
+"""folded address → that address as another room has it on file, where it is a reason to sign in (an open invitation)"""
 
 
 class SignInLetters:
@@ -42,14 +42,29 @@ class SignInLetters:
                 .order_by((Customer.business_id == challenge.business_id).desc(), Customer.is_known.desc(), Customer.created_at)
                 .limit(100)  # a business may write an address as often as it likes
             )]
-            person = db.scalar(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == challenge.address_key))
+            person = db.scalar(select(IdentityEmail.email).where(IdentityEmail.email_key == challenge.address_key))
+            on_file = person or db.scalar(select(Customer.email).where(Customer.email_key == challenge.address_key)
+                                          .order_by(Customer.is_known.desc(), (Customer.email == challenge.email).desc(),
+                                                    Customer.created_at).limit(1))
             door = db.scalar(select(Business).where(Business.business_id == challenge.business_id)) if challenge.business_id else None
             face = face_of(door) if door else None
         here = [customer for customer, business in found if face is None or business.business_id == face.business_id]
-        if challenge.purpose != "sign_in" or here or (face is None and (person or self._known(challenge.address_key))):
+        invited = None if on_file else self._known(challenge.address_key)
+        self._address_to(challenge, on_file or invited)
+        if challenge.purpose != "sign_in" or here or (face is None and (person or invited)):
             self._sign_in(work, challenge, face, here)
         else:
             self._no_purchases(work, challenge, face, elsewhere=bool(found))
+
+    def _address_to(self, challenge: Challenge, on_file: str | None) -> None:
+        """The message goes to the mailbox that the proof is for, as its owner's row has it, however somebody typed it: a mail server
+        may tell `Ada@` from `ada@`. `challenge` is detached."""
+        if on_file is None or on_file == challenge.email:
+            return
+        with self.database.open(everything("a sign-in email goes to the address on file"), write=True) as db:
+            db.execute(update(Challenge).where(Challenge.id == challenge.id).values(email=on_file),
+                       execution_options={"synchronize_session": False})
+        challenge.email = on_file
 
     def _sign_in(self, work: Work, challenge: Challenge, face: Face | None, here: list[Customer]) -> None:
         code = tokens.code(self.settings, challenge.id, challenge.code_hash)
@@ -93,12 +108,13 @@ class SignInLetters:
         }, customer.is_known)
 
     def addresses_changed(self, work: Work) -> None:
-        for number, to in enumerate(work.data["to"]):
-            subject, text, html = render_letter(
+        def letter(to: str) -> Letter:
+            return Letter(to, *render_letter(
                 "address_changed", work.data["locale"], to=to, what=work.data["what"], address=work.data["address"],
                 url=f"{self.settings.base_url}/profile",
-            )
-            self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
+            ))
+
+        self.house.mailer.send_each((letter(to), f"{work.id}:{number}") for number, to in enumerate(work.data["to"]))
 
     def _send(self, work: Work, name: str, challenge: Challenge, face: Face | None, locale: str, words: dict[str, Any],
               is_known: bool) -> None:
@@ -117,8 +133,8 @@ class SignInLetters:
         )
         self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}")
 
-    def _known(self, address_key: str) -> bool:
-        return any(knows(address_key) for knows in self.also_known)
+    def _known(self, address_key: str) -> str | None:
+        return next((address for knows in self.also_known if (address := knows(address_key))), None)
 
 
 def plain(name: str) -> str:

@@ -45,9 +45,11 @@ def portal_link_again(token: str) -> ResponseReturnValue:
         return _page(token)
     link, customer, business = found
     doors.stand_at(face_of(business))
+    due = None
     if business.archived_at is None:
-        links.ask_again(house().database, house().settings, link, customer.email_key, doors.source())
-    return render_template("auth/portal_link_sent.html", business=face_of(business), masked=tokens.mask(customer.email))
+        due = links.ask_again(house().database, house().settings, link, customer.email_key, doors.source())
+    return render_template("auth/portal_link_sent.html", business=face_of(business), masked=tokens.mask(customer.email),
+                           due_in=doors.seconds_until(due))
 
 
 def _page(token: str) -> ResponseReturnValue:
@@ -66,6 +68,8 @@ def _page(token: str) -> ResponseReturnValue:
         if visit is not None and any(one.link_id == link.id for one in visit.grants):
             return redirect(doors.home(link.business_id), 303)  # this very browser used it, and is still in
         offered = face if link.revoked_at is None else None  # taken back: nothing is told of the row to who has an old letter
-        return render_template("auth/portal_link_out.html", business=offered, masked=masked if offered else "", token=token), 410
+        newer = offered is not None and links.newer_mailed(house().database, link)
+        return render_template("auth/portal_link_out.html", business=offered, masked=masked if offered else "", token=token,
+                               newer=newer), 410
     other = visit.primary_email if visit is not None and visit.is_person else ""
     return render_template("auth/portal_link.html", business=face, masked=masked, token=token, other=other, next=request.args.get("next"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import delete, select, update
 
 from auth import challenges, exports, merging
 from auth.challenges import Asking
+from auth.locking import lock_people
 from auth.models import BrowserSession, Challenge, Grant, IdentityEmail
 from auth.providers.models import ProviderLogin
 from auth.sessions import Visit
 from billing.addresses import clean_address
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import Conflict, Forbidden, NotFound, Unauthorized
 from core.outbox import emit
@@ -23,8 +27,9 @@ _QUIETLY = {"synchronize_session": False}
 def ask_to_add(
     database: Database, settings: Settings, visit: Visit, email: str, *, browser: str, source: str | None, device: str, locale: str,
     next: str = "/profile",
-) -> bool:
-    """Send a letter to a further address of this person. Raises Invalid for what is no address; otherwise always the same.
+) -> datetime | None:
+    """Send an email to a further address of this person; returns when it is due, None where a budget is used up. Raises Invalid for
+    what is no address; otherwise always the same.
 
     `browser` is `cookies.browser(settings)`, kept on the answer: the letter works in this browser only.
     """
@@ -36,6 +41,7 @@ def ask_to_add(
     ))
 
 
+@retried
 def add(database: Database, settings: Settings, challenge: Challenge, visit: Visit | None) -> str | None:
     """Redeem: the address joins the person who asked, in the browser where they asked and are still signed in.
 
@@ -45,6 +51,7 @@ def add(database: Database, settings: Settings, challenge: Challenge, visit: Vis
         raise Forbidden("WRONG_SESSION", "Open this link in the browser where you asked to add the address, signed in as before.")
     _needs_primary(visit)
     with database.open(everything("add an address"), write=True) as db:
+        lock_people(db, visit.identity_id)
         if not challenges.consume(db, challenge):
             raise Conflict("LINK_USED", "This link was used already.")
         held = db.scalar(select(IdentityEmail).where(IdentityEmail.email_key == challenge.address_key).with_for_update())
@@ -55,11 +62,13 @@ def add(database: Database, settings: Settings, challenge: Challenge, visit: Vis
     return None
 
 
+@retried
 def take(database: Database, visit: Visit, merge_id: str) -> None:
     """One address that is not the main one of its account moves, and nothing else of that account. Raises NotFound."""
     _needs_primary(visit)
     asked = merging.movable(database, visit, merge_id)
     with database.open(everything("an address changes hands"), write=True) as db:
+        lock_people(db, visit.identity_id, asked.from_id)
         held = db.scalar(select(IdentityEmail).where(
             IdentityEmail.identity_id == asked.from_id, IdentityEmail.email_key == asked.email_key, IdentityEmail.is_primary.is_(False),
         ).with_for_update())
@@ -73,10 +82,12 @@ def take(database: Database, visit: Visit, merge_id: str) -> None:
         _join(db, visit, asked.email, asked.email_key)
 
 
+@retried
 def remove(database: Database, visit: Visit, address_key: str) -> None:
     """Give an address up: its sessions and challenges end. Never the last, and the main one only after another was named."""
     _needs_primary(visit)
     with database.open(everything("remove an address"), write=True) as db:
+        lock_people(db, visit.identity_id)
         row = _own(db, visit, address_key)
         if row.is_primary:
             raise Conflict("ADDRESS_IS_PRIMARY", "This is your main address. Name another one first.")
@@ -84,10 +95,12 @@ def remove(database: Database, visit: Visit, address_key: str) -> None:
         _leaves(db, row)
 
 
+@retried
 def make_primary(database: Database, visit: Visit, address_key: str) -> None:
     """The main address opens everything; the others their own rows until a second proof."""
     _needs_primary(visit)
     with database.open(everything("name the main address"), write=True) as db:
+        lock_people(db, visit.identity_id)
         row = _own(db, visit, address_key)
         db.execute(update(IdentityEmail).where(IdentityEmail.identity_id == visit.identity_id).values(is_primary=False),
                    execution_options=_QUIETLY)

@@ -42,11 +42,12 @@ def create_dynamic_link(
 
 def mail_portal_link(
     db: ScopedSession, business_id: str, customer_id: str, *, return_url: str | None = None, actor: Actor | None = None,
-    settings: Settings | None = None,
+    settings: Settings | None = None, due_at: datetime | None = None,
 ) -> DynamicLink:
     """A link of its own that goes to the customer's address; the worker writes the letter after the commit."""
     row, _ = create_dynamic_link(db, business_id, customer_id, return_url=return_url, mailed=True, actor=actor, settings=settings)
-    emit(db, "portal_link.asked", business_id=business_id, customer_id=customer_id, noun=row.id, data={"link_id": row.id}, actor=actor)
+    emit(db, "portal_link.asked", business_id=business_id, customer_id=customer_id, noun=row.id, data={"link_id": row.id}, actor=actor,
+         due_at=due_at)
     return row
 
 
@@ -107,15 +108,28 @@ def is_live(link: DynamicLink) -> bool:
     return link.used_at is None and link.revoked_at is None and link.expires_at > clock.wall()
 
 
-def ask_again(database: Database, settings: Settings, link: DynamicLink, address_key: str, source: str | None) -> bool:
-    """A fresh link to the address on file, within the address's and the source's budgets. False: none was sent."""
-    if not budgets.spend(database, budgets.asks(settings, source)) or not budgets.spend(database, budgets.letters(settings, address_key)):
-        return False
+def ask_again(database: Database, settings: Settings, link: DynamicLink, address_key: str, source: str | None) -> datetime | None:
+    """A fresh link to the address on file, within the address's and the source's budgets. Returns when it is due; None: none is sent."""
+    if not budgets.spend(database, budgets.asks(settings, source)):
+        return None
+    due = budgets.book(database, budgets.letters(settings, address_key))
+    if due is None:
+        return None
     with database.open(everything("a link ran out"), write=True) as db:
         mail_portal_link(
-            db, link.business_id, link.customer_id, return_url=link.return_url, actor=Actor("visitor"), settings=settings
+            db, link.business_id, link.customer_id, return_url=link.return_url, actor=Actor("visitor"), settings=settings, due_at=due,
         )
-    return True
+    return due
+
+
+def newer_mailed(database: Database, link: DynamicLink) -> bool:
+    """Whether the customer was emailed another link since, which still works."""
+    query = select(DynamicLink.id).where(
+        DynamicLink.business_id == link.business_id, DynamicLink.customer_id == link.customer_id, DynamicLink.mailed.is_(True),
+        DynamicLink.created_at > link.created_at, DynamicLink.used_at.is_(None), DynamicLink.revoked_at.is_(None),
+        DynamicLink.expires_at > clock.wall())
+    with database.open(everything("a newer link")) as db:
+        return db.scalar(query.limit(1)) is not None
 
 
 def _settings() -> Settings:

@@ -16,12 +16,14 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth import exports, notices
+from auth.locking import lock_people
 from auth.models import BrowserSession, Challenge, Grant, Identity, IdentityEmail
 from auth.passkeys import Passkey
 from auth.providers.models import ProviderLogin
 from auth.sessions import Visit
 from billing.parties import Business, Customer
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import Conflict, NotFound
 from core.models import Base
@@ -114,9 +116,13 @@ def waiting(database: Database, visit: Visit) -> list[tuple[str, str]]:
         return [(one, email) for one, email in db.execute(query)]
 
 
+@retried
 def agree(database: Database, visit: Visit, merge_id: str) -> bool:
     """One side's yes. True: both agreed, and it is done. Raises NotFound, Conflict when the address has changed hands since."""
     with database.open(everything("two accounts become one"), write=True) as db:
+        seen = _open(db, visit, merge_id)
+        lock_people(db, seen.into_id, seen.from_id)
+        db.expire_all()
         row = _open(db, visit, merge_id, lock=True)
         at, held = clock.wall(), _held(db, row)
         if row.from_agreed_at == row.created_at and not _speaks(db, held):  # a letter said yes, and it would not be enough any more
@@ -132,8 +138,10 @@ def agree(database: Database, visit: Visit, merge_id: str) -> bool:
         return True
 
 
+@retried
 def refuse(database: Database, visit: Visit, merge_id: str) -> None:
     with database.open(everything("two accounts stay two"), write=True) as db:
+        lock_people(db, visit.identity_id)
         _open(db, visit, merge_id, lock=True).ended_at = clock.wall()
 
 

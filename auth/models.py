@@ -108,6 +108,7 @@ class Challenge(Base):
     next: Mapped[str]
     joins: Mapped[dict | None] = mapped_column(JSONType)  # sign_in: a provider's subject; change_email: whose records
     created_at: Mapped[datetime]
+    send_at: Mapped[datetime | None]  # when its email is due: later than asked where the address had another email just before
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

@@ -27,19 +27,21 @@ def tell(db: ScopedSession, identity_id: str, what: str, detail: str = "") -> No
 
 def register(house: House) -> None:
     def write(work: Work) -> None:
-        for number, to in enumerate(work.data["to"]):
-            subject, text, html = render_letter(
+        def letter(to: str) -> Letter:
+            return Letter(to, *render_letter(
                 "account_changed", work.data["locale"], to=to, what=work.data["what"], detail=work.data["detail"], at=work.at,
                 url=f"{house.settings.base_url}/profile",
-            )
-            house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
+            ))
+
+        house.mailer.send_each((letter(to), f"{work.id}:{number}") for number, to in enumerate(work.data["to"]))
 
     def farewell(work: Work) -> None:
         """To every address that the account had: there is no page to lead back to."""
-        for number, to in enumerate(work.data["to"]):
+        def letter(to: str) -> Letter:
             url = f"{house.settings.base_url}/login"
-            subject, text, html = render_letter("account_closed", work.data["locale"], to=to, at=work.at, url=url)
-            house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{number}")
+            return Letter(to, *render_letter("account_closed", work.data["locale"], to=to, at=work.at, url=url))
+
+        house.mailer.send_each((letter(to), f"{work.id}:{number}") for number, to in enumerate(work.data["to"]))
 
     house.handlers.on("auth.account_changed", write)
     house.handlers.on("auth.account_closed", farewell)

@@ -7,6 +7,7 @@ records are found by address: else the change would take them out of the person'
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -17,6 +18,7 @@ from auth.sessions import Visit
 from billing.addresses import clean_address
 from billing.commands.own_email import change_own_email
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database
 from core.errors import Conflict, Forbidden, Invalid, Unauthorized
 from core.scope import Actor, Pair, everything
@@ -24,19 +26,21 @@ from core.settings import Settings
 
 
 def ask(database: Database, settings: Settings, visit: Visit, email: str, customers: Iterable[Pair], *, browser: str, source: str | None,
-        device: str, locale: str, next: str) -> None:
-    """Send a letter to the new address; the answer is the same whoever it belongs to. Raises Invalid (email, to)."""
+        device: str, locale: str, next: str) -> datetime | None:
+    """Send an email to the new address; returns when it is due, None where a budget is used up. The answer is the same whoever the
+    address belongs to. Raises Invalid (email, to)."""
     _person(visit)
     wanted = [list(one) for one in customers]
     if not wanted:
         raise Invalid(fields={"to": "Choose at least one business."})
     written, key = clean_address(email)
-    challenges.ask(database, settings, Asking(
+    return challenges.ask(database, settings, Asking(
         email=written, address_key=key, browser=browser, source=source, device=device, locale=locale, next=next,
         purpose="change_email", identity_id=visit.identity_id, joins={"customers": wanted},
     ))
 
 
+@retried
 def confirm(database: Database, challenge: Challenge, visit: Visit | None) -> None:
     """Redeem: what was ticked is changed where it is still found by an address that this session opens.
 

@@ -27,7 +27,9 @@ class CustomerRow:
     business: Face
     currency: str
     settings: dict[str, Any]
-    tax_rates: dict[str, int] = field(default_factory=dict)
+    tax_rates: dict[str, Any] = field(default_factory=dict)
+    tax_country: str | None = None  # of the business, as its VAT id
+    tax_id: str | None = None
 
     @property
     def business_name(self) -> str:

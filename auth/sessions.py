@@ -124,7 +124,7 @@ def _load(database: Database, which: Any) -> Visit | None:
     if not addresses and not any(one.door == "business" for one in grants):
         return None
     if session.last_seen_at < at - SEEN_EVERY:
-        with database.open(everything("session seen"), write=True) as db:
+        with database.open(everything("session seen"), write=True, repeatable=True) as db:
             db.execute(update(BrowserSession).where(BrowserSession.id == session.id).values(last_seen_at=at),
                        execution_options={"synchronize_session": False})
     whose = identity if addresses else None  # a person whose proof ran out is nobody until the next one
@@ -220,7 +220,7 @@ def _customers(scope: Scope, business_id: str | None = None) -> list[CustomerRow
             CustomerRow(
                 c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.is_known,
                 c.accepted_at is not None, c.is_declined, c.first_paid_at, face_of(b), b.currency,
-                dict(b.settings or {}), dict(b.tax_rates or {}),
+                dict(b.settings or {}), dict(b.tax_rates or {}), b.tax_country, b.tax_id,
             )
             for c, b in db.execute(query)
         ]

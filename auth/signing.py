@@ -14,6 +14,7 @@ from auth.identities import identity_of
 from auth.models import BrowserSession, Challenge, DynamicLink, Grant
 from auth.sessions import IDLE, LIFE, LINK_LIFE, Visit
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.scope import everything
 from core.settings import Settings
@@ -34,6 +35,7 @@ class SessionRow:
     is_here: bool
 
 
+@retried
 def sign_in(database: Database, settings: Settings, challenge: Challenge, before: Visit | None, device: str,
             is_known: bool = True, joins: Joins | None = None) -> str | None:
     """Use up the challenge and open a new session; returns the cookie's secret, or None when the challenge was used up.
@@ -76,6 +78,7 @@ def open_session(db: ScopedSession, settings: Settings, identity_id: str, before
     return secret
 
 
+@retried
 def add_link_grant(database: Database, settings: Settings, link: DynamicLink, before: Visit | None, device: str) -> tuple[bool, str | None]:
     """Use up a merchant's link and let this browser see that one customer. (done, the secret for the cookie)."""
     at = clock.wall()
@@ -135,6 +138,7 @@ def renew_reference(database: Database, settings: Settings, visit: Visit) -> str
         return new_reference(db, settings, visit.session_id)
 
 
+@retried
 def sign_out(database: Database, visit: Visit, business_id: str | None = None) -> bool:
     """End this browser's session; at a business's door that goes by a merchant's link, that link's grants only.
 
@@ -177,6 +181,7 @@ def end_all(database: Database, visit: Visit, *, keep_here: bool = False) -> int
     return _end(database, visit, BrowserSession.id != visit.session_id) if keep_here else _end(database, visit)
 
 
+@retried
 def _end(database: Database, visit: Visit, *which) -> int:  # type: ignore[no-untyped-def]
     if visit.identity_id is None:
         return 0

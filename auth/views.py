@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flask import Blueprint, current_app, make_response, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import bots, challenges, cookies, doors, letters, linking, own_email, sessions, signing, tokens
+from auth import bots, challenges, cookies, doors, linking, own_email, sessions, signing, tokens
 from auth.bots import BotCheck
+from auth.budgets import INTERVAL
 from auth.challenges import Asking
 from auth.devices import device_words
 from auth.faces import Face
 from auth.models import Challenge
 from auth.providers import ending, joining
 from billing.addresses import clean_address
-from core import i18n
+from core import clock, i18n
 from core.errors import Invalid
 from core.security import allow_from, token_page
 from core.web import house
@@ -68,10 +71,12 @@ def sent() -> ResponseReturnValue:
 def code() -> ResponseReturnValue:
     """The code works in the browser that asked, and only there."""
     settings, browser = house().settings, cookies.read(house().settings, "browser")
-    challenge = challenges.of_browser(house().database, settings, browser) if browser else None
+    if browser is None:
+        return _sent_page(no_cookie=True)
+    challenge = challenges.of_browser(house().database, settings, browser)
     if challenges.try_code(house().database, settings, challenge, request.form.get("code", ""), doors.source()) and challenge:
         return _let_in(challenge)
-    left = challenges.tries_left(challenges.of_browser(house().database, settings, browser) if browser else None)
+    left = challenges.tries_left(challenges.of_browser(house().database, settings, browser))
     return _sent_page(wrong=True, left=left)
 
 
@@ -103,17 +108,6 @@ def link_again(token: str) -> ResponseReturnValue:
     if challenge is None or challenge.purpose != "sign_in":
         return redirect("/login", 303)
     return _repeat(challenge)
-
-
-@bp.route("/login/never-again/<token>", methods=["GET", "POST"])
-def never_again(token: str) -> ResponseReturnValue:
-    token_page()
-    doors.stand_at(None)
-    address = tokens.unsign(house().settings, "never-again", token)
-    if request.method == "POST" and isinstance(address, str):
-        letters.never_again(house(), address)
-        return render_template("auth/never_again.html", is_done=True)
-    return render_template("auth/never_again.html", is_done=False, is_known=isinstance(address, str)), 200 if address else 404
 
 
 @bp.post("/logout")
@@ -172,10 +166,10 @@ def _write(email: str, key: str, business_id: str | None, next_: str, *, shown: 
     last = session.get(doors.ASKED) or {}
     proven = bool(of or asking.known or (last.get("proven") and last.get("email") == shown)) or bots.may_ask(
         _bots(), house().database, settings, request.form, doors.source())
-    if proven:
-        challenges.ask(house().database, settings, asking)
+    due = challenges.ask(house().database, settings, asking) if proven else None
     session[doors.ASKED] = {
         "email": shown, "business_id": business_id, "next": next_[:2000], "of": of, "proven": proven,
+        "due": (due or clock.wall()).isoformat(),
     }
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
@@ -191,7 +185,11 @@ def sent_again() -> ResponseReturnValue:
         return _repeat(challenge) if challenge else redirect("/login", 303)
     if not asked.get("email"):
         return redirect("/login", 303)
-    email, key = clean_address(asked["email"])
+    try:
+        email, key = clean_address(asked["email"])
+    except Invalid as problem:
+        doors.stand_where_asked()
+        return _ask_page(None, asked["email"], _(problem.fields["email"]))
     return _write(email, key, asked.get("business_id"), asked.get("next", ""), shown=email)
 
 
@@ -201,12 +199,15 @@ def _repeat(challenge: Challenge) -> ResponseReturnValue:
     return _write(challenge.email, challenge.address_key, challenge.business_id, challenge.next, shown=shown, of=challenge.id)
 
 
-def _sent_page(wrong: bool = False, left: int = 0) -> ResponseReturnValue:
+def _sent_page(wrong: bool = False, left: int = 0, no_cookie: bool = False) -> ResponseReturnValue:
     token_page()
     asked = doors.stand_where_asked()
     if not asked:
         return redirect("/login", 303)
-    return render_template("auth/sent.html", asked=asked, wrong=wrong, left=left), 422 if wrong else 200
+    due = datetime.fromisoformat(asked["due"]) if "due" in asked else None
+    page = render_template("auth/sent.html", asked=asked, wrong=wrong, left=left, due_in=doors.seconds_until(due), no_cookie=no_cookie,
+                           again_in=doors.seconds_until(due + INTERVAL if due else None))
+    return page, 422 if wrong or no_cookie else 200
 
 
 def _link_page(token: str, wrong: bool = False) -> ResponseReturnValue:
@@ -219,7 +220,9 @@ def _link_page(token: str, wrong: bool = False) -> ResponseReturnValue:
     if challenge is None or not challenges.is_live(challenge):
         masked = tokens.mask(challenge.email) if challenge and challenge.purpose == "sign_in" else ""
         is_in = visit is not None and visit.is_person
-        page = render_template("auth/run_out.html", business=face, masked=masked, token=token, is_in=is_in,
+        newer = challenges.newer(database, challenge) if challenge and not is_in else None
+        page = render_template("auth/run_out.html", business=face, masked=masked, token=token, is_in=is_in, newer=newer is not None,
+                               due_in=doors.seconds_until(newer.send_at if newer else None),
                                home=doors.home(challenge.business_id if challenge else None))
         return page, 410 if challenge else 404
     here = challenges.asked_here(settings, challenge, cookies.read(settings, "browser"))

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from billing import lifecycle, policy
+from billing import late_payment, lifecycle, policy
+from billing.authors import actor_of
 from billing.calendar import add, nth
 from billing.catalogue import Product
 from billing.invoices import Invoice
-from billing.licences import LicenseKey
+from billing.licences import LicenseKey, key_status
 from billing.method_use import use_where_wanted
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
@@ -40,7 +41,7 @@ def paid_for(
     elif invoice is not None and invoice.kind == "plan_change":
         from billing import plan_switch  # which starts from what is here
 
-        plan_switch.paid(db, customer, subscription, invoice)
+        plan_switch.paid(db, customer, subscription, invoice, actor_of(payment))
     elif payment.charge_type == "renewal":
         renew(db, subscription, invoice)
 
@@ -70,7 +71,7 @@ def next_date(subscription: Subscription) -> datetime:
 
 
 def renew(db: ScopedSession, subscription: Subscription, invoice: Invoice | None) -> None:
-    """The n-th period is paid. Late payment of a held one starts it again; periods it missed are not billed."""
+    """The n-th period is paid. Late payment of a held one starts it again (`late_payment.py` says with which dates)."""
     n = int(invoice.operation.rsplit(":", 1)[1]) if invoice is not None else subscription.period_n + 1
     was = subscription.status
     if was in ("cancelled", "expired", "failed"):
@@ -80,15 +81,15 @@ def renew(db: ScopedSession, subscription: Subscription, invoice: Invoice | None
     subscription.period_n = max(subscription.period_n, n)
     subscription.previous_billing_at = clock.now()
     subscription.on_hold_at = None
-    subscription.next_billing_at = next_date(subscription)
-    while was == "on_hold" and subscription.next_billing_at <= clock.now():
-        subscription.period_n += 1
+    if was == "on_hold":
+        late_payment.move_dates(subscription, late_payment.dates_after(db, subscription, subscription.period_n))
+    else:
         subscription.next_billing_at = next_date(subscription)
     recovered = was in ("on_hold", "past_due")
     _note(db, subscription, "subscription.active" if recovered else "subscription.renewed", reactivated=recovered,
           invoice_id=invoice.id if invoice else None)
     if recovered:
-        switch_keys(db, subscription, "disabled", "active")
+        follow_keys(db, subscription)
 
 
 def unpaid_for(db: ScopedSession, payment: Payment, subscription: Subscription | None) -> None:
@@ -120,12 +121,13 @@ def hold(db: ScopedSession, subscription: Subscription) -> None:
     subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "hold")
     subscription.on_hold_at = clock.now()
     _note(db, subscription, "subscription.on_hold")
-    switch_keys(db, subscription, "active", "disabled")
+    follow_keys(db, subscription)
 
 
-def switch_keys(db: ScopedSession, subscription: Subscription, was: str, to: str) -> None:
-    for key in db.scalars(select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status == was)):
-        key.status = to
+def follow_keys(db: ScopedSession, subscription: Subscription) -> None:
+    """Keys follow their subscription's state, as far as nothing else keeps them disabled (`licences.key_status`)."""
+    for key in db.scalars(select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status != "expired")):
+        key.status = key_status(key, subscription.status)
 
 
 def issue_keys(

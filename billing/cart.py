@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from billing.pricing import Line
+from billing.pricing import ITEM, Line
 
 
 def cart_of(lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -20,4 +20,10 @@ def cart_of(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 
 def lines_of(cart: Sequence[dict[str, Any]], starts_at: datetime | None = None, ends_at: datetime | None = None) -> list[Line]:
-    return [Line(**item, starts_at=starts_at, ends_at=ends_at) for item in cart]
+    """The period is that of what is sold; a line of credit has none."""
+    return [_line(item, starts_at, ends_at) if item.get("kind", ITEM) == ITEM else _line(item, None, None) for item in cart]
+
+
+def _line(item: dict[str, Any], starts_at: datetime | None, ends_at: datetime | None) -> Line:
+    off = tuple((str(words), int(minor)) for words, minor in item.get("off", ()))
+    return Line(**{**item, "off": off}, starts_at=starts_at, ends_at=ends_at)

@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, Catalogue, within_business
 
 
-class Product(Base, Catalogue):
+class Product(Base, Catalogue, FromAccount):
     """`price_type`: one_time_price, recurring_price, usage_based_price (contract §2.5). Amounts in minor units."""
 
     __tablename__ = "products"
@@ -47,7 +48,7 @@ class Product(Base, Catalogue):
         return self.price_type != "one_time_price"
 
 
-class Addon(Base, Catalogue):
+class Addon(Base, Catalogue, FromAccount):
     __tablename__ = "addons"
 
     name: Mapped[str]
@@ -61,7 +62,7 @@ class Addon(Base, Catalogue):
     updated_at: Mapped[datetime]
 
 
-class Collection(Base, Catalogue):
+class Collection(Base, Catalogue, FromAccount):
     """Plans a subscription may move between. Null defaults inherit the business's."""
 
     __tablename__ = "collections"

@@ -9,11 +9,11 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from billing import parked, refunds
+from billing import parked, refunds, unbooked
 from billing.payments import Payment, Refund
 from billing.ports import Gateway, Outcome
 from billing.ports import Refund as RefundRequest
-from core import clock
+from core import clock, conflicts
 from core.db import Database, ScopedSession
 from core.errors import Conflict, NotFound
 from core.money import Money
@@ -34,6 +34,7 @@ class Desk:
     def gateway(self) -> Gateway:
         if self._gateway is None:
             raise Conflict("MERCHANT_NOT_LIVE", "Nothing can be paid here: this portal has no payment provider.")
+        conflicts.note_effect()  # it is asked something now
         return self._gateway
 
     def key(self, business_id: str, operation: str, attempt: int) -> str:
@@ -43,7 +44,7 @@ class Desk:
         """Send a pending refund (or ask about one that was sent) and record what came back. Returns its status."""
         with self.database.open(system(business_id), write=True) as db:
             refund = _locked(db, refund_id)
-            if refund.status != "pending":
+            if refund.account_id is not None or (refund.status != "pending" and not parked.is_unbooked(db, refund.id)):
                 return refund.status
             payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
             assert payment is not None
@@ -56,12 +57,18 @@ class Desk:
         return self.record_refund(business_id, refund_id, outcome)
 
     def record_refund(self, business_id: str, refund_id: str, outcome: Outcome) -> str:
-        return self._twice(lambda: self._record_refund(business_id, refund_id, outcome))
+        try:
+            return self._twice(lambda: self._record_refund(business_id, refund_id, outcome))
+        except Exception as problem:  # money that went back is booked whatever breaks
+            if outcome.state != "succeeded":
+                raise
+            log.exception("refund not recorded", refund=refund_id)
+            return unbooked.book_refund(self.database, business_id, refund_id, problem)
 
     def _record_refund(self, business_id: str, refund_id: str, outcome: Outcome) -> str:
         with self.database.open(system(business_id), write=True) as db:
             refund = _locked(db, refund_id)
-            if refund.status == "pending":
+            if refund.status == "pending" or (outcome.state == "succeeded" and parked.is_unbooked(db, refund_id)):
                 if outcome.state == "succeeded":
                     refunds.refunded(db, refund)
                 elif outcome.final:

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-import structlog
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from billing import pricing, retries
 from billing.catalogue import Product
@@ -22,12 +22,11 @@ from billing.payments import PaymentMethod
 from billing.reminders import Reminder, once
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core import clock
+from core import clock, turns
 from core.db import ScopedSession
 from core.outbox import emit
 from core.scope import everything, system
-
-log = structlog.get_logger()
+from core.turns import Row
 
 BATCH = 50
 BEFORE_RENEWAL = timedelta(days=7)
@@ -41,8 +40,6 @@ LONG = or_(
 )
 TRADES = select(Business.business_id).where(Business.business_id == Subscription.business_id, Business.archived_at.is_(None)).exists()
 """What a business that closed is owed, nobody is asked for: it takes no payments."""
-Row = tuple[str, str]
-"""(business_id, id)"""
 
 
 def run_due(till: Till) -> int:
@@ -54,15 +51,15 @@ def run_due(till: Till) -> int:
 
 
 def _each(till: Till, due: Callable[[ScopedSession], list[Row]], act: Callable[[ScopedSession, str], None]) -> int:
+    """Businesses take turns, and a row that fails backs off (core/turns.py). The job's name is that of `act`."""
     with till.database.open(everything("reminders and dunning due")) as db:
         rows = due(db)
-    for business_id, one in rows:
-        try:
-            with till.database.open(system(business_id), write=True) as db:
-                act(db, one)
-        except Exception:  # one that cannot be told keeps nobody else waiting
-            log.exception("not told", chore=act.__name__, business_id=business_id, id=one)
-    return len(rows)
+
+    def do(business_id: str, one: str) -> None:
+        with till.database.open(system(business_id), write=True) as db:
+            act(db, one)
+
+    return turns.run(till.database, act.__name__, rows, do)
 
 
 # --- before a long renewal
@@ -72,12 +69,10 @@ def _renewing(db: ScopedSession) -> list[Row]:
         Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id, Reminder.purpose == "renewal",
         Reminder.for_at == Subscription.next_billing_at,
     )
-    return _rows(db.execute(
+    return _rows(db, "remind_renewal", Subscription, Subscription.next_billing_at, (
         select(Subscription.business_id, Subscription.id)
         .where(Subscription.status == "active", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False), LONG,
-               TRADES, Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())
-        .order_by(Subscription.next_billing_at).limit(BATCH)
-    ))
+               TRADES, Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())))
 
 
 def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
@@ -90,12 +85,12 @@ def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
 
 
 def _next_amount(db: ScopedSession, one: Subscription) -> int:
-    """What the renewal will ask for, by the function that makes its invoice, less the credit it will use."""
+    """What the renewal will ask for, by the function that makes its invoice, less the credit it will use; and what was carried over."""
     business = db.scalar(select(Business).where(Business.business_id == one.business_id))
     product = db.scalar(select(Product).where(Product.id == one.product_id))
     assert business is not None and product is not None and one.next_billing_at is not None
     total = pricing.total(pricing.for_period(business, one, product, one.next_billing_at, one.next_billing_at))
-    return total - min(max(one.credit_minor, 0), total)
+    return total - min(one.credit_minor, total)
 
 
 # --- before a card runs out
@@ -114,11 +109,10 @@ def _expiring(db: ScopedSession) -> list[Row]:
             Reminder.business_id == PaymentMethod.business_id, Reminder.noun_id == PaymentMethod.id, Reminder.purpose == "expiring",
             Reminder.for_at == end,
         )
-        out += _rows(db.execute(
+        out += _rows(db, "remind_expiry", PaymentMethod, PaymentMethod.id, (
             select(PaymentMethod.business_id, PaymentMethod.id)
             .where(PaymentMethod.expiry_year == year, PaymentMethod.expiry_month == month, PaymentMethod.removed_at.is_(None),
-                   uses.exists(), ~said.exists()).limit(BATCH)
-        ))
+                   uses.exists(), ~said.exists())))
     return out
 
 
@@ -146,12 +140,10 @@ def _held(db: ScopedSession) -> list[Row]:
             Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id, Reminder.purpose == "dunning",
             Reminder.for_at == Subscription.on_hold_at, Reminder.step >= step,
         )
-        out += _rows(db.execute(
+        out += _rows(db, "dun", Subscription, Subscription.on_hold_at, (
             select(Subscription.business_id, Subscription.id)
             .where(Subscription.status == "on_hold", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False),
-                   TRADES, Subscription.on_hold_at <= at - timedelta(days=days), ~said.exists())
-            .order_by(Subscription.on_hold_at).limit(BATCH)
-        ))
+                   TRADES, Subscription.on_hold_at <= at - timedelta(days=days), ~said.exists())))
     return list(dict.fromkeys(out))
 
 
@@ -170,13 +162,10 @@ def dun(db: ScopedSession, subscription_id: str) -> None:
 
 
 def _over(db: ScopedSession) -> list[Row]:
-    return _rows(db.execute(
-        select(Subscription.business_id, Subscription.id)
-        .join(Reminder, and_(Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id))
-        .where(Reminder.purpose == "dunning", Reminder.closed_at.is_(None),
-               or_(Subscription.status != "on_hold", Subscription.on_hold_at != Reminder.for_at))
-        .distinct().limit(BATCH)
-    ))
+    said = select(Reminder.id).where(
+        Reminder.business_id == Subscription.business_id, Reminder.noun_id == Subscription.id, Reminder.purpose == "dunning",
+        Reminder.closed_at.is_(None), or_(Subscription.status != "on_hold", Subscription.on_hold_at != Reminder.for_at))
+    return _rows(db, "recover", Subscription, Subscription.id, select(Subscription.business_id, Subscription.id).where(said.exists()))
 
 
 def recover(db: ScopedSession, subscription_id: str) -> None:
@@ -196,7 +185,9 @@ def _lock(db: ScopedSession, subscription_id: str) -> Subscription | None:
     return db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update())
 
 
-def _rows(found: Iterator[Row]) -> list[Row]:
+def _rows(db: ScopedSession, job: str, table: Any, order: Any, query: Select[Any, Any]) -> list[Row]:
+    query = query.where(turns.rested(job, table.business_id, table.id))
+    found = db.execute(turns.in_turns(query, table.business_id, order, table.id, limit=BATCH))
     return [(business_id, one) for business_id, one in found]
 
 

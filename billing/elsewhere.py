@@ -9,7 +9,7 @@ Implementations live beside the doors (`tenants/elsewhere/`) and are handed in b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -29,13 +29,14 @@ def can(collected_by: str, verb: str) -> bool:
 
 @dataclass(frozen=True)
 class Act:
-    """`wish`: the verb's parameters, JSON."""
+    """`wish`: the verb's parameters, JSON. `by_customer`: whether the customer asked, and not the business."""
 
     business_id: str
     subscription_id: str
     verb: str
     wish: Mapping[str, Any]
     key: str
+    by_customer: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Elsewhere(Protocol):
         """What a plan change costs there (contract §2.3 Preview). Raises core.errors.Unavailable, Conflict with its words."""
         ...
 
-    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str) -> bytes:
-        """The PDF of a payment's invoice or of a refund. Raises core.errors.Unavailable."""
+    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+        """The PDF of a payment's invoice or of a refund, given to `keep`, which returns what is kept.
+
+        Raises core.errors.Unavailable; DOCUMENT_BEING_FETCHED where it is fetched (and kept) while nobody waits.
+        """
         ...

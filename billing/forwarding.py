@@ -24,7 +24,7 @@ from core import clock
 from core.db import Database, ScopedSession
 from core.errors import PortalError
 from core.outbox import emit
-from core.scope import Actor, everything, system
+from core.scope import Actor, system
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Forwarder:
         there = self.systems.get(act["system"])
         if there is None:
             return self._record(business_id, act_id, fence, Said("refused", "This system is not connected here."), None, who)
-        asked = Act(business_id, act["subscription_id"], act["verb"], act["wish"], act["key"])
+        asked = Act(business_id, act["subscription_id"], act["verb"], act["wish"], act["key"], by_customer=who.type == "customer")
         said = Said("unknown")
         found = self._learn(there, asked, who) if sent_before else None
         if not sent_before or (found is not None and not is_in_force(found, asked)):
@@ -54,18 +54,6 @@ class Forwarder:
             # also after a refusal: what stood in its way may be news here, or it may be in force already
             found = self._learn(there, asked, who) if said.state != "unknown" else None
         return self._record(business_id, act_id, fence, said, found, who)
-
-    def run_due(self, limit: int = 50) -> int:
-        """Those whose time to be asked about has come. Returns how many."""
-        with self.database.open(everything("acts that wait for another system")) as db:
-            due = db.execute(select(ForwardedAct.business_id, ForwardedAct.id).where(
-                ForwardedAct.status.in_(("pending", "opened")), ForwardedAct.check_at <= clock.wall()).limit(limit)).all()
-        for business_id, act_id in due:
-            try:
-                self.run(business_id, act_id)
-            except Exception:  # one that cannot be asked about keeps nobody else waiting
-                log.exception("not asked about", business_id=business_id, act_id=act_id)
-        return len(due)
 
     def _claim(self, business_id: str, act_id: str) -> tuple[dict[str, Any], bool, Actor, int] | None:
         """(the act, whether it may have arrived before, who asked, fence), or None where there is nothing to do."""

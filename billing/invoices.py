@@ -7,11 +7,17 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, JSONType, of_customer, within_customer
 
 
-class Invoice(Base, CustomerOwned):
-    """`operation` names the work it bills (renewal:sub:n, purchase:…): unique, so the same work is billed once."""
+class Invoice(Base, CustomerOwned, FromAccount):
+    """`operation` names the work it bills (renewal:sub:n, purchase:…): unique, so the same work is billed once.
+
+    `total_minor` = `subtotal_minor` + `tax_minor` is the sum of the lines, credit lines included. `due_minor` is what is, or was, to be
+    paid: the total, and what is carried from or to another invoice. `credit_applied_minor`: what of the price of the items was not to
+    be paid in money. Invoices of before revision 0019 have no credit lines: all of their credit is between total and due.
+    """
 
     __tablename__ = "invoices"
     __table_args__ = (
@@ -50,13 +56,23 @@ class Invoice(Base, CustomerOwned):
     snapshot: Mapped[dict] = mapped_column(JSONType, deferred=True)  # what was issued; never changes
     receipt: Mapped[dict | None]  # {state, at, method}: how it was paid; printed by the paid document
 
+    @property
+    def amount_minor(self) -> int:
+        """The amount of the invoice wherever one figure stands for it: what is, or was, to be paid."""
+        return self.due_minor
+
+    @property
+    def value_minor(self) -> int:
+        """The price of its items, tax included, whatever it was settled with."""
+        return self.due_minor + self.credit_applied_minor
+
 
 class InvoiceLine(Base, CustomerOwned):
     __tablename__ = "invoice_lines"
     __table_args__ = (
         of_customer(),
         within_customer("invoice_id", "invoices"),
-        CheckConstraint("refunded_minor >= 0 AND refunded_minor <= net_minor + tax_minor", name="line_refunds"),
+        CheckConstraint("refunded_minor = 0 OR (refunded_minor > 0 AND refunded_minor <= net_minor + tax_minor)", name="line_refunds"),
         Index("ix_invoice_lines_invoice", "business_id", "invoice_id", "position"),
     )
 
@@ -69,6 +85,9 @@ class InvoiceLine(Base, CustomerOwned):
     net_minor: Mapped[int]
     tax_minor: Mapped[int]
     tax_bps: Mapped[int]
+    tax_code: Mapped[str | None]  # VAT category code of EN 16931 (billing/taxes.py); None: issued before it was kept
+    tax_reason: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(default="item", server_default="item")  # item, unused, credit: see billing/pricing.py
     refunded_minor: Mapped[int] = mapped_column(default=0)
     starts_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]

@@ -7,11 +7,16 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
-class LicenseKey(Base, CustomerOwned):
-    """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own."""
+class LicenseKey(Base, CustomerOwned, FromAccount):
+    """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own.
+
+    A key may be disabled for several reasons at once, each a fact of its own: the business disabled it, its purchase was refunded, or
+    its subscription is paused, on hold or over. It works again when none of them holds (`key_status`).
+    """
 
     __tablename__ = "license_keys"
     __table_args__ = (
@@ -35,10 +40,18 @@ class LicenseKey(Base, CustomerOwned):
     activations_limit: Mapped[int | None]
     instances_count: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime | None]
+    disabled_by_business_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]  # its purchase was refunded in full
     created_at: Mapped[datetime]
 
 
-class LicenseInstance(Base, CustomerOwned):
+def key_status(key: LicenseKey, subscription_status: str | None) -> str:
+    """The status of a key that has not ended for good. `subscription_status`: None for a key without a subscription."""
+    withheld = key.disabled_by_business_at is not None or key.revoked_at is not None
+    return "disabled" if withheld or subscription_status not in (None, "active", "past_due") else "active"
+
+
+class LicenseInstance(Base, CustomerOwned, FromAccount):
     __tablename__ = "license_instances"
     __table_args__ = (of_customer(), within_customer("license_key_id", "license_keys"),
                       Index("ix_license_instances_key", "business_id", "license_key_id"))

@@ -1,4 +1,4 @@
-"""What came from elsewhere: one row per thing that was loaded, under the id it has there. Loading it again finds it."""
+"""What came from elsewhere: records as their source tells them, and which row here each of them became."""
 
 from __future__ import annotations
 
@@ -49,11 +49,23 @@ class Record:
 
 
 class SourceId(Base, BusinessOwned):
-    """`id` is the kind and the id in the source (`payment/pay_1`), which is the id here too; `digest` of what was said of it last."""
+    """What one account calls one of our rows: (account, kind, reference) → the row's id here, which we chose.
+
+    `digest` of what was said of it last; empty while it was only mentioned by another row.
+    """
 
     __tablename__ = "source_ids"
-    __table_args__ = (UniqueConstraint("business_id", "source", "id"),)
+    __table_args__ = (UniqueConstraint("business_id", "account_id", "kind", "reference"),
+                      UniqueConstraint("business_id", "kind", "row_id"))
 
-    source: Mapped[str]
+    account_id: Mapped[str]
+    kind: Mapped[str]
+    reference: Mapped[str]
+    row_id: Mapped[str]
     digest: Mapped[str]
     loaded_at: Mapped[datetime]
+
+
+def source_key(account_id: str, kind: str, reference: str) -> str:
+    """`SourceId.id`."""
+    return f"{account_id}/{kind}/{reference}"

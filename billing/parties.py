@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Index
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, BusinessOwned, Catalogue, CustomerOwned, of_customer
 
 
@@ -28,10 +29,15 @@ class Business(Base, Catalogue):
     locale: Mapped[str] = mapped_column(default="en")
     brand: Mapped[dict] = mapped_column(default=dict)  # accent, radius, font, logo; validated by core/brand.py
     settings: Mapped[dict] = mapped_column(default=dict)  # read through billing/policy.py only
-    tax_rates: Mapped[dict] = mapped_column(default=dict)  # country → basis points
+    tax_rates: Mapped[dict] = mapped_column(default=dict)  # country → basis points or {code, bps, reason}: billing/taxes.py
     invoice_prefix: Mapped[str] = mapped_column(default="INV")
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @property
+    def tax_country(self) -> str | None:
+        """Where it is established (alpha-2)."""
+        return (self.address or {}).get("country") or None
 
 
 class NumberSeries(Base, BusinessOwned):
@@ -42,7 +48,7 @@ class NumberSeries(Base, BusinessOwned):
     next: Mapped[int] = mapped_column(default=1)
 
 
-class Customer(Base, CustomerOwned):
+class Customer(Base, CustomerOwned, FromAccount):
     """A buyer at one business. `email_key` is the folded address people are found by.
 
     What somebody said or paid, they said or paid as the holder of an address; a business may write another one into the row.

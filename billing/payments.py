@@ -7,10 +7,11 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount, never_collected_here, never_open
 from core.models import Base, CustomerOwned, of_customer, within_customer
 
 
-class PaymentMethod(Base, CustomerOwned):
+class PaymentMethod(Base, CustomerOwned, FromAccount):
     """Brand, last four, expiry, and the gateway's reference. Never a number."""
 
     __tablename__ = "payment_methods"
@@ -18,6 +19,7 @@ class PaymentMethod(Base, CustomerOwned):
         of_customer(),
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "reference"),
+        never_collected_here("held_by", "mirrored"),
         Index("ix_payment_methods_customer", "business_id", "customer_id", "created_at"),
     )
 
@@ -37,7 +39,7 @@ class PaymentMethod(Base, CustomerOwned):
     created_at: Mapped[datetime]
 
 
-class Payment(Base, CustomerOwned):
+class Payment(Base, CustomerOwned, FromAccount):
     """`is_open`: its outcome is not known yet. At most one open per subscription and per invoice (partial unique indexes)."""
 
     __tablename__ = "payments"
@@ -49,6 +51,7 @@ class Payment(Base, CustomerOwned):
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "key"),
         CheckConstraint("refunded_minor >= 0 AND refunded_minor <= amount_minor", name="refunds"),
+        never_open(),
         Index("uq_payments_open_invoice", "business_id", "invoice_id", unique=True,
               sqlite_where=text("is_open"), postgresql_where=text("is_open")),
         Index("uq_payments_open_subscription", "business_id", "subscription_id", unique=True,
@@ -93,11 +96,12 @@ class Payment(Base, CustomerOwned):
     sent_at: Mapped[datetime | None]  # wall clock: when the gateway was first asked
     check_at: Mapped[datetime | None]  # wall clock: when to ask again
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # {type, id} of the actor who began it: `authors.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
-class Refund(Base, CustomerOwned):
+class Refund(Base, CustomerOwned, FromAccount):
     __tablename__ = "refunds"
     __table_args__ = (
         of_customer(),
@@ -124,9 +128,11 @@ class Refund(Base, CustomerOwned):
     reason: Mapped[str | None]
     key: Mapped[str]
     lines: Mapped[list] = mapped_column(default=list)  # [{line_id, amount_minor}]
+    withdrawn: Mapped[list | None]  # unused credit removed on request: [{quote_id, minor}]; None before revision 0020
     snapshot: Mapped[dict | None]
     meta: Mapped[dict] = mapped_column(default=dict)
     check_at: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
+    author: Mapped[dict | None]  # who asked for it
     settled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -14,16 +14,18 @@ from billing import activation, credit, lifecycle, redeeming
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.catalogue import Product
+from billing.credit_lines import less_credit
 from billing.invoices import Invoice
 from billing.invoicing import issue
 from billing.licences import LicenseKey
 from billing.parties import Business, Customer
 from billing.payments import Payment
-from billing.quotes import VALID, Quote, ScheduledChange
+from billing.quotes import Quote, ScheduledChange
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.outbox import emit
+from core.scope import Actor
 
 
 def operation(quote: Quote) -> str:
@@ -31,9 +33,29 @@ def operation(quote: Quote) -> str:
 
 
 def moment(quote: Quote) -> datetime:
-    """When the change counts from: as shown, unless it was paid much later (a hosted page left open)."""
-    now = clock.now()
-    return quote.as_of if now - quote.as_of <= VALID else now
+    """When the change counts from: the moment that was shown, also when a hosted page was paid hours later. Unused time is credited
+    up to this moment, so the new period has to begin here."""
+    return quote.as_of
+
+
+def still_holds(db: ScopedSession, payment: Payment, subscription: Subscription) -> bool:
+    """Whether the charge of a plan change, now that it succeeded, may still change the plan. Otherwise the money goes back.
+
+    False when the money that the quote counts on was refunded meanwhile, when the period that it pays for is over, and when the
+    subscription is in a state that has no plan changes.
+    """
+    quote = db.scalar(select(Quote).where(Quote.payment_id == payment.id).with_for_update())
+    if quote is None:
+        return False
+    if quote.applied_at is not None:
+        return True
+    ends = quote.next_billing_at if quote.restarts else subscription.next_billing_at
+    return (
+        lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
+        and ends is not None
+        and ends > clock.now()
+        and credit.still_covers(db, subscription, quote)
+    )
 
 
 def bill(db: ScopedSession, business: Business, customer: Customer, subscription: Subscription, quote: Quote, test_mode: bool) -> Invoice:
@@ -43,16 +65,21 @@ def bill(db: ScopedSession, business: Business, customer: Customer, subscription
     if quote.restarts:
         product = _product(db, quote.product_id)
         ends = nth(at, subscription.zone, product.interval or subscription.interval, product.interval_count, 1)
+    lines = lines_of(quote.lines, at, ends)
+    if quote.credit_parts is None:  # quoted before credit had lines
+        old = db.scalar(select(Product.name).where(Product.id == subscription.product_id)) or ""
+        lines = less_credit(lines, unused=quote.unused_minor, unused_parts=credit.paid_parts(db, quote.source_invoice_id), name=old,
+                            balance=quote.balance_minor, balance_parts=credit.balance_parts(db, subscription)).lines
     invoice = issue(
         db,
         business,
         customer,
         operation=operation(quote),
         kind="plan_change",
-        lines=lines_of(quote.lines, at, ends),
+        lines=lines,
         currency=quote.currency,
         subscription_id=subscription.id,
-        credit_minor=quote.credit_applied_minor,
+        due_minor=quote.due_minor,
         starts_at=at,
         ends_at=ends,
         billing=subscription.billing,
@@ -72,12 +99,12 @@ def bill_payment(
     return bill(db, business, customer, subscription, quote, test_mode)
 
 
-def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invoice: Invoice) -> None:
+def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invoice: Invoice, actor: Actor | None = None) -> None:
     """The charge of a change went through: the plan changes now, or what was put on hold for it goes on."""
     quote = db.scalar(select(Quote).where(Quote.id == invoice.operation.rsplit(":", 1)[1]).with_for_update())
     assert quote is not None
     if quote.applied_at is None:
-        apply(db, customer, subscription, quote)
+        apply(db, customer, subscription, quote, actor)
     quote.outcome = "applied"
     if subscription.status in ("on_hold", "past_due"):
         subscription.status, subscription.on_hold_at = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "recover"), None
@@ -85,7 +112,18 @@ def paid(db: ScopedSession, customer: Customer, subscription: Subscription, invo
             subscription.period_n += 1
             subscription.next_billing_at = activation.next_date(subscription)
         note(db, subscription, "subscription.active", reactivated=True)
-        activation.switch_keys(db, subscription, "disabled", "active")
+        activation.follow_keys(db, subscription)
+
+
+def given_up(db: ScopedSession, payment: Payment, subscription: Subscription) -> None:
+    """It was paid, and may not be carried out any more (`still_holds`): its codes are unused again."""
+    quote = db.scalar(select(Quote).where(Quote.payment_id == payment.id).with_for_update())
+    if quote is None or quote.applied_at is not None:
+        return
+    quote.outcome = "declined"
+    redeeming.give_back(db, payment)
+    note(db, subscription, "subscription.plan_change_cancelled", product_id=quote.product_id,
+         why="What it counted on was refunded or was over before it was paid.")
 
 
 def unpaid(db: ScopedSession, payment: Payment, subscription: Subscription) -> None:
@@ -99,13 +137,13 @@ def unpaid(db: ScopedSession, payment: Payment, subscription: Subscription) -> N
         activation.fall_behind(db, subscription)
 
 
-def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quote: Quote) -> None:
-    """Immediately: product, price, cycle and credit as quoted."""
+def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quote: Quote, actor: Actor | None = None) -> None:
+    """Immediately: product, price, cycle and credit as quoted. `actor`: who asked for it, where somebody else records it."""
     at = moment(quote)
     product = _product(db, quote.product_id)
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
-    if subscription.is_trial:
-        subscription.trial_ends_at = at  # a change ends the trial
+    if subscription.is_trial and quote.restarts:
+        subscription.trial_ends_at = at  # what is charged now ends the trial
     _switch(subscription, product, quote.quantity, quote.unit_minor, quote.addons, keep=not quote.restarts)
     if quote.restarts:
         subscription.anchor_at, subscription.anchor_n = at, subscription.period_n
@@ -121,6 +159,7 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
         db,
         subscription,
         "subscription.plan_changed",
+        actor=actor,
         product=product.name,
         was=was,
         quantity=quote.quantity,
@@ -145,10 +184,7 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
     )
     if change is None:
         return False
-    product = _product(db, change.product_id)
-    if product.archived_at is not None:
-        drop(db, subscription, change, "The product is not sold any more.")
-        return False
+    product = _product(db, change.product_id)  # also one that is archived by now: the customer was promised this plan and price
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
     _switch(subscription, product, change.quantity, change.unit_minor, change.addons, keep=True)
     subscription.discounts = list(change.discounts)
@@ -160,10 +196,10 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
     return True
 
 
-def drop(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None) -> None:
+def drop(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None, **data: Any) -> None:
     change.cancelled_at = clock.now()
     redeeming.give_back_planned(db, subscription.customer_id, subscription.id, begun_by(subscription, change))
-    note(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why)
+    note(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why, **data)
 
 
 def begun_by(subscription: Subscription, change: ScheduledChange) -> list[Any]:
@@ -172,7 +208,7 @@ def begun_by(subscription: Subscription, change: ScheduledChange) -> list[Any]:
     return [one for one in change.discounts if one["discount_id"] not in held]
 
 
-def note(db: ScopedSession, subscription: Subscription, type: str, **data: Any) -> None:
+def note(db: ScopedSession, subscription: Subscription, type: str, *, actor: Actor | None = None, **data: Any) -> None:
     ends = subscription.next_billing_at
     emit(
         db,
@@ -180,6 +216,7 @@ def note(db: ScopedSession, subscription: Subscription, type: str, **data: Any) 
         business_id=subscription.business_id,
         customer_id=subscription.customer_id,
         noun=subscription.id,
+        actor=actor,
         data={**data, "next_billing_at": ends.isoformat() if ends else None},
     )
 

@@ -17,6 +17,7 @@ from core.db import ScopedSession
 from core.errors import Invalid, NotFound
 
 Direction = Literal["upgrade", "downgrade", "same"]
+BY_USE = "This is sold by use. Use is not counted here, so it cannot be billed."
 _DAYS = {"Day": Fraction(1), "Week": Fraction(7), "Month": Fraction(1461, 48), "Year": Fraction(1461, 4)}
 
 
@@ -38,6 +39,7 @@ class Option:
     usage_based: bool
     addons: tuple[str, ...] = ()
     group: str | None = None  # the name that stands above it and its like
+    tax_category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
     out = []
     for product, enabled, group in rows:
         current = product.id == subscription.product_id
-        if not enabled and not current:
+        if not current and (not enabled or _is_uncounted(subscription, product)):
             continue
         unit = subscription.unit_minor if current else product.price_minor
         wanted = Wanted(product, subscription.quantity, unit, tuple(subscription.addons) if current else ())
@@ -96,6 +98,7 @@ def options_for(db: ScopedSession, subscription: Subscription) -> list[Option]:
                 product.price_type == "usage_based_price",
                 tuple(product.addons),
                 group,
+                product.tax_category,
             )
         )
     return out
@@ -139,6 +142,8 @@ def wanted(
         words = f"A plan is a product that recurs, in {subscription.currency}."
         raise Invalid(sentence=f"product_id: {words}", fields={"product_id": words})
     same = product.id == subscription.product_id
+    if not same and _is_uncounted(subscription, product):
+        raise Invalid("UNSUPPORTED_ACTION", BY_USE, fields={"product_id": BY_USE})
     count = subscription.quantity if quantity is None else quantity
     usage = product.price_type == "usage_based_price"
     if not 1 <= count <= 100_000 or (usage and count != 1):
@@ -154,6 +159,11 @@ def wanted(
             "ADDONS_IN_USAGE_BASED_BILLING_NOT_SUPPORTED", "A plan that counts use has no add-ons.", fields={"addons": "None here."}
         )
     return Wanted(product, count, subscription.unit_minor if same else product.price_minor, chosen)
+
+
+def _is_uncounted(subscription: Subscription, product: Product) -> bool:
+    """Use is not counted here. Another system, which collects the subscription, may count it."""
+    return product.price_type == "usage_based_price" and subscription.collected_by == "us"
 
 
 def _chosen(

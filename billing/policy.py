@@ -20,6 +20,8 @@ DEFAULTS: dict[str, Any] = {
     "grace_days": 0,
     "grace_action": "on_hold",
     "retry_schedule_hours": [],
+    "late_payment": "keep_dates",
+    "keys_on_full_refund": "revoke",
     "invoice_links": "protected",
     "return_urls": [],
     "portal_return_url": None,
@@ -29,6 +31,8 @@ DEFAULTS: dict[str, Any] = {
 
 `grace_days` 1 to 30: unpaid is first past due, then `grace_action` (on_hold or cancel). `retry_schedule_hours`: gaps between
 automatic tries after a soft decline, such as [12, 24, 48, 72, 96, 120, 168, 168]; none by default.
+`late_payment` keep_dates or restart_cycle: whether a period paid while on hold keeps its dates or begins with the payment.
+`keys_on_full_refund` revoke or keep: license keys of a purchase that was refunded in full.
 `languages`: what its door offers, such as ["de", "en"], its `locale` among them; none means all there are.
 """
 

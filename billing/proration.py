@@ -12,6 +12,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 from billing.pricing import Line, total
+from billing.tax_rounding import share_tax
 from core.money import exponent, tax_within
 
 MODES = ("prorated_immediately", "prorated_immediately_keep_cycle", "difference_immediately", "full_immediately", "do_not_bill")
@@ -56,15 +57,15 @@ def share(part: timedelta, whole: timedelta) -> Fraction:
 
 
 def prorate(lines: Sequence[Line], fraction: Fraction) -> list[Line]:
-    """The lines for a part of their period. Each gross amount rounds up; tax is what that amount contains."""
+    """The lines for a part of their period. Each gross amount rounds up; tax is what those amounts contain, rounded once per rate."""
     if fraction == 1:
         return list(lines)
     out = []
     for one in lines:
         gross = _part(one.gross_minor, fraction)
         tax = tax_within(gross, one.tax_bps)
-        out.append(replace(one, net_minor=gross - tax, tax_minor=tax, off=_part_off(one, fraction)))
-    return out
+        out.append(replace(one, net_minor=gross - tax, tax_minor=tax, off=_part_off(one, fraction), inclusive=True))
+    return share_tax(out)
 
 
 def _part(minor: int, fraction: Fraction) -> int:

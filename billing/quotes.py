@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 VALID = timedelta(minutes=15)
@@ -45,14 +46,15 @@ class Quote(Base, CustomerOwned):
     effective_at: Mapped[str]  # immediately, next_billing_date
     on_payment_failure: Mapped[str]
     restarts: Mapped[bool]  # the cycle begins anew
-    lines: Mapped[list] = mapped_column(default=list)  # what is charged, in the shape of billing/cart.py
-    total_minor: Mapped[int]  # of the lines
-    tax: Mapped[int]  # contained in the total
+    lines: Mapped[list] = mapped_column(default=list)  # of the invoice, credit lines included, in the shape of billing/cart.py
+    total_minor: Mapped[int]  # of the items among the lines
+    tax: Mapped[int]  # of all the lines: contained in what is due
     unused_minor: Mapped[int]  # credit for what was paid and not used
     balance_minor: Mapped[int]  # the subscription's credit before (negative: carried forward to be paid)
     credit_applied_minor: Mapped[int]
     credit_minor: Mapped[int]  # the subscription's credit after
     due_minor: Mapped[int]
+    credit_parts: Mapped[list | None]  # the tax that the credit after was paid with: see billing/credit_lines.py
     value_minor: Mapped[int]  # what was settled for the rest of the period after the change: no later credit exceeds it
     withdrawn_minor: Mapped[int] = mapped_column(default=0)  # of the credit: taken back by a refund
     source_invoice_id: Mapped[str | None]  # the invoice whose unused part is credited
@@ -71,7 +73,7 @@ class Quote(Base, CustomerOwned):
     created_at: Mapped[datetime]
 
 
-class ScheduledChange(Base, CustomerOwned):
+class ScheduledChange(Base, CustomerOwned, FromAccount):
     """A change that is made when the next period is billed. At most one that is open per subscription."""
 
     __tablename__ = "scheduled_changes"

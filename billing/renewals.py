@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import and_, func, or_, select
 
-from billing import activation, lifecycle, plan_switch, pricing
+from billing import activation, credit, lifecycle, plan_switch, pricing
+from billing.authors import author_of
 from billing.catalogue import Product
 from billing.commands.cancelling import end
+from billing.credit_lines import less_credit
 from billing.discounts import is_on
 from billing.invoices import Invoice
 from billing.invoicing import issue
@@ -23,13 +24,11 @@ from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core import clock
+from core import clock, turns
 from core.db import ScopedSession
 from core.ids import new_id
 from core.outbox import emit
 from core.scope import everything, system
-
-log = structlog.get_logger()
 
 BATCH = 50
 FIRST_CHECK = timedelta(seconds=30)
@@ -38,6 +37,7 @@ FIRST_CHECK = timedelta(seconds=30)
 def run_due(till: Till, limit: int = BATCH) -> int:
     """Renew or end what is due. Returns how many subscriptions were looked at.
 
+    Businesses take turns, and a subscription that cannot be renewed backs off (core/turns.py).
     After downtime several periods may be due: each subscription renews at most once on a (UTC) day (safety 4.9).
     A business that closed takes nothing more; what was cancelled at its period's end still ends.
     """
@@ -46,7 +46,7 @@ def run_due(till: Till, limit: int = BATCH) -> int:
             Payment.business_id == Subscription.business_id, Payment.customer_id == Subscription.customer_id,
             Payment.subscription_id == Subscription.id, Payment.is_open,
         )
-        due = db.execute(
+        query = (
             select(Subscription.business_id, Subscription.id)
             .join(Business, Business.business_id == Subscription.business_id)
             .where(
@@ -54,17 +54,18 @@ def run_due(till: Till, limit: int = BATCH) -> int:
                 or_(and_(Subscription.status == "active", Business.archived_at.is_(None),
                          or_(Subscription.previous_billing_at.is_(None), Subscription.previous_billing_at < _today())),
                     and_(Subscription.status.in_(lifecycle.LIVE), Subscription.cancel_at_period_end)),
+                turns.rested("renewals", Subscription.business_id, Subscription.id),
             )
-            .order_by(Subscription.next_billing_at).limit(limit)
-        ).all()
-    for business_id, subscription_id in due:
-        try:
-            payment_id = prepare(till, business_id, subscription_id)
-            if payment_id:
-                till.start(business_id, payment_id)
-        except Exception:  # one that cannot be renewed keeps nobody else waiting
-            log.exception("not renewed", business_id=business_id, subscription_id=subscription_id)
-    return len(due)
+        )
+        order = (Subscription.next_billing_at, Subscription.id)
+        due = [(one[0], one[1]) for one in db.execute(turns.in_turns(query, Subscription.business_id, *order, limit=limit))]
+
+    def renew(business_id: str, subscription_id: str) -> None:
+        payment_id = prepare(till, business_id, subscription_id)
+        if payment_id:
+            till.start(business_id, payment_id)
+
+    return turns.run(till.database, "renewals", due, renew)
 
 
 def prepare(till: Till, business_id: str, subscription_id: str) -> str | None:
@@ -114,9 +115,11 @@ def bill(till: Till, db: ScopedSession, subscription: Subscription) -> Invoice:
     ends = activation.nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
                           n - subscription.anchor_n)
     lines = pricing.for_period(business, subscription, product, subscription.next_billing_at, ends)
+    bill = less_credit(lines, balance=subscription.credit_minor, balance_parts=credit.balance_parts(db, subscription))
+    owed = pricing.total(bill.lines) - min(subscription.credit_minor, 0)  # negative: too little to charge before, so it is due now
     invoice = issue(
-        db, business, customer, operation=operation, kind="renewal", lines=lines, currency=subscription.currency,
-        subscription_id=subscription.id, credit_minor=subscription.credit_minor, starts_at=subscription.next_billing_at, ends_at=ends,
+        db, business, customer, operation=operation, kind="renewal", lines=bill.lines, currency=subscription.currency,
+        subscription_id=subscription.id, due_minor=owed, starts_at=subscription.next_billing_at, ends_at=ends,
         billing=subscription.billing, tax_id=subscription.tax_id, business_name=subscription.business_name, test_mode=till.settings.is_test,
     )
     subscription.credit_minor -= invoice.credit_applied_minor
@@ -146,7 +149,7 @@ def attempt(
         unknown=False, key=till.key(invoice.business_id, invoice.operation, number), attempt=number, off_session=off_session,
         payment_method_id=method.id if method else None, method=method_of(method) if method else {}, gateway=till.gateway.name,
         return_url=return_url, cart=[], discounts=_discounts(invoice, subscription), billing=subscription.billing, meta={},
-        refunded_minor=0, fence=0, check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
+        refunded_minor=0, fence=0, author=author_of(db), check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
     )
     db.add(payment)
     return payment

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import and_, func, select
 
 from billing import activation, policy, renewals
@@ -17,12 +17,12 @@ from billing.payments import Payment, PaymentMethod
 from billing.reminders import Reminder, once
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core import clock
+from core import clock, turns
 from core.db import ScopedSession
 from core.scope import everything, system
+from core.turns import Row
 
-log = structlog.get_logger()
-
+BATCH = 50
 HARD = frozenset({"EXPIRED_CARD", "INCORRECT_CVC", "STOLEN_CARD", "LOST_CARD", "MANDATE_INVALID", "AUTHENTICATION_REQUIRED"})
 """Trying the same card again would not help: the customer has to do something."""
 UNPAID = ("on_hold", "past_due")
@@ -34,22 +34,19 @@ def run_due(till: Till) -> int:
         unpaid = select(Subscription.id).where(Subscription.business_id == Business.business_id, Subscription.status.in_(UNPAID),
                                                Subscription.collected_by == "us")
         businesses = list(db.scalars(select(Business).where(unpaid.exists(), Business.archived_at.is_(None))))
-    done = 0
+    due: dict[str, list[list[Row]]] = {"retry": [], "end_grace": []}
     for business in businesses:
         schedule = [timedelta(hours=float(hours)) for hours in policy.setting(business, "retry_schedule_hours")]
-        if schedule:
-            done += _all(till, business, _to_retry(till, business, schedule), _retry)
-        done += _all(till, business, _out_of_grace(till, business), _end_grace)
-    return done
+        ids = {"retry": _to_retry(till, business, schedule) if schedule else [], "end_grace": _out_of_grace(till, business)}
+        for job, found in ids.items():
+            due[job].append([(business.business_id, one) for one in found])
+    by_id = {business.business_id: business for business in businesses}
+    return sum(turns.run(till.database, job, list(turns.alternate(due[job]))[:BATCH], partial(_act, act, till, by_id))
+               for job, act in (("retry", _retry), ("end_grace", _end_grace)))
 
 
-def _all(till: Till, business: Business, ids: list[str], act: Callable[[Till, Business, str], None]) -> int:
-    for one in ids:
-        try:
-            act(till, business, one)
-        except Exception:  # one that fails keeps nobody else waiting
-            log.exception("not retried", business_id=business.business_id, subscription_id=one)
-    return len(ids)
+def _act(act: Callable[[Till, Business, str], None], till: Till, businesses: dict[str, Business], business_id: str, one: str) -> None:
+    act(till, businesses[business_id], one)
 
 
 def _to_retry(till: Till, business: Business, schedule: list[timedelta]) -> list[str]:
@@ -64,7 +61,7 @@ def _to_retry(till: Till, business: Business, schedule: list[timedelta]) -> list
                                       PaymentMethod.removed_at.is_(None)))
             .join(Payment, and_(Payment.business_id == same, Payment.invoice_id == Invoice.id))
             .where(Subscription.status.in_(UNPAID), Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False),
-                   Subscription.on_hold_at > clock.now() - sum(schedule, timedelta(days=31)))
+                   turns.rested("retry", same, Subscription.id), Subscription.on_hold_at > clock.now() - sum(schedule, timedelta(days=31)))
             .order_by(Payment.attempt)
         ).all()
         made: dict[str, int] = dict(db.execute(  # type: ignore[arg-type]
@@ -104,7 +101,8 @@ def _out_of_grace(till: Till, business: Business, limit: int = 50) -> list[str]:
     with till.database.open(system(business.business_id)) as db:
         return list(db.scalars(
             select(Subscription.id).where(Subscription.status == "past_due", Subscription.collected_by == "us",
-                                          Subscription.on_hold_at <= _grace_began_before(business))
+                                          Subscription.on_hold_at <= _grace_began_before(business),
+                                          turns.rested("end_grace", Subscription.business_id, Subscription.id))
             .order_by(Subscription.on_hold_at).limit(limit)
         ))
 

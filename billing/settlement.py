@@ -9,8 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billing import knowing, lifecycle, plan_switch, redeeming, totals
+from billing import knowing, lifecycle, parked, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
+from billing.authors import actor_of
+from billing.buyer_details import keep_details
 from billing.calendar import nth
 from billing.cart import lines_of
 from billing.invoices import Invoice
@@ -19,7 +21,7 @@ from billing.methods import keep_method, method_of, method_words
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.ports import Outcome
-from billing.refunds import request_refund
+from billing.refunds import has_refund, request_refund
 from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
@@ -29,9 +31,11 @@ from core.settings import Settings
 
 
 def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: Settings) -> None:
-    if payment.status == "succeeded":
+    minimal = payment.status == "succeeded" and parked.is_unbooked(db, payment.id)
+    if payment.status == "succeeded" and not minimal:
         return
-    was, payment.status = payment.status, lifecycle.move(lifecycle.PAYMENT, payment.status, "succeed")
+    was = payment.intent.get("status_before", payment.status) if minimal else payment.status
+    payment.status = lifecycle.move(lifecycle.PAYMENT, was, "succeed")
     _close(payment, outcome)
     payment.error_code = payment.error_message = None
     business, customer = _business(db), _customer(db, payment)
@@ -42,7 +46,11 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
     wanted = invoice.status == "open" if invoice is not None else was not in ("failed", "cancelled")
     if subscription is not None and subscription.status in ("failed", "cancelled", "expired"):
         wanted = False  # what it was for is over
-    if payment.amount_minor and invoice is None and wanted:
+    if wanted and payment.charge_type == "plan_change" and subscription is not None and invoice is None:
+        wanted = plan_switch.still_holds(db, payment, subscription)
+    refunded = minimal and has_refund(db, payment)  # staff gave the money back before it could be booked in full
+    wanted = wanted and not refunded
+    if (payment.amount_minor or payment.cart) and invoice is None and wanted:  # what costs nothing has an invoice too; a trial has none
         invoice = _issue_for(db, business, customer, payment, subscription, settings)
     if invoice is not None and wanted:
         invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay")
@@ -55,10 +63,18 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         knowing.paid(customer, payment, method)
     _note(db, payment, "payment.succeeded", invoice_id=payment.invoice_id)
     if wanted:
+        keep_details(customer, payment)
         paid_for(db, business, customer, payment, subscription, invoice, method)
     elif payment.amount_minor:
+        if refunded:
+            unpaid_for(db, payment, subscription if subscription is not None and subscription.status == "pending" else None)
+        if payment.charge_type == "plan_change" and subscription is not None:
+            plan_switch.given_up(db, payment, subscription)
         # money that arrived for what is void, paid or over is booked, and goes back once
-        request_refund(db, payment, payment.amount_minor, "No longer owed when it was paid", settings, actor=Actor("system"), owed=False)
+        if not refunded:
+            request_refund(
+                db, payment, payment.amount_minor, "No longer owed when it was paid", settings, actor=Actor("system"), owed=False
+            )
 
 
 def declined(db: ScopedSession, payment: Payment, outcome: Outcome) -> None:
@@ -163,5 +179,6 @@ def _note(db: ScopedSession, payment: Payment, type: str, **data: object) -> Non
     if payment.charge_type == "method":
         return  # a card was saved, or not: `payment_method.added` tells of it
     emit(db, type, business_id=payment.business_id, customer_id=payment.customer_id, noun=payment.subscription_id or payment.id,
-         data={"payment_id": payment.id, "subscription_id": payment.subscription_id, "amount": payment.amount_minor,
-               "currency": payment.currency, "charge_type": payment.charge_type, "method": method_words(payment.method), **data})
+         actor=actor_of(payment), data={
+             "payment_id": payment.id, "subscription_id": payment.subscription_id, "amount": payment.amount_minor,
+             "currency": payment.currency, "charge_type": payment.charge_type, "method": method_words(payment.method), **data})

@@ -7,16 +7,18 @@ from datetime import datetime
 from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from billing.provenance import FromAccount, never_collected_here
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
-class Subscription(Base, CustomerOwned):
+class Subscription(Base, CustomerOwned, FromAccount):
     __tablename__ = "subscriptions"
     __table_args__ = (
         of_customer(),
         within_business("product_id", "products"),
         within_customer("payment_method_id", "payment_methods", at_commit=True),
         UniqueConstraint("business_id", "customer_id", "id"),
+        never_collected_here("collected_by", "mirrored"),
         Index("ix_subscriptions_customer", "business_id", "customer_id", "status", "next_billing_at"),
         Index("ix_subscriptions_due", "status", "next_billing_at"),
         Index("ix_subscriptions_created", "business_id", "created_at", "id"),

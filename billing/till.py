@@ -13,14 +13,15 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import or_, select
 
-from billing import parked, settlement
+from billing import parked, settlement, unbooked
 from billing.desk import LEASE, RETRY, Desk
 from billing.invoices import InvoiceLine
 from billing.notifications import GatewayNotification
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod, Refund
 from billing.ports import Charge, Collect, Outcome
-from core import clock
+from billing.pricing import ITEM
+from core import clock, turns
 from core.db import ScopedSession
 from core.errors import NotFound
 from core.money import Money
@@ -49,7 +50,7 @@ class Till(Desk):
             outcome = self._ask(lambda: self.gateway.charge(request), request.key)
         try:
             return self.record(business_id, payment_id, outcome)
-        except Exception:  # the money may have moved: whoever asked hears "processing", the reconciler records it (safety 4.6)
+        except Exception:  # whoever asked hears "processing"; the reconciler asks again and records it (safety 4.6)
             log.exception("outcome not recorded", payment=payment_id, state=outcome.state)
             return self.status(business_id, payment_id)
 
@@ -57,7 +58,7 @@ class Till(Desk):
         at = clock.wall()
         with self.database.open(system(business_id), write=True) as db:
             payment = _locked(db, payment_id)
-            if not payment.is_open or payment.payment_method_id is None or payment.status == "requires_customer_action":
+            if not payment.is_open or payment.payment_method_id is None or payment.status in ("requires_customer_action", "succeeded"):
                 return None
             if not payment.off_session and payment.sent_at is None and clock.now() - payment.created_at > CLICK_WINDOW:
                 settlement.cancelled(db, payment, "TRY_AGAIN_LATER", "This was not sent in time. Nothing was taken.")
@@ -100,8 +101,17 @@ class Till(Desk):
 
     # --- step 3
     def record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
-        """Write what the gateway said. Recording the same outcome twice changes nothing."""
-        return self._twice(lambda: self._record(business_id, payment_id, outcome))
+        """Write what the gateway said. Recording the same outcome twice changes nothing.
+
+        A success is booked whatever breaks: in the minimal form of `unbooked.py` when the normal booking raises.
+        """
+        try:
+            return self._twice(lambda: self._record(business_id, payment_id, outcome))
+        except Exception as problem:
+            if outcome.state != "succeeded":
+                raise
+            log.exception("outcome not recorded", payment=payment_id)
+            return unbooked.book_payment(self.database, business_id, payment_id, outcome, problem)
 
     def _record(self, business_id: str, payment_id: str, outcome: Outcome) -> str:
         with self.database.open(system(business_id), write=True) as db:
@@ -136,28 +146,24 @@ class Till(Desk):
             return 0
         at = clock.wall()
         with self.database.open(everything("reconcile open payments")) as db:
-            payments = db.execute(
-                select(Payment.business_id, Payment.id).where(Payment.is_open, or_(Payment.check_at.is_(None), Payment.check_at <= at))
-                .order_by(Payment.check_at).limit(limit)
-            ).all()
-            refunds = db.execute(
-                select(Refund.business_id, Refund.id)
-                .where(Refund.status == "pending", or_(Refund.check_at.is_(None), Refund.check_at <= at))
-                .order_by(Refund.check_at).limit(limit)
-            ).all()
-        for step, rows in ((self.check, payments), (self.start_refund, refunds)):
-            for business_id, one in rows:
-                try:
-                    step(business_id, one)
-                except Exception:  # one that cannot be settled keeps nobody else waiting
-                    log.exception("not reconciled", business_id=business_id, id=one)
-        return len(payments) + len(refunds)
+            due: list[list[turns.Row]] = []
+            for table, is_open in ((Payment, Payment.is_open), (Refund, Refund.status == "pending")):
+                query = select(table.business_id, table.id).where(
+                    is_open, table.account_id.is_(None), or_(table.check_at.is_(None), table.check_at <= at),
+                    turns.rested("reconcile", table.business_id, table.id))
+                due.append([(business_id, one) for business_id, one in db.execute(
+                    turns.in_turns(query, table.business_id, table.check_at, table.id, limit=limit))])
+        payments, refunds = due
+        late, late_refunds = unbooked.due(self.database, limit)
+        return (turns.run(self.database, "reconcile", [*payments, *late], self.check)
+                + turns.run(self.database, "reconcile", [*refunds, *late_refunds], self.start_refund))
 
     def check(self, business_id: str, payment_id: str) -> str:
         """Look one open payment up and act on the answer. `not found` is not `declined`: the call may still travel."""
         with self.database.open(system(business_id), write=True) as db:
             payment = _locked(db, payment_id)
-            if not payment.is_open:
+            taken = payment.status == "succeeded"
+            if not payment.is_open and not (taken and parked.is_unbooked(db, payment_id)):
                 return payment.status
             payment.fence += 1
             payment.check_at = clock.wall() + LEASE
@@ -165,8 +171,12 @@ class Till(Desk):
             saved, waits = payment.payment_method_id is not None and not hosted, clock.now() - payment.created_at
             free = payment.amount_minor == 0
         if saved and free:
+            if taken:
+                return self.record(business_id, payment_id, Outcome("succeeded", key))
             return self.start(business_id, payment_id)
         outcome = self._ask(lambda: self.gateway.look_up(key), key)
+        if taken and outcome.state != "succeeded":
+            return "succeeded"  # the processor said so before; only its booking is missing
         if outcome.state == "not_found" and saved and (sent is None or clock.wall() - sent < self.gateway.resend_window):
             return self.start(business_id, payment_id)
         if not outcome.final and not saved and waits > PAGE_LIFE:
@@ -194,8 +204,8 @@ class Till(Desk):
     def follow(self, key: str) -> None:
         """A notification is a hint: state and amount come from look-up. Unknown keys (another deployment's) are ignored."""
         with self.database.open(everything("find what a notification is about")) as db:
-            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key)).first()
-            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key)).first()
+            payment = db.execute(select(Payment.business_id, Payment.id).where(Payment.key == key, Payment.account_id.is_(None))).first()
+            refund = db.execute(select(Refund.business_id, Refund.id).where(Refund.key == key, Refund.account_id.is_(None))).first()
         if payment:
             outcome = self._ask(lambda: self.gateway.look_up(key), key)
             if outcome.state not in ("not_found", "unknown"):
@@ -225,8 +235,8 @@ def _words(db: ScopedSession, payment: Payment) -> str:
     """What the bank shows. From the issued invoice, so that a repeated call says the same (safety 4.4)."""
     if payment.charge_type == "method":
         return "payment method"
-    lines = [line.get("description", "") for line in payment.cart]
+    lines = [line.get("description", "") for line in payment.cart if line.get("kind", ITEM) == ITEM]
     if not lines:
-        issued = select(InvoiceLine.description).where(InvoiceLine.invoice_id == payment.invoice_id)
+        issued = select(InvoiceLine.description).where(InvoiceLine.invoice_id == payment.invoice_id, InvoiceLine.kind == ITEM)
         lines = list(db.scalars(issued.order_by(InvoiceLine.position)))
     return ", ".join(dict.fromkeys(lines)) or payment.charge_type.replace("_", " ")

@@ -13,15 +13,17 @@ from functools import lru_cache
 from babel.numbers import get_currency_symbol, get_decimal_symbol, get_group_symbol
 
 from core.format import locale_of
-from core.money import exponent
+from core.money import exponent, largest
 
-MOST = 2_000_000_000  # minor units: what the API takes at most as well
 _SPACES = re.compile(r"[\s\u00a0\u202f\u2009]+")
 _APOSTROPHES = "'\u2019"
 
 
 def read_amount(text: str, currency: str, locale: str = "en") -> int:
-    """What somebody typed → minor units of `currency`, 0 to `MOST`. Raises ValueError for anything that is not plainly an amount."""
+    """What somebody typed → minor units of `currency`, 0 to `core.money.largest`.
+
+    Raises ValueError for anything that is not plainly an amount.
+    """
     typed = _SPACES.sub(" ", unicodedata.normalize("NFKC", text or "").strip())
     for sign in (currency, _SPACES.sub(" ", get_currency_symbol(currency, locale_of(locale)))):  # "F CFA" has a space of its own
         typed = typed.removeprefix(sign).removesuffix(sign).strip() if sign else typed
@@ -34,7 +36,7 @@ def read_amount(text: str, currency: str, locale: str = "en") -> int:
     if len(part) > decimals:
         raise ValueError("more decimals than the currency has")
     minor = int(whole + part.ljust(decimals, "0"))
-    if minor > MOST:
+    if minor > largest(currency):
         raise ValueError("too much")
     return minor
 

@@ -1,4 +1,4 @@
-"""Operators' commands: `flask --app wsgi upgrade | serve | worker`. Business commands are in `tenants/cli.py`."""
+"""Operators' commands: `flask --app wsgi upgrade | serve | worker | backup | restore`. Business commands are in `tenants/cli.py`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from core import schema
+from core import backup, schema
 from core.private import private_umask
-from core.settings import Settings
+from core.settings import Misconfigured, Settings
 from core.web import house
+
+WITHOUT_DATABASE = {"upgrade", "backup", "restore"}
 
 
 def prepares_database() -> bool:
-    """True while `flask … upgrade` runs: the one command that needs no database yet."""
-    return os.path.basename(sys.argv[0]) in ("flask", "flask.exe", "__main__.py") and "upgrade" in sys.argv[1:]
+    """True for the commands that run on a database which is not there yet, or whose application could not start."""
+    return os.path.basename(sys.argv[0]) in ("flask", "flask.exe", "__main__.py") and not WITHOUT_DATABASE.isdisjoint(sys.argv[1:])
 
 
 def register(app: Flask, settings: Settings) -> None:
+    backup.register(app, settings)
+
     @app.cli.command("upgrade")
     def upgrade() -> None:
         """Bring the database to the newest schema."""
@@ -48,6 +52,9 @@ def register(app: Flask, settings: Settings) -> None:
     def serve(port: int, host: str, processes: int) -> None:
         """The production server, with the worker embedded unless PORTAL_WORKER=off."""
         from core import serving
+
+        if processes > 1 and settings.is_sqlite:
+            raise Misconfigured("--processes needs PostgreSQL: SQLite serves one process. Set DATABASE_URL.")
 
         private_umask()
         # The serving process is forked: an SQLite connection must not travel through that, so it opens its own,

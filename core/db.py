@@ -18,16 +18,20 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import guard, rls
+from core import conflicts, guard, rls
 from core.private import private_database
+from core.replica import CONNECT_TIMEOUT, Replica
 from core.scope import Scope
 from core.settings import Settings
 
 IDLE = 20.0  # seconds
+PRIMARY_CONNECT_TIMEOUT = 10  # seconds
 
 
 class ScopedSession(Session):
     """A session that knows whose it is, from its first statement to its last."""
+
+    repeatable = False
 
     def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
         # PostgreSQL: a reading transaction is READ ONLY for the server as well
@@ -54,6 +58,11 @@ class ScopedSession(Session):
                 self.commit()
         super().close()
 
+    def commit(self) -> None:
+        super().commit()
+        if self._guard.write and not self.repeatable:
+            conflicts.note_effect()
+
     def flush(self, objects: Any = None) -> None:
         try:
             super().flush(objects)
@@ -65,12 +74,14 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.engine = _engine(settings.database_url, settings)
-        self.replica = _engine(settings.database_replica_url, settings) if settings.database_replica_url else self.engine
+        self.replica = Replica(_engine(settings.database_replica_url, settings, replica=True)) if settings.database_replica_url else None
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def open(self, scope: Scope, write: bool = False, replica: bool = False) -> Iterator[ScopedSession]:
+    def open(self, scope: Scope, write: bool = False, replica: bool = False, repeatable: bool = False) -> Iterator[ScopedSession]:
+        """`repeatable`: what is written may be written once more, so that a request which is run again (core/rerun.py) does it twice."""
         session = self.session(scope, write, replica)
+        session.repeatable = repeatable
         try:
             yield session
             if write:
@@ -79,14 +90,23 @@ class Database:
             session.close()
 
     def session(self, scope: Scope, write: bool = False, replica: bool = False) -> ScopedSession:
-        """A session whose end the caller owns (the request's edge). Everybody else uses `open`."""
-        engine = self.replica if replica and not write else self.engine
-        return ScopedSession(scope, write, engine)
+        """A session whose end the caller owns (the request's edge). Everybody else uses `open`.
+
+        `replica`: it may read from the replica, where there is one that is usable now.
+        """
+        use = replica and not write and self.replica is not None and self.replica.usable()
+        return ScopedSession(scope, write, self.replica.engine if use and self.replica else self.engine)
+
+    def replica_of(self, session: ScopedSession | None) -> Replica | None:
+        """The replica that a session reads from; None where it is on the primary."""
+        on_replica = self.replica is not None and session is not None and session.get_bind().engine.url == self.replica.engine.url
+        return self.replica if on_replica else None
 
     def dispose(self) -> None:
         self.engine.dispose()
-        if self.replica is not self.engine:
-            self.replica.dispose()
+        if self.replica is not None:
+            self.replica.close()
+            self.replica.engine.dispose()
 
 
 def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
@@ -96,7 +116,7 @@ def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
         rls.enter(connection, one.scope)
 
 
-def _engine(url: str, settings: Settings) -> Engine:
+def _engine(url: str, settings: Settings, replica: bool = False) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
@@ -104,8 +124,9 @@ def _engine(url: str, settings: Settings) -> Engine:
         engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=8, max_overflow=16)
         _sqlite(engine)
     else:
+        seconds = CONNECT_TIMEOUT if replica else PRIMARY_CONNECT_TIMEOUT
         engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_use_lifo=True,
-                               connect_args={"prepare_threshold": settings.prepare_threshold})
+                               connect_args={"prepare_threshold": settings.prepare_threshold, "connect_timeout": seconds})
         _ping_when_idle(engine)
     guard.install(engine)
 

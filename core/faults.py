@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
-from flask import Flask, g, jsonify, render_template, request
+from flask import Flask, current_app, g, jsonify, render_template, request
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -12,6 +14,7 @@ from flask_wtf.csrf import CSRFError
 from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 
+from core import outage, rerun
 from core.errors import Invalid, PortalError
 from core.security import is_api
 
@@ -42,10 +45,16 @@ WORDS = {
 
 
 def init(app: Flask) -> None:
+    app.log_exception = _log_exception  # type: ignore[method-assign]  # Flask's own line is neither JSON nor redacted
     app.register_error_handler(PortalError, _of_portal)
     app.register_error_handler(CSRFError, _of_form)
     app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _of_anything)
+    app.register_error_handler(Exception, of_anything)
+    rerun.init(app)
+
+
+def _log_exception(exc_info: Any) -> None:
+    log.error("unhandled", method=request.method, path=request.path, exc_info=exc_info)
 
 
 def _of_portal(error: PortalError) -> ResponseReturnValue:
@@ -62,13 +71,22 @@ def _of_portal(error: PortalError) -> ResponseReturnValue:
 def _of_form(error: CSRFError) -> ResponseReturnValue:
     """A form that was open too long, or came from elsewhere. The way back keeps what was typed in most browsers."""
     log.info("form refused", reason=error.description)
-    return render_template("errors/form.html", status=400), 400
+    return render_template("errors/form.html", status=400, no_cookies=error.description != "origin" and not _kept_a_cookie()), 400
+
+
+def _kept_a_cookie() -> bool:
+    """Whether this browser sent any cookie of ours. Every page with a form sets one, so a browser without any blocks them."""
+    settings = current_app.extensions["portal"].settings
+    return any(name.removeprefix("__Host-").endswith(f"-{settings.mode}") for name in request.cookies)
 
 
 def _of_http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if status < 400:
         return error
+    cause = getattr(error, "original_exception", None)  # what broke after the page was made, such as its commit
+    if cause is not None and outage.is_outage(cause):
+        return outage.answer(cause)
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")}
     if wants_json():
         known = WORDS.get(status)
@@ -77,9 +95,9 @@ def _of_http(error: HTTPException) -> ResponseReturnValue:
     return text, code, headers
 
 
-def _of_anything(error: Exception) -> ResponseReturnValue:
-    from flask import current_app
-
+def of_anything(error: Exception) -> ResponseReturnValue:
+    if outage.is_outage(error):
+        return outage.answer(error)
     log.error("unhandled", error=type(error).__name__, path=request.path, exc_info=error)
     if current_app.config.get("PROPAGATE_EXCEPTIONS") or current_app.testing:
         raise error

@@ -77,6 +77,17 @@ def money(minor: int, currency: str, locale: str = "en") -> str:
 
 
 @lru_cache(maxsize=1024)
+def unit_price(value: str, currency: str, locale: str = "en") -> str:
+    """A price in major units with all of its decimals, which may be more than the currency's: unit_price("8.395", "EUR") → '€8.395'."""
+    number = Decimal(value)
+    exact = number.as_tuple().exponent
+    decimals = max(exponent(currency), -exact if isinstance(exact, int) else 0)
+    text: str = _money_pattern(locale, decimals).apply(number, locale_of(locale), currency=currency, currency_digits=False)
+    text = _CODE.sub("\u00a0", text)
+    return text.replace("-", "\u2212") if number < 0 else text
+
+
+@lru_cache(maxsize=1024)
 def percent(basis_points: int, locale: str = "en") -> str:
     """A rate: percent(2000) → '20%', percent(1950, "de") → '19,5 %'. At most two decimals, which is all a basis point has."""
     pattern = copy.copy(locale_of(locale).percent_formats[None])
@@ -98,7 +109,15 @@ def local_date(moment: dt.datetime | dt.date, zone: str = "UTC") -> dt.date:
         return moment
     if moment.tzinfo is None:
         raise ValueError("an instant needs its time zone")
-    return moment.astimezone(ZoneInfo(zone)).date()
+    return _in_zone(moment, zone).date()
+
+
+def _in_zone(moment: dt.datetime, zone: str) -> dt.datetime:
+    """At the ends of the calendar the wall clock of a zone has no date: then the instant as it is."""
+    try:
+        return moment.astimezone(ZoneInfo(zone))
+    except OverflowError:
+        return moment
 
 
 def date_words(
@@ -116,7 +135,7 @@ def date_words(
     if style == "moment":
         if not isinstance(moment, dt.datetime):
             raise ValueError("a moment has a time of day")
-        local = moment.astimezone(ZoneInfo(zone))
+        local = _in_zone(moment, zone)
         return f"{_day_words(day, locale, 'table')}, {_time_words(local.hour, local.minute, locale)}"
     if style in ("sentence", "line"):
         this_year = (today or local_date(clock.now(), zone)).year

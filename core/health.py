@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
-from pathlib import Path
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core import guard
+from core import guard, replica, revisions
 from core.bounds import METHODS
 from core.errors import NotFound
 from core.web import House, house, is_operator
@@ -19,7 +17,8 @@ REGISTRY = CollectorRegistry()
 REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
 REFUSED = Counter("portal_refused_total", "Requests given up before or after they had a thread", ["why"], registry=REGISTRY)
 SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
-_MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+REPLICA_UP = Gauge("portal_replica_up", "1 while pages read from the replica", registry=REGISTRY)
+REPLICA_LAG = Gauge("portal_replica_lag_seconds", "How far the replica is behind; NaN while it does not answer", registry=REGISTRY)
 
 
 def init(app: Flask) -> None:
@@ -35,13 +34,23 @@ def _healthz() -> ResponseReturnValue:
 
 def _readyz() -> ResponseReturnValue:
     troubles = checks(house())
-    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles), 200 if not troubles else 503
+    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles, notes=notes(house())), 200 if not troubles else 503
 
 
 def _metrics() -> ResponseReturnValue:
     if not is_operator():
         raise NotFound()
+    replica.measure(house().database.replica, REPLICA_UP, REPLICA_LAG)
     return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+
+def notes(of: House) -> list[str]:
+    """What does not keep this process from serving, but should be looked at."""
+    found = of.database.replica
+    if found is None or found.usable():
+        return []
+    return ["the replica does not answer: everything is read from the primary" if found.lag is None
+            else f"the replica is {found.lag:.0f} seconds behind: everything is read from the primary"]
 
 
 def checks(of: House) -> list[str]:
@@ -50,9 +59,8 @@ def checks(of: House) -> list[str]:
     try:
         with guard.raw_sql(), of.database.engine.connect() as connection:
             run = connection.exec_driver_sql
-            found = set(run("SELECT version_num FROM alembic_version").scalars())
-            if wanted := _heads():
-                troubles += [] if found == wanted else ["the database is not at the newest schema: run `flask --app wsgi upgrade`"]
+            if problem := revisions.problem(revisions.of(connection)):
+                troubles.append(problem)
             stamp = run("SELECT mode FROM deployment").scalar()
             if stamp != of.settings.mode:
                 troubles.append(f"the database is stamped {stamp!r}, this deployment is {of.settings.mode!r}")
@@ -66,17 +74,6 @@ def checks(of: House) -> list[str]:
     except Exception as why:  # whatever it is, this process is not ready; the name is enough, the message may hold a password
         troubles.append(f"the database does not answer as it should ({type(why).__name__})")
     return troubles
-
-
-@lru_cache(maxsize=1)
-def _heads() -> set[str]:
-    """The newest revision of migrations/: files name theirs in `revision = "…"` and their parent in `down_revision`."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    return set(ScriptDirectory.from_config(config).get_heads())
 
 
 def _count(response: Response) -> Response:

@@ -66,6 +66,11 @@ def chosen_zone() -> str:
     return "UTC"
 
 
+def zones() -> list[str]:
+    """IANA time zones that people choose from, by name."""
+    return sorted(one for one in _zones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"]
+
+
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())

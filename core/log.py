@@ -60,7 +60,7 @@ def clean(text: str, shown: int = _SHOWN) -> str:
 
 def address_hash(address: str) -> str:
     """The same address gives the same word, and the word gives nobody away at a glance."""
-    return "mail:" + hashlib.sha256(address.casefold().encode()).hexdigest()[:12]
+    return "mail:" + hashlib.sha256(address.lower().encode()).hexdigest()[:12]
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

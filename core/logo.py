@@ -1,4 +1,4 @@
-"""A logo somebody uploaded becomes our own small PNG: decoded, squared, re-encoded. Nothing of the original bytes survives."""
+"""A picture somebody uploaded becomes our own small PNG: decoded, squared, re-encoded. Nothing of the original but pixels is kept."""
 
 from __future__ import annotations
 
@@ -34,8 +34,13 @@ def clean_logo(raw: bytes) -> bytes:
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, ValueError, SyntaxError) as why:
         raise _refused("This file is not a picture we can read. PNG, JPEG, WebP and GIF work.") from why
     square = ImageOps.pad(upright, (SIDE, SIDE), Image.Resampling.LANCZOS, color=(0, 0, 0, 0))
+    # a picture of our own: Pillow hands a profile, texts and comments on to what it makes of a picture, and `pad` returns a square
+    # one as it is. Colors under full transparency are not seen, so they are not kept.
+    seen = square.getchannel("A").point(lambda alpha: 255 if alpha else 0)
+    bare = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
+    bare.paste(square, (0, 0), seen)
     out = io.BytesIO()
-    square.save(out, "PNG", optimize=True)
+    bare.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 

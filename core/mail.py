@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import re
 import smtplib
-import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flask_mail import Connection, Mail, Message
+import structlog
 
-from core import i18n, mailbox
+from core import clock, i18n, mailbox, mime
 from core.brand import brand_tokens
+from core.domain_names import ascii_address, ascii_domain
 from core.ids import keyed_hash
+from core.mail_server import MailServer
 
 if TYPE_CHECKING:
     from core.db import Database
     from core.settings import Settings
 
-SMTP_TIMEOUT = 30.0  # seconds; a hanging mail server must not hold the worker
+log = structlog.get_logger()
 _BREAK = re.compile(r"[\r\n\0\x0b\x0c\x85\u2028\u2029]")
 
 
 class BadLetter(ValueError):
     """A header with a line break in it: somebody tries to add headers of their own."""
+
+
+class NotOffered(smtplib.SMTPException):
+    """The address has a local part beyond ASCII, and the server does not take those. It may learn to: the worker tries again."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,7 @@ class Letter:
 class Mailer:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings, self.database = settings, database
-        self._smtp = Mail().init_mail({
-            "MAIL_SERVER": settings.mail_server, "MAIL_PORT": settings.mail_port, "MAIL_USE_TLS": settings.mail_use_tls,
-            "MAIL_USERNAME": settings.mail_username or None, "MAIL_PASSWORD": settings.mail_password or None,
-            "MAIL_DEFAULT_SENDER": settings.mail_default_sender,
-        })
+        self.server = MailServer(settings, database)
 
     def send(self, letter: Letter, message_id: str) -> None:
         """Keep it (test mode) and send it (where a mail server is set). `message_id`: the event's id and the letter's name.
@@ -75,33 +77,37 @@ class Mailer:
         if self.settings.is_test:
             mailbox.put(self.database, token, letter)
         if self.settings.mail_server:
-            self._send_by_smtp(letter, f"<{token}@{self.settings.host.split(':')[0]}>")
+            self._send_by_smtp(letter, f"<{token}@{ascii_domain(self.settings.hostname)}>")
+
+    def send_each(self, letters: Iterable[tuple[Letter, str]]) -> None:
+        """The same email to several addresses, each (letter, message id). One address that is refused for good keeps the others from
+        nothing; raises what refused it only when none could be sent."""
+        refused: smtplib.SMTPException | None = None
+        is_sent = False
+        for letter, message_id in letters:
+            try:
+                self.send(letter, message_id)
+                is_sent = True
+            except (NotOffered, smtplib.SMTPRecipientsRefused) as problem:
+                if isinstance(problem, smtplib.SMTPRecipientsRefused) and any(code < 500 for code, _ in problem.recipients.values()):
+                    raise  # for now (RFC 5321 §4.2.1)
+                log.warning("an address was refused", error=type(problem).__name__, address=letter.to)
+                refused = problem
+        if refused is not None and not is_sent:
+            raise refused
 
     def _send_by_smtp(self, letter: Letter, message_id: str) -> None:
-        with i18n.in_application() as app:
-            app.extensions.setdefault("mail", self._smtp)  # Flask-Mail's Message looks here
-            message = Message(
-                letter.subject, recipients=[letter.to], body=letter.text, html=letter.html or None,
-                sender=self.settings.mail_default_sender, reply_to=letter.reply_to,
-                extra_headers={"Auto-Submitted": "auto-generated", **letter.headers},
-            )
-            message.msgId = message_id
-            for one in letter.attachments:
-                message.attach(one.filename, one.content_type, one.data)
-            with _Timely(self._smtp) as connection:  # type: ignore[arg-type]
-                connection.send(message)
-
-
-class _Timely(Connection):
-    """Flask-Mail's connection, with a time limit and a checked certificate."""
-
-    def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
-        host = smtplib.SMTP(self.mail.server, self.mail.port or 25, timeout=SMTP_TIMEOUT)
-        if self.mail.use_tls:
-            host.starttls(context=ssl.create_default_context())
-        if self.mail.username and self.mail.password:
-            host.login(self.mail.username, self.mail.password)
-        return host
+        """The envelope and the headers name exactly the mailbox of `letter.to`, with its domain in ASCII."""
+        sender, to = mime.address_of(self.settings.mail_default_sender), ascii_address(letter.to)
+        raw = mime.build(letter, self.settings.mail_default_sender, message_id, clock.wall())
+        with self.server.connect() as smtp:
+            offers_smtputf8 = self.server.note(smtp)
+            options: list[str] = []
+            if not to.isascii():
+                if not offers_smtputf8:
+                    raise NotOffered("the mail server does not offer SMTPUTF8, which this address needs")
+                options = ["SMTPUTF8", "BODY=8BITMIME"]  # RFC 6531 §3.1
+            smtp.sendmail(sender, [to], raw, mail_options=options)
 
 
 def render_letter(name: str, locale: str | None, /, *, zone: str = "UTC", **context: Any) -> tuple[str, str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
 # ISO 4217 exponents that differ from 2. One table for wire, gateway and display (safety 4.10).
@@ -12,6 +14,23 @@ _EXPONENTS: dict[str, int] = dict.fromkeys(
 
 # Sources disagree on these (ISO says 2, the contract says 0, or Babel prints another): refused until mapped.
 DISPUTED: frozenset[str] = frozenset({"MGA", "MRU", "IQD", "UYW", "CLF"})
+
+# The largest price, in major units: 20 million where a unit is worth about a dollar, more where it is worth about a cent or less.
+_LARGEST: dict[str, int] = dict.fromkeys(
+    "AFN ALL AMD AOA ARS BDT BTN CRC CZK DJF DOP DZD EGP ETB GYD HTG HUF INR ISK JMD JPY KES KGS KMF KZT LKR LRD MKD MUR MZN NPR PHP PKR"
+    " RSD RUB SDG SSP THB TRY TWD UAH VUV XAF XOF XPF YER".split(), 2_000_000_000
+) | dict.fromkeys(
+    "BIF CDF CLP COP GNF IDR IRR KHR KRW LAK LBP MMK MNT MWK NGN PYG RWF SLE SLL SOS STN SYP TZS UGX UZS VES VND ZWG ZWL".split(),
+    200_000_000_000,
+)
+_USUAL_LARGEST = 20_000_000
+LARGEST_ANYWHERE = 200_000_000_000 * 100
+"""Minor units that no price of any currency exceeds."""
+
+
+def largest(currency: str) -> int:
+    """The largest price in a currency, in its minor units."""
+    return int(_LARGEST.get(currency, _USUAL_LARGEST) * 10 ** exponent(currency))
 
 
 def exponent(currency: str) -> int:
@@ -76,3 +95,20 @@ def tax_on(net: int, basis_points: int) -> int:
 def tax_within(gross: int, basis_points: int) -> int:
     """Tax contained in a gross (tax inclusive) amount."""
     return gross - round_half_up(Fraction(gross * 10_000, 10_000 + basis_points))
+
+
+def largest_remainder(exact: Sequence[Fraction], total: int) -> list[int]:
+    """Whole shares of `total`, each `exact` one rounded down or up, that add up to `total`: the largest remainders are rounded up.
+
+    Every share is its floor or its ceiling as long as `total` differs from the sum of `exact` by less than one.
+    """
+    shares = [value.numerator // value.denominator for value in exact]
+    order = sorted(range(len(exact)), key=lambda n: (shares[n] - exact[n], n))
+    for place in range(total - sum(shares)):
+        shares[order[place % len(order)]] += 1
+    return shares
+
+
+def major(minor: int, currency: str, more: int = 0) -> str:
+    """`minor` units as a decimal number of major units: major(1999, "EUR") → "19.99". `more`: decimals beyond the currency's."""
+    return format(Decimal(minor).scaleb(-exponent(currency) - more), "f")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.domain_names import ascii_domain
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -46,7 +48,7 @@ def read(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
         for name in ("ISSUER", "CLIENT_ID"):
             if not values[name]:
                 raise ValueError(f"{prefix}{name} must be set, for OIDC_PROVIDERS names {key!r}.")
-        trust = () if key == "microsoft" else tuple(one.strip().lower() for one in values["TRUST"].split(",") if one.strip())
+        trust = () if key == "microsoft" else tuple(ascii_domain(one.strip()) for one in values["TRUST"].split(",") if one.strip())
         out.append(OidcProvider(key, values["LABEL"] or key.capitalize(), values["ISSUER"], values["CLIENT_ID"], values["CLIENT_SECRET"],
                                 trust, values["TRUST_HOSTED_DOMAIN"].lower() in {"1", "true", "yes", "on"}))
     if len({one.key for one in out}) < len(out):

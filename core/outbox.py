@@ -18,6 +18,9 @@ from core.db import ScopedSession
 from core.models import Base, CustomerOwned
 from core.scope import Actor
 
+SIGN_IN = "auth"
+"""The lane of emails that let people in, whichever business's door they stand at."""
+
 
 class Event(Base, CustomerOwned):
     """What happened, who did it. Append-only. `customer_id` is '' for what concerns a business alone."""
@@ -40,14 +43,18 @@ class Event(Base, CustomerOwned):
 
 
 class Outbox(Base):
-    """One piece of work. Claimed under a lease with a fencing number; parked after too many failures."""
+    """One piece of work. Claimed under a lease with a fencing number; parked after too many failures.
+
+    `lane`: whose turn it takes (`lane_of`).
+    """
 
     __tablename__ = "outbox"
     __open__ = "insert"
-    __table_args__ = (Index("ix_outbox_due", "state", "due_at", "id"),)
+    __table_args__ = (Index("ix_outbox_due", "state", "due_at", "id"), Index("ix_outbox_lane", "state", "lane", "due_at", "id"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     type: Mapped[str]
+    lane: Mapped[str] = mapped_column(default="system")
     business_id: Mapped[str | None]
     customer_id: Mapped[str | None]
     noun_id: Mapped[str | None]
@@ -61,6 +68,12 @@ class Outbox(Base):
     fence: Mapped[int] = mapped_column(default=0)
     done: Mapped[list] = mapped_column(default=list)
     error: Mapped[str | None]
+
+
+def lane_of(type: str, business_id: str | None) -> str:
+    """Work takes turns by its business; sign-in emails have a lane of their own; the rest goes by the first word of its type."""
+    first = type.partition(".")[0]
+    return SIGN_IN if first == SIGN_IN else business_id or first
 
 
 def event_id() -> str:
@@ -84,11 +97,12 @@ def emit(
     actor: Actor | None = None,
     silent: bool = False,
     private: dict[str, Any] | None = None,
+    due_at: datetime | None = None,
 ) -> str:
     """Leave an event (where a business is concerned) and its work. `silent`: history that was loaded sends nothing.
 
     Returns the event's id. `data` is JSON-safe and holds no secret. `private`: for the work, beside `data`, and no part of the
-    history that the business reads.
+    history that the business reads. `due_at`: when the work is to be done, by the wall clock; None is at once.
     """
     who = actor or db.scope.actor
     one = event_id()
@@ -98,5 +112,6 @@ def emit(
         db.add(Event(business_id=business_id, id=one, customer_id=customer_id or "", **common))
     if not silent:
         common |= {"data": {**(data or {}), **(private or {})}}
-        db.add(Outbox(id=one, business_id=business_id, customer_id=customer_id, due_at=clock.wall(), done=[], **common))
+        db.add(Outbox(id=one, lane=lane_of(type, business_id), business_id=business_id, customer_id=customer_id,
+                      due_at=due_at or clock.wall(), done=[], **common))
     return one

@@ -26,13 +26,16 @@ from typing import Any
 import httpcore
 import httpx
 
-from core import reach
+from core import conflicts, reach
+from core.domain_names import BadDomain, ascii_url
 from core.settings import Settings
 from core.wire import Deadline, Pinned
 
 PORTS = frozenset({80, 443, 8000, 8080, 8443, 9443})
 """Where web servers listen. Others are mail, databases and consoles of somebody's network. Loopback: any."""
 AGENT = "customer-portal/1"
+BROKEN = httpx.HTTPError
+"""What an SDK that was given `client()` raises where an answer breaks off while it is read."""
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-fA-F:.]{2,45}")
 
 
@@ -108,9 +111,9 @@ class Outgoing:
     def check(self, url: str, allow_loopback: bool | None = None) -> httpx.URL:
         """The URL, if it may be asked as far as can be told without the network. Raises Refused. Forms call this on saving."""
         try:
-            found = httpx.URL(url)
+            found = httpx.URL(ascii_url(url))
             host = found.raw_host.decode("ascii")
-        except (httpx.InvalidURL, UnicodeError, TypeError) as odd:
+        except (httpx.InvalidURL, BadDomain, UnicodeError, TypeError) as odd:
             raise Refused("url", f"this is no URL: {odd}") from odd
         if found.scheme not in (("https",) if self.settings.mode == "live" else ("https", "http")):
             raise Refused("scheme", "the URL must begin with https://")
@@ -156,6 +159,7 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = self._outgoing.check(str(request.url), self._loopback)
+        conflicts.note_effect()
         deadline = Deadline(self._timeout)
         request.headers["Accept-Encoding"] = "identity"
         request.headers.pop("Cookie", None)

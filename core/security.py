@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
+from core.domain_names import BadDomain, ascii_url
 from core.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -103,7 +104,7 @@ def token_page() -> None:
 
 def allow_form_to(*origins: str) -> None:
     """Let forms of this page end at another origin: browsers hold `form-action` against the redirects that follow too."""
-    g.form_origins = [*g.get("form_origins", ()), *(o for o in origins if not re.search(r"[\s;,]", o))]
+    g.form_origins = [*g.get("form_origins", ()), *(o for o in map(_header_url, origins) if o and not re.search(r"[\s;,]", o))]
 
 
 def allow_from(*origins: str) -> None:
@@ -114,6 +115,8 @@ def allow_from(*origins: str) -> None:
 def add_headers(response: Response) -> Response:
     settings = current_app.extensions["portal"].settings
     headers = response.headers
+    if "Location" in headers:
+        headers["Location"] = _header_url(headers["Location"]) or "/"
     targets = " ".join(("'self'", *g.get("form_origins", ())))
     widgets = "".join(f" {one}" for one in g.get("widget_origins", ()))
     nonce = csp_nonce()
@@ -138,6 +141,15 @@ def add_headers(response: Response) -> Response:
     return response
 
 
+def _header_url(url: str) -> str:
+    """The URL with its host in ASCII: Werkzeug would encode it with IDNA 2003, and send people to somebody else's host.
+    Empty for a host that is no domain name."""
+    try:
+        return ascii_url(url)
+    except BadDomain:
+        return ""
+
+
 def safe_next(value: str | None, allow: Iterable[str] = (), default: str = "/") -> str:
     """Where to go after this: a path of ours, or an https URL on the allow list; else `default`.
 
@@ -156,5 +168,6 @@ def safe_next(value: str | None, allow: Iterable[str] = (), default: str = "/") 
 
 def _within(parts: Any, entry: Any) -> bool:
     path = entry.path.rstrip("/")
-    same = entry.scheme == "https" and parts.netloc.lower() == entry.netloc.lower()
+    here, there = (_header_url(f"https://{one.netloc}").lower() for one in (entry, parts))
+    same = entry.scheme == "https" and here == there != ""
     return bool(same and (parts.path == path or parts.path.startswith(path + "/") or not path) and not _CLIMBS.search(parts.path))

@@ -12,17 +12,18 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
+from core.domain_names import BadDomain, ascii_domain, ascii_url
+from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import TrustedProxies
+from core.setting_values import Misconfigured, boolean, choice, database_url, number, number_or_none, web_url
+
+__all__ = ["DEFAULT_SECRET", "Misconfigured", "Mode", "Settings"]
 
 Mode = Literal["test", "live"]
 DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
-_TRUE = {"1", "true", "yes", "on"}
+_LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-class Misconfigured(RuntimeError):
-    """The settings cannot be served; the message says which one and what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Settings:
     database_url: str = ""
     database_owner_url: str = ""
     database_replica_url: str = ""
+    database_backup_url: str = ""
     secret_keys: tuple[str, ...] = (DEFAULT_SECRET,)
     mail_server: str = ""
     mail_port: int = 25
-    mail_use_tls: bool = False
+    mail_use_tls: bool = False  # STARTTLS
+    mail_use_ssl: bool = False  # TLS from the first byte (RFC 8314), usually port 465
     mail_username: str = ""
     mail_password: str = ""
     mail_default_sender: str = "portal@localhost"
@@ -70,6 +73,11 @@ class Settings:
         return urlsplit(self.base_url).netloc
 
     @property
+    def hostname(self) -> str:
+        """The host of the base URL without a port; an IPv6 address without its brackets."""
+        return urlsplit(self.base_url).hostname or "localhost"
+
+    @property
     def is_loopback(self) -> bool:
         return urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
@@ -86,39 +94,39 @@ class Settings:
         def get(name: str, default: str = "") -> str:
             return environ.get(name, default).strip()
 
-        mode = get("PORTAL_MODE", "test")
-        if mode not in ("test", "live"):
-            raise Misconfigured(f"PORTAL_MODE is {mode!r}; it must be 'test' or 'live'.")
+        mode = choice(get, "PORTAL_MODE", "test", ("test", "live"))
         data_dir = Path(get("PORTAL_DATA_DIR") or cls.data_dir)
-        port = get("PORT", "5000")
+        port = number(get, "PORT", 5000, 1, 65535)
         base_url = get("PORTAL_BASE_URL") or (
             f"http://127.0.0.1:{port}" if mode == "test" else "https://customer.dodopayments.com"
         )
         settings = cls(
             mode="live" if mode == "live" else "test",
-            base_url=base_url.rstrip("/"),
+            base_url=web_url("PORTAL_BASE_URL", _in_ascii(base_url)),
             name=get("PORTAL_NAME", cls.name),
             gateway=get("PORTAL_GATEWAY") or ("sandbox" if mode == "test" else "none"),
-            database_url=_driver(get("DATABASE_URL") or f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
-            database_owner_url=_driver(get("DATABASE_OWNER_URL")),
-            database_replica_url=_driver(get("DATABASE_REPLICA_URL")),
+            database_url=database_url(get, "DATABASE_URL", f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
+            database_owner_url=database_url(get, "DATABASE_OWNER_URL"),
+            database_replica_url=database_url(get, "DATABASE_REPLICA_URL"),
+            database_backup_url=database_url(get, "DATABASE_BACKUP_URL"),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
-            mail_server=get("MAIL_SERVER"),
-            mail_port=int(get("MAIL_PORT", "25")),
-            mail_use_tls=get("MAIL_USE_TLS").lower() in _TRUE,
+            mail_server=_mail_host(get("MAIL_SERVER")),
+            mail_port=number(get, "MAIL_PORT", 465 if boolean(get, "MAIL_USE_SSL") else 25, 1, 65535),
+            mail_use_tls=boolean(get, "MAIL_USE_TLS"),
+            mail_use_ssl=boolean(get, "MAIL_USE_SSL"),
             mail_username=get("MAIL_USERNAME"),
             mail_password=get("MAIL_PASSWORD"),
-            mail_default_sender=get("MAIL_DEFAULT_SENDER", f"portal@{urlsplit(base_url).hostname}"),
+            mail_default_sender=get("MAIL_DEFAULT_SENDER") or _sender(base_url),
             data_dir=data_dir,
             operator_secret=get("PORTAL_OPERATOR_SECRET"),
             support_email=get("PORTAL_SUPPORT_EMAIL"),
-            worker=get("PORTAL_WORKER", "thread"),
-            allow_sqlite=get("PORTAL_ALLOW_SQLITE").lower() in _TRUE,
-            outgoing_loopback=get("PORTAL_OUTGOING_LOOPBACK").lower() in _TRUE,
-            prepare_threshold=_number(get("DATABASE_PREPARE_THRESHOLD", "5")),
-            log_level=get("LOG_LEVEL", "INFO").upper(),
+            worker=choice(get, "PORTAL_WORKER", "thread", ("thread", "off")),
+            allow_sqlite=boolean(get, "PORTAL_ALLOW_SQLITE"),
+            outgoing_loopback=boolean(get, "PORTAL_OUTGOING_LOOPBACK"),
+            prepare_threshold=number_or_none(get, "DATABASE_PREPARE_THRESHOLD", 5, 1_000_000),
+            log_level=choice(lambda name: get(name).upper(), "LOG_LEVEL", "INFO", _LOG_LEVELS),
             trusted_proxies=_proxies(get("PORTAL_TRUSTED_PROXIES")),
-            api_rate=int(get("PORTAL_API_RATE") or cls.api_rate),
+            api_rate=number(get, "PORTAL_API_RATE", cls.api_rate, 0, 1_000_000),
             oidc_providers=_providers(get),
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
             bot_site_key=get("PORTAL_BOT_SITE_KEY"),
@@ -130,10 +138,17 @@ class Settings:
         """Refuse what must not be served. Returns itself."""
         if self.gateway not in ("sandbox", "none"):
             raise Misconfigured(f"PORTAL_GATEWAY is {self.gateway!r}; known are 'sandbox' and 'none'.")
+        if self.mail_use_tls and self.mail_use_ssl:
+            raise Misconfigured("MAIL_USE_TLS (STARTTLS, usually port 587) and MAIL_USE_SSL (usually port 465) exclude each other.")
         if self.bot_check not in ("work", "turnstile", "hcaptcha", "none"):
             raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; known are 'work', 'turnstile', 'hcaptcha' and 'none'.")
         if self.bot_check in ("turnstile", "hcaptcha") and not (self.bot_site_key and self.bot_secret):
             raise Misconfigured("PORTAL_BOT_SITE_KEY and PORTAL_BOT_SECRET must be set for this PORTAL_BOT_CHECK.")
+        try:
+            if not address_of(self.mail_default_sender).isascii():
+                raise BadDomain("only ASCII before the @")
+        except BadDomain as wrong:
+            raise Misconfigured(f"MAIL_DEFAULT_SENDER is no address that every mail server takes: {wrong}.") from wrong
         if self.is_test:
             return self
         weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]
@@ -166,13 +181,22 @@ def _proxies(text: str) -> TrustedProxies:
         raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
 
 
-def _driver(url: str) -> str:
-    """The URL people know (postgresql://…) with the driver SQLAlchemy needs named."""
-    for plain in ("postgres://", "postgresql://"):
-        if url.startswith(plain):
-            return "postgresql+psycopg://" + url[len(plain) :]
-    return url
+def _mail_host(name: str) -> str:
+    """The resolver and TLS would encode an internationalized name by IDNA 2003."""
+    try:
+        return ascii_domain(name) if name else ""
+    except BadDomain as wrong:
+        raise Misconfigured(f"MAIL_SERVER is no host name: {wrong}.") from wrong
 
 
-def _number(text: str) -> int | None:
-    return None if text.lower() in ("", "none", "off") else int(text)
+def _sender(base_url: str) -> str:
+    host = urlsplit(base_url).hostname or "localhost"
+    return f"portal@{'localhost' if ':' in host else host}"
+
+
+def _in_ascii(base_url: str) -> str:
+    """Links and Host headers carry the ASCII form of an internationalized name."""
+    try:
+        return ascii_url(base_url)
+    except BadDomain as wrong:
+        raise Misconfigured(f"PORTAL_BASE_URL is no URL: {wrong}.") from wrong

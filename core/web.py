@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, has_request_context, request, url_for
 from flask_babel import refresh
 
+from core import freshness
 from core.bounds import SAFE_METHODS as SAFE_METHODS
 from core.errors import Misdirected, ScopeError
 from core.scope import Scope
+from core.security import is_api
 
 if TYPE_CHECKING:
     from core.db import Database, ScopedSession
@@ -110,15 +112,17 @@ def open_for_request(scope: Scope, *, reads_only: bool = False) -> None:
 def db(*, replica: bool = False) -> ScopedSession:
     """The request's session: it writes for unsafe methods, and is committed when the answer is below 400.
 
-    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides.
+    `replica=True` lets a reading page accept rows a moment old; only the first call of a request decides. Somebody who has just
+    changed something reads from the primary.
     """
     if "session" not in g:
         if "scope" not in g:
             raise ScopeError("db() before a door opened this request")
+        replica = replica and not g.get("replica_failed") and not freshness.changed_recently()
         g.session = house().database.session(g.scope, replica=replica,
                                               write=request.method not in SAFE_METHODS and not g.reads_only)
-    session: ScopedSession = g.session
-    return session
+    opened: ScopedSession = g.session
+    return opened
 
 
 def scope() -> Scope:
@@ -217,13 +221,15 @@ def _hostname(host: str) -> str:
 
 def _settle(response: Response) -> Response:
     """Commit what the page did if it answers well, else undo it. Rows are gone from here on: pages do not stream them."""
-    session = g.pop("session", None)
-    if session is not None:
+    opened = g.pop("session", None)
+    if opened is not None:
         try:
             if response.status_code < 400 and request.method not in SAFE_METHODS:
-                session.commit()
+                opened.commit()
         finally:
-            session.close()  # what was not committed is undone
+            opened.close()  # what was not committed is undone
+    if request.method not in SAFE_METHODS and not is_api(request.path) and getattr(house().database, "replica", None) is not None:
+        freshness.note_change()
     if request.method not in SAFE_METHODS and house().worker is not None:
         house().worker.wake()  # what was written is carried on at once, where the worker is a thread of this process
     return response
@@ -231,9 +237,9 @@ def _settle(response: Response) -> Response:
 
 def undo() -> None:
     """What this request wrote is undone at once, for who has to write about it in a session of its own."""
-    session = g.pop("session", None)
-    if session is not None:
-        session.close()  # closing rolls back
+    opened = g.pop("session", None)
+    if opened is not None:
+        opened.close()  # closing rolls back
 
 
 def _abandon(_why: BaseException | None) -> None:

@@ -26,10 +26,13 @@ import billing.pictures  # noqa: F401
 import billing.quotes  # noqa: F401
 import billing.reminders  # noqa: F401
 import billing.subscriptions  # noqa: F401
+import core.leases  # noqa: F401
+import core.mail_server  # noqa: F401
 import core.mailbox  # noqa: F401
 import core.outbox  # noqa: F401
 import core.schema  # noqa: F401
 import core.shared_clock  # noqa: F401
+import core.turns  # noqa: F401
 import core.worker  # noqa: F401
 import tenants.elsewhere.account  # noqa: F401
 import tenants.exports  # noqa: F401

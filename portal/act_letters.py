@@ -19,7 +19,8 @@ def register(house: House) -> None:
     desk = ActDesk(house)
     for type, write in (
         ("subscription.plan_changed", desk.plan_changed), ("subscription.plan_change_scheduled", desk.plan_change_scheduled),
-        ("subscription.paused", desk.paused), ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
+        ("subscription.plan_change_cancelled", desk.plan_change_withdrawn), ("subscription.paused", desk.paused),
+        ("subscription.unpaused", desk.resumed), ("invoice.corrected", desk.corrected),
         ("subscription.next_billing_date_changed", desk.date_moved), ("subscription.refused_elsewhere", desk.refused_elsewhere),
         ("subscription.unanswered_elsewhere", desk.unanswered_elsewhere),
     ):
@@ -30,13 +31,20 @@ class ActDesk(Desk):
     def plan_changed(self, work: Work) -> None:
         data = work.data
         self._about_subscription(work, "plan_changed", lambda one: {
-            "plan": data.get("product") or one.what, "due_minor": data.get("due") or 0, "currency": data.get("currency")})
+            "plan": data.get("product") or one.what, "due_minor": data.get("due") or 0, "currency": data.get("currency"),
+            "by_business": work.actor.type in ("staff", "api_key"), "by_customer": work.actor.type == "customer"})
 
     def plan_change_scheduled(self, work: Work) -> None:
         matter = self._matter(work, subscription_id=work.noun_id)
         if matter and matter.subscription and matter.subscription.next_billing_at:
             page = f"subscriptions/{matter.subscription.id}"
             self._send(work, "plan_change_scheduled", matter, page, plan=work.data.get("product") or "")
+
+    def plan_change_withdrawn(self, work: Work) -> None:
+        """Only where the business withdrew it: the customer would otherwise be charged the present price without notice."""
+        if "next_amount" in work.data:
+            self._about_subscription(work, "plan_change_withdrawn", lambda one: {
+                "plan": work.data.get("product") or "", "amount": work.data["next_amount"], "currency": work.data["currency"]})
 
     def paused(self, work: Work) -> None:
         self._about_subscription(work, "subscription_paused")

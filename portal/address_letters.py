@@ -10,6 +10,7 @@ from auth.letters import plain
 from auth.tokens import mask
 from billing.addresses import fold_address
 from billing.queries import letters as query
+from core.errors import Invalid
 from core.mail import Letter, render_letter
 from core.scope import system
 from core.web import House
@@ -19,6 +20,14 @@ from core.worker import Work
 def register(house: House) -> None:
     if house.handlers is not None:
         house.handlers.on("customer.email_changed", Desk(house).changed)
+
+
+def _key(address: str) -> str:
+    """Its key; an address that was accepted by an older rule stands for itself."""
+    try:
+        return fold_address(address)
+    except Invalid:
+        return address
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Desk:
             return
         customer, face = found.customer, face_of(found.business)
         planted = not work.data.get("known")  # to whoever had the old address: the row has the new one by now
-        if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, fold_address(old), face.business_id)):
+        if planted and not budgets.spend(self.house.database, budgets.planted_letters(settings, _key(old), face.business_id)):
             return
         subject, text, html = render_letter(
             "customer_address_changed", face.speaks(customer.locale), zone=face.zone, to=old, brand=None if planted else face.brand,

@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 
 from billing.commands import billing_details as command
 from billing.elsewhere import can
-from billing.invoicing import address_lines
+from billing.postal import PARTS, address_lines
 from billing.queries import documents
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
@@ -102,9 +102,13 @@ def _of_row(row: SubscriptionRow, theirs: Account) -> dict[str, Any]:
 
 
 def _of_invoice(found: documents.OneInvoice) -> dict[str, Any]:
-    """What the last document says. It keeps printed lines; the subscription's address has their parts where it still says the same."""
+    """What the last document says. One of before keeps printed lines alone; the subscription's address has their parts where it still
+    says the same."""
     last = documents.corrections(db(), found.invoice.id, with_words=True)
     buyer = (last[-1].snapshot if last else found.snapshot)["buyer"]
+    names = {name: buyer.get(name) or "" for name in ("name", "business_name", "tax_id", "country")}
+    if buyer.get("address"):
+        return {**names, **{part: buyer["address"].get(part) or "" for part in PARTS}}
     printed = [*(buyer.get("lines") or []), "", ""]
     parts = {"street": printed[0], "city": printed[1], "zipcode": "", "state": printed[2]}
     if found.invoice.subscription_id:
@@ -112,9 +116,9 @@ def _of_invoice(found: documents.OneInvoice) -> dict[str, Any]:
             billing = query.one(db(), found.invoice.subscription_id).billing or {}
         except NotFound:
             billing = {}
-        if address_lines(billing) == (buyer.get("lines") or []):
+        if sorted(" ".join(address_lines(billing)).split()) == sorted(" ".join(buyer.get("lines") or []).split()):
             parts = {name: billing.get(name) or "" for name in parts}
-    return {**parts, **{name: buyer.get(name) or "" for name in ("name", "business_name", "tax_id", "country")}}
+    return {**parts, **names}
 
 
 def _typed() -> dict[str, str]:

@@ -122,7 +122,7 @@ SENTENCES: dict[str, Any] = {
     "webhook_endpoint.removed": _l("Events are not sent to %(host)s any more."),
 }
 
-UNTOLD = frozenset({"owners.told", "elsewhere.told", "app.session_left"})
+UNTOLD = frozenset({"owners.told", "app.session_left"})
 """A letter that repeats another event, and a hint that is followed by the event itself."""
 
 STAFF_ONLY = frozenset({

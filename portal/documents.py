@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from flask import Response, redirect, render_template
 from flask.typing import ResponseReturnValue
 
+from billing.documents import notes_of
 from billing.queries import documents as query
+from core.errors import Unavailable
 from core.web import db, exists_here, here, house
 from portal import bp
 from portal.standing import account
 from portal.words import card_of, country_name, reason
+
+LOOK_AGAIN = 4  # seconds
 
 
 @bp.get("/invoices")
@@ -31,7 +36,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
         "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
         why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
         account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"),
-        corrections=query.corrections(db(), invoice_id))
+        corrections=query.corrections(db(), invoice_id), notes=notes_of(found.snapshot))
 
 
 @bp.get("/invoices/<invoice_id>/corrections/<correction_id>.pdf")
@@ -41,7 +46,7 @@ def invoice_correction_pdf(invoice_id: str, correction_id: str) -> ResponseRetur
 
 @bp.get("/invoices/<invoice_id>.pdf")
 def invoice_pdf(invoice_id: str) -> ResponseReturnValue:
-    return _pdf(*house().documents.invoice_pdf(db(), invoice_id))
+    return _printed(lambda: house().documents.invoice_pdf(db(), invoice_id))
 
 
 @bp.get("/refunds")
@@ -58,7 +63,17 @@ def refund(refund_id: str) -> ResponseReturnValue:
 
 @bp.get("/refunds/<refund_id>.pdf")
 def refund_pdf(refund_id: str) -> ResponseReturnValue:
-    return _pdf(*house().documents.refund_pdf(db(), refund_id))
+    return _printed(lambda: house().documents.refund_pdf(db(), refund_id))
+
+
+def _printed(find: Callable[[], tuple[bytes, str]]) -> ResponseReturnValue:
+    """The document; or, where another system issued it and has not answered yet, a page that looks again by itself."""
+    try:
+        return _pdf(*find())
+    except Unavailable as absent:
+        is_coming = absent.code == "DOCUMENT_BEING_FETCHED"
+        headers = {"Cache-Control": "private, no-store"} | ({"Refresh": str(LOOK_AGAIN)} if is_coming else {})
+        return render_template("portal/document_fetched.html", is_coming=is_coming), 202 if is_coming else 503, headers
 
 
 def _pdf(pdf: bytes, number: str) -> Response:

@@ -6,7 +6,7 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import cookies, own_email, sessions
+from auth import cookies, doors, own_email, sessions
 from auth.devices import device_words
 from auth.sessions import Visit
 from core import i18n
@@ -31,11 +31,16 @@ def ask_email_change() -> ResponseReturnValue:
     pairs = [(one.business_id, one.customer_id) for one in accounts() if one.customer_id in wanted and not one.archived_at]
     browser = cookies.browser(settings)
     try:
-        own_email.ask(house().database, settings, visit, email, pairs, browser=browser, source=request.remote_addr,
-                      device=device_words(request.user_agent.string), locale=i18n.locale(), next=here("profile"))
+        due = own_email.ask(house().database, settings, visit, email, pairs, browser=browser, source=request.remote_addr,
+                            device=device_words(request.user_agent.string), locale=i18n.locale(), next=here("profile"))
     except Invalid as wrong:
         return _page({name: _(sentence) for name, sentence in wrong.fields.items()}, email[:320], wanted), 422
-    flash(_("We sent a letter to %(address)s. Open its link in this browser; until then nothing changes.", address=email.strip()), "good")
+    if wait := doors.seconds_until(due):
+        flash(_("We will email %(address)s in about %(seconds)d seconds. Open the link in this browser; until then nothing changes.",
+                address=email.strip(), seconds=wait), "good")
+    else:
+        flash(_("We sent a letter to %(address)s. Open its link in this browser; until then nothing changes.", address=email.strip()),
+              "good")
     answer = redirect(here("profile"), 303)
     cookies.keep_browser(settings, answer, browser)
     return answer

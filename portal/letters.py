@@ -50,7 +50,7 @@ def register(house: House) -> None:
 
 def _sums(invoice: Invoice | None, name: str) -> Any:
     """What a letter may say of a planted business's invoice: amounts, and none of its words (its number begins with a word of theirs)."""
-    told = ("id", "currency", "subtotal_minor", "tax_minor", "total_minor", "due_minor")
+    told = ("id", "currency", "subtotal_minor", "tax_minor", "total_minor", "due_minor", "amount_minor")
     return invoice and SimpleNamespace(**{field: getattr(invoice, field) for field in told}, number=invoice.id, description=name)
 
 

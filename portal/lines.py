@@ -105,8 +105,8 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
     if row.in_flight:
         items.append({"url": url, "label": _("See the payment")})
     elif may("change_plan") and policy.allows(business, "plan_change") and exists_here("plan_change") and not row.is_ending \
-            and not row.planned_product_id:  # type: ignore[arg-type]
-        items.append({"url": f"{url}/plan-change", "label": _("Change plan")})
+            and not row.planned_product_id and (label := change_label(row, business)):  # type: ignore[arg-type]
+        items.append({"url": f"{url}/plan-change", "label": label})
     if may("change_method") and not row.in_flight and exists_here("payment_method"):
         items.append({"url": f"{url}/payment-method", "label": _("Pay with another card") if row.dues_minor else _("Change card")})
     if may("change_method") and exists_here("billing_details"):
@@ -121,6 +121,17 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
     if may_cancel(row, business):
         items.append({"url": f"{url}/cancellation", "label": _("Cancel the trial") if row.is_trial else _("Cancel"), "line": rule})
     return items
+
+
+def change_label(row: SubscriptionRow, business: Account) -> str:
+    """What the page of plan changes offers to change; empty where nothing can be chosen there."""
+    if row.has_other_plans:
+        return _("Change plan")
+    if row.price_type == "usage_based_price":
+        return ""
+    if row.offered_addons or row.addons:
+        return _("Change add-ons")
+    return _("Change quantity") if row.quantity > 1 or policy.setting(business, "multiple_subscriptions") else ""  # type: ignore[arg-type]
 
 
 def _quantity(row: SubscriptionRow) -> str:

@@ -10,9 +10,10 @@ from flask import g
 
 @dataclass(frozen=True)
 class Looking:
-    """`name`: whose pages; `end_url`: where the look is ended by a form."""
+    """`name`: whose pages; `since` and `until`: how long the look lasts; `end_url`: where the look is ended by a form."""
 
     name: str
+    since: datetime
     until: datetime
     end_url: str
 

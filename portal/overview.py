@@ -11,6 +11,7 @@ from billing.queries.overview import Holding
 from core.pages import words
 from core.web import db
 from portal.attention import needs
+from portal.drawing import drawn
 from portal.keys import masked
 from portal.lines import lines, sort
 from portal.renewals import ahead
@@ -32,8 +33,9 @@ def parts(sort_by: str = "date") -> dict[str, Any]:
     held = overview.holdings(session)
     spent = overview.spend(session, months)
     names = businesses()
+    listed, left_out = drawn(rows, lambda some: {"needs": needs(some), "ahead": ahead(some), "lines": lines(sort(some, sort_by))})
     return {
-        "needs": needs(rows), "ahead": ahead(rows), "lines": lines(sort(rows, sort_by)), "sort_by": sort_by,
+        **listed, "left_out": left_out, "sort_by": sort_by,
         "purchases": [one for one in held if one.kind == "purchase"][:3], "keys": _keys(held), "invoices": invoices,
         "spent": spent, "months": _table(spent, months), "businesses": names,
     }

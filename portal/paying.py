@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from auth import sessions
-from billing import lifecycle
+from billing import lifecycle, pricing
 from billing.commands import methods as saved
 from billing.commands import paying
 from billing.elsewhere import can
@@ -31,6 +31,7 @@ from core.web import db, external, here, house, scope
 from portal import bp, elsewhere
 from portal.lines import may_cancel
 from portal.proof import prove
+from portal.renewals import next_charge
 from portal.standing import Account, account
 from portal.words import card, expires, why_declined
 
@@ -147,13 +148,17 @@ def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str =
     link = dues.link if dues else None
     let_forms_leave(link)
     checking = bool(dues and dues.is_checking) or row.is_checking
+    then = 0
+    if dues and dues.next_at:
+        lines = next_charge(row.coming(), theirs, dues.next_at, dues.next_n - row.period_n - 1)
+        then = max(pricing.total(lines) - max(row.credit_minor, 0), 0)
     declined = declined_methods(db(), row.customer_id)
     method = dues.method if dues and dues.method and declined.get(dues.method.id) == dues.failed_at else None  # else: one typed on a page
     return render_template(
         "portal/payment_method.html", row=row, account=theirs, dues=dues, is_checking=checking, choices=_choices(row, bool(dues), declined),
         url=f"{here('subscriptions')}/{row.id}", why=why_declined(dues.error_code) if dues else "",
         failed=card(method.brand, method.last4, method.kind) if method else "",
-        link=link if row.needs_confirming else None, error=error, problem=problem,
+        next_minor=then, link=link if row.needs_confirming else None, error=error, problem=problem,
         payments_url=here("payment", payment_id=row.payment_id) if row.payment_id else "",
         may_cancel=may_cancel(row, theirs), current=card(row.brand, row.last4, row.kind), invoices_url=here("invoices"))
 

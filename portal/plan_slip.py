@@ -52,7 +52,7 @@ def slip_url(subscription_id: str, quote_id: str) -> str:
 def slip_page(row: SubscriptionRow, shown: Shown, field: Field | None = None) -> str:
     theirs = account(row.business_id, row.customer_id)
     told = slip(row, shown, pricing.total(next_charge(row, theirs)))
-    before_tax = not row.tax_inclusive and pricing.rate_of(theirs, row.billing) > 0  # type: ignore[arg-type]
+    before_tax = not row.tax_inclusive and pricing.rate_of(theirs, row.billing, row.tax_id).bps > 0  # type: ignore[arg-type]
     return render_template(
         "portal/plan_slip.html", row=row, account=theirs, url=f"{here('subscriptions')}/{row.id}", shown=shown, quote=shown.quote,
         slip=told, each=interval, codes=codes_of(row, shown.quote, before_tax), field=field or Field(),
@@ -92,7 +92,7 @@ def _bought(shown: Shown) -> list[tuple[str, int]]:
     """What is bought at its whole price, then what each discount takes off."""
     lines, off = [], dict[str, int]()
     names = [shown.name, *(one["name"] for one in shown.quote.addons)]
-    for place, one in enumerate(shown.quote.lines):
+    for place, one in enumerate(line for line in shown.quote.lines if line.get("kind", pricing.ITEM) == pricing.ITEM):
         times = f" × {words().count(one['quantity'])}" if one["quantity"] > 1 else ""
         less = {what: minor for what, minor in one.get("off", [])}
         what = names[place] if less else one["description"]

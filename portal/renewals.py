@@ -54,7 +54,7 @@ def next_charge(row: SubscriptionRow, business: Account, starts: datetime | None
     """The lines of the next full period, or of the one so many `after` it: a discount may end before."""
     at = starts or row.next_billing_at or row.created_at
     ends = nth(at, row.zone, row.interval, row.interval_count, 1)
-    product = SimpleNamespace(id=row.product_id, name=row.name)
+    product = SimpleNamespace(id=row.product_id, name=row.name, tax_category=row.tax_category)
     return pricing.for_period(business, row, product, at, ends, row.period_n + 1 + after)  # type: ignore[arg-type]
 
 

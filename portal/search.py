@@ -11,6 +11,7 @@ from billing.queries import held_keys, history, purchases, subscriptions
 from billing.queries.history import Filter, Words
 from core.web import db
 from portal import bp
+from portal.drawing import drawn
 from portal.keys import masked
 from portal.lines import lines
 from portal.standing import businesses, is_several
@@ -27,7 +28,7 @@ def search() -> ResponseReturnValue:
     return render_template(
         "portal/search.html",
         q=asked,
-        lines=lines(found.subscriptions) if found else [],
+        lines=drawn(found.subscriptions, lines)[0] if found else [],
         purchases=found.purchases if found else [],
         found_businesses=found.businesses if found else [],
         entries=numbered,

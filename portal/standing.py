@@ -34,7 +34,9 @@ class Account:
     brand: dict[str, Any]
     logo_url: str | None
     settings: dict[str, Any]
-    tax_rates: dict[str, int]
+    tax_rates: dict[str, Any]
+    tax_country: str | None
+    tax_id: str | None
     archived_at: datetime | None
 
 
@@ -43,7 +45,7 @@ def account_of(row: CustomerRow) -> Account:
     return Account(
         row.business_id, row.customer_id, row.name, row.email, row.phone, row.locale, not row.accepted,
         row.accepted and not row.confirmed, face.name, face.seller, face.support_email, row.currency, face.zone,
-        face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates, face.archived_at,
+        face.brand, face.logo_url if row.accepted else None, row.settings, row.tax_rates, row.tax_country, row.tax_id, face.archived_at,
     )
 
 

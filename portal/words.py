@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
 
+from billing.postal import address_lines
 from core.pages import words
 
 _BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover",
@@ -81,7 +83,7 @@ def last_day(month: int | None, year: int | None) -> date | None:
     """The last day a card works."""
     if not month or not year:
         return None
-    return date.fromordinal(date(year + month // 12, month % 12 + 1, 1).toordinal() - 1)
+    return date(year, month, monthrange(year, month)[1])
 
 
 def days_to(moment: datetime | None) -> int:
@@ -128,10 +130,8 @@ def why_declined(code: str | None) -> str:
 
 def billing_words(billing: dict[str, Any] | None) -> list[str]:
     """An address as lines, country in the reader's language."""
-    one = billing or {}
-    place = " ".join(part for part in (one.get("city"), one.get("zipcode")) if part)
-    country = country_name(one.get("country"))
-    return [part for part in (one.get("street"), place, one.get("state"), country) if part]
+    country = country_name((billing or {}).get("country"))
+    return [*address_lines(billing), *([country] if country else [])]
 
 
 def country_name(code: str | None) -> str:

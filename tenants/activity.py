@@ -62,6 +62,13 @@ def entries(
     return found
 
 
+def names_of(db: ScopedSession, authors: list[dict[str, Any] | None]) -> dict[str, str]:
+    """{actor id: address of a team member, or name of an API key} for authors of payments and refunds ({type, id})."""
+    asked = [Happening("", datetime.min, "", one["type"], one.get("id"), "", None, {}) for one in authors if one]
+    _name_actors(db, asked)
+    return {one.actor_id: one.who for one in asked if one.actor_id and one.who}
+
+
 def _name_actors(db: ScopedSession, found: list[Happening]) -> None:
     """People by their address, programs by the name of their key; those who left the team keep theirs."""
     staff = {one.actor_id for one in found if one.actor_type == "staff" and one.actor_id}

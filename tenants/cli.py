@@ -9,7 +9,9 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from billing.commands.businesses import create_business
+from billing.commands.tax_rates import set_tax_rate
 from billing.queries import api as read
+from billing.taxes import CODES
 from core.errors import PortalError
 from core.scope import everything
 from core.web import House
@@ -63,6 +65,19 @@ def register(app: Flask, house: House) -> None:
             invitation_id = invite(db, business_id, email, "owner").id
         _say(invitation_id=invitation_id)
 
+    @group.command("tax")
+    @click.option("--business", "business_id", required=True)
+    @click.option("--country", required=True, help="Of the buyer, as DE; * for every country that has no rate of its own.")
+    @click.option("--rate", required=True, type=click.FloatRange(0, 100), help="Percent, as 19.")
+    @click.option("--code", type=click.Choice(sorted(CODES)), help="VAT category code of EN 16931; S or Z by the rate, unless given.")
+    @click.option("--reason", help="Why there is no tax: a VATEX code, or words that invoices print.")
+    @click.option("--category", help="For products of this tax category alone, as e_book.")
+    def tax(business_id: str, country: str, rate: float, code: str | None, reason: str | None, category: str | None) -> None:
+        """Set how sales to a country are taxed, from the next invoice on. Prints tax_rates."""
+        with _spoken(), house.database.open(everything(why="business tax"), write=True) as db:
+            rates = set_tax_rate(db, business_id, country, round(rate * 100), code=code, reason=reason, category=category).tax_rates
+        _say(tax_rates=rates)
+
     app.cli.add_command(group)
 
 
@@ -76,5 +91,5 @@ class _spoken:
             raise click.ClickException("; ".join((error.sentence, *(f"{name}: {text}" for name, text in error.fields.items()))))
 
 
-def _say(**values: str) -> None:
+def _say(**values: object) -> None:
     click.echo(json.dumps(values))

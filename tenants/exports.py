@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import IO
 
-from sqlalchemy import Index, delete, select
+from sqlalchemy import Index, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from auth import budgets
@@ -23,11 +23,12 @@ from core import clock
 from core.db import Database, ScopedSession
 from core.errors import NotFound, TooMany
 from core.ids import new_id
+from core.lanes import Lanes, Turn
 from core.models import Base, BusinessOwned, within_business
 from core.outbox import emit
-from core.scope import system
+from core.scope import everything, system
 from core.web import House
-from core.worker import Work
+from tenants.team import Membership
 
 BATCH, KEPT = 1000, timedelta(hours=24)
 AN_HOUR, A_DAY = 5, 20  # files of one member of the team
@@ -90,6 +91,11 @@ def one(db: ScopedSession, export_id: str) -> CustomerExport:
     return found
 
 
+def asked_by(db: ScopedSession, job: CustomerExport) -> str:
+    """The address of the member who asked for the file; empty where it is not known any more."""
+    return db.scalar(select(Membership.email).where(Membership.id == job.asked_by)) or ""
+
+
 def file_of(db: ScopedSession, export_id: str) -> IO[bytes]:
     """The whole file at its beginning, on disk where it is large: read batch by batch. Raises NotFound until it is finished."""
     job = one(db, export_id)
@@ -119,10 +125,26 @@ def plain(cell: object) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
-def write(house: House, work: Work) -> None:
-    """The worker's part: batch after batch until nothing is left."""
-    while _batch(house, str(work.business_id), str(work.noun_id)):
-        pass
+class Writing:
+    """The worker's part, in a lane of its own: batch after batch; businesses take turns."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.lanes = Lanes("customer exports", house.database, self.due, self.serve, slots=2)
+
+    def due(self) -> list[str]:
+        with self.house.database.open(everything("exports to write")) as db:
+            query = select(CustomerExport.business_id).where(CustomerExport.finished_at.is_(None)).group_by(CustomerExport.business_id)
+            return list(db.scalars(query.order_by(func.min(CustomerExport.created_at))))
+
+    def serve(self, business_id: str, turn: Turn) -> bool:
+        with self.house.database.open(system(business_id)) as db:
+            open_ones = select(CustomerExport.id).where(CustomerExport.finished_at.is_(None))
+            exports = list(db.scalars(open_ones.order_by(CustomerExport.created_at, CustomerExport.id)))
+        for export_id in exports:
+            while not turn.over and _batch(self.house, business_id, export_id):
+                pass
+        return True
 
 
 def _batch(house: House, business_id: str, export_id: str) -> bool:
@@ -143,4 +165,6 @@ def _batch(house: House, business_id: str, export_id: str) -> bool:
 
 def register(house: House) -> None:
     if house.handlers is not None:
-        house.handlers.on("customers.export_asked", lambda work: write(house, work), "tenants.exports.write")
+        writing = Writing(house)
+        house.worker.lanes.append(writing.lanes)
+        house.handlers.on("customers.export_asked", lambda _work: writing.lanes.wake(), "tenants.exports.wake")

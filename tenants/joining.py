@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from auth.links import revoke_those_of
 from auth.models import Identity
 from auth.sessions import Visit
 from billing.addresses import clean_address
 from core import clock
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 from core.scope import Actor, everything
+from tenants import powers
 from tenants.letters import tell_owners
-from tenants.roles import ROLES, may
+from tenants.roles import ROLES
 from tenants.team import INVITATION_LIFE, Invitation, Membership, is_open
 
 
@@ -50,9 +51,13 @@ def revoke(db: ScopedSession, invitation_id: str) -> Invitation:
     return row
 
 
+@retried
 def accept(database: Database, visit: Visit, invitation_id: str) -> Membership:
-    """The person proved the invited address, so they join. Raises NotFound for anybody else's invitation, or one that is over."""
+    """The person proved the invited address, so they join. Raises NotFound for anybody else's invitation, or one that is over:
+    one whose sender may not invite any more is over as well. The sender's row is locked first, as where they are removed."""
     with database.open(everything("accept an invitation"), write=True) as db:
+        sender = select(Invitation.invited_by).where(Invitation.id == invitation_id).scalar_subquery()
+        db.scalar(select(Membership).where(Membership.id == sender).with_for_update())
         row = db.scalar(select(Invitation).where(
             Invitation.id == invitation_id, Invitation.email_key.in_(visit.addresses), *is_open()).with_for_update())
         if row is None or visit.identity_id is None:
@@ -85,18 +90,18 @@ def change_role(db: ScopedSession, membership_id: str, role: str) -> Membership:
     row = _one(db, membership_id, stays_owner=role == "owner")
     if row.role != role:
         was, row.role = row.role, role
-        if not may(role, "customers.invite"):
-            revoke_those_of(db, row.business_id, row.id)
+        powers.end(db, row, role)
         emit(db, "team.role_changed", business_id=row.business_id, noun=row.id, data={"email": row.email, "was": was, "role": role})
         tell_owners(db, "team_role_changed", row.email)
     return row
 
 
-def remove(db: ScopedSession, membership_id: str) -> Membership:
-    """Out with their next request. Raises NotFound, Conflict where nobody would be owner."""
+def remove(db: ScopedSession, membership_id: str, *, keys_go_to: str | None = None) -> Membership:
+    """Out with their next request; what they gave to others ends (tenants/powers.py). `keys_go_to`: the membership that takes
+    over the API keys they made, which stop working otherwise. Raises NotFound, Conflict where nobody would be owner."""
     row = _one(db, membership_id, stays_owner=False)
     row.removed_at = clock.wall()
-    revoke_those_of(db, row.business_id, row.id)
+    powers.end(db, row, None, keys_go_to)
     emit(db, "team.removed", business_id=row.business_id, noun=row.id, data={"email": row.email, "role": row.role})
     tell_owners(db, "team_removed", row.email)
     return row

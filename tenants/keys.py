@@ -32,6 +32,7 @@ class ApiKey(Base, BusinessOwned):
     prefix: Mapped[str]
     secret_hash: Mapped[str]
     read_only: Mapped[bool] = mapped_column(default=False)
+    created_by: Mapped[str | None]  # the membership that made it; None: an operator
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -62,6 +63,7 @@ def new_key(
     row = ApiKey(
         business_id=business_id, id=new_id("key"), name=name.strip() or "API key", prefix=secret[:14],
         secret_hash=keyed_hash(settings.secret_keys, _purpose(settings), secret), read_only=read_only, created_at=clock.wall(),
+        created_by=db.actor.id if db.actor.type == "staff" else None,
     )  # fmt: skip
     db.add(row)
     emit(db, "api_key.created", business_id=business_id, noun=row.id, data={"name": row.name, "read_only": read_only})
@@ -111,7 +113,7 @@ def read_key(database: Database, settings: Settings, secret: str) -> Caller:
 
 
 def _note_use(database: Database, caller: Caller) -> None:
-    with database.open(caller.scope, write=True) as db:
+    with database.open(caller.scope, write=True, repeatable=True) as db:
         row = db.scalar(select(ApiKey).where(ApiKey.id == caller.key_id))
         if row is not None:
             row.last_used_at = clock.wall()

@@ -82,7 +82,7 @@ class Desk:
         with i18n.speaking(face.locale):
             role = str(ROLES[row.role])
         told = replace(face, name=plain(face.name))
-        self._send(work, "team_invited", row.email, told, {"role": role, "asks": asks or "", "expires_at": row.expires_at})
+        self._send(work, "team_invited", [row.email], told, {"role": role, "asks": asks or "", "expires_at": row.expires_at})
 
     def owners_told(self, work: Work) -> None:
         with self._open(work) as db:
@@ -91,8 +91,7 @@ class Desk:
         with i18n.speaking(face.locale):
             about = str((ROLES | PARTS).get(work.data["about"], work.data["about"]))
             said = sentence(work.data["what"], who, about)
-        for to in owners:
-            self._send(work, "owner_notice", to, face, {"said": said, "at": work.at})
+        self._send(work, "owner_notice", owners, face, {"said": said, "at": work.at})
 
     def money_parked(self, work: Work) -> None:
         """Money that only a person can settle: the owners hear of it, for nothing happens by itself any more."""
@@ -100,8 +99,7 @@ class Desk:
             owners = self._owners(db)
         face = self._face(work)
         words = {"reason": work.data["reason"], "amount": formatting.money(work.data["amount"], work.data["currency"], face.locale)}
-        for to in owners:
-            self._send(work, "money_waits", to, face, {**words, "url": f"{self._console(face)}/sales/parked"})
+        self._send(work, "money_waits", owners, face, {**words, "url": f"{self._console(face)}/sales/parked"})
 
     def _owners(self, db: ScopedSession) -> list[str]:
         return list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
@@ -123,12 +121,15 @@ class Desk:
             raise LookupError(work.business_id)
         return face
 
-    def _send(self, work: Work, name: str, to: str, face: Face, words: dict[str, object]) -> None:
+    def _send(self, work: Work, name: str, addresses: list[str], face: Face, words: dict[str, object]) -> None:
         settings = self.house.settings
-        subject, text, html = render_letter(
-            name, face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
-            **{"url": f"{settings.base_url}/console", "team_url": f"{self._console(face)}/team", **words})  # type: ignore[arg-type]
-        self.house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}:{to}")
+
+        def letter(to: str) -> Letter:
+            return Letter(to, *render_letter(
+                name, face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name,
+                **{"url": f"{settings.base_url}/console", "team_url": f"{self._console(face)}/team", **words}))  # type: ignore[arg-type]
+
+        self.house.mailer.send_each((letter(to), f"{work.id}:{name}:{to}") for to in addresses)
 
 
 def register(house: House) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from auth.faces import Face, face_of
 from auth.models import IdentityEmail
@@ -138,15 +138,20 @@ def invitations_for(database: Database, visit: Visit) -> list[Open]:
         return [Open(i.id, i.business_id, name, i.role, i.email) for i, name in db.execute(query)]
 
 
-def is_invited(database: Database, address_key: str) -> bool:
-    """For the sign-in letter: may somebody without purchases sign in with this address?"""
+def invited_address(database: Database, address_key: str) -> str | None:
+    """For the sign-in email: the address of an open invitation, which somebody without purchases may sign in with."""
     with database.open(everything("is this address invited")) as db:
-        return db.scalar(select(Invitation.id).where(Invitation.email_key == address_key, *is_open()).limit(1)) is not None
+        return db.scalar(select(Invitation.email).where(Invitation.email_key == address_key, *is_open())
+                         .order_by(Invitation.created_at).limit(1))
 
 
 def is_open() -> tuple:  # type: ignore[type-arg]
-    """Conditions of an invitation that can still be accepted."""
-    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall())
+    """Conditions of an invitation that can still be accepted: whoever sent it has to be able to send it still."""
+    sender = aliased(Membership)
+    may_still = select(sender.id).where(sender.business_id == Invitation.business_id, sender.id == Invitation.invited_by,
+                                        sender.removed_at.is_(None), sender.role.in_([role for role in ROLES if may(role, "team.write")]))
+    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall(),
+            or_(Invitation.invited_by.is_(None), may_still.exists()))
 
 
 def members(db: ScopedSession) -> list[Membership]:

@@ -40,6 +40,10 @@ class Sqlite:
         shutil.copyfile(template or self.template, path)
         return {"database_url": f"sqlite:///{path}"}, drop
 
+    def empty(self) -> dict[str, str]:
+        """Settings of a database without any tables."""
+        return {"database_url": f"sqlite:///{self.folder / f'e{next(_counter)}.sqlite3'}"}
+
     def name_of(self, urls: dict[str, str]) -> str:
         return urls["database_url"].removeprefix("sqlite:///")
 
@@ -98,6 +102,12 @@ class Postgres:
         drop()
         self._do(f"CREATE DATABASE {name} TEMPLATE {template or 'template_portal'} STRATEGY {self.copying}")
         return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}, drop
+
+    def empty(self) -> dict[str, str]:
+        """Settings of a database without any tables; it goes with the server."""
+        name = f"t{os.getpid()}_e{next(_counter)}"
+        self._do(f"CREATE DATABASE {name} TEMPLATE template0")
+        return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}
 
     def _do(self, statement: str) -> None:
         with self._psycopg.connect(self.owner, autocommit=True) as c:

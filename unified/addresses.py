@@ -31,13 +31,17 @@ def add_address() -> ResponseReturnValue:
     settings, email = house().settings, request.form.get("email", "")
     browser = cookies.browser(settings)
     try:
-        linking.ask_to_add(
+        due = linking.ask_to_add(
             house().database, settings, visit, email, browser=browser, source=request.remote_addr,
             device=device_words(request.user_agent.string), locale=i18n.locale(), next=_HERE,
         )
     except Invalid as wrong:
         return _page(email[:320], _(wrong.fields["email"])), 422
-    flash(_("We sent a letter to %(address)s. Open its link in this browser.", address=email.strip()), "good")
+    if wait := doors.seconds_until(due):
+        flash(_("We will email %(address)s in about %(seconds)d seconds. Open the link in this browser.", address=email.strip(),
+                seconds=wait), "good")
+    else:
+        flash(_("We sent a letter to %(address)s. Open its link in this browser.", address=email.strip()), "good")
     answer = redirect(_HERE, 303)
     cookies.keep_browser(settings, answer, browser)
     return answer

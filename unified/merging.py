@@ -69,9 +69,13 @@ def letter_to_main(merge_id: str) -> ResponseReturnValue:
     if not asked.is_asker or asked.is_main or asked.has_passkey:
         raise NotFound()
     browser = cookies.browser(settings)
-    linking.ask_to_add(house().database, settings, visit, asked.other_main, browser=browser, source=request.remote_addr,
-                       device=device_words(request.user_agent.string), locale=i18n.locale(), next=_LIST)
-    flash(_("We sent a letter to the main address of that account. Open its link in this browser."), "good")
+    due = linking.ask_to_add(house().database, settings, visit, asked.other_main, browser=browser, source=request.remote_addr,
+                             device=device_words(request.user_agent.string), locale=i18n.locale(), next=_LIST)
+    if wait := doors.seconds_until(due):
+        flash(_("We will email the main address of that account in about %(seconds)d seconds. Open the link in this browser.",
+                seconds=wait), "good")
+    else:
+        flash(_("We sent a letter to the main address of that account. Open its link in this browser."), "good")
     answer = redirect(f"{_LIST}/merges/{merge_id}", 303)
     cookies.keep_browser(settings, answer, browser)
     return answer

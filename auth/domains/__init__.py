@@ -23,12 +23,14 @@ def register(app: Flask, house: House) -> None:
     from auth.domains.dns import texts
     from auth.domains.views import bp, gate
     from auth.domains.visiting import forget
+    from core.lanes import Lanes
     from core.worker import Tick
 
-    binding = Binding(house.database, house.settings, texts)
+    binding = Binding(house.database, house.settings, texts, app.extensions["errands"])
     app.extensions["domains"] = binding
     house.domain_of = binding.serving
     app.before_request(gate)
     app.register_blueprint(bp)
-    house.worker.ticks.append(Tick("domains", timedelta(minutes=10), binding.look_again))
+    house.worker.lanes.append(Lanes("domains", house.database, binding.due, lambda business_id, turn: binding.look_again(business_id) > 0,
+                                    poll=60.0))
     house.worker.ticks.append(Tick("sessions at domains", timedelta(hours=1), lambda: forget(house.database)))

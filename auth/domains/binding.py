@@ -6,20 +6,21 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 
 from auth.domains.dns import Resolve, Unknown
 from auth.domains.models import Domain, DomainCode, DomainSession
 from billing.parties import Business
-from core import clock, ids
+from core import clock, ids, turns
 from core.db import Database, ScopedSession
+from core.domain_names import BadDomain, ascii_domain
+from core.errands import Busy, Errands
 from core.errors import Conflict, Invalid, NotFound
 from core.outbox import emit
 from core.scope import Actor, everything
 from core.settings import Settings
 
-log = structlog.get_logger()
+JOB = "domains"
 LOOKED_AT_EVERY = timedelta(days=1)
 MOST = 5
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -30,6 +31,7 @@ class Binding:
     database: Database
     settings: Settings
     resolve: Resolve
+    errands: Errands
 
     def serving(self, host: str) -> Domain | None:
         """The verified domain of a host name, without its port; None for a host that is nobody's. Of two that proved it,
@@ -52,35 +54,52 @@ class Binding:
         return f"_portal.{domain.host}", f"portal-domain={domain.token}"
 
     def says_so(self, domain: Domain) -> bool:
-        """Asks DNS; never within a transaction. Raises Unknown."""
+        """Asks DNS; never within a transaction, nor in the thread of a request. Raises Unknown."""
         name, text = self.record(domain)
         return text in self.resolve(name)
 
-    def look_again(self) -> int:
-        """Every domain that was not looked at for a day. What DNS does not say any more is not served any more, at once;
-        when DNS says nothing at all it is asked again in the next round. Returns how many were lost."""
+    def says_so_soon(self, domain: Domain) -> bool:
+        """The same for a page, which waits for a moment. Raises Unknown, or Pending: ask again, and the answer will be there."""
+        try:
+            return self.errands.ask(f"dns of {domain.business_id}", domain.id, lambda: self.says_so(domain))
+        except Busy as busy:
+            raise Unknown("busy") from busy
+
+    def due(self) -> list[str]:
+        """Businesses with a domain that was not looked at for a day."""
         with self.database.open(everything("domains to look at again")) as db:
-            due = list(db.scalars(select(Domain).where(
-                Domain.verified_at.is_not(None), Domain.removed_at.is_(None), Domain.checked_at <= clock.wall() - LOOKED_AT_EVERY)
-                .limit(200)))
-        lost = 0
-        for one in due:
-            try:
-                holds = self.says_so(one)
-            except Unknown as odd:
-                log.warning("a domain could not be looked at", host=one.host, why=str(odd))
-                continue
-            with self.database.open(everything("a domain was looked at"), write=True) as db:
-                row = db.scalars(select(Domain).where(Domain.business_id == one.business_id, Domain.id == one.id)).one()
-                row.checked_at = clock.wall()
-                if not holds and row.verified_at is not None:
-                    row.verified_at = None
-                    end_sessions(db, row.id)
-                    emit(db, "domain.lost", business_id=row.business_id, noun=row.id, data={"host": row.host}, actor=Actor("system"))
-                    emit(db, "owners.told", business_id=row.business_id, data={"what": "domain_changed", "about": row.host},
-                         actor=Actor("system"))
-                    lost += 1
-        return lost
+            query = select(Domain.business_id).where(*_due()).group_by(Domain.business_id)
+            return list(db.scalars(query.order_by(func.min(Domain.checked_at))))
+
+    def look_again(self, business_id: str) -> int:
+        """What DNS does not say any more is not served any more, at once; when DNS says nothing at all it is asked again later.
+        Returns how many domains of the business DNS answered for."""
+        with self.database.open(everything("domains of a business to look at again")) as db:
+            due = list(db.scalars(select(Domain).where(Domain.business_id == business_id, *_due()).order_by(Domain.checked_at)))
+        by_id, answered = {one.id: one for one in due}, []
+
+        def look(_business_id: str, one: str) -> None:
+            self._record(by_id[one], self.says_so(by_id[one]))
+            answered.append(one)
+
+        turns.run(self.database, JOB, [(business_id, one.id) for one in due], look)
+        return len(answered)
+
+    def _record(self, one: Domain, holds: bool) -> None:
+        with self.database.open(everything("a domain was looked at"), write=True) as db:
+            row = db.scalars(select(Domain).where(Domain.business_id == one.business_id, Domain.id == one.id)).one()
+            row.checked_at = clock.wall()
+            if not holds and row.verified_at is not None:
+                row.verified_at = None
+                end_sessions(db, row.id)
+                emit(db, "domain.lost", business_id=row.business_id, noun=row.id, data={"host": row.host}, actor=Actor("system"))
+                emit(db, "owners.told", business_id=row.business_id, data={"what": "domain_changed", "about": row.host},
+                     actor=Actor("system"))
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    return (Domain.verified_at.is_not(None), Domain.removed_at.is_(None), Domain.checked_at <= clock.wall() - LOOKED_AT_EVERY,
+            turns.rested(JOB, Domain.business_id, Domain.id))
 
 
 def of_business(db: ScopedSession) -> list[Domain]:
@@ -134,13 +153,14 @@ def end_sessions(db: ScopedSession, domain_id: str) -> None:
 
 def clean_host(settings: Settings, typed: str) -> str:
     """`billing.acorn.example` of what people type. Raises Invalid for what is no name of the public internet, or is ours."""
-    text = typed.strip().lower().removeprefix("https://").rstrip("/.")
+    text = typed.strip()
+    text = text[len("https://"):] if text[:8].lower() == "https://" else text
     try:
-        host = text.encode("idna").decode()
-    except UnicodeError:
+        host = ascii_domain(text.rstrip("/."))
+    except BadDomain:
         host = ""
     labels = host.split(".")
-    ours = settings.host.split(":")[0]
+    ours = ascii_domain(settings.hostname)
     if len(labels) < 2 or len(host) > 200 or not all(_LABEL.fullmatch(one) for one in labels) or labels[-1].isdigit():
         raise Invalid(fields={"host": "Give a full name such as billing.example.com."})
     if host == ours or host.endswith("." + ours) or ours.endswith("." + host):

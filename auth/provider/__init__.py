@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def register(app: Flask, house: House) -> None:
     from auth.provider.cli import add_commands
-    from auth.provider.leaving import sweep, tell
+    from auth.provider.leaving import Logouts, sweep
     from auth.provider.server import make_server
     from auth.provider.views import bp
     from core.worker import Tick
@@ -35,5 +35,5 @@ def register(app: Flask, house: House) -> None:
     app.register_blueprint(bp)
     app.extensions["oidc_server"] = make_server(house)
     add_commands(app, house)
-    house.handlers.on("app.session_left", lambda work: tell(house, work), "provider.tell")
+    house.worker.lanes.append(Logouts(house).lanes)
     house.worker.ticks.append(Tick("sessions of apps", timedelta(seconds=2), lambda: sweep(house.database)))

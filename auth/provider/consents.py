@@ -9,6 +9,7 @@ from auth.provider.models import AppConsent, AppSession
 from auth.provider.who import Who
 from billing.parties import Customer
 from core import clock, ids
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import NotFound
 from core.outbox import emit
@@ -23,6 +24,7 @@ def covers(database: Database, client: Client, who: Who, scope: str) -> bool:
         return row is not None and _holds(row, who) and set(scope.split()) <= set(row.scopes)
 
 
+@retried
 def give(database: Database, client: Client, who: Who, scope: str) -> None:
     with database.open(everything("somebody lets an app know them"), write=True) as db:
         row = _of(db, client, who, lock=True)

@@ -77,6 +77,7 @@ class AppSession(Base, CustomerOwned):
     __table_args__ = (
         of_customer(), within_business("app_id", "apps"), UniqueConstraint("business_id", "customer_id", "id"),
         Index("ix_app_sessions_code", "code_hash"), Index("ix_app_sessions_left", "left_at", "expires_at"),
+        Index("ix_app_sessions_logout", "business_id", "app_id", "logout_due_at"),
     )
 
     app_id: Mapped[str]
@@ -96,6 +97,8 @@ class AppSession(Base, CustomerOwned):
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     left_at: Mapped[datetime | None]
+    logout_due_at: Mapped[datetime | None]  # when the app is told next; None: it was told, or nobody has left
+    logout_attempts: Mapped[int] = mapped_column(default=0)
 
     def get_redirect_uri(self) -> str:
         return self.redirect_uri

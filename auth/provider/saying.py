@@ -16,6 +16,7 @@ from auth.provider.issuing import Held
 from auth.provider.models import AppSession
 from core import clock, ids
 from core.db import Database
+from core.domain_names import BadDomain, ascii_address
 from core.settings import Settings
 
 ID_TOKEN_LIFE = timedelta(minutes=10)
@@ -47,8 +48,16 @@ def userinfo(one: Held) -> dict[str, Any]:
         said["name"] = one.row.name
     if "email" in scopes:
         # found by the person's own verified addresses, or known to the business alone
-        said |= {"email": one.row.email, "email_verified": one.family.identity_id is not None}
+        said |= {"email": _in_ascii(one.row.email), "email_verified": one.family.identity_id is not None}
     return said
+
+
+def _in_ascii(email: str) -> str:
+    """An addr-spec of RFC 5322 (OpenID Connect Core §5.1): an app that encodes the domain by IDNA 2003 would take it for another's."""
+    try:
+        return ascii_address(email)
+    except BadDomain:
+        return email
 
 
 def _common(settings: Settings, family: AppSession, life: timedelta) -> dict[str, Any]:

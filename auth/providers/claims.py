@@ -50,25 +50,28 @@ def id_token(discovery: Discovery, party: Party, token: object, nonce: str) -> C
         raise Mistake("wrong_token", "nonce")
     if _text(said, "sub") is None:
         raise Mistake("wrong_token", "sub")
-    return _read(said)
+    return read(said)
 
 
 def with_userinfo(token: Claims, said: dict[str, Any]) -> Claims:
     """What the userinfo endpoint adds, where the token did not say it; of the same subject only (OpenID Connect Core §5.3.2)."""
     if said.get("sub") != token.subject:
         raise Mistake("wrong_token", "sub of userinfo")
-    return _read({**said, **token.all})
+    return read({**said, **token.all})
 
 
-def _read(said: dict[str, Any]) -> Claims:
+def read(said: dict[str, Any]) -> Claims:
     email = said.get("email")
     return Claims(said["sub"], email if isinstance(email, str) and len(email) <= 320 else None,
                   said.get("email_verified") in (True, "true"), _text(said, "hd"), _text(said, "sid"), _text(said, "name") or "", said)
 
 
 def logout_token(discovery: Discovery, party: Party, token: object) -> dict[str, Any]:
-    """Its claims, with `sub` or `sid`, and `jti`. Raises Mistake("wrong_token")."""
-    said = _decode(discovery, party, token, typ="logout+jwt")
+    """Its claims, with `sub` or `sid`, and `jti`. Raises Mistake("wrong_token").
+
+    For a connection that is not switched on nothing is fetched: keys that are known already are enough, or it is refused.
+    """
+    said = _decode(discovery, party, token, typ="logout+jwt", fetch=party.is_enabled)
     _audience(party, said)
     events = said.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
@@ -80,7 +83,7 @@ def logout_token(discovery: Discovery, party: Party, token: object) -> dict[str,
     return said
 
 
-def _decode(discovery: Discovery, party: Party, token: object, typ: str | None = None) -> dict[str, Any]:
+def _decode(discovery: Discovery, party: Party, token: object, typ: str | None = None, fetch: bool = True) -> dict[str, Any]:
     if not isinstance(token, str) or len(token) > 20_000:
         raise Mistake("wrong_token", "no token")
     now = int(clock.wall().timestamp())
@@ -88,9 +91,9 @@ def _decode(discovery: Discovery, party: Party, token: object, typ: str | None =
                                    iat={"essential": True}, **({} if typ else {"exp": {"essential": True}}))  # type: ignore[arg-type]
     try:
         try:
-            read = jwt.decode(token, discovery.of(party.issuer).keys, algorithms=ALGORITHMS)
+            read = jwt.decode(token, discovery.of(party.issuer, fetch).keys, algorithms=ALGORITHMS)
         except (JoseError, ValueError):  # perhaps a key that is newer than what we know
-            read = jwt.decode(token, discovery.rotated(party.issuer).keys, algorithms=ALGORITHMS)
+            read = jwt.decode(token, discovery.rotated(party.issuer, fetch).keys, algorithms=ALGORITHMS)
         claims.validate(read.claims)
     except (JoseError, ValueError, TypeError, KeyError) as wrong:
         raise Mistake("wrong_token", type(wrong).__name__) from wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import select, update
@@ -27,12 +28,19 @@ _QUIETLY = {"synchronize_session": False}
 def back_channel(database: Database, settings: Settings, discovery: Discovery, party: Party, token: object, source: str | None) -> int:
     """End what that provider's session or subject opened here, and nothing else. Returns how many grants ended.
 
-    Raises Mistake("wrong_token") for a token that is not one, or was used before; TooMany where too many such came (`source`: from where).
+    Raises Mistake: "waiting" and "unreachable" where the provider's keys are not at hand; "wrong_token" for a token that is not
+    one, or was used before. Raises TooMany where too many such came (`source`: from where).
     """
     spent = budgets.logouts(database, settings, party.key, source)
     if not budgets.spend(database, spent):
         raise TooMany()
-    ended = _end(database, settings, discovery, party, token)
+    try:
+        ended = _end(database, settings, discovery, party, token)
+    except Mistake as slow:
+        if slow.code == "waiting":  # whoever sent it may not send it again: it is followed when the keys have come
+            name = f"logout {hashlib.sha256(str(token).encode()).hexdigest()[:32]}"
+            discovery.errands.start(party.key, name, lambda: _end(database, settings, discovery, party, token))
+        raise
     budgets.true_logout(database, settings, party.key, source, spent)
     return ended
 
@@ -65,7 +73,7 @@ def away(database: Database, settings: Settings, discovery: Discovery, visit: Vi
     if party is None or grant is None or grant.party != party.key:
         return None
     try:
-        there = discovery.of(party.issuer)["end_session_endpoint"]
+        there = discovery.of(party.issuer, fetch=party.is_enabled)["end_session_endpoint"]
     except Mistake:
         return None
     if not isinstance(there, str) or urlsplit(there).scheme not in (("https", "http") if settings.is_test else ("https",)):

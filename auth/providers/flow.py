@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from sqlalchemy import select, update
 
 from auth import tokens
-from auth.providers import claims
+from auth.providers import claims, exchange
 from auth.providers.claims import Claims
 from auth.providers.discovery import Discovery
 from auth.providers.mistakes import Mistake
@@ -21,6 +21,7 @@ from auth.providers.models import ProviderState
 from auth.providers.parties import Party
 from core import clock, ids
 from core.db import Database
+from core.errands import Busy, Pending
 from core.scope import everything
 from core.settings import Settings
 
@@ -64,11 +65,29 @@ def leave(database: Database, settings: Settings, discovery: Discovery, party: P
 
 
 def come_back(database: Database, settings: Settings, discovery: Discovery, party: Party, said: Mapping[str, str], browser: str) -> Came:
-    """What the provider's redirect says, exchanged and checked. The state is used up whatever follows. Raises Mistake."""
+    """What the provider's redirect says, exchanged and checked. The state is used up whatever follows. Raises Mistake.
+
+    "waiting": the provider has not answered yet; the same call, made again, hands out what came of it, once.
+    """
     state = said.get("state", "")
-    row = _use(database, settings, party, state, browser)
-    if row is None:
+    row, is_new = _use(database, settings, party, state, browser)
+    if row is None or not (party.is_enabled or row.purpose == "test"):
         raise Mistake("wrong_state")
+    if is_new:
+        redirect = dict(said)
+        try:
+            discovery.errands.ask(party.key, row.id, lambda: exchange.keep(
+                database, settings, row.id, lambda: _exchanged(settings, discovery, party, redirect, state)))
+        except Busy as busy:
+            exchange.close(database, row.id)
+            raise Mistake("unreachable", "busy") from busy
+        except Pending:
+            pass
+    return Came(exchange.take(database, settings, row.id), row.purpose, row.identity_id, row.next)
+
+
+def _exchanged(settings: Settings, discovery: Discovery, party: Party, said: Mapping[str, str], state: str) -> Claims:
+    """The code for tokens, and the ID token for claims. Asks the provider: run as an errand."""
     known = discovery.of(party.issuer)
     if said.get("iss", party.issuer) != party.issuer or (known["authorization_response_iss_parameter_supported"] and "iss" not in said):
         raise Mistake("wrong_issuer", "mix-up")  # RFC 9207 §2.4
@@ -80,7 +99,7 @@ def come_back(database: Database, settings: Settings, discovery: Discovery, part
     checked = claims.id_token(discovery, party, answer.get("id_token"), _derived(settings, "nonce", state))
     if party.claim not in checked.all and known["userinfo_endpoint"] and isinstance(answer.get("access_token"), str):
         checked = claims.with_userinfo(checked, discovery.get(known["userinfo_endpoint"], answer["access_token"]))
-    return Came(checked, row.purpose, row.identity_id, row.next)
+    return checked
 
 
 def _exchange(settings: Settings, metadata: dict[str, Any], party: Party, code: str, state: str) -> tuple[str, bytes, dict[str, str]]:
@@ -98,14 +117,15 @@ def _exchange(settings: Settings, metadata: dict[str, Any], party: Party, code: 
     return metadata["token_endpoint"], urlencode(form).encode(), headers
 
 
-def _use(database: Database, settings: Settings, party: Party, state: str, browser: str) -> ProviderState | None:
+def _use(database: Database, settings: Settings, party: Party, state: str, browser: str) -> tuple[ProviderState | None, bool]:
+    """The state's row, and whether this is its first use."""
     mine = (ProviderState.state_hash.in_(tokens.hashes(settings, "provider-state", state)), ProviderState.party == party.key,
             ProviderState.browser_hash.in_(tokens.hashes(settings, "browser", browser)))
     at = clock.wall()
     with database.open(everything("somebody comes back from a provider"), write=True) as db:
         used = db.execute(update(ProviderState).where(*mine, ProviderState.used_at.is_(None), ProviderState.expires_at > at)
                           .values(used_at=at), execution_options={"synchronize_session": False})
-        return db.scalar(select(ProviderState).where(*mine)) if used.rowcount == 1 else None  # type: ignore[attr-defined]
+        return db.scalar(select(ProviderState).where(*mine)), used.rowcount == 1  # type: ignore[attr-defined]
 
 
 def _derived(settings: Settings, what: str, state: str) -> str:

@@ -23,9 +23,10 @@ from auth.providers.mistakes import Mistake
 from auth.providers.models import Connection, ConnectionLogin, ProviderLogin
 from auth.providers.parties import Party
 from auth.sessions import Visit
-from billing.addresses import clean_address
+from billing.addresses import parse_address
 from billing.parties import Customer
 from core import clock
+from core.conflicts import retried
 from core.db import Database, ScopedSession
 from core.errors import Invalid
 from core.scope import everything
@@ -45,6 +46,7 @@ class Joined:
     joins: dict[str, Any] | None = None
 
 
+@retried
 def at_unified_door(database: Database, settings: Settings, party: Party, came: Came, before: Visit | None, device: str,
                     knows: Callable[[str], Any]) -> Joined:
     """Raises Mistake: no_address, needs_signing_in, taken, address_taken, wrong_state."""
@@ -87,6 +89,7 @@ def on_proof(settings: Settings, challenge: Challenge) -> Callable[[ScopedSessio
     return join
 
 
+@retried
 def at_business_door(database: Database, settings: Settings, party: Party, came: Came, before: Visit | None, device: str) -> str:
     """One customer of that business; returns the secret for the cookie. Raises Mistake."""
     claims = came.claims
@@ -176,7 +179,7 @@ def _hashes(settings: Settings, issuer: str, subject: str) -> list[str]:
 
 def _address(claims: Claims) -> tuple[str, str]:
     try:
-        return clean_address(claims.email or "")
+        return parse_address(claims.email or "")
     except Invalid as odd:
         raise Mistake("no_address") from odd
 

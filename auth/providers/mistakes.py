@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CODES = frozenset({
     "declined",  # the person said no, or the provider did
+    "waiting",  # it runs, and there is no answer yet
     "unreachable", "unreadable",  # no answer, or none that makes sense
     "wrong_issuer", "wrong_state", "wrong_token",  # not from whom or for what it says
     "no_address", "not_a_customer", "needs_signing_in",

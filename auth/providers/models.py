@@ -77,6 +77,7 @@ class ProviderState(Base):
     next: Mapped[str]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]  # sealed: what the provider's answer proved, once it has come (auth/providers/exchange.py)
 
 
 class LogoutTokenSeen(Base):

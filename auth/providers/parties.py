@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from auth.providers.models import Connection
 from core.db import Database
+from core.domain_names import BadDomain, ascii_domain
 from core.scope import everything
 from core.secrets import unseal
 from core.settings import Settings
@@ -28,6 +29,7 @@ class Party:
     business_id: str | None = None
     connection_id: str | None = None
     claim: str = "email"
+    is_enabled: bool = True  # what is not switched on has nothing fetched for it
 
     def redirect_uri(self, settings: Settings) -> str:
         return f"{settings.base_url}{self.path}/callback"
@@ -37,7 +39,10 @@ class Party:
         domain = address_key.rpartition("@")[2]
         if "*" in self.trust or domain in self.trust:
             return True
-        return self.trust_hosted_domain and bool(hosted_domain) and domain == str(hosted_domain).lower()
+        try:
+            return self.trust_hosted_domain and bool(hosted_domain) and domain == ascii_domain(str(hosted_domain))
+        except BadDomain:
+            return False
 
 
 def of_operator(settings: Settings) -> list[Party]:
@@ -61,7 +66,8 @@ def of_business(database: Database, settings: Settings, business_id: str, *, als
 def party_of(settings: Settings, row: Connection) -> Party:
     secret = unseal(settings.secret_keys, secret_purpose(row.business_id, row.id), row.client_secret) if row.client_secret else ""
     return Party(f"{row.business_id}/{row.id}", row.label, row.issuer, row.client_id, secret, f"/login/{row.business_id}/with/sso",
-                 business_id=row.business_id, connection_id=row.id, claim=row.claim)
+                 business_id=row.business_id, connection_id=row.id, claim=row.claim,
+                 is_enabled=row.is_enabled)
 
 
 def secret_purpose(business_id: str, connection_id: str) -> str:

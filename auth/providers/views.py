@@ -20,7 +20,7 @@ from auth.providers.mistakes import Mistake
 from auth.providers.parties import Party
 from auth.views import bp
 from billing.addresses import clean_address
-from core import i18n
+from core import clock, i18n
 from core.errors import NotFound, TooMany
 from core.security import csrf_exempt, token_page
 from core.web import house
@@ -78,6 +78,8 @@ def leave(party: Party, purpose: str, next_: str = "", identity_id: str | None =
         return _said(party, "unreachable")
     browser, visit = cookies.browser(settings), sessions.current()
     anew = party.business_id is None and visit is not None and visit.is_person  # a proof that may count as a fresh one
+    if purpose == "test":
+        discovery().forget_failure(party.issuer)  # an owner who put it right tries again at once
     try:
         there = flow.leave(house().database, settings, discovery(), party, browser=browser, purpose=purpose, identity_id=identity_id,
                            next=doors.landing(next_, party.business_id) if next_ else "", anew=anew)
@@ -104,6 +106,8 @@ def _back(party: Party) -> ResponseReturnValue:
                                    back=f"/console/{party.business_id}/developers/provider")
         return _at_business(party, came) if party.business_id else _at_unified(party, came)
     except Mistake as wrong:
+        if wrong.code == "waiting":
+            return render_template("auth/providers/waiting.html", name=party.label)
         return _mistaken(party, wrong)
 
 
@@ -133,17 +137,19 @@ def _by_letter(email: str, joins: dict[str, Any] | None, next_: str) -> Response
     settings = house().settings
     written, key = clean_address(email)
     browser = cookies.browser(settings)
-    challenges.ask(house().database, settings, Asking(
+    due = challenges.ask(house().database, settings, Asking(
         email=written, address_key=key, browser=browser, source=doors.source(), device=device_words(request.user_agent.string),
         locale=i18n.locale(), next=doors.landing(next_, None) if next_ else "", known=cookies.knows(settings, key), joins=joins))
-    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:2000], "of": ""}
+    session[doors.ASKED] = {"email": written, "business_id": None, "next": next_[:2000], "of": "",
+                            "due": (due or clock.wall()).isoformat()}
     answer = redirect("/login/sent", 303)
     cookies.keep_browser(settings, answer, browser)
     return answer
 
 
 def _logged_out(party: Party) -> ResponseReturnValue:
-    """Back-Channel Logout §2.8: 200 and no-store, or 400; 429 to who brings too many that are none."""
+    """Back-Channel Logout §2.8: 200 and no-store, or 400; 429 to who brings too many that are none; 503 while the provider's own
+    keys cannot be had."""
     token_page()
     token = request.form.get("logout_token")
     try:
@@ -151,7 +157,9 @@ def _logged_out(party: Party) -> ResponseReturnValue:
     except TooMany:
         return {"error": "too_many_requests"}, 429, {"Retry-After": "60"}
     except Mistake as wrong:
-        log.warning("logout token refused", party=party.key, why=wrong.detail)
+        log.warning("logout token refused", party=party.key, why=wrong.detail or wrong.code)
+        if wrong.code in ("waiting", "unreachable", "unreadable"):
+            return {"error": "temporarily_unavailable"}, 503, {"Retry-After": "10"}
         return {"error": "invalid_request"}, 400
     log.info("signed out by provider", party=party.key, ended=ended)
     return "", 200
@@ -167,12 +175,14 @@ def _said(party: Party, code: str) -> ResponseReturnValue:
     visit = sessions.current() if taken else None
     page = render_template("auth/providers/mistake.html", sentence=words(code, party.label), letter=letter, name=party.label, taken=taken,
                            address=visit.email if visit else "")
-    return page, 403 if taken or code in ("not_a_customer", "needs_signing_in") else 502 if code in ("unreachable", "unreadable") else 400
+    return page, 403 if taken or code in ("not_a_customer", "needs_signing_in") else 503 if code == "waiting" else 502 if code in (
+        "unreachable", "unreadable") else 400
 
 
 def words(code: str, name: str) -> str:
     return {
         "declined": _("%(name)s did not let you through. Nothing was changed here.", name=name),
+        "waiting": _("%(name)s takes long to answer. Please try again in a few seconds.", name=name),
         "unreachable": _("%(name)s does not answer at the moment.", name=name),
         "unreadable": _("%(name)s answered with something we cannot read.", name=name),
         "wrong_issuer": _("The answer came from somebody other than %(name)s, so we did not use it.", name=name),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing.catalogue import Addon
-from billing.commands.businesses import check_currency
+from billing.commands.businesses import check_amount, check_currency
 from core import clock
 from core.db import ScopedSession
 from core.errors import Gone, NotFound
@@ -19,8 +19,9 @@ def create_addon(
     db: ScopedSession, business_id: str, *, name: str, currency: str, price: int,
     tax_category: str = "digital_products", description: str = "",
 ) -> Addon:
-    """`price` in minor units. Raises Invalid (currency)."""
+    """`price` in minor units. Raises Invalid (currency, price)."""
     check_currency(currency)
+    check_amount(price, currency)
     at = clock.now()
     addon = Addon(business_id=business_id, id=new_id("adn"), name=name, description=description, currency=currency, price_minor=price,
                   tax_category=tax_category, created_at=at, updated_at=at)
@@ -38,6 +39,7 @@ def update_addon(db: ScopedSession, addon_id: str, **changes: Any) -> Addon:
     addon = load_addon(db, addon_id)
     if "currency" in changes:
         check_currency(changes["currency"])
+    check_amount(changes.get("price_minor", addon.price_minor), changes.get("currency", addon.currency))
     for name, value in changes.items():
         setattr(addon, name, value)
     addon.updated_at = clock.now()

@@ -16,10 +16,11 @@ from billing.commands.cancelling import load
 from billing.commands.forwarding import forwards
 from billing.corrections import Correction
 from billing.invoices import Invoice
-from billing.invoicing import address_lines
 from billing.lifecycle import LIVE
 from billing.plan_switch import note
+from billing.postal import PARTS, address_lines
 from billing.subscriptions import Subscription
+from billing.taxes import is_reverse_charge
 from core import clock
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid, NotFound
@@ -124,16 +125,22 @@ def edit_billing(
     address = {part: new[part] or "" for part in ("street", "city", "state", "zipcode", "country")}
     if forwards(db, subscription, "edit_billing", ELSEWHERE, billing=address, name=new["name"], business_name=company, tax_id=number):
         return subscription
-    subscription.billing = {**(subscription.billing or {}), **new}
+    subscription.billing = _replaced(subscription.billing or {}, new)
     subscription.business_name, subscription.tax_id = company, number
     note(db, subscription, "subscription.billing_details_changed", fields=changed)
     return subscription
 
 
+def _replaced(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new address whole. The rate that another system took (`tax_bps`) is a fact about the country, so it stays with that."""
+    return {**new, "tax_bps": old["tax_bps"]} if "tax_bps" in old and old.get("country") == new["country"] else new
+
+
 def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, str | None]) -> Correction:
     """A corrected document with other buyer details (as `clean_details`). Amounts, tax and date of the invoice stay.
 
-    The country decides tax, so it cannot be corrected here. Raises NotFound, Conflict (void), Invalid.
+    Country and VAT id decide the tax, so neither can be corrected here to what would be taxed otherwise.
+    Raises NotFound, Conflict (void), Invalid.
     """
     invoice = db.scalar(select(Invoice).options(undefer(Invoice.snapshot)).where(Invoice.id == invoice_id).with_for_update())
     if invoice is None:
@@ -144,19 +151,24 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
     was = invoice.snapshot["buyer"]
     if was.get("country") and was["country"] != new["country"]:
         raise Invalid(fields={"country": "The country decides the tax that was paid. Ask the business for a new invoice."})
+    seller, taxed = invoice.snapshot["seller"], invoice.snapshot["tax"]
+    reverse = is_reverse_charge(seller.get("country"), seller.get("tax_id"), new["country"], new["tax_id"])
+    if any(one["tax_minor"] for one in taxed) if reverse else any(one.get("code") == "AE" for one in taxed):
+        raise Invalid(fields={"tax_id": "The tax number decides the tax that was paid. Ask the business for a new invoice."})
     buyer = {
         **was,
         "name": new["name"],
         "business_name": new["business_name"],
         "lines": address_lines(new),
+        "address": {part: new[part] for part in PARTS},
         "country": new["country"],
         "tax_id": new["tax_id"],
     }
     same = (Correction.business_id == invoice.business_id, Correction.invoice_id == invoice.id)
     last = db.scalar(select(Correction).options(undefer(Correction.snapshot)).where(*same).order_by(Correction.version.desc()).limit(1))
-    if last is not None and last.snapshot["buyer"] == buyer:
+    if last is not None and _printed(last.snapshot["buyer"]) == _printed(buyer):
         return last
-    if last is None and was == buyer:
+    if last is None and _printed(was) == _printed(buyer):
         raise Invalid(sentence="These are the details on the invoice.", fields={"name": "Nothing is different."})
     version = (db.scalar(select(func.count()).select_from(Correction).where(*same)) or 0) + 1
     number = f"{invoice.number}-C{version}"
@@ -188,3 +200,9 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
         data={"number": number, "corrects": invoice.number},
     )
     return row
+
+
+def _printed(buyer: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a document says of its buyer, whatever the order of the address: that was another one before."""
+    words = sorted(word.strip(",") for line in buyer.get("lines") or [] for word in line.split())
+    return (*(buyer.get(name) or None for name in ("name", "business_name", "email", "country", "tax_id")), words)

@@ -9,10 +9,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing import policy, pricing
+from billing import plans, policy, pricing
+from billing.authors import author_of
+from billing.buyer_details import kept_when_paid
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
-from billing.commands.billing_details import check_tax_id
+from billing.commands.businesses import ORDER, check_amount
+from billing.commands.products import PRICE_TYPES
+from billing.commands.purchase_details import details_for_purchase
 from billing.lifecycle import LIVE
 from billing.methods import method_of
 from billing.parties import Business, Customer
@@ -66,8 +70,8 @@ def subscribe(
             select(Subscription.id).where(Subscription.customer_id == customer_id, Subscription.status.in_(LIVE)).limit(1)
         ):
             raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", "This customer has a subscription already.")
-        address = {**(customer.billing or {}), **(billing or {})}
-        number = _tax_number(tax_id, business_name, address)
+        details = details_for_purchase(customer, billing, business_name, tax_id)
+        address, number = details.address, details.tax_id
         _in_its_currency(currency, product)
         held = held_for(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         subscription = Subscription(
@@ -76,25 +80,25 @@ def subscribe(
             tax_inclusive=product.tax_inclusive, addons=_addons(db, product, addons), meters=list(product.meters), discounts=held,
             interval=product.interval, interval_count=product.interval_count, term_interval=product.term_interval or "Year",
             term_count=product.term_count, zone=business.zone, period_n=0, next_billing_at=clock.now(), previous_billing_at=clock.now(),
-            trial_days=product.trial_days if trial_days is None else trial_days, billing=address, tax_id=number,
-            business_name=business_name, collected_by="us", credit_minor=0, cancel_at_period_end=False, meta=metadata or {},
+            trial_days=product.trial_days if trial_days is None else trial_days, billing=address, tax_id=details.tax_id,
+            business_name=details.business_name, collected_by="us", credit_minor=0, cancel_at_period_end=False, meta=metadata or {},
             created_at=clock.now(),
         )
         db.add(subscription)
         db.flush()
         lines = pricing.for_period(business, subscription, product, clock.now(), clock.now())
         amount = 0 if subscription.trial_days else pricing.total(lines)
+        check_amount(pricing.total(lines), product.currency, "quantity", ORDER)
         payment = _payment(till, db, customer, operation=f"new:{subscription.id}", amount=amount, currency=product.currency,
                            cart=[] if subscription.trial_days else cart_of(lines), tax=sum(one.tax_minor for one in lines) if amount else 0,
                            billing=address, method_id=payment_method_id, return_url=return_url, metadata=metadata,
-                           subscription_id=subscription.id, brand_id=product.brand_id, held=held)
+                           subscription_id=subscription.id, brand_id=product.brand_id, held=held,
+                           intent=kept_when_paid(billing, business_name, details.tax_id if tax_id else None))
         use(db, customer, held, payment.id, subscription.id)
-        if not customer.billing:
-            customer.billing = address
         emit(db, "subscription.created", business_id=business.business_id, customer_id=customer_id, noun=subscription.id,
              data={"product": product.name})
         recurring = sum(one.net_minor for one in pricing.for_plan(
-            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive))
+            business, address, product, quantity, subscription.unit_minor, subscription.addons, subscription.tax_inclusive, tax_id=number))
         started = Started(payment.id, amount, product.currency, subscription.id, recurring_pre_tax_minor=recurring)
     return _go(till, business.business_id, started, payment_method_id, locale)
 
@@ -114,19 +118,19 @@ def buy(
         currencies = {product.currency for product, _ in items}
         if len(currencies) > 1 or any(product.is_recurring for product, _ in items):
             raise Invalid(sentence="A cart holds one-time products of one currency.", fields={"product_cart": "Not together."})
-        address = {**(customer.billing or {}), **(billing or {})}
+        details = details_for_purchase(customer, billing, business_name, tax_id)
+        address = details.address
         held = held_for(db, business, customer, discount_codes, currency=items[0][0].currency,
                         product_ids=[product.id for product, _ in items])
         _in_its_currency(currency, items[0][0])
-        made_out = {"tax_id": _tax_number(tax_id, business_name, address), "business_name": business_name}
-        lines = pricing.for_cart(business, items, address.get("country"), held)
+        lines = pricing.for_cart(business, items, address.get("country"), held, details.tax_id)
+        check_amount(pricing.total(lines), items[0][0].currency, "product_cart", ORDER)
         payment_id = new_id("pay")
         payment = _payment(till, db, customer, operation=f"purchase:{payment_id}", amount=pricing.total(lines), currency=currencies.pop(),
-                           cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing={**address, **made_out},
-                           method_id=payment_method_id, return_url=return_url, metadata=metadata, payment_id=payment_id, held=held)
+                           cart=cart_of(lines), tax=sum(one.tax_minor for one in lines), billing=details.stored(),
+                           method_id=payment_method_id, return_url=return_url, metadata=metadata, payment_id=payment_id, held=held,
+                           intent=kept_when_paid(billing, business_name, details.tax_id if tax_id else None))
         use(db, customer, held, payment.id, None)
-        if not customer.billing:
-            customer.billing = address
         started = Started(payment.id, payment.amount_minor, payment.currency)
     return _go(till, business.business_id, started, payment_method_id, locale)
 
@@ -166,13 +170,9 @@ def _product(db: ScopedSession, product_id: str) -> Product:
     product = db.scalar(select(Product).where(Product.id == product_id, Product.archived_at.is_(None)))
     if product is None:
         raise NotFound(sentence="There is no such product.")
+    if product.price_type not in PRICE_TYPES:
+        raise Invalid("UNSUPPORTED_ACTION", plans.BY_USE, fields={"product_id": plans.BY_USE})
     return product
-
-
-def _tax_number(tax_id: str | None, business_name: str | None, address: dict[str, Any]) -> str | None:
-    if business_name and not tax_id:
-        raise Invalid("INVALID_TAX_ID", fields={"tax_id": "A company's invoice needs its tax number."})
-    return check_tax_id(tax_id, (address.get("country") or "").upper()) if tax_id else None
 
 
 def _in_its_currency(wanted: str | None, product: Product) -> None:
@@ -201,7 +201,7 @@ def _payment(
     till: Till, db: ScopedSession, customer: Customer, *, operation: str, amount: int, currency: str, cart: list[dict[str, Any]], tax: int,
     billing: dict[str, Any], method_id: str | None, return_url: str | None, metadata: dict[str, Any] | None,
     subscription_id: str | None = None, payment_id: str | None = None, brand_id: str | None = None,
-    held: Sequence[dict[str, Any]] = (),
+    held: Sequence[dict[str, Any]] = (), intent: dict[str, Any] | None = None,
 ) -> Payment:
     method = None
     if method_id:
@@ -217,8 +217,9 @@ def _payment(
         status="processing" if method else "requires_payment_method", is_open=True, unknown=False,
         key=till.key(customer.business_id, operation, 1), attempt=1, off_session=False, payment_method_id=method.id if method else None,
         method=method_of(method) if method else {}, gateway=till.gateway.name, return_url=return_url, cart=cart,
-        discounts=list(held), billing=billing,
-        meta=metadata or {}, refunded_minor=0, fence=0, check_at=clock.wall() + (_FIRST if method else _PAGE), created_at=at, updated_at=at,
+        discounts=list(held), billing=billing, intent=intent or {},
+        meta=metadata or {}, refunded_minor=0, fence=0, author=author_of(db), check_at=clock.wall() + (_FIRST if method else _PAGE),
+        created_at=at, updated_at=at,
     )
     db.add(payment)
     return payment

@@ -83,6 +83,7 @@ def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> 
     owed = select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open")
     for invoice in db.scalars(owed.with_for_update()):
         invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "void")
+        subscription.credit_minor += invoice.credit_applied_minor  # it paid for nothing
         emit(db, "invoice.void", business_id=invoice.business_id, customer_id=invoice.customer_id, noun=invoice.id)
     keys = select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status.in_(("active", "disabled")))
     for key in db.scalars(keys):

@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from billing import lifecycle
 from billing.catalogue import Product
-from billing.licences import LicenseInstance, LicenseKey
+from billing.licences import LicenseInstance, LicenseKey, key_status
 from billing.lifecycle import LICENCE
 from billing.parties import Customer
+from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.errors import BadRequest, Conflict, Invalid, NotFound
@@ -50,7 +51,8 @@ def bring_key(
 
 
 def change_key(db: ScopedSession, key_id: str, **changes: Any) -> LicenseKey:
-    """`activations_limit` (None: any number), `expires_at` (None: never), `disabled`.
+    """`activations_limit` (None: any number), `expires_at` (None: never), `disabled`: whether the business keeps it from working.
+    A key that the business enables still waits for its subscription while that is paused, on hold or over.
 
     Raises NotFound, Invalid (below what is in use), BadRequest (a subscription's key ends with it), Conflict (its subscription is over).
     """
@@ -69,7 +71,10 @@ def change_key(db: ScopedSession, key_id: str, **changes: Any) -> LicenseKey:
     if disabled is not None:
         if row.status == "expired":
             raise Conflict("INACTIVE_LICENSE_KEY", "This key has ended for good.")
-        row.status = lifecycle.move(LICENCE, row.status, "disable" if disabled else "enable")
+        lifecycle.move(LICENCE, row.status, "disable" if disabled else "enable")
+        row.disabled_by_business_at = clock.now() if disabled else None
+        row.revoked_at = row.revoked_at if disabled else None
+        row.status = key_status(row, db.scalar(select(Subscription.status).where(Subscription.id == row.subscription_id)))
     emit(db, "license_key.updated", business_id=row.business_id, customer_id=row.customer_id, noun=row.id,
          data={"fields": sorted([*changes, *(["status"] if disabled is not None else [])])})  # fmt: skip
     return row

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
+from billing.authors import author_of
 from billing.catalogue import Product
 from billing.commands.paying import back_to, business_of, pay_dues, send
 from billing.lifecycle import SUBSCRIPTION, may
@@ -153,7 +154,7 @@ def _page(till: Till, db: ScopedSession, customer_id: str, currency: str, operat
         amount_minor=0, tax_minor=0, currency=currency, status="requires_payment_method", is_open=True, unknown=False,
         key=till.key(db.scope.business or "", f"{operation}:{number}", 1), attempt=1, off_session=False, method={},
         gateway=till.gateway.name, return_url=return_url, intent={"method_for": use}, cart=[], billing={}, meta={}, refunded_minor=0,
-        fence=0, check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
+        fence=0, author=author_of(db), check_at=clock.wall() + FIRST_CHECK, created_at=at, updated_at=at,
     )
     payment.return_url = back_to(return_url, payment.id)
     db.add(payment)

@@ -89,7 +89,8 @@ def _few(db: ScopedSession, subscription: Subscription, at: datetime) -> None:
     made = db.scalar(
         select(func.count()).select_from(Invoice).where(
             Invoice.business_id == subscription.business_id, Invoice.subscription_id == subscription.id,
-            Invoice.kind.in_(("new", "renewal")), Invoice.status != "void", Invoice.total_minor > 0, Invoice.issued_at > since,
+            Invoice.kind.in_(("new", "renewal")), Invoice.status != "void", Invoice.due_minor + Invoice.credit_applied_minor > 0,
+            Invoice.issued_at > since,
         )
     ) or 0  # fmt: skip
     if made >= CHARGES_PER_PERIOD:

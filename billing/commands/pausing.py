@@ -55,7 +55,7 @@ def pause(db: ScopedSession, subscription_id: str) -> Subscription:
     ):
         raise Conflict("SUBSCRIPTION_PAUSE_REQUIRES_PAYMENT_METHOD", "Save a payment method first; it is needed to go on later.")
     subscription.status, subscription.paused_at = to, clock.now()
-    activation.switch_keys(db, subscription, "active", "disabled")
+    activation.follow_keys(db, subscription)
     note(db, subscription, "subscription.paused")
     return subscription
 
@@ -79,6 +79,6 @@ def resume(db: ScopedSession, subscription_id: str) -> Subscription:
     subscription.next_billing_at += length
     subscription.anchor_at, subscription.anchor_n = subscription.next_billing_at, subscription.period_n
     subscription.status, subscription.paused_at = to, None
-    activation.switch_keys(db, subscription, "disabled", "active")
+    activation.follow_keys(db, subscription)
     note(db, subscription, "subscription.unpaused", paused_seconds=int(length.total_seconds()))
     return subscription

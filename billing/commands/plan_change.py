@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 
 from billing import lifecycle, plan_switch, plans, redeeming
+from billing.authors import author_of
 from billing.catalogue import Product
 from billing.commands import plan_quote
 from billing.commands.cancelling import load
 from billing.commands.forwarding import forwards
 from billing.commands.plan_quote import options, quote, waiting
 from billing.methods import method_of
+from billing.next_charge import next_charge
 from billing.parties import Business, Customer
 from billing.payments import Payment, PaymentMethod
 from billing.plans import Option
@@ -82,14 +85,21 @@ def confirm(till: Till, scope: Scope, quote_id: str, *, return_url: str | None =
 
 
 def cancel_scheduled(db: ScopedSession, subscription_id: str) -> None:
-    """Take back the change that waits. Raises NotFound (contract: SCHEDULED_PLAN_CHANGE_NOT_FOUND)."""
+    """Take back the change that waits. Raises NotFound (contract: SCHEDULED_PLAN_CHANGE_NOT_FOUND).
+
+    When a business does it, the event says what the next charge is now: the customer gets an email while there is time to cancel.
+    """
     subscription = load(db, subscription_id)
     change = waiting(db, subscription)
     if change is None:
         raise NotFound("SCHEDULED_PLAN_CHANGE_NOT_FOUND", "No change is planned.")
     if forwards(db, subscription, "keep_plan", "This subscription is billed by another system. Change it there."):
         return
-    plan_switch.drop(db, subscription, change)
+    withdrawn: dict[str, Any] = {}
+    if db.scope.actor.type in ("staff", "api_key"):
+        product = db.scalar(select(Product.name).where(Product.id == change.product_id))
+        withdrawn = {"product": product, "next_amount": next_charge(db, subscription), "currency": subscription.currency}
+    plan_switch.drop(db, subscription, change, **withdrawn)
 
 
 def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
@@ -130,7 +140,7 @@ def _use(till: Till, db: ScopedSession, subscription: Subscription, used: Quote,
         _schedule(db, subscription, used)
     elif used.due_minor == 0:
         redeeming.use(db, customer, added, None, subscription.id)
-        if used.total_minor:
+        if used.lines:
             invoice = plan_switch.bill(db, business, customer, subscription, used, till.settings.is_test)
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay"), clock.now()
             emit(db, "invoice.paid", business_id=invoice.business_id, customer_id=invoice.customer_id, noun=invoice.id)
@@ -195,7 +205,7 @@ def _payment(till: Till, db: ScopedSession, subscription: Subscription, used: Qu
         brand_id=subscription.brand_id,
         charge_type="plan_change",
         amount_minor=used.due_minor,
-        tax_minor=min(used.tax * used.due_minor // used.total_minor, used.due_minor) if used.total_minor else 0,
+        tax_minor=min(used.tax, used.due_minor),
         currency=used.currency,
         status="processing" if method else "requires_payment_method",
         is_open=True,
@@ -213,6 +223,7 @@ def _payment(till: Till, db: ScopedSession, subscription: Subscription, used: Qu
         meta={},
         refunded_minor=0,
         fence=0,
+        author=author_of(db),
         check_at=clock.wall() + (_FIRST if method else _PAGE),
         created_at=at,
         updated_at=at,

@@ -113,13 +113,22 @@ def _quote(subscription: Subscription, wanted: Wanted, which: str, wish: Json, s
         version=subscription.version, product_id=wanted.product.id, quantity=wanted.quantity, unit_minor=wanted.unit_minor,
         addons=list(wanted.addons), direction=which, mode=wish["mode"], effective_at=wish["effective_at"],
         on_payment_failure=wish["on_payment_failure"], restarts=comes != ends and not waits, lines=bought, total_minor=total,
-        tax=sum(one["tax_minor"] for one in bought), unused_minor=unused, balance_minor=max(-credits, 0),
+        tax=0 if waits else _tax(now, bought), unused_minor=unused, balance_minor=max(-credits, 0),
         credit_applied_minor=max(-credits, 0), credit_minor=max(credits, 0), due_minor=due,
         value_minor=0, withdrawn_minor=0, currency=subscription.currency, as_of=at,
         payment_method_id=subscription.payment_method_id, next_billing_at=ends if waits else comes,
         next_renewal_minor=pre_tax if after.get("tax_inclusive") else pre_tax + round_half_up(Fraction(pre_tax * rate, 10_000)),
         expires_at=min(at + VALID, ends) if ends > at else at + timedelta(minutes=1), created_at=at,
     )  # fmt: skip
+
+
+def _tax(now: Json, bought: list[Json]) -> int:
+    """Contained in what is due: as the other system says, else that of the lines less that of what was not used."""
+    said = now["summary"].get("tax")
+    if said is not None:
+        return int(said)
+    credited = sum(int(one.get("tax") or 0) for one in now["line_items"] if int(one.get("tax") or 0) < 0)
+    return sum(one["tax_minor"] for one in bought) + credited
 
 
 def _lines(items: list[Json]) -> tuple[list[Json], int]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import func, select
@@ -14,6 +13,9 @@ from sqlalchemy import func, select
 from billing import credit, plans, policy, pricing, proration
 from billing.calendar import nth
 from billing.cart import cart_of
+from billing.catalogue import Product
+from billing.commands.businesses import ORDER, check_amount
+from billing.credit_lines import Settled, less_credit
 from billing.discounts import is_on
 from billing.parties import Business
 from billing.plans import Wanted
@@ -46,8 +48,8 @@ def figures(
     failure = on_payment_failure or plans.default(db, business, subscription, "on_payment_failure")
     if mode not in proration.MODES or effective_at not in EFFECTIVE or failure not in ("prevent_change", "apply_change"):
         raise Invalid("INVALID_REQUEST_PARAMETERS", "This way of changing a plan is not known.")
-    if subscription.is_trial:
-        mode, effective_at = "full_immediately", "immediately"  # a change ends the trial and charges now
+    if subscription.is_trial and effective_at == "immediately" and mode != "do_not_bill":
+        mode = "full_immediately"  # the change ends the trial and charges now; the other modes are about a period that was paid for
     if customer and mode == "do_not_bill" and effective_at == "immediately":
         raise Forbidden("DO_NOT_BILL_NOT_ALLOWED_IN_CUSTOMER_PORTAL", "This business asks you to contact it to change the plan.")
     if customer and wanted.quantity > 1 and not policy.setting(business, "multiple_subscriptions"):
@@ -57,7 +59,8 @@ def figures(
         raise Invalid(sentence="This is the present plan.", fields={"product_id": "Choose another plan."})
 
     next_at = subscription.next_billing_at
-    assert next_at is not None
+    present = db.scalar(select(Product).where(Product.business_id == subscription.business_id, Product.id == subscription.product_id))
+    assert next_at is not None and present is not None
     interval, count = product.interval or subscription.interval, product.interval_count
 
     def lines_of(n: int, first: int) -> list[pricing.Line]:
@@ -75,7 +78,7 @@ def figures(
             cost = proration.cost(
                 mode,
                 lines=lines_of(n, n),
-                old_minor=_present(business, subscription),
+                old_minor=_present(business, subscription, present),
                 worth=worth,
                 balance=balance,
                 fraction=fraction,
@@ -86,6 +89,8 @@ def figures(
     if not cost.lines:  # nothing of this period is billed with it
         n = subscription.period_n + 1
     full = pricing.total(lines_of(n + 1 if cost.lines else n, n))
+    check_amount(max(full, cost.total), subscription.currency, "quantity", ORDER)
+    bill = _settled(db, subscription, present.name, cost, source)
     after = nth(as_of, subscription.zone, interval, count, 1) if cost.restarts else next_at
     return Quote(
         business_id=subscription.business_id,
@@ -102,14 +107,15 @@ def figures(
         effective_at=effective_at,
         on_payment_failure=failure,
         restarts=cost.restarts,
-        lines=cart_of(cost.lines),
+        lines=cart_of(bill.lines),
         discounts=_from(held, n),
         total_minor=cost.total,
-        tax=sum(one.tax_minor for one in cost.lines),
+        tax=bill.tax,
         unused_minor=cost.unused,
         balance_minor=cost.balance,
         credit_applied_minor=cost.applied,
         credit_minor=cost.credit,
+        credit_parts=bill.left if cost.credit > 0 else [],
         due_minor=cost.due,
         value_minor=cost.value,
         withdrawn_minor=0,
@@ -123,13 +129,21 @@ def figures(
     )
 
 
+def _settled(db: ScopedSession, subscription: Subscription, present: str, cost: proration.Cost, source: str | None) -> Settled:
+    """The lines of the change's invoice: what it costs less the credit that pays for it. `present`: the name of the plan so far."""
+    return less_credit(
+        cost.lines, unused=cost.unused, unused_parts=credit.paid_parts(db, source) if cost.unused else [], name=present,
+        balance=cost.balance, balance_parts=credit.balance_parts(db, subscription) if cost.balance > 0 else [],
+    )  # fmt: skip
+
+
 def period(
     business: Business, subscription: Subscription, wanted: Wanted, starts_at: datetime, ends_at: datetime, held: Sequence[dict[str, Any]]
 ) -> list[pricing.Line]:
     """A full period of the plan asked for, priced by the function that makes renewals."""
     product = wanted.product
     lines = pricing.for_plan(business, subscription.billing, product, wanted.quantity, wanted.unit_minor, wanted.addons,
-                             product.tax_inclusive, held)
+                             product.tax_inclusive, held, subscription.tax_id)
     return [replace(one, starts_at=starts_at, ends_at=ends_at) for one in lines]
 
 
@@ -142,12 +156,11 @@ def _on(held: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     return [one for one in held if is_on(one, n)]
 
 
-def _present(business: Business, subscription: Subscription) -> int:
+def _present(business: Business, subscription: Subscription, plan: Product) -> int:
     """A full period of the present plan, tax included, as the current one was priced."""
-    plan = SimpleNamespace(id=subscription.product_id, name="")
     n = max(subscription.period_n, 1)
-    lines = pricing.for_plan(business, subscription.billing, plan, subscription.quantity, subscription.unit_minor,  # type: ignore[arg-type]
-                             subscription.addons, subscription.tax_inclusive, _on(subscription.discounts or [], n))
+    lines = pricing.for_plan(business, subscription.billing, plan, subscription.quantity, subscription.unit_minor,
+                             subscription.addons, subscription.tax_inclusive, _on(subscription.discounts or [], n), subscription.tax_id)
     return pricing.total(lines)
 
 

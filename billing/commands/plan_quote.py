@@ -12,7 +12,7 @@ from billing.commands.forwarding import collects_itself
 from billing.commands.plan_figures import figures
 from billing.discounts import fits
 from billing.parties import Business, Customer
-from billing.payments import Payment, PaymentMethod
+from billing.payments import Payment, PaymentMethod, Refund
 from billing.plans import Option, Wanted
 from billing.quotes import Quote, ScheduledChange
 from billing.redeeming import Refused, held_for
@@ -88,6 +88,9 @@ def check(db: ScopedSession, subscription: Subscription, customer: bool) -> Busi
     mine = (Payment.business_id == subscription.business_id, Payment.subscription_id == subscription.id)
     if db.scalar(select(Payment.id).where(*mine, Payment.is_open).limit(1)) is not None:
         raise Conflict("PREVIOUS_PAYMENT_PENDING", "A payment for this is under way. Wait until it is settled.")
+    refund = select(Refund.id).where(Refund.business_id == subscription.business_id, Refund.subscription_id == subscription.id)
+    if db.scalar(refund.where(Refund.status == "pending").limit(1)) is not None:
+        raise Conflict("PREVIOUS_PAYMENT_PENDING", "A refund for this is under way. Wait until it is settled.")
     if waiting(db, subscription) is not None:
         raise Conflict("SCHEDULED_PLAN_CHANGE_EXISTS", "A change is planned already. Cancel it first.")
     if subscription.next_billing_at is None or subscription.next_billing_at <= clock.now():

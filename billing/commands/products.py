@@ -10,7 +10,7 @@ from sqlalchemy import select
 from billing.calendar import INTERVALS
 from billing.catalogue import Addon, Product
 from billing.commands.addons import create_addon
-from billing.commands.businesses import check_currency
+from billing.commands.businesses import check_amount, check_currency
 from billing.commands.collections import create_collection
 from core import clock
 from core.db import ScopedSession
@@ -19,7 +19,8 @@ from core.ids import new_id
 from core.outbox import emit
 
 __all__ = ["archive_product", "create_addon", "create_collection", "create_product", "price_of", "unarchive_product", "update_product"]
-PRICE_TYPES = ("one_time_price", "recurring_price", "usage_based_price")
+PRICE_TYPES = ("one_time_price", "recurring_price")
+"""What can be sold. Use is not counted here, so a price by use (`usage_based_price`) would never be billed in full."""
 CHANGEABLE = (
     "name", "description", "tax_category", "addons", "license_key_enabled", "license_key_limit", "license_key_duration",
     "license_key_message", "download", "image", "meta",
@@ -50,15 +51,20 @@ def create_product(
     return product
 
 
-def price_of(price: dict[str, Any]) -> dict[str, Any]:
-    """A price in the contract's shape as the product's columns. Raises Invalid (field price)."""
+def price_of(price: dict[str, Any], kept: str | None = None) -> dict[str, Any]:
+    """A price in the contract's shape as the product's columns. Raises Invalid (field price).
+
+    `kept`: the type that the product has. One that was loaded from another system may be sold by use there.
+    """
     kind = price.get("type")
-    if kind not in PRICE_TYPES:
-        raise Invalid(sentence="A price is one-time, recurring or usage-based.", fields={"price": "Unknown type of price."})
+    if kind not in (*PRICE_TYPES, kept):
+        raise Invalid("UNSUPPORTED_ACTION" if kind == "usage_based_price" else None, "A price is one-time or recurring.",
+                      fields={"price": "A price is one-time or recurring."})
     check_currency(price["currency"])
     amount = price.get("fixed_price", 0) if kind == "usage_based_price" else price.get("price", 0)
     if not isinstance(amount, int) or amount < 0:
         raise Invalid(sentence="A price is a whole number of minor units, 0 or more.", fields={"price": "Not an amount."})
+    check_amount(amount, price["currency"])
     if kind != "one_time_price" and price.get("payment_frequency_interval") not in INTERVALS:
         raise Invalid(sentence="A recurring price needs an interval.", fields={"price": "Day, Week, Month or Year."})
     return {
@@ -77,7 +83,7 @@ def update_product(db: ScopedSession, product_id: str, *, price: dict[str, Any] 
     product = load_product(db, product_id)
     _known(db, changes.get("addons") or ())
     if price is not None:
-        columns = price_of(price)
+        columns = price_of(price, product.price_type)
         fixed = [name for name in FIXED if columns[name] != getattr(product, name)]
         if fixed:  # a subscription that keeps its price would no longer know what the price is for
             words = "Its kind, currency, rhythm and whether tax is in it stay. Make another product."

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billing.payments import Payment, Refund
-from billing.refunds import request_refund
+from billing.refunds import open_plan_change, request_refund
 from billing.till import Till
 from core.errors import Conflict, NotFound
 from core.scope import Scope
@@ -21,15 +21,18 @@ def refund(
     """`items` [{line_id, amount_minor}] or an amount, or all that is left. Opens its own sessions.
 
     `after`: how many refunds of this payment whoever asks had seen; with another number nothing is done, so that a form that is
-    sent twice refunds once. Raises NotFound, Conflict (contract §1.5 refund codes; REFUND_ASKED_TWICE).
+    sent twice refunds once. A plan change whose page nobody finished is called back first, because it counts on the same money.
+    Raises NotFound, Conflict (contract §1.5 refund codes; REFUND_ASKED_TWICE,
+    PREVIOUS_PAYMENT_PENDING).
     """
+    _recall_page(till, scope, payment_id)
     with till.database.open(scope, write=True) as db:
         payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())
         if payment is None:
             raise NotFound(sentence="There is no such payment.")
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", "Another refund of this payment was asked for in the meantime.")
-        if payment.gateway != till.gateway.name:
+        if payment.account_id is not None or payment.gateway != till.gateway.name:
             raise Conflict("UNSUPPORTED_ACTION", "This was paid through another system; it is refunded there.")
         lines = list(items or [])
         if lines:
@@ -41,3 +44,12 @@ def refund(
         found = db.scalar(select(Refund).where(Refund.id == row.id))
         assert found is not None
         return found
+
+
+def _recall_page(till: Till, scope: Scope, payment_id: str) -> None:
+    """Only the processor's word closes the page; `request_refund` refuses while it is open."""
+    with till.database.open(scope) as db:
+        subscription_id = db.scalar(select(Payment.subscription_id).where(Payment.id == payment_id))
+        waiting = open_plan_change(db, subscription_id)
+    if waiting is not None and waiting.status.startswith("requires_"):
+        till.cancel(waiting.business_id, waiting.id)

@@ -31,6 +31,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_payment_failure": ("prevent_change", "apply_change"),
     "grace_action": ("on_hold", "cancel"),
     "invoice_links": ("protected", "open"),
+    "late_payment": ("keep_dates", "restart_cycle"),
+    "keys_on_full_refund": ("revoke", "keep"),
 }
 MOST_ADDRESSES = 20
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
-from billing.documents.figures import Snapshot, instant, printed
+from billing.documents.figures import Snapshot, instant, notes, printed
 from billing.documents.press import Unprintable, typeset
+from billing.documents.words import words
 
-__all__ = ["Snapshot", "Unprintable", "render_invoice", "render_refund", "sha256_of"]
+__all__ = ["Snapshot", "Unprintable", "notes_of", "render_invoice", "render_refund", "sha256_of"]
 
 
 def render_invoice(snapshot: Snapshot) -> bytes:
@@ -22,6 +23,11 @@ def render_invoice(snapshot: Snapshot) -> bytes:
 def render_refund(snapshot: Snapshot) -> bytes:
     """PDF/A-3a + PDF/UA-1 of a refund (amounts positive: what went back). Errors as render_invoice."""
     return _render(snapshot, "refund")
+
+
+def notes_of(snapshot: Snapshot) -> list[str]:
+    """The notes that the document prints below its totals, in its language."""
+    return notes(snapshot, words(snapshot.get("locale") or "en"))
 
 
 def sha256_of(pdf: bytes) -> str:

@@ -52,6 +52,11 @@ class Figures:
     def money(self, minor: int) -> str:
         return show.money(minor, self.currency, self.locale)
 
+    def each(self, line: Snapshot) -> str:
+        """The price of one; before version 2 as it was sold, since then before tax."""
+        value = line.get("unit_net")
+        return self.money(line["unit_minor"]) if value is None else show.unit_price(value, self.currency, self.locale)
+
     def day(self, moment: str, style: str = "document") -> str:
         return show.date_words(instant(moment), self.locale, self.zone, style)
 
@@ -104,7 +109,7 @@ def printed(snapshot: Snapshot) -> dict[str, Any]:
         ],
         "heads": [say[head] for head in ("what", "quantity", "each", "rate", "amount")],
         "lines": [_line(line, figures, _span_of(snapshot, figures)) for line in snapshot["lines"]],
-        "totals": _totals(snapshot, figures),
+        "totals": _totals(snapshot, figures), "notes": notes(snapshot, figures.words),
         "questions": say["questions"].format(email=plain(seller.get("email"))) if seller.get("email") else "",
         "fixed": say["fixed"], "page": say["page"],
     }
@@ -141,11 +146,21 @@ def _span_of(snapshot: Snapshot, figures: Figures) -> str:
 def _line(line: Snapshot, figures: Figures, usual: str) -> dict[str, str]:
     """One row. Its time is said only when it is not the `usual` one at the head of the document."""
     rate, span = line.get("tax_bps"), figures.span(line.get("starts_at"), line.get("ends_at"))
+    if line.get("tax_code") == "O":
+        rate = None
+    listed = line["list_minor"] if "list_minor" in line else line["net_minor"]
+    less = figures.words["less"].format(price=figures.money(listed), off=figures.money(listed - line["net_minor"]))
+    said = ("" if span == usual else span, less if listed != line["net_minor"] else "")
     return {
-        "what": plain(line["description"]), "when": "" if span == usual else span,
-        "quantity": show.count(line["quantity"], figures.locale), "each": figures.money(line["unit_minor"]),
+        "what": _what(line, figures), "when": " · ".join(filter(None, said)),
+        "quantity": show.count(line["quantity"], figures.locale).replace("-", "\u2212"), "each": figures.each(line),
         "rate": "" if rate is None else show.percent(rate, figures.locale), "amount": figures.money(line["net_minor"]),
     }
+
+
+def _what(line: Snapshot, figures: Figures) -> str:
+    name, kind = plain(line["description"]), line.get("kind", "item")
+    return name if kind == "item" else figures.words["unused" if kind == "unused" else "credit_line"].format(name=name)
 
 
 def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
@@ -153,15 +168,32 @@ def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
     say, total, credit = figures.words, snapshot["total_minor"], snapshot.get("credit_applied_minor") or 0
     rows = [[say["subtotal"], figures.money(snapshot["subtotal_minor"]), "part"]]
     for tax in snapshot.get("tax") or []:
-        label = say["tax"].format(rate=show.percent(tax["bps"], figures.locale), net=figures.money(tax["net_minor"]))
+        if tax.get("code") == "O":
+            continue
+        words_for = say["tax_AE" if tax.get("code") == "AE" else "tax"]
+        label = words_for.format(rate=show.percent(tax["bps"], figures.locale), net=figures.money(tax["net_minor"]))
         rows.append([label, figures.money(tax["tax_minor"]), "part"])
     rows.append([say["total"], figures.money(total), "total"])
     if credit:
-        rows.append([say["credit"], figures.money(-credit), "after"])
+        forward = "carried_on" if credit > 0 else "carried"
+        rows.append([say[forward if snapshot.get("version") else "credit"], figures.money(-credit), "after"])
         settled = "refunded" if snapshot["kind"] == "refund" else "paid"
         label = say[{"paid": settled, "open": "due", "void": "void"}[snapshot["paid"]["state"]]]
         rows.append([label, figures.money(total - credit), "due"])
     return rows
+
+
+def notes(snapshot: Snapshot, say: dict[str, str]) -> list[str]:
+    """Why a line bears no tax, in the words the law asks for (Directive 2006/112/EC art. 226(11), (11a)); and how prices are shown."""
+    out = []
+    for tax in snapshot.get("tax") or []:
+        code, reason = tax.get("code"), plain(tax.get("reason"))
+        if code in ("AE", "K", "G", "Z") or (code in ("E", "O") and reason):
+            article = re.fullmatch(r"VATEX-EU-(\d+[A-Z]?)(?:-.*)?", reason)
+            out.append(say[f"note_{code}"].format(reason=say["article"].format(number=article[1]) if article else reason))
+    if snapshot.get("inclusive"):
+        out.append(say["inclusive"])
+    return list(dict.fromkeys(out))
 
 
 def _paid(snapshot: Snapshot, figures: Figures) -> tuple[str, str]:
@@ -173,7 +205,8 @@ def _paid(snapshot: Snapshot, figures: Figures) -> tuple[str, str]:
     if paid["state"] == "open":
         amount = snapshot.get("due_minor", amount)
     if paid["state"] == "paid" and not amount:
-        return word, say["settled"] if snapshot.get("credit_applied_minor") else ""
+        settled = snapshot.get("credit_applied_minor") or any(line.get("kind", "item") != "item" for line in snapshot["lines"])
+        return word, say["settled"] if settled else ""
     key = f"said_{prefix}{paid['state']}"
     if paid["state"] == "paid" and not paid.get("at"):
         return word, ""

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from billing.documents.fonts import folders_for
+from billing.documents.plain import in_latin, kept
+
 TIMEOUT = 10.0  # seconds
 STANDARDS = ["a-3a", "ua-1"]
 REFUSED = 3  # the typesetter's exit code for it
+COMBINATIONS = 30  # different ones that a document may have
+_MISSING = re.compile(r'the text `"(.+?)"` could not be displayed')
 _log = logging.getLogger(__name__)
 _TYPESETTER = Path(__file__).with_name("typesetter.py")
 
@@ -33,18 +39,38 @@ class _Refused(Unprintable):
 def typeset(data: dict[str, Any], timestamp: int) -> bytes:
     """PDF/A-3a + PDF/UA-1 bytes of `data` (see figures.printed), dated `timestamp` (Unix seconds). Raises Unprintable.
 
-    If typst refuses the standards (a letter combination our fonts cannot form), the document is set again without
-    them: an invoice with a hollow letter is worth more than none.
+    A combination of letters that the fonts cannot form is transliterated, visibly. If typst refuses the standards for another reason,
+    the document is set without them: an invoice that is not for archives is worth more than none.
     """
-    try:
-        return _run(data, timestamp, STANDARDS)
-    except _Refused as error:
-        _log.warning("set without PDF/A: %s", error)
-        return _run(data, timestamp, [])
+    for _ in range(COMBINATIONS):
+        try:
+            return _run(data, timestamp, STANDARDS)
+        except _Refused as error:
+            found = _MISSING.search(str(error))
+            if found is None:
+                _log.warning("set without PDF/A: %s", error)
+                return _run(data, timestamp, [])
+            data = _without(data, _unescaped(found[1]))
+    raise Unprintable("too many combinations of letters that no font forms")
+
+
+def _without(data: Any, letters: str) -> Any:
+    """Everywhere in the data: what cannot be drawn in Latin letters."""
+    if isinstance(data, dict):
+        return {name: _without(value, letters) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_without(value, letters) for value in data]
+    return data.replace(letters, in_latin(letters)) if isinstance(data, str) and letters else data
+
+
+def _unescaped(text: str) -> str:
+    """Rust's way to quote a string."""
+    return re.sub(r"\\(?:u\{([0-9a-fA-F]+)\}|(.))", lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
 
 
 def _run(data: dict[str, Any], timestamp: int, standards: list[str]) -> bytes:
-    order = json.dumps({"data": data, "timestamp": timestamp, "standards": standards}).encode()
+    fonts = folders_for(json.dumps(data, ensure_ascii=False), kept())
+    order = json.dumps({"data": data, "timestamp": timestamp, "standards": standards, "fonts": fonts}).encode()
     command = [sys.executable, "-I", str(_TYPESETTER)]
     try:
         done = subprocess.run(command, input=order, capture_output=True, timeout=TIMEOUT, check=False)  # noqa: S603 - our own script

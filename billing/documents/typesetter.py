@@ -21,9 +21,10 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """stdin: {"data": strings of the template, "timestamp": Unix seconds, "standards": ["a-3a", "ua-1"]}."""
+    """stdin: {"data": strings of the template, "timestamp": Unix seconds, "standards": ["a-3a", "ua-1"],
+    "fonts": further folders of fonts}."""
     order = json.load(sys.stdin)
-    compiler = typst.Compiler(HERE / "document.typ", root=HERE, font_paths=[HERE / "fonts"], ignore_system_fonts=True)
+    compiler = typst.Compiler(HERE / "document.typ", root=HERE, font_paths=[HERE / "fonts", *order["fonts"]], ignore_system_fonts=True)
     try:
         pdf = compiler.compile(
             sys_inputs={"data": json.dumps(order["data"])}, pdf_standards=order["standards"], timestamp=order["timestamp"], format="pdf"

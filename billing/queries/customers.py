@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
+from billing import pricing
 from billing.catalogue import Product
 from billing.finding import matches
 from billing.invoices import Invoice
 from billing.licences import LicenseKey
 from billing.lifecycle import LIVE
-from billing.parties import Customer, CustomerTotal
+from billing.loaded import SourceId
+from billing.parties import Business, Customer, CustomerTotal
 from billing.payments import Payment
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -42,13 +44,13 @@ class CustomerLine:
 
 @dataclass(slots=True)
 class Held:
-    """A subscription of the customer: price for one period in minor units."""
+    """A subscription of the customer. `price_minor`: of one period, tax included, as the customer is shown it."""
 
     id: str
     name: str
     status: str
     quantity: int
-    unit_minor: int
+    price_minor: int
     currency: str
     interval: str
     interval_count: int
@@ -119,15 +121,24 @@ def one(db: ScopedSession, customer_id: str) -> Customer:
     return found
 
 
+def loaded_from(db: ScopedSession, customer_id: str) -> SourceId | None:
+    """Which source told of the customer, and when it was read last; None for one who began here."""
+    return db.scalar(select(SourceId).where(SourceId.id == f"customer/{customer_id}"))
+
+
 def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[Held]:
     s = Subscription
     query = (
-        select(s.id, Product.name, s.status, s.quantity, s.unit_minor, s.currency, s.interval, s.interval_count, s.next_billing_at,
-               s.cancel_at_period_end, s.trial_ends_at, s.period_n)
+        select(s, Product, Business)
         .join(Product, and_(Product.business_id == s.business_id, Product.id == s.product_id))
+        .join(Business, Business.business_id == s.business_id)
         .where(s.customer_id == customer_id).order_by(s.created_at.desc(), s.id.desc()).limit(limit)
     )
-    return [Held(*row) for row in db.execute(query)]  # type: ignore[call-arg]
+    return [
+        Held(one.id, product.name, one.status, one.quantity, pricing.period_price(business, one, product), one.currency, one.interval,
+             one.interval_count, one.next_billing_at, one.cancel_at_period_end, one.trial_ends_at, one.period_n)
+        for one, product, business in db.execute(query)
+    ]
 
 
 def payments(db: ScopedSession, customer_id: str, limit: int = 20) -> list[Paid]:

@@ -12,6 +12,7 @@ from billing.catalogue import Product
 from billing.corrections import Correction
 from billing.invoices import Invoice
 from billing.payments import Payment, Refund
+from billing.provenance import made_here_first
 from core.db import ScopedSession
 from core.errors import NotFound
 
@@ -33,8 +34,9 @@ class OneInvoice:
 
 
 def invoice(db: ScopedSession, invoice_id: str) -> OneInvoice:
-    """Three statements."""
-    row = db.execute(select(Invoice, Invoice.snapshot).where(Invoice.id == invoice_id)).first()
+    """Three statements. Ids are ours; where an older loaded row shares one, the invoice that was issued here is meant."""
+    row = db.execute(select(Invoice, Invoice.snapshot).where(Invoice.id == invoice_id)
+                     .order_by(made_here_first(Invoice), Invoice.business_id).limit(1)).first()
     if row is None:
         raise NotFound()
     found: Invoice = row[0]
@@ -56,7 +58,7 @@ def refund(db: ScopedSession, refund_id: str) -> tuple[Refund, Payment, Invoice 
         select(Refund, Payment, Invoice)
         .join(Payment, and_(Payment.business_id == Refund.business_id, Payment.id == Refund.payment_id))
         .outerjoin(Invoice, and_(Invoice.business_id == Refund.business_id, Invoice.id == Refund.invoice_id))
-        .where(Refund.id == refund_id)
+        .where(Refund.id == refund_id).order_by(made_here_first(Refund), Refund.business_id).limit(1)
     ).first()
     if row is None:
         raise NotFound()
@@ -65,7 +67,8 @@ def refund(db: ScopedSession, refund_id: str) -> tuple[Refund, Payment, Invoice 
 
 def invoice_of_payment(db: ScopedSession, payment_id: str) -> str:
     """The id of the invoice a payment paid."""
-    found = db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id))
+    found = db.scalar(select(Payment.invoice_id).where(Payment.id == payment_id)
+                      .order_by(made_here_first(Payment), Payment.business_id).limit(1))
     if not found:
         raise NotFound()
     return str(found)
@@ -83,6 +86,7 @@ def purchase(db: ScopedSession, payment_id: str) -> Purchase:
     row = db.execute(
         select(Payment, Invoice).outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
         .where(Payment.id == payment_id, Payment.subscription_id.is_(None))
+        .order_by(made_here_first(Payment), Payment.business_id).limit(1)
     ).first()
     if row is None:
         raise NotFound()

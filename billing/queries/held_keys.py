@@ -36,6 +36,7 @@ class KeyRow:
     payment_id: str | None
     subscription_id: str | None
     subscription_status: str | None
+    revoked_at: datetime | None = None  # its purchase was refunded in full
     instances: list[Instance] = field(default_factory=list)
 
 
@@ -64,6 +65,7 @@ def keys(
             LicenseKey.payment_id,
             LicenseKey.subscription_id,
             Subscription.status,
+            LicenseKey.revoked_at,
         )
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .outerjoin(Subscription, and_(Subscription.business_id == LicenseKey.business_id, Subscription.id == LicenseKey.subscription_id))

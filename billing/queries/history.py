@@ -88,10 +88,10 @@ def _parts(narrowed: Filter, before: Mark | None, after: Mark | None) -> list[Se
     )
     # An invoice speaks for itself only where no payment does: nobody has paid it, or nothing was to be paid.
     under_way = exists().where(Payment.business_id == Invoice.business_id, Payment.invoice_id == Invoice.id,
-                               or_(Payment.is_open.is_(True), Payment.status == "succeeded"))
+                               Payment.amount_minor > 0, or_(Payment.is_open.is_(True), Payment.status == "succeeded"))
     issued = (
         select(literal("invoice").label("kind"), Invoice.business_id, Invoice.id, Invoice.issued_at.label("at"),
-               Invoice.description.label("what"), Invoice.status, literal(False).label("unknown"), Invoice.total_minor.label("minor"),
+               Invoice.description.label("what"), Invoice.status, literal(False).label("unknown"), Invoice.due_minor.label("minor"),
                literal(0).label("refunded_minor"), Invoice.currency, cast(null(), JSONType).label("method"),
                Invoice.id.label("document_id"), Invoice.number, Invoice.subscription_id)
         .where(Invoice.paid_minor == literal_column("0"), ~under_way)  # a literal, so that ix_invoices_unpaid serves it

@@ -23,13 +23,15 @@ class Found:
 
 
 def by_text(database: Database, text: str, business_id: str | None = None) -> Found | None:
-    """The key of this text. Without a business only keys that we made resolve: ours cannot be guessed, others' may be."""
+    """The key of this text. Without a business only keys that were made here resolve: ours cannot be guessed, and no account that
+    is mirrored can say the same text to make another business's key ambiguous."""
     query = (
         select(LicenseKey.business_id, LicenseKey.id, Business.archived_at)
         .join(Business, Business.business_id == LicenseKey.business_id)
         .where(LicenseKey.key == text)
     )
-    query = query.where(LicenseKey.business_id == business_id) if business_id else query.where(LicenseKey.source == "auto")
+    query = query.where(LicenseKey.business_id == business_id) if business_id else query.where(LicenseKey.source == "auto",
+                                                                                                   LicenseKey.account_id.is_(None))
     with database.open(everything(why="licence key by its text")) as db:
         rows = db.execute(query.limit(2)).all()
     return Found(rows[0][0], rows[0][1], rows[0][2] is not None) if len(rows) == 1 else None

@@ -34,6 +34,11 @@ class InvoiceRow:
     payment_unknown: bool | None
 
     @property
+    def amount_minor(self) -> int:
+        """As `Invoice.amount_minor`."""
+        return self.due_minor
+
+    @property
     def refunded(self) -> str | None:
         return None if not self.refunded_minor else "full" if self.refunded_minor >= self.paid_minor else "partial"
 

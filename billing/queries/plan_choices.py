@@ -13,6 +13,7 @@ from billing.payments import Payment, PaymentMethod
 from billing.plans import Option
 from billing.quotes import Quote
 from billing.subscriptions import Subscription
+from billing.taxes import Treatment
 from core.db import ScopedSession
 from core.errors import NotFound
 
@@ -65,19 +66,19 @@ def choices(db: ScopedSession, subscription_id: str) -> Choices:
     """Raises NotFound, and Conflict or Forbidden where the plan cannot change now (see `plan_quote.check`)."""
     subscription = plan_quote.load(db, subscription_id)
     business = plan_quote.check(db, subscription, db.scope.is_customer)
-    bps = pricing.rate_of(business, subscription.billing)
     options = plans.options_for(db, subscription) or [_present(db, subscription)]
+    taxes = {one.product_id: pricing.rate_of(business, subscription.billing, subscription.tax_id, one.tax_category) for one in options}
     waits = {
-        kind: not subscription.is_trial and plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
+        kind: plans.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
         for kind in ("upgrade", "downgrade")
     }
     offered = [
-        Choice(one, pricing.line("", 1, one.unit_minor, bps, one.tax_inclusive).gross_minor,
+        Choice(one, pricing.line("", 1, one.unit_minor, taxes[one.product_id], one.tax_inclusive).gross_minor,
                waits["downgrade" if one.direction == "downgrade" else "upgrade"])
         for one in options
     ]
     several = bool(policy.setting(business, "multiple_subscriptions")) or subscription.quantity > 1
-    return Choices(offered, _addons(db, subscription, options, bps), several and not all(one.usage_based for one in options))
+    return Choices(offered, _addons(db, subscription, options, taxes), several and not all(one.usage_based for one in options))
 
 
 def shown(db: ScopedSession, subscription_id: str, quote_id: str) -> Shown:
@@ -101,10 +102,11 @@ def _present(db: ScopedSession, subscription: Subscription) -> Option:
     assert product is not None
     return Option(product.id, product.name, product.description, product.image, product.currency, subscription.unit_minor,
                   subscription.tax_inclusive, subscription.interval, subscription.interval_count, "same", True,
-                  product.price_type == "usage_based_price", tuple(product.addons))
+                  product.price_type == "usage_based_price", tuple(product.addons), tax_category=product.tax_category)
 
 
-def _addons(db: ScopedSession, subscription: Subscription, options: list[Option], bps: int) -> list[AddonChoice]:
+def _addons(db: ScopedSession, subscription: Subscription, options: list[Option], taxes: dict[str, Treatment]) -> list[AddonChoice]:
+    """Add-ons are taxed as their plan is: here as the present one."""
     held = {one["addon_id"]: one for one in subscription.addons}
     ids = {addon_id for one in options if not one.usage_based for addon_id in one.addons} | set(held)
     if not ids:
@@ -118,7 +120,8 @@ def _addons(db: ScopedSession, subscription: Subscription, options: list[Option]
         if row.archived_at and mine is None:
             continue
         unit = int(mine["unit_minor"]) if mine else row.price_minor
-        price = pricing.line("", 1, unit, bps, subscription.tax_inclusive).gross_minor
+        tax = taxes.get(subscription.product_id) or next(iter(taxes.values()))
+        price = pricing.line("", 1, unit, tax, subscription.tax_inclusive).gross_minor
         out.append(AddonChoice(row.id, row.name, price, int(mine["quantity"]) if mine else 0,
                                tuple(one.product_id for one in options if row.id in one.addons or (one.is_current and mine))))
     return out

@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
+from billing import pricing
 from billing.addresses import fold_address
 from billing.catalogue import Product
 from billing.invoices import Invoice
 from billing.parked import Parked
-from billing.parties import Customer
+from billing.parties import Business, Customer
 from billing.payments import Payment, Refund
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -28,9 +29,22 @@ REFUND_STATES = ("pending", "succeeded", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Sold:
+    """`price_minor`: of one period, tax included, as its customer is shown it."""
+
     subscription: Subscription
     customer: Customer
     name: str
+    product: Product
+    business: Business
+
+    @property
+    def price_minor(self) -> int:
+        return pricing.period_price(self.business, self.subscription, self.product)
+
+    def addon_minor(self, addon: dict[str, Any]) -> int:
+        sub = self.subscription
+        tax = pricing.rate_of(self.business, sub.billing, sub.tax_id, self.product.tax_category)
+        return pricing.line("", addon["quantity"], addon["unit_minor"], tax, sub.tax_inclusive).gross_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +72,7 @@ class Waiting:
 
 
 def subscriptions(db: ScopedSession, words: str = "", status: str = "", before: Mark | None = None, limit: int = 26) -> list[Sold]:
-    same = and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id)
-    query: Any = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
-    query = _narrowed(query, Subscription, words, [Subscription.id == words])
+    query = _narrowed(_sold(), Subscription, words, [Subscription.id == words])
     return [Sold(*row) for row in db.execute(_page(query, Subscription, status, before, limit))]
 
 
@@ -77,9 +89,7 @@ def refunds(db: ScopedSession, words: str = "", status: str = "", before: Mark |
 
 
 def subscription(db: ScopedSession, subscription_id: str) -> Sold:
-    same = and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id)
-    query: Any = select(Subscription, Customer, Product.name).join(Customer, _buyer(Subscription)).join(Product, same)
-    row = db.execute(query.where(Subscription.id == subscription_id)).first()
+    row = db.execute(_sold().where(Subscription.id == subscription_id)).first()
     if row is None:
         raise NotFound(sentence="There is no such subscription.")
     return Sold(*row)
@@ -115,6 +125,12 @@ def waiting(db: ScopedSession, limit: int = 100) -> list[Waiting]:
 
 def is_waiting(db: ScopedSession) -> bool:
     return db.scalar(select(Parked.id).where(Parked.closed_at.is_(None)).limit(1)) is not None
+
+
+def _sold() -> Any:
+    same = and_(Product.business_id == Subscription.business_id, Product.id == Subscription.product_id)
+    query = select(Subscription, Customer, Product.name, Product, Business).join(Customer, _buyer(Subscription)).join(Product, same)
+    return query.join(Business, Business.business_id == Subscription.business_id)
 
 
 def _paid() -> Any:

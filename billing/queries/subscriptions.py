@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Select, and_, select
 from sqlalchemy.orm import aliased
 
-from billing.catalogue import Product
+from billing.catalogue import Collection, CollectionGroup, CollectionItem, Product
 from billing.invoices import Invoice
 from billing.lifecycle import LIVE
 from billing.payments import Payment, PaymentMethod
+from billing.provenance import made_here_first
 from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
@@ -81,6 +82,11 @@ class SubscriptionRow:
     planned_interval: str | None = None
     planned_interval_count: int | None = None
     planned_discounts: list[dict[str, Any]] | None = None
+    tax_category: str | None = None
+    planned_tax_category: str | None = None
+    has_other_plans: bool = False  # a plan that may be chosen instead, by the rules of `plans.options_for`
+    offered_addons: list[str] | None = None
+    price_type: str = ""
 
     @property
     def is_trial(self) -> bool:
@@ -123,10 +129,29 @@ class SubscriptionRow:
             self, product_id=self.planned_product_id, name=self.planned_name or self.name, quantity=self.planned_quantity or 1,
             unit_minor=self.planned_unit_minor or 0, addons=self.planned_addons or [],
             discounts=self.planned_discounts or [], tax_inclusive=bool(self.planned_tax_inclusive),
-            interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1, planned_product_id=None)
+            interval=self.planned_interval or self.interval, interval_count=self.planned_interval_count or 1,
+            tax_category=self.planned_tax_category, planned_product_id=None)
 
 
 _Planned = aliased(Product)
+_Other, _Place, _OtherPlace = aliased(Product), aliased(CollectionItem), aliased(CollectionItem)
+
+
+def _other_plans() -> Any:
+    same = Subscription.business_id
+    return (
+        select(_Other.id)
+        .join(_OtherPlace, and_(_OtherPlace.business_id == same, _OtherPlace.product_id == _Other.id, _OtherPlace.enabled))
+        .join(_Place, and_(_Place.business_id == same, _Place.collection_id == _OtherPlace.collection_id))
+        .join(CollectionGroup, and_(CollectionGroup.business_id == same, CollectionGroup.id == _OtherPlace.group_id,
+                                    CollectionGroup.enabled))
+        .join(Collection, and_(Collection.business_id == same, Collection.id == _Place.collection_id, Collection.archived_at.is_(None)))
+        .where(_Other.business_id == same, _Place.product_id == Subscription.product_id, _Other.id != Subscription.product_id,
+               _Other.archived_at.is_(None), _Other.price_type != "one_time_price", _Other.currency == Subscription.currency)
+        .correlate(Subscription).exists()
+    )
+
+
 _COLUMNS = (
     Subscription.business_id, Subscription.customer_id, Subscription.id, Subscription.status, Subscription.quantity,
     Subscription.currency, Subscription.unit_minor, Subscription.tax_inclusive, Subscription.addons, Subscription.discounts,
@@ -138,7 +163,8 @@ _COLUMNS = (
     PaymentMethod.expiry_month, PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status,
     Payment.unknown, Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name,
     ScheduledChange.quantity, ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval,
-    _Planned.interval_count, ScheduledChange.discounts,
+    _Planned.interval_count, ScheduledChange.discounts, Product.tax_category, _Planned.tax_category, _other_plans(), Product.addons,
+    Product.price_type,
 )
 
 
@@ -174,7 +200,8 @@ def past(db: ScopedSession, before: tuple[datetime, str] | None = None, limit: i
 
 def one(db: ScopedSession, subscription_id: str) -> SubscriptionRow:
     """One subscription; NotFound when it is nobody's or somebody else's."""
-    rows = _once(db.execute(_query().where(Subscription.id == subscription_id)))
+    rows = _once(db.execute(_query().where(Subscription.id == subscription_id)
+                            .order_by(made_here_first(Subscription), Subscription.business_id)))
     if not rows:
         raise NotFound()
     return rows[0]

@@ -13,7 +13,7 @@ from billing.queries import catalogue as read
 from core.web import db
 from tenants.api.door import bp, caller
 from tenants.api.products import Description, Name, TaxCategory
-from tenants.api.reading import Amount, Body, CurrencyCode, PageQuery, body, given, query
+from tenants.api.reading import Amount, Body, CurrencyCode, Localized, PageQuery, body, given, query
 from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.catalogue import AddonShape
@@ -38,7 +38,7 @@ class AddonChange(Body):
     tax_category: TaxCategory | None = None
 
 
-class AddonQuery(PageQuery):
+class AddonQuery(PageQuery, Localized):
     archived: bool = False
 
 
@@ -61,8 +61,9 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/addons/<addon_id>", endpoint="addon")
-@says(AddonShape)
+@says(AddonShape, asks=Localized)
 def show(addon_id: str) -> ResponseReturnValue:
+    query(Localized)
     return one(AddonShape.of(read.addon(db(), addon_id)))
 
 

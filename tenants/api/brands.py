@@ -10,6 +10,7 @@ from billing.queries import api as read
 from core.errors import NotFound
 from core.web import db
 from tenants.api.door import bp, caller
+from tenants.api.reading import Query, query
 from tenants.api.saying import says
 from tenants.api.shapes import Shape, Stamp
 
@@ -37,9 +38,16 @@ class BrandShape(Shape):
         )  # fmt: skip
 
 
+class BrandQuery(Query):
+    """`include_archived` changes nothing: an archived business has no API key that works, so its brand is never asked for."""
+
+    include_archived: bool = False
+
+
 @bp.get("/brands", endpoint="brands")
-@says(BrandShape, form="items")
+@says(BrandShape, form="items", asks=BrandQuery)
 def index() -> ResponseReturnValue:
+    query(BrandQuery)
     return jsonify(items=[BrandShape.of(read.business(db(), caller().business_id)).json()])
 
 

@@ -13,7 +13,7 @@ from tenants.api.reading import Body, Id
 
 
 class Buyer(Body):
-    """{customer_id} or {email, name, phone_number}."""
+    """{customer_id} or {email, name, phone_number}. A customer of this address keeps the name and number that they have."""
 
     customer_id: Id | None = None
     email: str | None = None
@@ -24,6 +24,8 @@ class Buyer(Body):
     def named(self) -> Buyer:
         if not self.customer_id and not self.email:
             raise ValueError("give a customer_id, or an email and a name")
+        if self.customer_id and (self.email or self.name or self.phone_number):
+            raise ValueError("a customer_id names the customer; send no email, name or phone_number with it")
         return self
 
 

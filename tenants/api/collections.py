@@ -16,7 +16,7 @@ from core.web import db
 from tenants.api.addons import ImageId
 from tenants.api.door import bp, caller
 from tenants.api.products import Description, Name
-from tenants.api.reading import Body, Id, PageQuery, body, given, query
+from tenants.api.reading import Body, Id, Localized, PageQuery, body, given, query
 from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.catalogue import CollectionItemShape, CollectionShape, Failure, Mode, Unarchived, When
@@ -69,7 +69,7 @@ class CollectionChange(_Defaults):
     name: Name | None = None
 
 
-class CollectionQuery(PageQuery):
+class CollectionQuery(PageQuery, Localized):
     archived: bool = False
     brand_id: str | None = None
 
@@ -100,8 +100,9 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/product-collections/<collection_id>", endpoint="collection")
-@says(CollectionShape)
+@says(CollectionShape, asks=Localized)
 def show(collection_id: str) -> ResponseReturnValue:
+    query(Localized)
     return one(CollectionShape.of(*read.collection(db(), collection_id)))
 
 

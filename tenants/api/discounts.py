@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from billing.commands import discounts as commands
 from billing.queries import catalogue as read
 from core.errors import Invalid
+from core.money import LARGEST_ANYWHERE
 from core.web import db
 from tenants.api.door import bp, caller
 from tenants.api.reading import Amount, Body, CurrencyCode, Id, Instant, Metadata, PageQuery, body, query
@@ -19,7 +20,7 @@ from tenants.api.shapes.catalogue import DiscountShape
 
 Kind = Literal["percentage", "flat"]
 Code = Annotated[str, StringConstraints(min_length=3, max_length=16)]
-Positive = Annotated[int, Field(ge=1, le=2_000_000_000)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_ANYWHERE)]
 COLUMNS = {
     "code": "code", "name": "name", "type": "kind", "amount": "amount", "currency_options": "currencies",
     "customer_eligibility": "eligibility", "restricted_to": "restricted_to", "usage_limit": "usage_limit",

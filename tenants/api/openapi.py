@@ -115,17 +115,15 @@ def _operation(app: Flask, rule: Rule, method: str, said: Said, names: dict[Any,
 
 
 def _refusals(rule: Rule, method: str, said: Said, is_open: bool) -> set[int]:
-    out = {400, 429, *said.refuses}
+    out = {400, 422, 429, *said.refuses}
     if not is_open:
         out |= {401, 403}
     if rule.arguments:
         out.add(404)
     if said.takes:
-        out |= {404, 413, 422}
-    if said.asks:
-        out.add(422)
+        out |= {404, 413}
     if method not in SAFE and not is_open:
-        out |= {409, 422}
+        out.add(409)
     return out
 
 

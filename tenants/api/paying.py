@@ -27,7 +27,6 @@ class MethodWanted(Body):
     type: Literal["new", "existing"]
     payment_method_id: Id | None = None
     return_url: str | None = None
-    allowed_payment_method_types: list[str] | None = None
 
     @model_validator(mode="after")
     def fits(self) -> MethodWanted:

@@ -8,7 +8,9 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
 from billing.commands.buying import buy
+from billing.pricing import line_words
 from billing.queries import api as read
+from core.errors import Invalid
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
@@ -42,7 +44,7 @@ Status = Literal[
 
 
 class CartItem(Body):
-    """`amount`: what a customer pays for a product whose price they choose. Products here have a price, so it is not looked at."""
+    """`amount`: what a customer pays for a product whose price they choose. Other products ignore it, and here are no such."""
 
     product_id: Id
     quantity: Quantity
@@ -50,9 +52,12 @@ class CartItem(Body):
 
 
 class NewPayment(Body):
+    """The hosted page always leads back at once (`redirect_immediately`), and no fees are taken for another currency."""
+
     billing: Billing
     customer: Buyer
     product_cart: Annotated[list[CartItem], Field(min_length=1, max_length=100)]
+    adaptive_currency_fees_inclusive: bool | None = None
     billing_currency: CurrencyCode | None = None
     customer_business_name: Words | None = None
     discount_code: str | None = None
@@ -60,6 +65,7 @@ class NewPayment(Body):
     metadata: Metadata | None = None
     payment_link: bool | None = None
     payment_method_id: Id | None = None
+    redirect_immediately: bool | None = None
     return_url: str | None = None
     tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
 
@@ -69,6 +75,8 @@ class NewPayment(Body):
             raise ValueError("customer_business_name needs a tax_id")
         if self.payment_method_id and not self.customer.customer_id:
             raise ValueError("payment_method_id needs a customer_id")
+        if self.payment_method_id and self.payment_link:
+            raise ValueError("payment_link: a payment_method_id is charged at once, without a link")
         return self
 
 
@@ -162,12 +170,16 @@ def show(payment_id: str) -> ResponseReturnValue:
 @says(PaymentLines, asks=LinesQuery)
 def lines(payment_id: str) -> ResponseReturnValue:
     """What was paid for, line by line, with what of it can still be refunded."""
-    query(LinesQuery)  # amounts are in the payment's own currency, whatever was asked for
-    payment = read.payment(db(), payment_id).payment
+    asked, payment = query(LinesQuery), read.payment(db(), payment_id).payment
+    if asked.currency not in (None, payment.currency):
+        words = f"This was paid in {payment.currency}."
+        raise Invalid("INVALID_QUERY_PARAMS", f"currency: {words}", fields={"currency": words})
     rows = read.lines_of(db(), payment_id)
+    left = payment.amount_minor - payment.refunded_minor  # less than the lines were, where credit paid for a part of them
     shaped = [
-        LineShape(items_id=row.id, name=row.description, description=None, amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
-                  refundable_amount=max(row.net_minor + row.tax_minor - row.refunded_minor, 0))
+        LineShape(items_id=row.id, name=line_words(row.kind, row.description), description=None,
+                  amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
+                  refundable_amount=max(min(row.net_minor + row.tax_minor - row.refunded_minor, left), 0))
         for row in rows
     ]  # fmt: skip
     return one(PaymentLines(currency=payment.currency, items=shaped, partial_refund_allowed=True))

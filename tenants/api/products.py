@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from flask.typing import ResponseReturnValue
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from billing.commands.products import create_product
 from billing.queries import api as read
 from core.errors import Invalid
 from core.web import db
 from tenants.api.door import bp, caller
-from tenants.api.reading import Amount, Body, CurrencyCode, Id, Interval, Metadata, PageQuery, body, query
+from tenants.api.reading import Amount, Body, CurrencyCode, Id, Interval, Localized, Metadata, PageQuery, body, query
 from tenants.api.saying import says
 from tenants.api.shapes import items, one
 from tenants.api.shapes.products import ProductItem, ProductShape, TaxCategory
@@ -54,21 +55,6 @@ class RecurringPrice(_Recurring):
     trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
-class Meter(Body):
-    meter_id: Id
-    name: str | None = None
-    description: str | None = None
-    measurement_unit: str | None = None
-    free_threshold: Annotated[int, Field(ge=0)] | None = None
-    price_per_unit: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}([.][0-9]{1,12})?$")] | None = None
-
-
-class UsagePrice(_Recurring):
-    type: Literal["usage_based_price"]
-    fixed_price: Amount
-    meters: Annotated[list[Meter], Field(max_length=50)] | None = None
-
-
 class Duration(Body):
     count: Count
     interval: Interval
@@ -79,7 +65,15 @@ class Delivery(Body):
     instructions: Annotated[str, StringConstraints(max_length=5000)] | None = None
 
 
-Price = Annotated[OneTimePrice | RecurringPrice | UsagePrice, Field(discriminator="type")]
+def _counted_use(value: Any) -> Any:
+    """Raises not_offered: use is not counted here, so a price for it would never be billed."""
+    if isinstance(value, dict) and (value.get("type") == "usage_based_price" or value.get("meters")):
+        name = "usage_based_price" if value.get("type") == "usage_based_price" else "meters"
+        raise PydanticCustomError("not_offered", "{name}: use is not counted here, so it cannot be billed.", {"name": name})
+    return value
+
+
+Price = Annotated[Annotated[OneTimePrice | RecurringPrice, Field(discriminator="type")], BeforeValidator(_counted_use)]
 
 
 class NewProduct(Body):
@@ -97,7 +91,7 @@ class NewProduct(Body):
     metadata: Metadata | None = None
 
 
-class ProductQuery(PageQuery):
+class ProductQuery(PageQuery, Localized):
     archived: bool = False
     recurring: bool | None = None
     brand_id: str | None = None
@@ -142,6 +136,7 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/products/<product_id>", endpoint="product")
-@says(ProductShape)
+@says(ProductShape, asks=Localized)
 def show(product_id: str) -> ResponseReturnValue:
+    query(Localized)
     return one(ProductShape.of(read.product(db(), product_id), read.collection_of(db(), product_id)))

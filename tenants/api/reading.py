@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from billing import bounds
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
+from core.money import LARGEST_ANYWHERE
 from core.web import house
 from tenants.api.door import caller
+from tenants.api.unknown import EXTRA, NOT_OFFERED, REFUSED, drop_idle, path_in
 from tenants.returning import clean_return_url
 
 
 class Body(BaseModel):
-    """A JSON body: types are exact (no "1" for 1), fields we do not know are ignored, as the contract grows."""
+    """A JSON body: types are exact (no "1" for 1), and fields that the model does not have are refused by name (unknown.py).
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    `removed`: fields that the contract had once, with what to do instead.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    removed: ClassVar[dict[str, str]] = {}
 
 
 class Query(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    """Parameters of a query. Others are refused by name before the view runs (unknown.py)."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 Sent = TypeVar("Sent", bound=Body)
@@ -32,7 +43,8 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Words = Annotated[str, StringConstraints(max_length=250)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Amount = Annotated[int, Field(ge=0, le=2_000_000_000)]
+Amount = Annotated[int, Field(ge=0, le=LARGEST_ANYWHERE)]
+"""Minor units. What a currency allows at most is checked where the currency is known (`core.money.largest`)."""
 Quantity = Annotated[int, Field(ge=1, le=100_000)]
 Interval = Literal["Day", "Week", "Month", "Year"]
 Locale = Literal[
@@ -54,13 +66,17 @@ Many = BeforeValidator(_commas)
 
 
 def _in_reach(value: datetime) -> datetime:
-    if not 1970 <= value.year <= 2200:
-        raise ValueError("this is no year that is billed for")
-    return value.astimezone(UTC)
+    return bounds.instant(value).astimezone(UTC)
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_reach)]
 """With a zone, as the contract asks for; between 1970 and 2200."""
+
+
+class Localized(Query):
+    """`locale`: of translated names. Nothing is translated here, so names are answered as they were written, as the contract says."""
+
+    locale: Annotated[str, StringConstraints(max_length=35)] | None = None
 
 
 class PageQuery(Query):
@@ -104,10 +120,13 @@ def body(model: type[Sent]) -> Sent:
         raise BadRequest("INVALID_REQUEST_BODY", "The body is not JSON that can be read.") from None
     if not isinstance(sent, dict):
         raise Invalid(sentence="The body has to be a JSON object.")
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
-        raise _said(error, "INVALID_REQUEST_BODY") from None
+    while True:
+        try:
+            return model.model_validate_json(raw)
+        except ValidationError as error:
+            if not drop_idle(sent, error, model.removed):
+                raise _said(error, "INVALID_REQUEST_BODY", sent, model.removed) from None
+            raw = json.dumps(sent).encode()
 
 
 def given(sent: Body, columns: dict[str, str]) -> dict[str, Any]:
@@ -139,10 +158,17 @@ def return_url(value: str | None, business_id: str) -> str | None:
         return clean_return_url(house().settings, read.business(db, business_id), value)
 
 
-def _said(error: ValidationError, code: str) -> Invalid:
+def _said(error: ValidationError, code: str, sent: Any = None, removed: Mapping[str, str] = MappingProxyType({})) -> Invalid:
+    """UNSUPPORTED_ACTION if everything that is wrong is understood and not offered, else `code`."""
     fields: dict[str, str] = {}
+    kinds = set()
     for one in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
-        fields.setdefault(".".join(str(part) for part in one["loc"]) or "body", one["msg"])
+        name = path_in(sent, one["loc"]) or "body"
+        is_extra = one["type"] == EXTRA
+        fields.setdefault(name, removed.get(name, NOT_OFFERED) if is_extra else one["msg"])
+        kinds.add("removed" if name in removed else REFUSED if is_extra else one["type"])
+    if kinds == {REFUSED} and code == "INVALID_REQUEST_BODY":
+        code = "UNSUPPORTED_ACTION"
     return Invalid(code, "; ".join(f"{name}: {text}" for name, text in fields.items()), fields=fields)
 
 
@@ -151,6 +177,6 @@ def _no_constant(name: str) -> None:
 
 
 __all__ = [
-    "Amount", "Billing", "Body", "Codes", "CurrencyCode", "Id", "Instant", "Interval", "Locale", "Many", "Metadata", "PageQuery",
-    "Quantity", "Query", "Words", "body", "codes", "given", "query", "return_url",
+    "Amount", "Billing", "Body", "Codes", "CurrencyCode", "Id", "Instant", "Interval", "Locale", "Localized", "Many", "Metadata",
+    "PageQuery", "Quantity", "Query", "Words", "body", "codes", "given", "query", "return_url",
 ]  # fmt: skip

@@ -53,9 +53,9 @@ def create() -> ResponseReturnValue:
         lines = read.lines_of(reading, sent.payment_id) if sent.items else []
     if sent.currency not in (None, paid.currency):
         raise Invalid(sentence=f"currency: this payment was made in {paid.currency}.", fields={"currency": f"It was {paid.currency}."})
+    back = _back(sent.items, lines, paid.amount_minor - paid.refunded_minor) if sent.items else None
     row = refunding.refund(
-        house().till, caller().scope, sent.payment_id, items=_back(sent.items, lines) if sent.items else None, reason=sent.reason,
-        metadata=sent.metadata,
+        house().till, caller().scope, sent.payment_id, items=back, reason=sent.reason, metadata=sent.metadata,
     )  # fmt: skip
     with house().database.open(caller().scope) as reading:
         return one(RefundShape.of(*read.refund(reading, row.id)))
@@ -75,15 +75,18 @@ def show(refund_id: str) -> ResponseReturnValue:
     return one(RefundShape.of(*read.refund(db(), refund_id)))
 
 
-def _back(wanted: list[ItemBack], lines: list[InvoiceLine]) -> list[dict[str, Any]]:
-    """Which line gives back how much, tax included. Raises NotFound (no such line), Invalid (more than is left, twice)."""
+def _back(wanted: list[ItemBack], lines: list[InvoiceLine], unrefunded: int) -> list[dict[str, Any]]:
+    """Which line gives back how much, tax included; of all of it, no more than is left of the payment.
+
+    Raises NotFound (no such line), Invalid (more than is left, twice).
+    """
     by_id = {**{row.product_id: row for row in lines if row.product_id}, **{row.id: row for row in lines}}
     out: dict[str, int] = {}
     for place, item in enumerate(wanted):
         row = by_id.get(item.item_id)
         if row is None:
             raise NotFound(sentence=f"items.{place}.item_id: there is no such item in this payment.")
-        left = row.net_minor + row.tax_minor - row.refunded_minor
+        left = min(row.net_minor + row.tax_minor - row.refunded_minor, unrefunded - sum(out.values()))
         amount = left if item.amount is None else item.amount if item.tax_inclusive else item.amount + tax_on(item.amount, row.tax_bps)
         if row.id in out or amount > left or amount <= 0:
             raise Invalid(

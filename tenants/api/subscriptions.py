@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints, model_validator
 from billing.commands.buying import subscribe
 from billing.queries import api as read
 from billing.queries.scheduled import scheduled
-from core.errors import Invalid
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
@@ -21,6 +20,7 @@ from tenants.api.reading import (
     Codes,
     CurrencyCode,
     Id,
+    Localized,
     Many,
     Metadata,
     PageQuery,
@@ -45,6 +45,8 @@ class AddonWanted(Body):
 
 
 class NewSubscription(Body):
+    """The hosted page always leads back at once (`redirect_immediately`)."""
+
     billing: Billing
     customer: Buyer
     product_id: Id
@@ -55,10 +57,9 @@ class NewSubscription(Body):
     discount_code: str | None = None
     discount_codes: Codes | None = None
     metadata: Metadata | None = None
-    on_demand: Json | None = None
-    one_time_product_cart: list[Json] | None = None
     payment_link: bool | None = None
     payment_method_id: Id | None = None
+    redirect_immediately: bool | None = None
     return_url: str | None = None
     tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
     trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -69,10 +70,12 @@ class NewSubscription(Body):
             raise ValueError("customer_business_name needs a tax_id")
         if self.payment_method_id and not self.customer.customer_id:
             raise ValueError("payment_method_id needs a customer_id")
+        if self.payment_method_id and self.payment_link:
+            raise ValueError("payment_link: a payment_method_id is charged at once, without a link")
         return self
 
 
-class SubscriptionQuery(PageQuery):
+class SubscriptionQuery(PageQuery, Localized):
     brand_id: str | None = None
     cancel_at_next_billing_date: bool | None = None
     customer_id: str | None = None
@@ -103,9 +106,6 @@ class Begun(Shape):
 def create() -> ResponseReturnValue:
     """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
     sent = body(NewSubscription)
-    for name in ("on_demand", "one_time_product_cart"):
-        if getattr(sent, name):
-            raise Invalid("UNSUPPORTED_ACTION", f"{name}: not offered here.", fields={name: "Not offered here."})
     back = return_url(sent.return_url, caller().business_id)
     started = subscribe(
         house().till, caller().scope, customer_id=customer_for(sent.customer), product_id=sent.product_id, quantity=sent.quantity,
@@ -138,6 +138,7 @@ def index() -> ResponseReturnValue:
 
 
 @bp.get("/subscriptions/<subscription_id>", endpoint="subscription")
-@says(SubscriptionShape)
+@says(SubscriptionShape, asks=Localized)
 def show(subscription_id: str) -> ResponseReturnValue:
+    query(Localized)
     return one(whole(db(), subscription_id))

@@ -60,4 +60,4 @@ def register(app: Flask, house: House) -> None:
     files.register(house)
     house.handlers.on("auth.accounts_merged", lambda work: team.follow(house.database, work.data["from"], work.data["into"]), "team.follow")
     app.jinja_env.globals.update(console_sections=sections, member=me)
-    auth.also_known(app, lambda address_key: team.is_invited(house.database, address_key))
+    auth.also_known(app, lambda address_key: team.invited_address(house.database, address_key))

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from billing.addresses import clean_address
-from billing.commands.customers import clean_name, create_customer, update_customer
+from billing.commands.customers import clean_company, clean_name, create_customer, update_customer
 from billing.commands.profile import clean_phone
 from billing.parties import Customer
 from billing.queries import customers as query
@@ -24,7 +24,7 @@ from tenants.console.door import bp, me, needs
 from tenants.console.lists import asked
 from tenants.console.telling import tell
 
-FIELDS = ("name", "email", "phone", "language")
+FIELDS = ("name", "email", "phone", "language", "business_name", "tax_id")
 
 
 @bp.get("/<business_id>/sales/customers")
@@ -60,7 +60,8 @@ def customer(customer_id: str) -> ResponseReturnValue:
     row, base = query.one(db(), customer_id), here("console.customers")
     held = query.keys(db(), customer_id)
     return render_template(
-        "tenants/console/customer.html", customer=row, base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
+        "tenants/console/customer.html", customer=row, loaded=query.loaded_from(db(), customer_id),
+        base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
         subscriptions=query.subscriptions(db(), customer_id), payments=query.payments(db(), customer_id),
         totals=query.totals(db(), customer_id), told=tell(activity.entries(db(), customer_id=customer_id, limit=12)),
         subscriptions_url=here("console.subscriptions") if exists_here("console.subscription") else "",
@@ -72,7 +73,8 @@ def customer(customer_id: str) -> ResponseReturnValue:
 @needs("customers.write")
 def customer_details(customer_id: str) -> ResponseReturnValue:
     row = query.one(db(), customer_id)
-    return _form(row, {"name": row.name, "email": row.email, "phone": row.phone or "", "language": row.locale or ""}, {})
+    return _form(row, {"name": row.name, "email": row.email, "phone": row.phone or "", "language": row.locale or "",
+                       "business_name": row.business_name or "", "tax_id": row.tax_id or ""}, {})
 
 
 @bp.post("/<business_id>/sales/customers/<customer_id>/details")
@@ -81,7 +83,7 @@ def change_customer(customer_id: str) -> ResponseReturnValue:
     """A changed address is told to the old one (safety 3.3), by the event's letter."""
     row, typed = query.one(db(), customer_id), _typed()
     try:
-        given = _checked(typed, row.locale)
+        given = _checked(typed, row.locale, (row.billing or {}).get("country"))
     except Invalid as wrong:
         return _form(row, typed, wrong.fields), 422
     changed = {name: value for name, value in given.items() if value != getattr(row, name)}
@@ -98,8 +100,11 @@ def _typed() -> dict[str, str]:
     return {name: request.form.get(name, "").strip()[:400] for name in FIELDS}
 
 
-def _checked(typed: dict[str, str], kept: str | None = None) -> dict[str, Any]:
-    """All that is wrong at once. `kept`: a language that may stay. Raises Invalid (fields name, email, phone, language)."""
+def _checked(typed: dict[str, str], kept: str | None = None, country: str | None = None) -> dict[str, Any]:
+    """All that is wrong at once. `kept`: a language that may stay. `country`: whose rules a tax number follows.
+
+    Raises Invalid (fields as FIELDS).
+    """
     wrong: dict[str, str] = {}
     out: dict[str, Any] = {"locale": typed["language"] or None}
     for name, check in (("name", clean_name), ("email", lambda text: clean_address(text)[0]), ("phone", clean_phone)):
@@ -107,6 +112,10 @@ def _checked(typed: dict[str, str], kept: str | None = None) -> dict[str, Any]:
             out[name] = check(typed[name])
         except Invalid as problem:
             wrong |= problem.fields
+    try:
+        out["business_name"], out["tax_id"] = clean_company(typed["business_name"], typed["tax_id"], country)
+    except Invalid as problem:
+        wrong |= problem.fields
     if out["locale"] not in (None, kept, *among(me().face.languages)):
         wrong["language"] = "Choose one of the languages."
     if wrong:

@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from auth.domains import binding as command
 from auth.domains.binding import Binding
 from auth.domains.dns import Unknown
+from core.errands import Pending
 from core.errors import Conflict, Invalid
 from core.scope import staff
 from core.web import db, here, house
@@ -40,11 +41,14 @@ def add_domain() -> ResponseReturnValue:
 @needs("domain.write")
 @fresh
 def check_domain(domain_id: str) -> ResponseReturnValue:
-    """DNS is asked outside of any transaction: it may take seconds."""
+    """DNS is asked in another thread, and this page waits a moment at most: the business's name servers may never answer."""
     with house().database.open(staff(me().business_id, me().id)) as reading:
         row = command.find(reading, domain_id)
     try:
-        holds = _binding().says_so(row)
+        holds = _binding().says_so_soon(row)
+    except Pending:
+        flash(_("DNS has not answered yet. Please check again in a few seconds."), "wait")
+        return redirect(here("console.domains"), 303)
     except Unknown:
         flash(_("DNS did not answer. Please let us look again in a few minutes."), "wait")
         return redirect(here("console.domains"), 303)

@@ -23,7 +23,8 @@ def ask_export() -> ResponseReturnValue:
 def export(export_id: str) -> ResponseReturnValue:
     """Looks again by itself every few seconds until the file is there."""
     row = exports.one(db(), export_id)
-    page = Response(render_template("tenants/console/export.html", job=row, base=here("console.customers")))
+    page = Response(render_template("tenants/console/export.html", job=row, base=here("console.customers"),
+                                    asked_by=exports.asked_by(db(), row)))
     if row.finished_at is None:
         page.headers["Refresh"] = "3"
     return page

@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 
 from billing.commands import parked as command
 from billing.queries import sales
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 from core.web import db, here, house, scope
 from tenants.console.door import bp, fresh, me, needs
 
@@ -36,6 +36,9 @@ def ask_again(parked_id: str) -> ResponseReturnValue:
 def close_parked(parked_id: str) -> ResponseReturnValue:
     try:
         command.close_by_hand(db(), parked_id, request.form.get("note", ""))
+    except Conflict as refused:
+        flash(_(refused.sentence), "wait")
+        return redirect(here("console.parked"), 303)
     except Invalid as wrong:
         return _page(parked_id, {name: _(said) for name, said in wrong.fields.items()}), 422
     flash(_("Closed. What you wrote is kept with it."), "good")

@@ -8,8 +8,10 @@ from flask.typing import ResponseReturnValue
 from billing.queries import sales
 from core.web import db, here
 from portal.words import card_of, why_declined
+from tenants.activity import names_of
 from tenants.console.door import bp, me, needs
 from tenants.console.lists import asked, chips
+from tenants.console.telling import author
 
 
 @bp.get("/<business_id>/sales/payments")
@@ -27,13 +29,15 @@ def payments() -> ResponseReturnValue:
 @bp.get("/<business_id>/sales/payments/<payment_id>")
 @needs("money.read")
 def payment(payment_id: str) -> ResponseReturnValue:
-    one = sales.payment(db(), payment_id)
-    paid = one.payment
+    one, back = sales.payment(db(), payment_id), sales.refunds_of(db(), payment_id)
+    paid, buyer = one.payment, one.customer.name or one.customer.email
+    names = names_of(db(), [paid.author, *(row.author for row in back)])
     return render_template(
-        "tenants/console/payment.html", one=one, paid=paid, customer=one.customer, back=sales.refunds_of(db(), payment_id),
+        "tenants/console/payment.html", one=one, paid=paid, customer=one.customer, back=back,
+        begun_by=author(paid.author, names, buyer), refunded_by={row.id: author(row.author, names, buyer) for row in back},
         base=here("console.payments"), subscriptions_url=here("console.subscriptions"), card=card_of(paid.method),
         why=why_declined(paid.error_code) if paid.status == "failed" else "", parked_url=here("console.parked"),
-        is_waiting=any(waits.parked.id == paid.id for waits in sales.waiting(db())) if paid.unknown else False,
+        is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.parked.id == paid.id for waits in sales.waiting(db())),
         may_refund=me().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor)
 
 

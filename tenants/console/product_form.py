@@ -14,7 +14,7 @@ from core.amounts import read_amount, write_amount
 from core.money import DISPUTED
 from core.pages import words
 
-KINDS = ("one_time_price", "recurring_price", "usage_based_price")
+KINDS = ("one_time_price", "recurring_price")
 TAX = ("digital_products", "saas", "e_book", "edtech", "live_tutoring")
 INTERVALS = ("Day", "Week", "Month", "Year")
 DESCRIPTION_LIMIT = 5000
@@ -118,8 +118,7 @@ def typed_of_addon(addon: Addon) -> dict[str, str]:
 def choices() -> dict[str, list[tuple[str, str]]]:
     """The lists of the form, in the reader's language."""
     return {
-        "kinds": [("one_time_price", _("Once")), ("recurring_price", _("Again and again: a subscription")),
-                  ("usage_based_price", _("By use: a subscription whose meters your program reports"))],
+        "kinds": [("one_time_price", _("Once")), ("recurring_price", _("Again and again: a subscription"))],
         "tax_categories": [("digital_products", _("Digital products")), ("saas", _("Software as a service")), ("e_book", _("E-books")),
                            ("edtech", _("Online courses")), ("live_tutoring", _("Live teaching"))],
         "intervals": [("Day", _("Days")), ("Week", _("Weeks")), ("Month", _("Months")), ("Year", _("Years"))],

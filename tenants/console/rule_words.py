@@ -22,6 +22,9 @@ def rule_choices() -> dict[str, list[tuple[str, str]]]:
         "on_payment_failure": [("prevent_change", _("The old plan stays until it is paid")),
                                ("apply_change", _("The plan changes all the same, and is on hold until it is paid"))],
         "grace_action": [("on_hold", _("Put it on hold: it starts again when it is paid")), ("cancel", _("Cancel it: nothing is owed"))],
+        "late_payment": [("keep_dates", _("The period keeps its dates")),
+                         ("restart_cycle", _("A new period starts on the day of the payment"))],
+        "keys_on_full_refund": [("revoke", _("Stop working")), ("keep", _("Keep working"))],
         "invoice_links": [("protected", _("Only with a link from a letter, or signed in")),
                           ("open", _("Anybody who knows the payment\u2019s id"))],
         "retries": [("never", _("Never: the customer pays it")), ("two_weeks", _("Six times in two weeks")),
@@ -34,5 +37,7 @@ def rule_labels() -> dict[str, str]:
         "effective_on_upgrade": _("A dearer plan begins"), "proration_on_upgrade": _("What is charged for it"),
         "effective_on_downgrade": _("A cheaper plan begins"), "proration_on_downgrade": _("What is charged for it"),
         "on_payment_failure": _("When the charge is declined"), "grace_action": _("After the days of grace"),
+        "late_payment": _("When a subscription on hold is paid"),
+        "keys_on_full_refund": _("License keys of a purchase that is refunded in full"),
         "invoice_links": _("Who may open an invoice by its address"), "retries": _("Try a declined renewal again"),
     }

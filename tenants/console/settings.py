@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from zoneinfo import available_timezones
 
 from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -14,6 +13,7 @@ from billing import policy
 from billing.commands import rules as command
 from billing.commands.archiving import archive_business
 from billing.parties import Business
+from core import i18n
 from core.errors import Invalid
 from core.web import db, here
 from portal.billing_details import countries
@@ -103,7 +103,7 @@ def _details(typed: Mapping[str, Any], errors: dict[str, str] | None = None) -> 
     return render_template(
         "tenants/console/details.html", typed=typed, errors=errors or {}, base=here("console.settings"), countries=countries(),
         may_write=me().may("settings.write"),
-        zones=sorted(one for one in available_timezones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"])
+        zones=i18n.zones())
 
 
 def _typed_details(business: Business) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from flask_babel import gettext as _
 from billing import lifecycle
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
-from billing.queries import sales
+from billing.elsewhere import can
+from billing.queries import forwarded, sales
 from billing.queries import subscriptions as query
 from core.errors import Conflict, Invalid
 from core.pages import words
 from core.web import db, here, house, scope
 from portal.cancellation import reasons
+from portal.elsewhere import wishes
 from portal.lines import ends_at
 from portal.proof import is_fresh, prove
 from portal.words import card, interval
@@ -43,7 +45,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         "tenants/console/subscription.html", row=row, sold=sold, customer=sold.customer, base=here("console.subscriptions"),
         payments=sales.payments_of(db(), subscription_id), payments_url=here("console.payments"), interval=interval,
         card=card(row.brand, row.last4, row.kind), ends_at=ends_at(row), reasons=dict(reasons()),
-        may_end=me().may("subscriptions.cancel") and row.collected_by == "us"
+        asked_of_it=_delegated(row), may_end=me().may("subscriptions.cancel") and can(row.collected_by, "end")
         and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "cancel"))
 
 
@@ -60,7 +62,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
     form, url = request.form, f"{here('console.subscriptions')}/{subscription_id}"
     with house().database.open(scope()) as reading:
         row = query.one(reading, subscription_id)
-    if row.collected_by != "us":
+    if not can(row.collected_by, "end"):
         raise Conflict("NOT_COLLECTED_HERE", "This subscription is billed by another system. Cancel it there.")
     why = (form.get("feedback") or None, form.get("comment") or None)
     try:
@@ -68,9 +70,13 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
             if not is_fresh():
                 return prove(f"{url}/cancellation?when=now")
             cancel_now(house().till, scope(), row.id, *why)
+            if row.collected_by != "us":
+                return _was_asked(url)
             flash(_("%(name)s has ended. Nothing more is taken.", name=row.name), "good")
         else:
             cancelling.cancel_at_period_end(db(), row.id, *why)
+            if row.collected_by != "us":
+                return _was_asked(url)
             day = ends_at(row)
             when = words().date(day, "sentence") if day else _("its period's end")
             flash(_("%(name)s ends on %(date)s. It can be taken back until then.", name=row.name, date=when), "good")
@@ -84,8 +90,22 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
 def keep(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     cancelling.keep(db(), row.id)
+    if row.collected_by != "us":
+        return _was_asked(f"{here('console.subscriptions')}/{row.id}")
     flash(_("%(name)s goes on.", name=row.name), "good")
     return redirect(f"{here('console.subscriptions')}/{row.id}", 303)
+
+
+def _was_asked(url: str) -> ResponseReturnValue:
+    """Another system bills it: it was asked, and the subscription's page says what came of that."""
+    flash(_("We have asked the billing system. This page shows its answer."), "good")
+    return redirect(url, 303)
+
+
+def _delegated(row: query.SubscriptionRow) -> tuple[str, str, str] | None:
+    """(state, what was asked for, why it was refused) of the last action that was sent to another billing system."""
+    act = forwarded.latest(db(), row.business_id, row.id) if row.collected_by != "us" else None
+    return (act.status, wishes(act.verb), act.error or "") if act is not None else None
 
 
 def _ask(subscription_id: str, typed: Any, errors: dict[str, str] | None = None) -> str:

@@ -9,10 +9,11 @@ from flask_babel import gettext as _
 from core.errors import Conflict, Invalid
 from core.web import db, here
 from portal.proof import is_fresh
-from tenants import joining
+from tenants import joining, powers
 from tenants import team as query
 from tenants.console.door import bp, fresh, me, needs
-from tenants.roles import DUTIES, ROLES
+from tenants.powers import MAKES_KEYS
+from tenants.roles import DUTIES, ROLES, may
 
 
 @bp.get("/<business_id>/team")
@@ -63,7 +64,8 @@ def change_role(membership_id: str) -> ResponseReturnValue:
 @fresh
 def remove_member(membership_id: str) -> ResponseReturnValue:
     try:
-        gone = joining.remove(db(), membership_id)
+        keeps = request.form.get("keys") == "keep" and membership_id != me().id
+        gone = joining.remove(db(), membership_id, keys_go_to=me().id if keeps else None)
     except Conflict as problem:
         return _refused(problem)
     flash(_("%(address)s is out of the team, from their next click on.", address=gone.email), "good")
@@ -76,6 +78,8 @@ def _refused(problem: Conflict | Invalid) -> ResponseReturnValue:
 
 
 def _page(typed: dict[str, str], errors: dict[str, str]) -> str:
+    members = query.members(db())
     return render_template(
-        "tenants/console/team.html", members=query.members(db()), invitations=query.open_invitations(db()), roles=ROLES, duties=DUTIES,
-        values=typed, errors=errors, is_fresh=is_fresh(), prefix=here("console.team"))
+        "tenants/console/team.html", members=members, keys_made=powers.keys_made(db(), members), makes_keys=MAKES_KEYS,
+        invitations=query.open_invitations(db()), roles=ROLES, duties=DUTIES,
+        values=typed, errors=errors, is_fresh=is_fresh(), role_may=may, prefix=here("console.team"))

@@ -72,7 +72,7 @@ def open_the_door() -> ResponseReturnValue | None:
     enter(Door(kind="business", title=face.name, home_url=f"{base}/view/{view.id}/", brand=face.brand, business=face,
                business_id=member.business_id, seller=face.seller, support_email=face.support_email))
     settle([account_of(row) for row in rows])
-    look(Looking(rows[0].name, view.expires_at, f"{base}/sales/customers/{view.customer_id}/view/{view.id}/end"))
+    look(Looking(rows[0].name, view.started_at, view.expires_at, f"{base}/sales/customers/{view.customer_id}/view/{view.id}/end"))
     greet(Reader(rows[0].name, rows[0].email, rows[0].locale, face.zone))
     open_for_request(scope, reads_only=True)
     if request.method not in SAFE_METHODS or (request.endpoint or "").removeprefix("view_as.") not in OPEN:

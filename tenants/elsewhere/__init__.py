@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 def register(app: Flask, house: House) -> None:
     from tenants.elsewhere import cli, hooks
+    from tenants.elsewhere.lanes import Accounts
 
     cli.register(app, house)
     hooks.register(app, house)
+    lanes = Accounts(house).lanes
+    house.worker.lanes.append(lanes)
+    if house.handlers is not None:
+        house.handlers.on("subscription.asked_elsewhere", lambda work: lanes.wake(), "elsewhere.wake")

@@ -15,7 +15,7 @@ from core.outgoing import Refused
 from core.scope import system
 from core.web import House
 from tenants.elsewhere import hooks
-from tenants.elsewhere.account import Reach, connect, note_failure
+from tenants.elsewhere.account import Reach, connect, note_failure, origin_of
 from tenants.elsewhere.client import client, why
 from tenants.elsewhere.pull import pull
 from tenants.elsewhere.reader import SOURCE, Reader
@@ -45,7 +45,9 @@ def register(app: Flask, house: House) -> None:
             _keep(house, business_id, reach)
             if webhooks:
                 hooks.subscribe(house, business_id, api)
-            click.echo(json.dumps(_run(Reader(house.database, house.settings, api, business_id))))
+            origin = origin_of(house.database, business_id, SOURCE)
+            assert origin is not None
+            click.echo(json.dumps(_run(Reader(house.database, house.settings, api, business_id, origin))))
         except APIError as refused:
             note_failure(house.database, business_id, SOURCE, why(refused))
             raise click.ClickException(f"the account says: {refused.message}. What was read is kept; run it again to go on.") from None

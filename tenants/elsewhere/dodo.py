@@ -1,25 +1,40 @@
-"""Dodo Payments as the other billing system (`billing/elsewhere.py`), by the official SDK. Each call has one try and a time limit."""
+"""Dodo Payments as the other billing system (`billing/elsewhere.py`), by the official SDK. Each call has one try and a time limit.
+
+Ids here are ours and are sent as that account's references; what did not come from the connected account is not asked about.
+A page waits a few seconds for an answer (`asking.py`); documents are fetched on while it says so.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from billing.elsewhere import Act, Said
 from billing.loaded import Record
 from core.errors import Conflict, Unavailable
+from core.outgoing import BROKEN
 from core.scope import Actor
 from core.web import House
-from tenants.elsewhere.account import note_failure
+from tenants.elsewhere.account import note_failure, reference
+from tenants.elsewhere.asking import Asking, NoAnswerYet, Silent
+from tenants.elsewhere.budget import Budget
 from tenants.elsewhere.client import why
-from tenants.elsewhere.hooks import reader_of
-from tenants.elsewhere.reader import SOURCE, Reader
+from tenants.elsewhere.figures import figures
+from tenants.elsewhere.hooks import ASKS, SECONDS, reader_of
+from tenants.elsewhere.reader import SOURCE, UNREADABLE, Reader
 from tenants.elsewhere.resources import plain
+from tenants.elsewhere.verbs import VERBS
+from tenants.elsewhere.verbs import plan as in_parameters
 
 Note = Callable[[str], None]
+_LINK = re.compile(r"https?://[\x21-\x7e]{1,2000}")
 
 NOT_CONNECTED = "This business's billing system is not connected here any more."
 AWAY = "The business's billing system cannot be reached now. Nothing was changed; please try again."
+FETCHING = "We are fetching this document from the business's billing system. It will be here in a moment."
+NO_DOCUMENT = "The business's billing system gave no document. Please try again later."
 DEARER = "The price has changed since it was shown. Look at the new figures; nothing was changed."
 
 
@@ -27,34 +42,85 @@ class Dodo:
     name = SOURCE
 
     def __init__(self, house: House) -> None:
-        self.house = house
+        self.house, self.asking = house, Asking()
 
     def send(self, act: Act) -> Said:
         reader = reader_of(self.house, act.business_id, retries=0)
-        if reader is None:
+        sent = self._theirs(act, reader) if reader is not None else None
+        if reader is None or sent is None:
             return Said("refused", NOT_CONNECTED)
         if act.verb == "change_plan" and (refused := self._dearer(act)):
             return refused
-        return _said(lambda: _VERBS[act.verb](reader.api.subscriptions, act), self._note(act.business_id))
+        note = self._note(act.business_id)
+        try:
+            return self.asking.ask(act.business_id, lambda: _said(lambda: VERBS[act.verb](reader.api.subscriptions, sent), note))
+        except NoAnswerYet:
+            return Said("unknown")
 
     def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None) -> Record | None:
         reader, note = self._reader(business_id), self._note(business_id)
-        found: Record | None = _asked(lambda: reader.one("subscription", subscription_id), note)
-        if found is not None:
+        reader.budget = Budget(ASKS, SECONDS)
+        theirs = self._reference(reader, "subscription", subscription_id)
+
+        def read() -> Record | None:
+            found: Record | None = _asked(lambda: reader.one("subscription", theirs), note)
+            if found is None:
+                return None
             _asked(lambda: reader.keep([found], actor=actor), note)
-        return found
+            return reader.here(found)
+
+        return self._ask(business_id, read)
 
     def preview(self, business_id: str, subscription_id: str, wish: Mapping[str, Any]) -> dict[str, Any]:
-        api = self._reader(business_id).api
-        return plain(_asked(lambda: api.subscriptions.preview_change_plan(subscription_id, **_plan(wish)), self._note(business_id)))
+        reader = self._reader(business_id)
+        theirs, plan = self._reference(reader, "subscription", subscription_id), self._plan(reader, wish)
+        ask = lambda: reader.api.subscriptions.preview_change_plan(theirs, **in_parameters(plan))  # noqa: E731
+        try:
+            return figures(plain(self._ask(business_id, lambda: _asked(ask, self._note(business_id)))))
+        except UNREADABLE:
+            raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
 
-    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str) -> bytes:
-        api = self._reader(business_id).api
-        get = getattr(api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
-        pdf: bytes = _asked(lambda: get(id), self._note(business_id)).read()
-        if not pdf.startswith(b"%PDF-"):
-            raise Unavailable("DOCUMENT_UNAVAILABLE", "The business's billing system gave no document. Please try again later.")
-        return pdf
+    def paper(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+        reader = self._reader(business_id)
+        theirs = self._reference(reader, "payment" if noun == "payments" else "refund", id)
+        get = getattr(reader.api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
+
+        def fetch() -> bytes:
+            pdf = _asked(lambda: get(theirs).read(), self._note(business_id))
+            if not isinstance(pdf, bytes) or not pdf.startswith(b"%PDF-"):
+                raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT)
+            return keep(pdf)
+
+        try:
+            return self.asking.ask(business_id, fetch)
+        except Silent:
+            raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT) from None
+        except NoAnswerYet:
+            raise Unavailable("DOCUMENT_BEING_FETCHED", FETCHING) from None
+
+    def _ask(self, business_id: str, work: Callable[[], Any]) -> Any:
+        try:
+            return self.asking.ask(business_id, work)
+        except NoAnswerYet:
+            raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
+
+    def _reference(self, reader: Reader, kind: str, row_id: str) -> str:
+        found = reference(self.house.database, reader.business_id, reader.origin, kind, row_id)
+        if found is None:
+            raise Unavailable("NOT_CONNECTED", NOT_CONNECTED)
+        return found
+
+    def _plan(self, reader: Reader, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """A plan change in the account's references. Raises Unavailable for a plan or add-on that it does not have."""
+        return {**wish, "product_id": self._reference(reader, "product", wish["product_id"]),
+                "addons": [{**one, "addon_id": self._reference(reader, "addon", one["addon_id"])} for one in wish["addons"]]}
+
+    def _theirs(self, act: Act, reader: Reader) -> Act | None:
+        try:
+            wish = self._plan(reader, act.wish) if act.verb == "change_plan" else act.wish
+            return replace(act, subscription_id=self._reference(reader, "subscription", act.subscription_id), wish=wish)
+        except Unavailable:
+            return None
 
     def _note(self, business_id: str) -> Note:
         return lambda why: note_failure(self.house.database, business_id, SOURCE, why)
@@ -73,7 +139,7 @@ class Dodo:
             return Said("refused", refused.sentence)
         except Unavailable:
             return Said("unknown")
-        due = int(now["immediate_charge"]["summary"]["total_amount"])
+        due = now["immediate_charge"]["summary"]["total_amount"]
         return Said("refused", DEARER) if due > int(act.wish.get("due_minor", due)) else None
 
 
@@ -84,8 +150,8 @@ def _said(ask: Callable[[], Any], note: Note) -> Said:
         answer = ask()
     except APIError as failed:
         return _failed(failed, note)
-    link = str(getattr(answer, "payment_link", None) or "")
-    return Said("done", link=link if link.startswith(("https://", "http://")) else None)
+    link = getattr(answer, "payment_link", None)
+    return Said("done", link=link if isinstance(link, str) and _LINK.fullmatch(link) else None)
 
 
 def _failed(failed: Any, note: Note) -> Said:
@@ -106,9 +172,10 @@ def _refusal(refused: Any, status: int) -> Said:
 
 
 def _words(refused: Any) -> str:
-    """The sentence of its error, as text: never markup, never long."""
+    """The sentence of its error, as text that can be stored: never markup, never long."""
     body = refused.body if isinstance(refused.body, dict) else {}
-    return " ".join(str(body.get("message") or "").split())[:400]
+    said = str(body.get("message") or "")[:2000].encode("utf-8", "replace").decode().replace("\0", "")
+    return " ".join(said.split())[:400]
 
 
 def _asked(ask: Callable[[], Any], note: Note) -> Any:
@@ -116,50 +183,11 @@ def _asked(ask: Callable[[], Any], note: Note) -> Any:
 
     try:
         return ask()
+    except BROKEN as broken:  # in the middle of a document
+        note(type(broken).__name__)
+        raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
     except APIError as failed:
         said = _failed(failed, note)
         if said.state == "refused":
             raise Conflict("REFUSED_ELSEWHERE", said.words) from None
         raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
-
-
-def _headers(act: Act) -> dict[str, Any]:
-    return {"extra_headers": {"Idempotency-Key": act.key}}
-
-
-def _change(api: Any, act: Act, **fields: Any) -> Any:
-    return api.update(act.subscription_id, **fields, **_headers(act))
-
-
-def _why(act: Act) -> dict[str, Any]:
-    told = {"cancellation_feedback": act.wish.get("feedback"), "cancellation_comment": act.wish.get("comment")}
-    return {"cancel_reason": "cancelled_by_customer"} | {name: value for name, value in told.items() if value}
-
-
-def _plan(wish: Mapping[str, Any]) -> dict[str, Any]:
-    later = wish["effective_at"] == "next_billing_date"
-    return {
-        "product_id": wish["product_id"], "quantity": wish["quantity"], "effective_at": wish["effective_at"], "addons": wish["addons"],
-        "proration_billing_mode": "full_immediately" if later else wish["mode"], "on_payment_failure": wish["on_payment_failure"],
-        **({"discount_codes": wish["codes"]} if "codes" in wish else {}),
-    }  # fmt: skip
-
-
-def _billing(act: Act) -> dict[str, Any]:
-    wish = act.wish
-    return {"billing": wish["billing"], "customer_name": wish["name"], "tax_id": wish["tax_id"] or "",
-            "customer_business_name": wish["business_name"]}
-
-
-_VERBS: dict[str, Callable[[Any, Act], Any]] = {
-    "cancel": lambda api, act: _change(api, act, cancel_at_next_billing_date=True, **_why(act)),
-    "keep": lambda api, act: _change(api, act, cancel_at_next_billing_date=False),
-    "end": lambda api, act: _change(api, act, status="cancelled", **_why(act)),
-    "pause": lambda api, act: _change(api, act, status="paused"),
-    "resume": lambda api, act: _change(api, act, status="active"),
-    "edit_billing": lambda api, act: _change(api, act, **_billing(act)),
-    "change_plan": lambda api, act: api.change_plan(act.subscription_id, **_plan(act.wish), **_headers(act)),
-    "keep_plan": lambda api, act: api.cancel_change_plan(act.subscription_id, **_headers(act)),
-    "change_method": lambda api, act: api.update_payment_method(
-        act.subscription_id, payment_method={"type": "new", "return_url": act.wish["return_url"]}, **_headers(act)),
-}

@@ -1,7 +1,7 @@
 """What the account tells us: POST /incoming/dodo/<business_id>, signed (Standard Webhooks) with that account's secret.
 
-Verified, stored once under its id, answered; then the worker asks the account what is true. A hint that comes late, twice
-or in the wrong order therefore changes nothing: what is written is what the account says when it is asked.
+Verified, stored once under its id, answered; then a lane of that business (`lanes.py`) asks the account what is true. A hint that
+comes late, twice or in the wrong order therefore changes nothing: what is written is what the account says when it is asked.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from billing import bounds
 from core import clock
-from core.errors import BadRequest, NotFound, Unauthorized
-from core.outbox import emit
+from core.errors import BadRequest, NotFound, Unauthorized, Unavailable
+from core.lanes import Turn
 from core.scope import system
 from core.security import csrf_exempt
 from core.web import House, house
-from core.worker import Work
-from tenants.elsewhere.account import ElsewhereHook, connect, note_failure, reach, webhook_secret
+from tenants.elsewhere.account import ElsewhereHook, connect, origin_of, reach, webhook_secret
+from tenants.elsewhere.budget import Budget
 from tenants.elsewhere.reader import SOURCE, Reader
+from tenants.elsewhere.resources import REFERENCE
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 MAX_BODY = 256 * 1024
 KEPT = timedelta(days=30)  # no sender tries for so long
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MESSAGE_ID = re.compile(r"[\x21-\x7e]{1,200}")
 OF = {"Subscription": ("subscription", "subscription_id"), "Payment": ("payment", "payment_id"), "Refund": ("refund", "refund_id"),
       "LicenseKey": ("license_key", "id")}
 BY_TYPE = {"subscription": "Subscription", "payment": "Payment", "refund": "Refund", "license_key": "LicenseKey"}
+ASKS, SECONDS = 40, 60.0  # what following one hint may cost: questions, and time
 
 bp = Blueprint("incoming", __name__, url_prefix="/incoming")
 
@@ -43,7 +47,7 @@ bp = Blueprint("incoming", __name__, url_prefix="/incoming")
 @csrf_exempt
 def told(business_id: str) -> ResponseReturnValue:
     request.max_content_length = MAX_BODY
-    one, body = request.headers.get("webhook-id", ""), request.get_data()
+    message_id, body = request.headers.get("webhook-id", ""), request.get_data()
     if not ID.fullmatch(business_id):
         raise NotFound()
     secret = webhook_secret(house().database, house().settings, business_id, SOURCE)
@@ -51,46 +55,68 @@ def told(business_id: str) -> ResponseReturnValue:
         raise NotFound()
     try:
         Webhook(secret).verify(body, dict(request.headers.items(lower=True)))
-        said = json.loads(body)
-    except (WebhookVerificationError, ValueError):
+    except WebhookVerificationError:
         raise Unauthorized(sentence="The signature does not fit.") from None
-    if not isinstance(said, dict) or not one or len(one) > 200:
+    except (ValueError, RecursionError):  # signed, and not JSON: the library reads it after it has checked the signature
+        raise BadRequest(sentence="This is no event.") from None
+    kind, noun, type_ = event_of(body)
+    if not MESSAGE_ID.fullmatch(message_id):
         raise BadRequest(sentence="This is no event.")
-    kind, noun = _what(said)
     with house().database.open(system(business_id), write=True) as db:
-        known = db.scalar(select(ElsewhereHook.id).where(ElsewhereHook.id == f"{SOURCE}/{one}").limit(1))
+        known = db.scalar(select(ElsewhereHook.id).where(ElsewhereHook.id == f"{SOURCE}/{message_id}").limit(1))
         if known is None:
             db.execute(delete(ElsewhereHook).where(ElsewhereHook.received_at < clock.wall() - KEPT))
-            db.add(ElsewhereHook(business_id=business_id, id=f"{SOURCE}/{one}", type=str(said.get("type"))[:100], received_at=clock.wall()))
-            if kind:
-                emit(db, "elsewhere.told", business_id=business_id, noun=noun, data={"kind": kind, "system": SOURCE})
+            db.add(ElsewhereHook(business_id=business_id, id=f"{SOURCE}/{message_id}", type=type_, received_at=clock.wall(), kind=kind,
+                                 noun=noun, attempts=0, due_at=clock.wall() if kind else None))
+    for lanes in house().worker.lanes:
+        lanes.wake()
     return "", 204
 
 
+def event_of(body: bytes) -> tuple[str, str, str]:
+    """(kind, id, type) of what an event is about; kind and id are empty for what we do not keep.
+
+    Raises BadRequest for what is no event: no JSON, nested without end, text that cannot be stored, an id that is none.
+    """
+    try:
+        said = json.loads(body)
+        if not isinstance(said, dict):
+            raise ValueError("no object")
+        type_ = said.get("type")
+        bounds.text(type_ if isinstance(type_, str) else "")
+        return (*_what(said), type_[:100] if isinstance(type_, str) else "")
+    except (ValueError, RecursionError):
+        raise BadRequest(sentence="This is no event.") from None
+
+
 def _what(said: dict[str, Any]) -> tuple[str, str]:
-    """(kind, id) of what an event is about; empty for what we do not keep."""
     data = said.get("data")
     if not isinstance(data, dict):
         return "", ""
     name = data.get("payload_type") or BY_TYPE.get(str(said.get("type")).partition(".")[0], "")
-    kind, field = OF.get(str(name), ("", ""))
+    kind, field = OF.get(name, ("", "")) if isinstance(name, str) else ("", "")
+    if not kind:
+        return "", ""
     noun = data.get(field)
-    return (kind, noun) if kind and isinstance(noun, str) and 0 < len(noun) <= 100 else ("", "")
+    if not isinstance(noun, str) or not REFERENCE.fullmatch(noun):
+        raise ValueError("an id that is none")
+    return kind, noun
 
 
-def follow(house: House, work: Work) -> None:
-    """Ask the account about what it told of, and keep what it says now."""
+def follow(house: House, business_id: str, kind: str, noun: str, turn: Turn) -> None:
+    """Ask the account about what it told of, and keep what it says now. Raises Unavailable where it does not answer."""
     from dodopayments import APIError
 
     from tenants.elsewhere.client import why
 
-    found = reader_of(house, str(work.business_id))
-    if found is not None and work.noun_id:
-        try:
-            learn(found, work.data["kind"], work.noun_id)
-        except APIError as failed:
-            note_failure(house.database, found.business_id, SOURCE, why(failed))
-            raise
+    found = reader_of(house, business_id, retries=0)
+    if found is None:
+        return
+    found.budget = Budget(ASKS, SECONDS)
+    try:
+        learn(found, kind, noun)
+    except APIError as failed:
+        raise Unavailable("ELSEWHERE_UNREACHABLE", why(failed)) from None
 
 
 def learn(reader: Reader, kind: str, id: str) -> None:
@@ -108,10 +134,11 @@ def reader_of(house: House, business_id: str, retries: int = 1) -> Reader | None
     from tenants.elsewhere.client import client
 
     known = reach(house.database, house.settings, business_id, SOURCE)
-    if known is None:
+    origin = origin_of(house.database, business_id, SOURCE)
+    if known is None or origin is None:
         return None
     api = client(house.outgoing, known, timeout=20.0, retries=retries)
-    return Reader(house.database, house.settings, api, business_id, wait=lambda ask: ask())
+    return Reader(house.database, house.settings, api, business_id, origin, wait=lambda ask: ask())
 
 
 def subscribe(house: House, business_id: str, api: Any) -> None:
@@ -128,5 +155,3 @@ def subscribe(house: House, business_id: str, api: Any) -> None:
 
 def register(app: Flask, house: House) -> None:
     app.register_blueprint(bp)
-    if house.handlers is not None:
-        house.handlers.on("elsewhere.told", lambda work: follow(house, work), "elsewhere.follow")

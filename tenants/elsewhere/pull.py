@@ -21,12 +21,13 @@ from billing.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.scope import system
-from tenants.elsewhere.account import ElsewhereAccount, PullCursor
-from tenants.elsewhere.reader import SOURCE, Reader
+from tenants.elsewhere.account import ElsewhereAccount, PullCursor, reference
+from tenants.elsewhere.budget import Budget
+from tenants.elsewhere.reader import ASKS, SECONDS, SOURCE, UNREADABLE, Reader
 from tenants.elsewhere.resources import RESOURCES, SIZE, Resource, plain
-from tenants.loading.shapes import record
 
 OVERLAP = timedelta(minutes=5)  # for clocks that differ
+MOST_PAGES = 50_000  # of one list: an account whose list never ends is not read without end
 
 Told = Callable[[str, int], None]
 """Hears the resource's name and how many of its rows were read so far."""
@@ -80,6 +81,7 @@ def _read(reader: Reader, resource: Resource, part: str, told: Told) -> Counts:
         told(resource.name, stand.rows)
         if stand.is_done:
             return counts
+        reader.budget = Budget(ASKS, SECONDS)
         items = _page(reader, resource, part, stand)
         records = reader.told(resource, items)
 
@@ -87,7 +89,7 @@ def _read(reader: Reader, resource: Resource, part: str, told: Told) -> Counts:
             row = db.scalar(select(PullCursor).where(PullCursor.id == one).with_for_update())
             assert row is not None
             row.page, row.rows = row.page + 1, row.rows + size
-            row.done_at = clock.wall() if size < SIZE else None
+            row.done_at = clock.wall() if size < SIZE or row.page >= MOST_PAGES else None
 
         counts += reader.keep(records, along)
 
@@ -96,7 +98,12 @@ def _page(reader: Reader, resource: Resource, part: str, stand: Stand) -> list[A
     narrowed: dict[str, Any] = {"page_number": stand.page, "page_size": SIZE}
     if resource.dated:
         narrowed |= {"created_at_gte": stand.until - OVERLAP} if part else {"created_at_lte": stand.until}
-    return list(reader.wait(lambda: resource.page(reader.api, **narrowed)).items)
+    try:
+        items = reader.wait(lambda: resource.page(reader.api, **narrowed)).items
+        return list(items) if isinstance(items, list | tuple) else []
+    except UNREADABLE as odd:
+        reader.left_out(f"a page that is none: {type(odd).__name__}", [resource.name])
+        return []
 
 
 def _stand(reader: Reader, one: str) -> Stand:
@@ -115,18 +122,28 @@ def _methods(reader: Reader, told: Told) -> Counts:
                 select(PaymentMethod.customer_id).distinct()
                 .join(Subscription, (Subscription.business_id == PaymentMethod.business_id)
                       & (Subscription.payment_method_id == PaymentMethod.id))
-                .where(PaymentMethod.held_by == SOURCE, PaymentMethod.last4.is_(None), Subscription.status.in_(LIVE),
+                .where(PaymentMethod.account_id == reader.origin.account_id, PaymentMethod.last4.is_(None), Subscription.status.in_(LIVE),
                        PaymentMethod.customer_id > after).order_by(PaymentMethod.customer_id).limit(SIZE)
             ).scalars().all()  # fmt: skip
         if not rows:
             return counts
         for customer_id in rows:
+            reader.budget = Budget(ASKS, SECONDS)
             counts += methods_of(reader, customer_id)
         after, seen = rows[-1], seen + len(rows)
         told("payment methods", seen)
 
 
 def methods_of(reader: Reader, customer_id: str) -> Counts:
-    """What the account says of one customer's saved methods: brand, last four, expiry."""
-    said = reader.wait(lambda: reader.api.customers.retrieve_payment_methods(customer_id))
-    return reader.keep([record("payment_method", {**plain(one), "customer_id": customer_id}) for one in said.items])
+    """What the account says of the saved methods of one of our customers: brand, last four, expiry."""
+    theirs = reference(reader.database, reader.business_id, reader.origin, "customer", customer_id)
+    if theirs is None:
+        return Counts()
+    try:
+        said = reader.wait(lambda: reader.api.customers.retrieve_payment_methods(theirs))
+        listed = [plain(one) for one in list(said.items)[:SIZE]]
+    except UNREADABLE as odd:
+        reader.left_out(f"methods that are none: {type(odd).__name__}", [theirs])
+        return Counts()
+    found = [reader.read("payment_method", {**one, "customer_id": theirs}) for one in listed]
+    return reader.keep([one for one in found if one is not None])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 SIZE = 100  # rows of a page: the most there is
+REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+"""An id there, as it may become part of a path."""
 
 Json = dict[str, Any]
 Ask = Callable[..., Any]
@@ -50,6 +53,15 @@ ONE: dict[str, Ask] = {
 
 
 def plain(told: Any) -> Json:
-    """What the SDK read, as the JSON it came from."""
-    found: Json = told.to_dict(mode="json")
+    """What the SDK read, as the JSON it came from. It checks nothing: an account may answer with anything. Raises ValueError for what
+    is no object."""
+    found = told.to_dict(mode="json", warnings=False) if hasattr(told, "to_dict") else told
+    if not isinstance(found, dict):
+        raise ValueError("the account answered with something that is no object")
     return found
+
+
+def reference_of(resource_id: str, told: Json) -> str | None:
+    """The id that a listed thing has there; None where it is none."""
+    found = told.get(resource_id)
+    return found if isinstance(found, str) and REFERENCE.fullmatch(found) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from billing.queries import api as read
 from core.errors import Invalid, PortalError
 from core.scope import system
 from core.web import House
+from tenants.elsewhere.account import origin_of
 from tenants.loading.importing import check, write
+from tenants.loading.known import told
 
 
 def register(app: Flask, house: House) -> None:
@@ -30,7 +33,7 @@ def register(app: Flask, house: House) -> None:
             with house.database.open(system(business_id)) as db:
                 read.business(db, business_id)
             with click.progressbar(length=size, label="Checking", file=_err()) as bar:
-                found = check(house.database, business_id, file, bar.update)
+                found = check(house.database, business_id, file, bar.update, source)
             if check_only:
                 click.echo(json.dumps({"lines": found.lines, **found.kinds}))
                 return
@@ -44,6 +47,22 @@ def register(app: Flask, house: House) -> None:
         except OSError as broken:
             raise click.ClickException(f"{file.name} cannot be read: {broken}") from None
         click.echo(json.dumps({"lines": found.lines, "new": counts.new, "same": counts.same}))
+
+    @app.cli.command("references")
+    @click.option("--business", "business_id", required=True, help="Whose data it is.")
+    @click.option("--source", default="import", show_default=True, help="As it was said when the file was imported; 'dodo' for a pull.")
+    def references(business_id: str, source: str) -> None:
+        """Print as CSV which id here each loaded row was given: type, reference (its id at the source), id."""
+        account_id: str | None = source
+        if source == "dodo":
+            found = origin_of(house.database, business_id, source)
+            account_id = found.account_id if found else None
+        if account_id is None:
+            raise click.ClickException("this business has no account there.")
+        out = csv.writer(click.get_text_stream("stdout"))
+        out.writerow(("type", "reference", "id"))
+        for row in told(house.database, business_id, account_id):
+            out.writerow(row)
 
 
 def _err():  # type: ignore[no-untyped-def]

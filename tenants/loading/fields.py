@@ -1,43 +1,45 @@
-"""What fields of the API's shapes hold, for reading them from elsewhere."""
+"""What fields of the API's shapes hold, for reading them from elsewhere. Bounds are those of billing/bounds.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from billing.commands.businesses import check_currency
-from core.errors import Invalid
+from billing import bounds
 
-
-def _currency(code: str) -> str:
-    try:
-        check_currency(code)
-    except Invalid as wrong:
-        raise ValueError(wrong.sentence) from None
-    return code
-
+_Stored = AfterValidator(bounds.text)
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-Text = Annotated[str, StringConstraints(max_length=10_000)]
-Words = Annotated[str, StringConstraints(max_length=300)]
-Minor = Annotated[int, Field(ge=0, le=2_000_000_000_000)]
+DocumentNumber = Annotated[str, StringConstraints(pattern=r"^[^\s\p{C}]([^\p{C}]{0,98}[^\s\p{C}])?$")]
+"""What an invoice is called: printed, and never part of a path. Real ones have slashes and spaces (`RE-2025/0001`)."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=300), _Stored]
+Text = Annotated[str, StringConstraints(max_length=10_000), _Stored]
+Words = Annotated[str, StringConstraints(max_length=300), _Stored]
+Instant = Annotated[AwareDatetime, AfterValidator(bounds.instant)]
+Minor = Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_currency)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(bounds.currency)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Interval = Literal["Day", "Week", "Month", "Year"]
 Json = dict[str, Any]
-Items = Annotated[list[Any], BeforeValidator(lambda value: value or [])]
-Metadata = Annotated[Json, BeforeValidator(lambda value: value or {})]
+Stored = Annotated[Json, AfterValidator(bounds.json_value)]
+Items = Annotated[list[Any], BeforeValidator(lambda value: value or []), Field(max_length=100), AfterValidator(bounds.json_value)]
+Metadata = Annotated[Json, BeforeValidator(lambda value: value or {}), Field(max_length=100), AfterValidator(bounds.json_value)]
+
+
+def within(minor: int | None, currency: str | None, limit: Callable[[int, str], int] = bounds.amount) -> int | None:
+    """An amount within what its currency allows. Raises ValueError; without a currency the general limit holds."""
+    return limit(minor, currency) if minor is not None and currency else minor
 
 
 class Told(BaseModel):
     """One thing as its source tells it. Fields we do not know are ignored: the contract grows."""
 
     model_config = ConfigDict(extra="ignore")
-    created_at: AwareDatetime | None = None
+    created_at: Instant | None = None
 
 
 class Address(BaseModel):
@@ -53,3 +55,7 @@ class Address(BaseModel):
 
 class Buyer(BaseModel):
     customer_id: Id
+
+
+__all__ = ["Address", "Buyer", "Count", "Country", "Currency", "DocumentNumber", "Id", "Instant", "Interval", "Items", "Json", "Limit",
+           "Metadata", "Minor", "Name", "Stored", "Text", "Told", "Words", "within"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from billing.commands.loading import Counts, load
 from billing.loaded import KINDS, Record
+from billing.provenance import Origin
 from core import clock
 from core.db import Database
 from core.errors import Invalid
@@ -39,7 +40,9 @@ class Checked:
     order: list[frozenset[str]] = field(default_factory=list)
 
 
-def check(database: Database, business_id: str, path: Path, progress: Progress = lambda done: None) -> Checked:
+def check(
+    database: Database, business_id: str, path: Path, progress: Progress = lambda done: None, source: str = "import"
+) -> Checked:
     """Every line, and what the lines say of each other and of the database. Raises Invalid; its fields are `line N` → why."""
     found, wrong = Checked(), {}
     with closing(Index()) as index:
@@ -56,7 +59,7 @@ def check(database: Database, business_id: str, path: Path, progress: Progress =
                 wrong[f"line {number}"] = "; ".join(f"{name}: {why}" for name, why in problem.fields.items()) or problem.sentence
                 if len(wrong) >= SHOWN:
                     raise Invalid(fields=wrong) from None
-        for number, why in islice(_together(database, business_id, index), SHOWN - len(wrong)):
+        for number, why in islice(_together(database, business_id, Origin.of_file(source), index), SHOWN - len(wrong)):
             wrong.setdefault(f"line {number}", why)
         in_order = index.in_order()
     if wrong:
@@ -78,20 +81,18 @@ def write(
             records = [one for _number, text in batch if (one := parsed(text)).kind in kinds]
             if records:
                 with database.open(system(business_id), write=True) as db:
-                    counts += load(db, source, records, test_mode=settings.is_test)
+                    counts += load(db, Origin.of_file(source), records, test_mode=settings.is_test)
     return counts
 
 
-def _together(database: Database, business_id: str, index: Index) -> Iterator[tuple[int, str]]:
+def _together(database: Database, business_id: str, origin: Origin, index: Index) -> Iterator[tuple[int, str]]:
     yield from ((one.line, f"{one.field}: {one.id} belongs to another customer.") for one in index.strangers())
     yield from index.overdrawn()
     with database.open(system(business_id)) as db:
         for named in index.elsewhere():
-            yield from ((one.line, f"{one.field}: {why}") for one, why in known.unanswered(db, named))
+            yield from ((one.line, f"{one.field}: {why}") for one, why in known.unanswered(db, origin, named))
         for rows in index.ids():
-            yield from known.taken_here(db, rows)
-    for rows in index.ids():
-        yield from known.of_others(database, business_id, rows)
+            yield from known.taken_here(db, origin, rows)
 
 
 def _fits(one: Record) -> None:
@@ -105,6 +106,11 @@ def _fits(one: Record) -> None:
         fields["status"] = "What is owed is owed to the system that billed it; only a paid subscription can be collected by us."
     if values["status"] in ("active", "paused") and (values["next_billing_at"] is None or values["next_billing_at"] <= clock.now()):
         fields["next_billing_date"] = "What is collected by us needs a next billing date that is still to come."
+    if one.more["unread_discount"]:
+        fields["discounts"] = (f"{one.more['unread_discount']}: what it takes off, and for how many more payments, has to be said"
+                               " (type, amount, cycles_remaining); otherwise the renewal would charge the full price.")
+    if values["meters"]:
+        fields["meters"] = "Use is not counted here, so what is sold by it cannot be collected by us."
     if fields:
         raise Invalid(fields=fields)
 

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from billing import bounds
 from billing.loaded import Record, Reference
-from tenants.loading.fields import Address, Buyer, Count, Currency, Id, Interval, Items, Json, Metadata, Minor, Text, Told, Words
+from tenants.loading.discounts import Discounts, carried, unread
+from tenants.loading.fields import (
+    Address,
+    Buyer,
+    Count,
+    Currency,
+    DocumentNumber,
+    Id,
+    Instant,
+    Interval,
+    Items,
+    Json,
+    Metadata,
+    Minor,
+    Text,
+    Told,
+    Words,
+    within,
+)
 
 PaymentStatus = Literal[
     "succeeded", "failed", "cancelled", "processing", "requires_customer_action", "requires_merchant_action", "requires_payment_method",
@@ -15,18 +34,24 @@ PaymentStatus = Literal[
 ]  # fmt: skip
 
 
+MOST_ADDONS = 100  # of one subscription
+
+
 class AddonHeld(BaseModel):
     addon_id: Id
     quantity: Count
+
+
+Held = Annotated[list[AddonHeld], Field(max_length=MOST_ADDONS)]
 
 
 class Planned(BaseModel):
     id: Id
     product_id: Id
     quantity: Count = 1
-    effective_at: AwareDatetime
-    created_at: AwareDatetime | None = None
-    addons: list[AddonHeld] = []
+    effective_at: Instant
+    created_at: Instant | None = None
+    addons: Held = []
 
 
 class Subscription(Told):
@@ -40,22 +65,24 @@ class Subscription(Told):
     currency: Currency | None = None
     recurring_pre_tax_amount: Minor | None = None
     tax_inclusive: bool | None = None
-    addons: list[AddonHeld] = []
+    addons: Held = []
+    discounts: Annotated[Discounts, BeforeValidator(lambda value: value or [])] = []
+    discount_id: Id | None = None
     meters: Items = []
     payment_frequency_count: Count | None = None
     payment_frequency_interval: Interval | None = None
     subscription_period_count: Count | None = None
     subscription_period_interval: Interval | None = None
-    previous_billing_date: AwareDatetime | None = None
-    next_billing_date: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    previous_billing_date: Instant | None = None
+    next_billing_date: Instant | None = None
+    expires_at: Instant | None = None
     trial_period_days: Annotated[int, Field(ge=0, le=10_000)] = 0
     cancel_at_next_billing_date: bool = False
-    cancelled_at: AwareDatetime | None = None
+    cancelled_at: Instant | None = None
     cancelled_by: Json | None = None
     cancellation_feedback: Words | None = None
     cancellation_comment: Text | None = None
-    paused_at: AwareDatetime | None = None
+    paused_at: Instant | None = None
     billing: Address = Address()
     tax_id: Words | None = None
     customer_business_name: Words | None = None
@@ -63,6 +90,13 @@ class Subscription(Told):
     metadata: Metadata = {}
     scheduled_change: Planned | None = None
     collected_by: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Subscription:
+        bounds.period(self.payment_frequency_interval, self.payment_frequency_count)
+        bounds.period(self.subscription_period_interval, self.subscription_period_count)
+        within(self.recurring_pre_tax_amount, self.currency)
+        return self
 
 
 class CartItem(BaseModel):
@@ -86,15 +120,22 @@ class Payment(Told):
     card_network: Words | None = None
     card_last_four: Annotated[str, Field(pattern=r"^[0-9]{4}$")] | None = None
     card_exp_month: Annotated[int, Field(ge=1, le=12)] | None = None
-    card_exp_year: Annotated[int, Field(ge=1, le=9999)] | None = None
+    card_exp_year: Annotated[int, Field(ge=1970, le=2200)] | None = None
     card_holder_name: Words | None = None
     card_issuing_country: Words | None = None
     error_code: Words | None = None
     error_message: Text | None = None
-    invoice_id: Id | None = None
+    invoice_id: DocumentNumber | None = None
     service_periods: Items = []
     metadata: Metadata = {}
-    updated_at: AwareDatetime | None = None
+    updated_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Payment:
+        within(self.total_amount, self.currency)
+        if self.tax is not None and self.tax > self.total_amount:
+            raise ValueError("the tax is more than the amount that it is part of")
+        return self
 
 
 class Refund(Told):
@@ -106,6 +147,11 @@ class Refund(Told):
     is_partial: bool | None = None
     reason: Text | None = None
     metadata: Metadata = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Refund:
+        within(self.amount, self.currency)
+        return self
 
 
 def subscription(data: Json) -> Record:
@@ -119,18 +165,19 @@ def subscription(data: Json) -> Record:
         refs.append(Reference("scheduled_change.product_id", "product", planned.product_id))
     return Record("subscription", told.subscription_id, {
         "product_id": told.product_id, "status": told.status, "quantity": told.quantity, "currency": told.currency,
-        "tax_inclusive": told.tax_inclusive, "meters": told.meters, "interval": told.payment_frequency_interval,
+        "tax_inclusive": told.tax_inclusive, "meters": told.meters,
+        "discounts": carried(told.discounts), "interval": told.payment_frequency_interval,
         "interval_count": told.payment_frequency_count, "term_interval": told.subscription_period_interval,
         "term_count": told.subscription_period_count, "previous_billing_at": told.previous_billing_date,
         "next_billing_at": told.next_billing_date, "expires_at": told.expires_at, "trial_days": told.trial_period_days,
         "cancel_at_period_end": told.cancel_at_next_billing_date, "cancelled_at": told.cancelled_at,
-        "cancelled_by": {"type": told.cancelled_by["actor_type"]} if told.cancelled_by and told.cancelled_by.get("actor_type") else None,
+        "cancelled_by": _who(told.cancelled_by),
         "cancellation_feedback": told.cancellation_feedback, "cancellation_comment": told.cancellation_comment,
         "paused_at": told.paused_at, "billing": told.billing.stored(), "tax_id": told.tax_id, "business_name": told.customer_business_name,
         "payment_method_id": told.payment_method_id, "meta": told.metadata, "created_at": told.created_at,
     }, tuple(refs), told.customer.customer_id, {
         "amount": told.recurring_pre_tax_amount, "addons": [one.model_dump() for one in told.addons], "collected_by": told.collected_by,
-        "planned": planned.model_dump() if planned else None,
+        "planned": planned.model_dump() if planned else None, "unread_discount": unread(told.discounts, told.discount_id),
     })  # fmt: skip
 
 
@@ -153,6 +200,12 @@ def payment(data: Json) -> Record:
         "cart": [one.model_dump() for one in cart], "invoice_id": told.invoice_id, "method_id": told.payment_method_id,
         "starts_at": span.get("starts_at"), "ends_at": span.get("ends_at"),
     })  # fmt: skip
+
+
+def _who(told: Json | None) -> Json | None:
+    """Who canceled: one of the words that pages know."""
+    who = (told or {}).get("actor_type")
+    return {"type": who} if who in ("customer", "merchant_user", "api_key", "dodo_team") else None
 
 
 def refund(data: Json) -> Record:

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
+from billing import bounds
 from billing.loaded import Record, Reference
-from tenants.loading.fields import Count, Currency, Id, Interval, Items, Json, Limit, Metadata, Minor, Name, Text, Told, Words
+from tenants.loading.fields import (
+    Count,
+    Currency,
+    Id,
+    Instant,
+    Interval,
+    Items,
+    Json,
+    Limit,
+    Metadata,
+    Minor,
+    Name,
+    Stored,
+    Text,
+    Told,
+    Words,
+    within,
+)
 
 Effective = Literal["immediately", "next_billing_date"]
 Proration = Literal["prorated_immediately", "full_immediately", "difference_immediately", "do_not_bill", "prorated_immediately_keep_cycle"]
+
+
+MOST_ADDONS = 100  # that one product may have; each is asked for by itself
+MOST_GROUPS, MOST_PRODUCTS = 50, 200  # of a collection; of a group
 
 
 class Addon(Told):
@@ -20,8 +42,13 @@ class Addon(Told):
     currency: Currency
     description: Text | None = None
     tax_category: Words = "digital_products"
-    updated_at: AwareDatetime | None = None
-    archived_at: AwareDatetime | None = None
+    updated_at: Instant | None = None
+    archived_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Addon:
+        within(self.price, self.currency, bounds.price)
+        return self
 
 
 class Price(BaseModel):
@@ -37,6 +64,14 @@ class Price(BaseModel):
     trial_period_days: Annotated[int, Field(ge=0, le=10_000)] | None = 0
     meters: Items = []
 
+    @model_validator(mode="after")
+    def _fits(self) -> Price:
+        bounds.period(self.payment_frequency_interval, self.payment_frequency_count)
+        bounds.period(self.subscription_period_interval, self.subscription_period_count)
+        within(self.price, self.currency, bounds.price)
+        within(self.fixed_price, self.currency, bounds.price)
+        return self
+
 
 class Span(BaseModel):
     count: Count
@@ -49,15 +84,15 @@ class Product(Told):
     price: Price
     description: Text | None = None
     tax_category: Words = "digital_products"
-    addons: Annotated[list[Id] | None, Field()] = None
+    addons: Annotated[list[Id], Field(max_length=MOST_ADDONS)] | None = None
     license_key_enabled: bool = False
     license_key_activations_limit: Limit | None = None
     license_key_duration: Span | None = None
     license_key_activation_message: Text | None = None
-    digital_product_delivery: Json | None = None
+    digital_product_delivery: Stored | None = None
     metadata: Metadata = {}
-    updated_at: AwareDatetime | None = None
-    archived_at: AwareDatetime | None = None
+    updated_at: Instant | None = None
+    archived_at: Instant | None = None
 
 
 class Place(BaseModel):
@@ -69,21 +104,21 @@ class Group(BaseModel):
     group_id: Id | None = None
     group_name: Words | None = None
     status: bool = True
-    products: list[Place] = []
+    products: Annotated[list[Place], Field(max_length=MOST_PRODUCTS)] = []
 
 
 class Collection(Told):
     id: Id
     name: Name
     description: Text | None = None
-    groups: list[Group] = []
+    groups: Annotated[list[Group], Field(max_length=MOST_GROUPS)] = []
     effective_at_on_upgrade: Effective | None = None
     effective_at_on_downgrade: Effective | None = None
     proration_billing_mode_on_upgrade: Proration | None = None
     proration_billing_mode_on_downgrade: Proration | None = None
     on_payment_failure: Literal["prevent_change", "apply_change"] | None = None
-    updated_at: AwareDatetime | None = None
-    archived_at: AwareDatetime | None = None
+    updated_at: Instant | None = None
+    archived_at: Instant | None = None
 
 
 def addon(data: Json) -> Record:
@@ -111,7 +146,8 @@ def product(data: Json) -> Record:
         "license_key_limit": told.license_key_activations_limit,
         "license_key_duration": told.license_key_duration.model_dump() if told.license_key_duration else None,
         "license_key_message": told.license_key_activation_message,
-        "download": {part: download.get(part) for part in ("external_url", "instructions")} if download else None,
+        "download": {part: download.get(part) for part in ("external_url", "instructions") if isinstance(download.get(part), str)}
+        if download else None,
         "meta": told.metadata, "archived_at": told.archived_at, "created_at": told.created_at, "updated_at": told.updated_at,
     }, tuple(Reference(f"addons.{place}", "addon", one) for place, one in enumerate(told.addons or [])))  # fmt: skip
 

@@ -40,9 +40,12 @@ def _send(house: House, work: Work, name: str, **words: Any) -> None:
         return
     with house.database.open(system(business_id)) as db:
         owners = list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
-    for to in owners or ([face.support_email] if face.support_email else []):
-        subject, text, html = render_letter(
+
+    def letter(to: str) -> Letter:
+        return Letter(to, *render_letter(
             name, face.locale, zone=face.zone, to=to, sender=settings.name, business=face.name, host=work.data["host"],
             url=f"{settings.base_url}/console/{business_id}/developers/webhooks", **words,
-        )  # fmt: skip
-        house.mailer.send(Letter(to, subject, text, html), f"{work.id}:{name}:{to}")
+        ))  # fmt: skip
+
+    addresses = owners or ([face.support_email] if face.support_email else [])
+    house.mailer.send_each((letter(to), f"{work.id}:{name}:{to}") for to in addresses)

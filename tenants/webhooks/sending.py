@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import or_, select
 
-from core import clock
+from core import clock, turns
+from core.db import ScopedSession
 from core.outgoing import Refused, Unreachable
 from core.scope import everything, system
 from core.web import House
@@ -31,7 +34,8 @@ log = structlog.get_logger()
 LEASE = timedelta(seconds=120)
 TIMEOUT = 15.0  # seconds for the whole answer
 TURN = 20.0  # seconds an endpoint is served before others come first again
-SLOTS = 8  # endpoints at once; at most half of them are failing ones
+SLOTS = 24  # endpoints at once; at most half of them are failing ones
+OF_ONE = 8  # endpoints of one business at once
 LANES, CHUNK = 4, 8  # requests at once to one endpoint; deliveries rendered and written down together
 ONE_BY_ONE = 2  # where one is sent after the other: so few that they cannot outlast the lease
 KEPT = 4096  # bytes of an answer
@@ -94,7 +98,8 @@ class Sender:
         return turns
 
     def claim(self, free: int) -> list[Claim]:
-        """Endpoints with something due that nobody serves: healthy ones first, failing ones in half of the slots at most."""
+        """Endpoints with something due that nobody serves: healthy ones first, failing ones in half of the slots at most, and no more
+        than OF_ONE of one business; businesses take turns."""
         at = clock.wall()
         room = SLOTS // 2 - sum(one.failing for one in list(self._busy))
         free_now = (Endpoint.due_at <= at, or_(Endpoint.busy_until.is_(None), Endpoint.busy_until <= at), Endpoint.disabled.is_(False),
@@ -102,13 +107,28 @@ class Sender:
         with self.house.database.open(everything("endpoints that webhooks are due at")) as db:
             if db.scalar(select(Endpoint.id).where(*free_now).limit(1)) is None:
                 return []  # the usual case costs no writer's lock
-        due = select(Endpoint).where(*free_now).order_by(Endpoint.due_at, Endpoint.id).with_for_update(skip_locked=True)
+            healthy = self._in_turns(db, *free_now, Endpoint.failing_since.is_(None))
+            failing = self._in_turns(db, *free_now, Endpoint.failing_since.is_not(None))
+        share, claims = Counter(one.business_id for one in list(self._busy)), []
         with self.house.database.open(everything("claim endpoints to send webhooks to"), write=True) as db:
-            rows = list(db.scalars(due.where(Endpoint.failing_since.is_(None)).limit(free)))
-            rows += db.scalars(due.where(Endpoint.failing_since.is_not(None)).limit(max(min(free - len(rows), room), 0)))
-            for row in rows:
+            for business_id, endpoint_id in (*healthy, *failing):
+                if len(claims) == free or share[business_id] == OF_ONE:
+                    continue
+                one = select(Endpoint).where(Endpoint.business_id == business_id, Endpoint.id == endpoint_id, *free_now)
+                row = db.scalar(one.with_for_update(skip_locked=True))
+                if row is None or (row.failing_since is not None and room <= 0):
+                    continue  # another worker has it, or enough of the failing ones are being served
+                room -= row.failing_since is not None
+                share[business_id] += 1
                 row.busy_until, row.fence = at + LEASE, row.fence + 1
-            return [Claim(row.business_id, row.id, row.fence, row.failing_since is not None) for row in rows]
+                claims.append(Claim(business_id, endpoint_id, row.fence, row.failing_since is not None))
+            return claims
+
+    def _in_turns(self, db: ScopedSession, *conditions: Any) -> list[tuple[str, str]]:
+        """(business, endpoint): the longest waiting one of every business, then every second one."""
+        query = select(Endpoint.business_id, Endpoint.id).where(*conditions)
+        return [(one[0], one[1]) for one in db.execute(
+            turns.in_turns(query, Endpoint.business_id, Endpoint.due_at, Endpoint.id, limit=SLOTS * 2))]
 
     def serve(self, claim: Claim) -> None:
         """Send to one endpoint until nothing is due there, its turn is over, or it wants to be left alone."""

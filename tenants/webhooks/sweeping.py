@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
-from core import clock
+from billing.parties import Business
+from core import clock, turns
 from core.db import Database
 from core.scope import everything
 from tenants.webhooks.tables import Attempt, Delivery
@@ -16,12 +17,11 @@ BATCH = 500
 
 
 def sweep(database: Database, batches: int = 20) -> int:
-    """Delete old deliveries with their attempts, except those that wait. Returns how many."""
+    """Delete old deliveries with their attempts, except those that wait. Businesses take turns. Returns how many."""
     swept = 0
     for _ in range(batches):
-        with database.open(everything("find old webhooks")) as db:
-            old = select(Delivery.id).where(Delivery.created_at < clock.wall() - KEPT, Delivery.state != "pending").limit(BATCH)
-            ids = list(db.scalars(old))
+        ids = turns.old_rows(database, Business, Delivery.id, Delivery.business_id == Business.business_id,
+                             Delivery.created_at < clock.wall() - KEPT, Delivery.state != "pending", limit=BATCH)
         if not ids:
             break
         with database.open(everything("sweep old webhooks"), write=True) as db:

@@ -41,6 +41,19 @@ def test_a_purchase_is_made_out_to_the_company(desk: Shop, sold: dict[str, dict[
     assert set(desk.raw("GET", f"/payments/{begun['payment_id']}", desk.key).json()["billing"]) == set(BILLING)
 
 
+def test_a_program_writes_and_clears_a_customers_company(desk: Shop) -> None:
+    company = {"business_name": "Weiss GmbH", "tax_id": "DE136695976"}
+    made = desk.raw("POST", "/customers", desk.key, json={"email": "dora@weiss.example", "name": "Dora Weiss", **company}).json()
+    assert {name: made[name] for name in company} == company
+    path = f"/customers/{made['customer_id']}"
+    refused = desk.raw("PATCH", path, desk.key, json={"tax_id": "?"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "INVALID_TAX_ID")
+    kept = desk.raw("PATCH", path, desk.key, json={"name": "Dora W."}).json()
+    assert {name: kept[name] for name in company} == company
+    assert desk.raw("PATCH", path, desk.key, json={"tax_id": None}).json()["business_name"] is None
+    assert desk.raw("POST", "/customers", desk.key, json={"email": "x@y.example", "name": "X", "business_name": "X"}).status_code == 422
+
+
 @pytest.mark.parametrize("path", ["/payments", "/subscriptions"])
 @pytest.mark.parametrize(("more", "code"), [
     ({"tax_id": "DE1"}, "INVALID_TAX_ID"), ({"tax_id": "tax_id", "customer_business_name": "Marlow Ltd"}, "INVALID_TAX_ID"),

@@ -32,3 +32,18 @@ def test_what_cannot_be_a_business_is_said_in_words(app: Flask) -> None:
     assert result.exit_code == 1 and "currency" in result.output and "Traceback" not in result.output
     result = app.test_cli_runner().invoke(args=["business", "key", "--business", "bus_nobody"])
     assert result.exit_code == 1 and "no business" in result.output
+
+
+def test_business_tax_sets_a_rate_per_country_and_category(app: Flask) -> None:
+    run = app.test_cli_runner().invoke
+    business = json.loads(run(args=["business", "new", "--name", "Acorn Notes", "--currency", "eur"]).stdout)["business_id"]
+    assert run(args=["business", "tax", "--business", business, "--country", "DE", "--rate", "19"]).exit_code == 0
+    exempt = ["--rate", "0", "--code", "E", "--reason", "VATEX-EU-132", "--category", "edtech"]
+    said = json.loads(run(args=["business", "tax", "--business", business, "--country", "DE", *exempt]).stdout)
+    edtech = {"bps": 0, "code": "E", "reason": "VATEX-EU-132"}
+    assert said["tax_rates"] == {"DE": {"bps": 1900, "categories": {"edtech": edtech}}}
+    said = json.loads(run(args=["business", "tax", "--business", business, "--country", "DE", "--rate", "20"]).stdout)
+    assert said["tax_rates"] == {"DE": {"bps": 2000, "categories": {"edtech": edtech}}}
+    for wrong in (["--country", "XX", "--rate", "19"], ["--country", "DE", "--rate", "0", "--code", "E"]):
+        refused = run(args=["business", "tax", "--business", business, *wrong])
+        assert refused.exit_code == 1 and "Traceback" not in refused.output

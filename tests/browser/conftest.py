@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
@@ -27,14 +27,19 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def launch(engine: BrowserType, *extra: str) -> Browser:
+    """A new browser process: whichever Chromium the system has, with these command-line arguments on top of the usual ones."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     assert path, "The browser tests need Chromium: install the package 'chromium' (make test does, where it may)."
+    return engine.launch(executable_path=path, args=[
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", *extra])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=path, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"])
+        one = launch(playwright.chromium)
         yield one
         one.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from auth.domains import binding
 from core.scope import system
 from core.web import House
-from tests.browser.conftest import axe, sign_in
+from tests.browser.conftest import axe, launch, sign_in
 from tests.cast import Cast
 
 pytestmark = pytest.mark.browser
@@ -26,9 +25,7 @@ def host() -> str:
 @pytest.fixture
 def page(browser: Browser, served: House) -> Iterator[Page]:
     """A browser for which every *.example is this machine."""
-    path = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
-    one = browser.browser_type.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu",
-                                                                  "--host-resolver-rules=MAP *.example 127.0.0.1"])
+    one = launch(browser.browser_type, "--host-resolver-rules=MAP *.example 127.0.0.1")
     context = one.new_context(base_url=served.settings.base_url)
     context.set_default_timeout(15_000)
     yield context.new_page()

@@ -27,7 +27,7 @@ from auth.signing import grant_business
 from billing.commands.customers import create_customer
 from billing.parties import Customer
 from core import clock
-from core.outbox import Event, Outbox
+from core.outbox import Event
 from core.scope import everything, system
 from core.settings import Settings
 from tests.cast import Cast
@@ -570,8 +570,8 @@ def test_an_app_that_does_not_answer_is_told_again(town: Town) -> None:
     ada.post("/logout")
     assert town.heard() == []
     with town.house.database.open(everything("a second passes"), write=True) as db:
-        for work in db.scalars(select(Outbox).where(Outbox.state == "pending")):
-            work.due_at = clock.wall()
+        for family in db.scalars(select(AppSession).where(AppSession.logout_due_at.is_not(None))):
+            family.logout_due_at = clock.wall()
     assert [one["sid"] for one in town.heard()] == [notes["claims"]["sid"]]
 
 

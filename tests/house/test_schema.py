@@ -23,7 +23,7 @@ from core.db import Database
 from core.errors import ScopeError
 from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, tables_by_kind
 from core.outbox import Outbox
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import customer_of, everything, nobody, person, resolving, system
 from migrations.tables import metadata
 from tests.cast import Cast

@@ -54,11 +54,13 @@ def test_a_plan_is_made_edited_archived_and_sold_again(shop: Shop) -> None:
     assert "is on sale again" in shop.sam.submit("/return").text
 
 
-def test_once_and_by_use(shop: Shop) -> None:
+def test_once_and_never_by_use(shop: Shop) -> None:
     once = made(shop, name="A poster", kind="one_time_price", amount="7", license_keys="", license_limit="", license_for="")
     assert (once.price_type, once.interval, once.price_minor, once.license_key_duration) == ("one_time_price", None, 700, None)
-    used = made(shop, name="By use", kind="usage_based_price", amount="0")
-    assert (used.price_type, used.price_minor, used.trial_days) == ("usage_based_price", 0, 0)
+    form = shop.sam.get(shop.at("/products/new"))
+    assert [one["value"] for one in form.soup.select("#kind option")] == ["one_time_price", "recurring_price"]
+    refused = shop.save("/products/new", expect=422, name="By use", kind="usage_based_price", currency="EUR", amount="0")
+    assert "Choose one of the list." in refused.text and not shop.rows(Product, Product.name == "By use")
     yen = made(shop, name="In yen", currency="JPY", amount="1,500")
     assert (yen.currency, yen.price_minor) == ("JPY", 1500)
     nowhere = made(shop, name="Keys that wait", license_limit="0")

@@ -13,8 +13,10 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
+from billing import knowing
 from billing.commands.customers import create_customer, update_customer
 from billing.finding import CustomerWord, asked, folded
+from billing.loaded import SourceId
 from billing.parties import Customer
 from core import clock
 from core.errors import Conflict, PortalError
@@ -107,6 +109,21 @@ def test_a_customer_is_written_down_and_changed_and_the_old_address_is_told(shop
     told = sam.letters("Cleo@duarte.example")
     assert len(told) == 1 and "c••@new.example" in told[0].text and "Cleo Duarte" not in told[0].text  # never bought: a name is free text
     assert "before, it was Cleo@duarte.example" in page.text and "sam@acorn.example" in page.text
+
+
+def test_staff_enter_the_company_that_invoices_are_made_out_to(shop: Shop) -> None:
+    sam = shop.sam
+    sam.get(shop.at("/sales/customers/new"))
+    company = {"name": "Dora Weiss", "email": "dora@weiss.example", "business_name": "Weiss GmbH"}
+    page = sam.submit("/sales/customers", expect=422, **company)
+    assert "A company's invoice needs its tax number." in page.text and page.soup.select_one("#tax_id")["aria-invalid"] == "true"
+    page = sam.submit("/sales/customers", **company, tax_id=" DE 136 695 976 ")
+    assert "Weiss GmbH" in page.text and "DE 136 695 976" in page.text and names(shop, "weiss") == {"Dora Weiss"}
+    sam.get(page.soup.find("a", string="Change details")["href"])
+    page = sam.submit("/details", business_name="", tax_id="")
+    assert "Weiss GmbH" not in page.text
+    row = shop.row(Customer, Customer.email == "dora@weiss.example")
+    assert (row.business_name, row.tax_id) == (None, None)
 
 
 def test_the_file_is_written_in_batches_and_holds_no_formula(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +226,17 @@ def test_history_cannot_be_rewritten(shop: Shop) -> None:
             db.execute(statement, execution_options={"synchronize_session": False})
     with pytest.raises(DBAPIError), shop.house.database.open(everything("try to change one event"), write=True) as db:
         db.scalars(select(Event).limit(1)).one().actor_id = "somebody else"
+
+
+def test_staff_read_who_requested_a_file_when_a_customer_declined_and_where_a_row_came_from(shop: Shop) -> None:
+    [customer] = write_down(shop, ("Edna Quill", "edna@quill.example"))
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        row = db.scalars(select(Customer).where(Customer.customer_id == customer)).one()
+        knowing.declined(row)
+        db.add(SourceId(business_id=shop.acorn, id=f"customer/{customer}", source="oldbilling", digest="x", loaded_at=clock.wall()))
+    text = shop.sam.get(shop.at(f"/sales/customers/{customer}")).text
+    assert "They said so on" in text and "oldbilling" in text and "last read" in text
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        mine = db.scalars(select(Membership).where(Membership.email == "sam@acorn.example")).one().id
+        job = exports.ask(db, shop.acorn, "quill", by=mine).id
+    assert "Requested by sam@acorn.example" in shop.sam.get(shop.at(f"/sales/customers/exports/{job}")).text

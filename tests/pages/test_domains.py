@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from auth.domains.dns import Unknown
 from auth.domains.models import Domain, DomainCode, DomainSession
@@ -16,7 +16,8 @@ from auth.models import BrowserSession
 from billing.commands.customers import create_customer
 from core import clock
 from core.outbox import Event
-from core.scope import everything, system
+from core.scope import everything
+from core.turns import JobFailure, system
 from tests.pagelint import lint
 from tests.pages.staffed import Shop
 from tests.visitor import Page, Visitor
@@ -269,11 +270,14 @@ def test_dns_is_asked_again_every_day(shop: Served) -> None:
     def a_day_passes() -> int:
         with shop.house.database.open(everything("a day passes"), write=True) as db:
             db.execute(update(Domain).values(checked_at=clock.wall() - timedelta(days=1)), execution_options={"synchronize_session": False})
-        return int(shop.binding.look_again())
+            db.execute(delete(JobFailure), execution_options={"synchronize_session": False})
+        assert shop.binding.due() == [shop.acorn]
+        return int(shop.binding.look_again(shop.acorn))
 
-    assert a_day_passes() == 0 and shop.binding.look_again() == 0
+    assert a_day_passes() == 1 and shop.binding.due() == []
     shop.dns.silent = True
-    assert a_day_passes() == 0 and at(ada, f"/business/{shop.acorn}/").status_code == 200  # nobody could say: it stays
+    assert a_day_passes() == 0 and shop.binding.due() == []  # it is asked again, but not at once
+    assert at(ada, f"/business/{shop.acorn}/").status_code == 200  # nobody could say: it stays
     shop.dns.silent, shop.dns.says = False, {}
     assert a_day_passes() == 1
     assert at(ada, f"/business/{shop.acorn}/").status_code == 421

@@ -25,13 +25,14 @@ from billing.commands.businesses import create_business
 from billing.commands.buying import buy
 from billing.commands.customers import create_customer, update_customer
 from billing.commands.rules import the_business
-from billing.loaded import SourceId
+from billing.loaded import SourceId, source_key
 from billing.parties import Customer
+from billing.provenance import Origin
 from billing.queries import customers as query
 from core import clock, guard, mailbox
 from core.ids import new_id
 from core.outbox import Event, emit
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything, system
 from tenants.keys import new_key
 from tenants.loading.shapes import record
@@ -67,10 +68,16 @@ def by_staff(shop: Shop, buyer: Buyer, email: str) -> None:
 def by_another_system(shop: Shop, buyer: Buyer, email: str) -> None:
     told = record("customer", {"customer_id": buyer.customer_id, "email": email, "name": "Pat"})
     with shop.house.database.open(system(shop.acorn), write=True) as db:
-        if db.scalar(select(SourceId).where(SourceId.id == told.source_id)) is None:
-            db.add(SourceId(business_id=shop.acorn, id=told.source_id, source="elsewhere", digest="before", loaded_at=clock.wall()))
+        origin = Origin("acc_elsewhere", "elsewhere", True)
+        one = source_key(origin.account_id, "customer", buyer.customer_id)
+        if db.scalar(select(SourceId).where(SourceId.id == one)) is None:  # as if the account had brought the row
+            db.add(SourceId(business_id=shop.acorn, id=one, account_id=origin.account_id, kind="customer", reference=buyer.customer_id,
+                            row_id=buyer.customer_id, digest="before", loaded_at=clock.wall()))
+            row = db.scalar(select(Customer).where(Customer.customer_id == buyer.customer_id))
+            assert row is not None
+            row.account_id = origin.account_id
             db.flush()
-        assert loading.load(db, "elsewhere", [told], renew=True).changed
+        assert loading.load(db, origin, [told], renew=True).changed
 
 
 def row_of(shop: Shop, buyer: Buyer) -> Customer:

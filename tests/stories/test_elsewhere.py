@@ -80,6 +80,7 @@ def ada(two: Two) -> Visitor:
 def sam(two: Two) -> Visitor:
     with two.here.database.open(system(two.business_id), write=True) as db:
         invite(db, two.business_id, two.cast.SAM, "owner")
+    two.work()
     visitor = Visitor(two.portal)
     visitor.sign_in(two.cast.SAM)
     visitor.get("/console")
@@ -91,14 +92,19 @@ def _standing(two: Two, sam: Visitor) -> str:
     return sam.get(f"/console/{two.business_id}/developers/elsewhere").text
 
 
+def _here(two: Two) -> str:
+    """Ada's subscription, under our own id."""
+    return two.our_id(two.cast.ada_at_acorn.subscription_id)
+
+
 def _page(two: Two, ada: Visitor) -> str:
-    return ada.get(f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}").text
+    return ada.get(f"/subscriptions/{_here(two)}").text
 
 
 def _post(two: Two, ada: Visitor, what: str, **fields: str) -> str:
     _page(two, ada)
     form = {"csrf_token": ada.token(), **fields}
-    return ada.post(f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}/{what}", data=form).text
+    return ada.post(f"/subscriptions/{_here(two)}/{what}", data=form).text
 
 
 def _act(two: Two) -> ForwardedAct:
@@ -122,7 +128,9 @@ def test_what_is_pulled_is_what_is_there(two: Two) -> None:
         assert db.scalar(select(func.count()).select_from(Outbox).where(Outbox.type != "business.created")) == 0
     one = two.ours(Subscription, two.cast.ada_at_acorn.subscription_id)
     assert one.collected_by == "dodo"
-    card = two.ours(PaymentMethod, one.payment_method_id)
+    with two.here.database.open(system(two.business_id)) as db:
+        card = db.scalar(select(PaymentMethod).where(PaymentMethod.id == one.payment_method_id))
+    assert card is not None
     assert (card.held_by, card.last4, card.brand) == ("dodo", "4242", "visa")
     again = pulling.pull(two.reader())
     assert again.new == 0
@@ -136,11 +144,16 @@ def test_a_pull_that_broke_off_was_taken_up(two: Two) -> None:
         assert db.scalar(select(func.count()).select_from(PullCursor)) == 0  # finished: the next one begins anew
 
 
-def test_the_same_id_never_stands_in_two_businesses(two: Two) -> None:
-    other = two.business("Birch beside it")
+def test_ids_of_loaded_rows_are_ours_and_theirs_are_references_of_one_account(two: Two) -> None:
+    """The same account pulled into a second business: other rows, other ids, and nothing of the first one changes."""
+    other, before = two.business("Birch beside it"), sums(two.here, two.business_id)
     reader = two.reader(other)
     pulling.pull(reader)
-    assert reader.skipped > 5 and sums(two.here, other)["customers"] == 0
+    assert reader.skipped == 0 and sums(two.here, other) == before == sums(two.here, two.business_id)
+    for model in (Subscription, Payment, Invoice, PaymentMethod):
+        with two.here.database.open(everything("ids of two businesses")) as db:
+            ids = list(db.scalars(select(model.id)))
+        assert len(ids) == len(set(ids)) > 0 and not two.theirs(model, ids[0])
 
 
 def test_nothing_of_it_is_renewed_retried_or_dunned_here(two: Two) -> None:
@@ -202,7 +215,7 @@ def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(two: Two, ada:
 def test_a_slow_look_is_nobody_elses_turn(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two looks of 20 seconds and the minute's wait between them: another worker does not send the same meanwhile."""
     with two.here.database.open(system(two.business_id), write=True) as db:
-        cancel_at_period_end(db, two.cast.ada_at_acorn.subscription_id)
+        cancel_at_period_end(db, _here(two))
     act = _act(two)
     assert two.here.forwarder._claim(two.business_id, act.id) is not None
     now = clock.wall
@@ -212,7 +225,7 @@ def test_a_slow_look_is_nobody_elses_turn(two: Two, ada: Visitor, monkeypatch: p
     _due_again(two)
     assert _act(two).status == "confirmed"
     with two.here.database.open(system(two.business_id), write=True) as db:
-        keep(db, two.cast.ada_at_acorn.subscription_id)
+        keep(db, _here(two))
     two.work()
     assert not two.ours(Subscription, two.cast.ada_at_acorn.subscription_id).cancel_at_period_end
 
@@ -239,9 +252,9 @@ def test_a_refusal_is_told_in_its_words_and_the_truth_is_read(two: Two, ada: Vis
 
 def test_a_plan_change_shows_its_figures_and_is_made_there(two: Two, ada: Visitor) -> None:
     buyer, more = two.cast.ada_at_acorn, two.cast.products["acorn.more"]
-    ada.get(f"/subscriptions/{buyer.subscription_id}/plan-change")
-    slip = ada.post(f"/subscriptions/{buyer.subscription_id}/plan-change/quotes",
-                    data={"csrf_token": ada.token(), "product_id": more, "quantity": "1"})
+    ada.get(f"/subscriptions/{_here(two)}/plan-change")
+    slip = ada.post(f"/subscriptions/{_here(two)}/plan-change/quotes",
+                    data={"csrf_token": ada.token(), "product_id": two.our_id(more), "quantity": "1"})
     assert "Acorn Max" in slip.text and "Visa" in slip.text
     with two.there.database.open(system(two.cast.acorn), write=True) as db:
         create_discount(db, two.cast.acorn, kind="percentage", amount=1000, code="THEIRS", cycles=2)
@@ -252,7 +265,7 @@ def test_a_plan_change_shows_its_figures_and_is_made_there(two: Two, ada: Visito
     assert "to change the plan" in said.text
     two.work()
     assert two.theirs(Subscription, buyer.subscription_id).product_id == more
-    assert two.ours(Subscription, buyer.subscription_id).product_id == more
+    assert two.ours(Subscription, buyer.subscription_id).product_id == two.our_id(more)
     assert [one["code"] for one in two.theirs(Subscription, buyer.subscription_id).discounts] == ["THEIRS"]
     with two.there.database.open(system(two.cast.acorn)) as db:
         taken = db.scalar(select(Payment.amount_minor).where(Payment.charge_type == "plan_change"))
@@ -322,15 +335,15 @@ def test_a_forged_or_repeated_hint_does_nothing(two: Two) -> None:
 
 
 def test_its_page_for_the_card_and_its_own_invoice(two: Two, ada: Visitor) -> None:
-    page = f"/subscriptions/{two.cast.ada_at_acorn.subscription_id}/payment-method"
+    page = f"/subscriptions/{_here(two)}/payment-method"
     assert "keeps the card" in ada.get(page).text
     away = ada.post(page, data={"csrf_token": ada.token()}, follow=False, expect=303)
     assert away.location.startswith(two.there.settings.base_url)
     with two.here.database.open(system(two.business_id)) as db:
-        paid = db.scalar(select(Payment).where(Payment.id == two.cast.ada_at_acorn.payment_id))
+        paid = db.scalar(select(Payment).where(Payment.id == two.our_id(two.cast.ada_at_acorn.payment_id)))
     first, second = (ada.get(f"/invoices/{paid.invoice_id}.pdf").body for _ in range(2))
     with two.there.database.open(system(two.cast.acorn)) as db:
-        theirs = two.there.documents.invoice_pdf(db, two.theirs(Payment, paid.id).invoice_id)[0]
+        theirs = two.there.documents.invoice_pdf(db, two.theirs(Payment, two.cast.ada_at_acorn.payment_id).invoice_id)[0]
     assert first == second == theirs
 
 
@@ -341,11 +354,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_planned_change_is_taken_back_though_the_answer_comes_too_late(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     one, less = two.cast.ada_at_acorn.subscription_id, two.cast.products["acorn.plan"]
-    ada.get(f"/subscriptions/{one}/plan-change")
-    ada.post(f"/subscriptions/{one}/plan-change/quotes", data={"csrf_token": ada.token(), "product_id": less, "quantity": "1"})
+    ada.get(f"/subscriptions/{_here(two)}/plan-change")
+    ada.post(f"/subscriptions/{_here(two)}/plan-change/quotes",
+             data={"csrf_token": ada.token(), "product_id": two.our_id(less), "quantity": "1"})
     ada.post(f"{ada.path}/confirmation", data={"csrf_token": ada.token()})
     two.work()
-    assert "Your plan changes to Acorn Team that day." in _page(two, ada) and two.ours(Subscription, one).product_id != less
+    assert "Your plan changes to Acorn Team that day." in _page(two, ada) and two.ours(Subscription, one).product_id != two.our_id(less)
     _impatient(monkeypatch)
     two.wire.slow, sent = {"DELETE": 0.8}, two.wire.seen["DELETE"]
     said = ada.submit("/plan-change/revocation").text
@@ -392,6 +406,23 @@ def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(
     _post(two, ada, "pause/resumption")
     two.work()
     assert two.ours(Subscription, one).status == two.theirs(Subscription, one).status == "active"
+
+
+def test_staff_are_handed_on_and_see_what_came_of_it(two: Two, sam: Visitor) -> None:
+    """What the document promises has its buttons: cancel, and take it back, in the console."""
+    page, one = f"/console/{two.business_id}/sales/subscriptions/{_here(two)}", two.cast.ada_at_acorn.subscription_id
+    assert "What you ask for here is sent to it" in sam.get(page).text
+    sam.get(f"{page}/cancellation")
+    said = sam.submit("/cancellation", when="period", feedback="other", comment="She phoned.")
+    assert "We have asked the billing system" in said.text
+    assert "It was asked, and has not answered yet: to end it with its period" in said.text
+    two.work()
+    there = two.theirs(Subscription, one)
+    assert there.cancel_at_period_end and there.cancellation_comment == "She phoned."
+    assert "It has confirmed: to end it with its period" in sam.get(page).text
+    assert "We have asked the billing system" in sam.submit("/cancellation/revocation").text
+    two.work()
+    assert not two.theirs(Subscription, one).cancel_at_period_end and not two.ours(Subscription, one).cancel_at_period_end
 
 
 def test_ada_ends_it_now(two: Two, ada: Visitor) -> None:

@@ -151,7 +151,7 @@ def test_something_free_is_settled_without_the_gateway(shop: Shop) -> None:
     assert shop.subscribe(price=0).status == "succeeded"
     shop.pass_period()
     assert shop.subscription().period_n == 2 and not shop.gateway.movements()
-    assert [one.status for one in shop.rows(Invoice)] == ["paid"]
+    assert [(one.status, one.amount_minor) for one in shop.rows(Invoice)] == [("paid", 0)] * 2  # every period that is billed has its number
 
 
 def test_a_currency_without_decimals_is_charged_to_the_unit(shop: Shop) -> None:

@@ -16,13 +16,14 @@ from werkzeug.serving import make_server
 
 from billing.commands.businesses import create_business
 from billing.licences import LicenseKey
+from billing.loaded import SourceId
 from billing.parties import Customer, CustomerTotal
 from billing.payments import Payment, Refund
 from billing.subscriptions import Subscription
 from core.scope import everything, system
 from core.settings import Settings
 from core.web import House
-from tenants.elsewhere.account import Reach, connect
+from tenants.elsewhere.account import Reach, connect, origin_of
 from tenants.elsewhere.client import client
 from tenants.elsewhere.reader import Reader
 from tenants.keys import new_key
@@ -80,20 +81,31 @@ class Two:
 
     def reader(self, business_id: str = "") -> Reader:
         api = client(self.here.outgoing, Reach(f"{self.wire.url}/api", self.key))
-        return Reader(self.here.database, self.here.settings, api, business_id or self.business_id)
+        found = business_id or self.business_id
+        origin = origin_of(self.here.database, found, "dodo")
+        assert origin is not None
+        return Reader(self.here.database, self.here.settings, api, found, origin)
+
+    def our_id(self, reference: str) -> str:
+        """What a row of the account is called here."""
+        with self.here.database.open(system(self.business_id)) as db:
+            return db.scalars(select(SourceId.row_id).where(SourceId.reference == reference)).one()
 
     def theirs(self, model: Any, id: str) -> Any:
         with self.there.database.open(system(self.cast.acorn)) as db:
             return db.scalar(select(model).where(model.id == id))
 
-    def ours(self, model: Any, id: str) -> Any:
+    def ours(self, model: Any, reference: str) -> Any:
+        """The row here that the account knows by that id."""
         with self.here.database.open(system(self.business_id)) as db:
-            return db.scalar(select(model).where(model.id == id))
+            return db.scalar(select(model).where(model.id == self.our_id(reference)))
 
     def work(self) -> None:
         """Both workers, until nothing is left to do."""
         for app in (self.portal, self.account, self.portal):
             with app.app_context():
+                for lanes in app.extensions["portal"].worker.lanes:
+                    lanes._failed.clear()  # a test does not wait while a silent account is left alone
                 app.extensions["portal"].worker.drain()
                 app.extensions["webhooks"].drain()
 
@@ -105,11 +117,11 @@ def sums(house: House, business_id: str) -> dict[str, Any]:
                  (Customer, Subscription, Refund, LicenseKey)}
         paid = db.execute(select(func.count(), func.sum(Payment.amount_minor), func.sum(Payment.refunded_minor))
                           .where(Payment.status == "succeeded", Payment.amount_minor > 0)).one()
-        totals = db.execute(select(CustomerTotal.id, CustomerTotal.paid_minor, CustomerTotal.refunded_minor)
-                            .order_by(CustomerTotal.id)).all()
-        states = db.execute(select(Subscription.id, Subscription.status, Subscription.unit_minor, Subscription.quantity)
-                            .order_by(Subscription.id)).all()
-    return {**count, "paid": tuple(paid), "totals": [tuple(row) for row in totals], "states": [tuple(row) for row in states]}
+        totals = db.execute(select(Customer.email, CustomerTotal.currency, CustomerTotal.paid_minor, CustomerTotal.refunded_minor)
+                            .join(Customer, Customer.customer_id == CustomerTotal.customer_id)).all()
+        states = db.execute(select(Customer.email, Subscription.status, Subscription.unit_minor, Subscription.quantity)
+                            .join(Customer, Customer.customer_id == Subscription.customer_id)).all()
+    return {**count, "paid": tuple(paid), "totals": sorted(map(tuple, totals)), "states": sorted(map(tuple, states))}
 
 
 @contextmanager

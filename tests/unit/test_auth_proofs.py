@@ -131,6 +131,16 @@ def test_one_used_up_limit_spends_none(database: Database) -> None:
     assert all(budgets.spend(database, [a]) for _ in range(5))
 
 
+def test_emails_that_are_asked_for_at_once_are_sent_one_interval_apart(database: Database, settings: Settings) -> None:
+    with ThreadPoolExecutor(7) as pool:
+        due = list(pool.map(lambda _: budgets.book(database, budgets.letters(settings, ADA)), range(7)))
+    booked = sorted(one for one in due if one is not None)
+    assert len(booked) == 5, "five an hour"
+    assert [after - before for before, after in zip(booked, booked[1:], strict=False)] == [budgets.INTERVAL] * 4
+    assert booked[0] <= clock.wall() < booked[1]
+    assert budgets.book(database, budgets.letters(settings, ADA, "a browser that Ada used before")) <= clock.wall()  # type: ignore[operator]
+
+
 def test_one_source_is_an_ipv6_64_and_loopback_counts_only_in_the_open() -> None:
     settings = Settings()
     assert budgets.asks(settings, "2001:db8::1") == budgets.asks(settings, "2001:db8::ffff:2")
@@ -153,7 +163,7 @@ def test_at_most_five_letters_are_live_and_a_known_browser_still_gets_one(databa
     for n in range(7):
         with database.open(everything("a test lets time pass"), write=True) as db:
             db.query(budgets.Budget).delete()
-        answers.append(challenges.ask(database, settings, asking(ADA, f"b{n}", known="k" if n == 6 else None)))
+        answers.append(challenges.ask(database, settings, asking(ADA, f"b{n}", known="k" if n == 6 else None)) is not None)
     assert answers == [True] * 5 + [False, True]
     with database.open(everything("a test counts")) as db:
         assert db.scalar(select(func.count(Challenge.id)).where(Challenge.revoked_at.is_(None))) == 5

@@ -2,15 +2,16 @@
 
 import io
 import re
+import unicodedata
 from string import Formatter
 
 import pypdf
 import pytest
 
+from billing.documents import fonts, render_invoice, render_refund, sha256_of
 from billing.documents import press as pressing
-from billing.documents import render_invoice, render_refund, sha256_of
 from billing.documents.figures import accent, printed, readable
-from billing.documents.plain import BOX, _ranges, plain
+from billing.documents.plain import _ranges, plain
 from billing.documents.words import WORDS, words
 
 START, END = "2026-10-26T09:00:00+00:00", "2026-11-26T09:00:00+00:00"
@@ -67,11 +68,25 @@ def test_it_is_an_accessible_archive_document():
 @pytest.mark.parametrize(
     ("name", "letters"),
     [("株式会社髙橋 山田花子", "株式会社髙橋"), ("شركة المثال", "المثال"), ("Ελένη Παπαδοπούλου", "Ελένη Παπαδοπούλου"),
-     ("Łódź Żółw Đặng", "Łódź Żółw Đặng"), ("Наталья", "Наталья"), ("김민수 李明", "김민수"), ("שרה", "שרה"), ("สมชาย", "สมชาย")],
+     ("Łódź Żółw Đặng", "Łódź Żółw Đặng"), ("Наталья", "Наталья"), ("김민수 李明", "김민수"), ("שרה", "שרה"), ("สมชาย", "สมชาย"),
+     ("朱镕基", "朱镕基"), ("李珺", "李珺")],
 )  # fmt: skip
 def test_names_print_in_their_script(name, letters):
     pdf = render_invoice(snapshot(buyer={**BUYER, "business_name": name}))
-    assert letters in text_of(pdf) and BOX not in text_of(pdf) and b"pdfaid" in pdf
+    assert letters in text_of(pdf) and "\u25a1" not in text_of(pdf) and b"pdfaid" in pdf
+
+
+@pytest.mark.parametrize(
+    ("name", "font"),
+    [("தமிழ் செல்வி", "Tamil"), ("শেখ হাসিনা", "Bengali"), ("తెలుగు రామారావు", "Telugu"), ("ગુજરાતી પટેલ", "Gujarati"), ("ಕನ್ನಡ", "Kannada"),
+     ("മലയാളം", "Malayalam"), ("ਪੰਜਾਬੀ", "Gurmukhi"), ("සිංහල", "Sinhala"), ("မြန်မာ", "Myanmar"), ("ខ្មែរ", "Khmer"), ("አማርኛ", "Ethiopic"),
+     ("朱镕基", "CJKjp"), ("🎉👩‍💻", "Emoji")],
+)  # fmt: skip
+def test_names_are_drawn_in_the_fonts_of_packages(name, font):
+    pdf = render_invoice(snapshot(buyer={**BUYER, "name": name}))
+    used = {str(one.get_object()["/BaseFont"]) for page in pypdf.PdfReader(io.BytesIO(pdf)).pages
+            for one in page["/Resources"]["/Font"].values()}  # fmt: skip
+    assert any(font in one for one in used) and b"pdfaid" in pdf and "[" not in text_of(pdf)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +99,30 @@ def test_text_from_people_is_never_markup(hostile):
     assert text_of(pdf).count(hostile) == 3
 
 
-def test_control_and_direction_characters_go_and_missing_letters_show():
+def test_control_and_direction_characters_go_and_what_no_font_has_is_written_in_latin_letters():
     assert plain("a\x00b\r\nc\u202egnp.exe") == "a b cgnp.exe"
-    assert plain("🎉 party ⚡\ufe0f") == f"{BOX} party {BOX}"
-    assert plain("\ud800x\ue000") == f"x{BOX}" and plain(None) == ""
-    assert BOX in text_of(render_invoice(snapshot(buyer={**BUYER, "name": "🎉👩‍💻"})))
+    assert plain("🎉 party ⚡\ufe0f") == "🎉 party ⚡"
+    assert plain("\ud800x\ue000") == "x[U+E000]" and plain(None) == ""
+    assert plain("ᏣᎳᎩ Mankiller") == "[TsaLaGi] Mankiller"
+    assert "[TsaLaGi] Mankiller" in text_of(render_invoice(snapshot(buyer={**BUYER, "name": "ᏣᎳᎩ Mankiller"})))
+
+
+def test_a_combination_that_no_font_forms_is_never_a_box():
+    """A mark of one script on a letter of another."""
+    pdf = render_invoice(snapshot(buyer={**BUYER, "name": "Ada \u0ba4\u0591\u09be Marlow", "business_name": "\u0e01\u0591"}))
+    assert b"pdfaid" in pdf and "Ada" in text_of(pdf) and "Marlow" in text_of(pdf)
+
+
+def test_fonts_are_loaded_when_they_are_needed():
+    kept = frozenset(map(ord, "Ada Marlow"))
+    assert fonts.folders_for("Ada Marlow", kept) == []
+    assert [one.rpartition("/")[2] for one in fonts.folders_for("தமிழ்", kept)] == ["manimgx_fonts"]
+    assert [one.rpartition("/")[2] for one in fonts.folders_for("தமிழ் 镕", kept)] == list(fonts.PACKAGES)
+
+
+def test_without_the_packages_names_are_transliterated(monkeypatch):
+    monkeypatch.setattr(fonts, "coverage", lambda package: frozenset())
+    assert plain("朱镕基 தமிழ்").startswith("朱[Rong]基 [")
 
 
 def test_every_letter_our_fonts_claim_prints_under_the_standard():
@@ -96,6 +130,13 @@ def test_every_letter_our_fonts_claim_prints_under_the_standard():
     letters = [chr(code) for first, last in zip(starts, ends) for code in range(first, last + 1)]
     rows = ["".join(letters[place : place + 40]) for place in range(0, len(letters), 40)]
     assert len(letters) > 19_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
+
+
+def test_letters_of_the_packages_print_under_the_standard():
+    letters = [chr(code) for package in fonts.PACKAGES for code in sorted(fonts.coverage(package))[::9]]
+    shown = [letter for letter in letters if plain(letter) == letter and unicodedata.category(letter)[0] in "LNS"]
+    rows = [" ".join(shown[place : place + 40]) for place in range(0, len(shown), 40)]
+    assert len(shown) > 5_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
 
 
 def test_long_names_and_many_lines():

@@ -12,6 +12,7 @@ from billing.cart import cart_of, lines_of
 from billing.catalogue import Product
 from billing.parties import Business
 from billing.subscriptions import Subscription
+from billing.taxes import treatment
 
 NOW = datetime(2027, 1, 31, tzinfo=UTC)
 
@@ -31,8 +32,8 @@ def subscription(inclusive: bool = False, **more: object) -> Subscription:
 
 def test_the_rate_is_the_country_s_or_the_star_s_or_nothing() -> None:
     shop = Business(business_id="b", name="b", tax_rates={"GB": 2000, "*": 500})
-    assert [pricing.tax_rate(shop, one) for one in ("GB", "FR", None)] == [2000, 500, 500]
-    assert pricing.tax_rate(business(DE=1900), "GB") == 0 == pricing.tax_rate(business(), None)
+    assert [treatment(shop, one).bps for one in ("GB", "FR", None)] == [2000, 500, 500]
+    assert treatment(business(DE=1900), "GB").bps == 0 == treatment(business(), None).bps
 
 
 @given(st.integers(1, 500), st.integers(0, 10**9), st.integers(0, 3000), st.booleans())

@@ -15,6 +15,7 @@ from billing.loaded import Record
 from billing.parties import Customer
 from billing.quotes import ScheduledChange
 from billing.subscriptions import Subscription
+from core.errors import Invalid
 
 _BECAME = {"on_hold": "subscription.on_hold", "past_due": "subscription.past_due", "cancelled": "subscription.cancelled",
            "expired": "subscription.expired", "failed": "subscription.failed", "paused": "subscription.paused"}
@@ -28,17 +29,20 @@ def subscriptions(batch: Batch, records: list[Record]) -> None:
     buyers = batch.found(Customer, [one.customer_id for one in records], "customer_id")
     named = {one.values["payment_method_id"]: str(one.customer_id) for one in records if one.values["payment_method_id"]}
     known = mention(batch, {method_id: (customer_id, {}) for method_id, customer_id in named.items()})
+    loaded: set[str] = set()
     for one in records:
         row, product, buyer = rows.get(one.id), products[one.values["product_id"]], buyers[str(one.customer_id)]
-        if row is not None and row.collected_by != batch.source:
-            continue  # ours by now: what the other system says of it no longer counts
-        collected_by = row.collected_by if row is not None else one.more["collected_by"] or batch.source
+        if row is not None and (row.collected_by != batch.source or row.customer_id != one.customer_id):
+            continue  # collected here by now, or moved to another customer: what the other system says of it no longer counts
+        collected_by = batch.source if row is not None or batch.origin.is_mirror else one.more.get("collected_by") or batch.source
+        if collected_by == "us" and product.price_type == "usage_based_price":
+            raise Invalid(fields={"product_id": f"{one.id}: use is not counted here, so what is sold by it cannot be collected by us."})
         values = _columns(batch, one, product, addons, collected_by)
         method_id = one.values["payment_method_id"]
         values["payment_method_id"] = method_id if method_id in known and known[method_id].customer_id == buyer.customer_id else None
-        if row is not None and "tax_bps" in row.billing:
+        if row is not None and "tax_bps" in row.billing and row.billing.get("country") == one.values["billing"].get("country"):
             values["billing"] = {**one.values["billing"], "tax_bps": row.billing["tax_bps"]}
-        if not buyer.billing and one.values["billing"]:
+        if not buyer.billing and one.values["billing"] and buyer.account_id == batch.origin.account_id:
             buyer.billing = one.values["billing"]
         if row is None:
             row = batch.write(Subscription, one, None, customer_id=one.customer_id, brand_id=product.brand_id, zone=batch.business.zone,
@@ -48,8 +52,9 @@ def subscriptions(batch: Batch, records: list[Record]) -> None:
             before = _state(row)
             batch.write(Subscription, one, row, **values)
             _story(batch, row, before, product)
+        loaded.add(one.id)
     batch.db.flush()
-    _planned(batch, records)
+    _planned(batch, records, loaded)
 
 
 def _columns(batch: Batch, one: Record, product: Product, addons: dict[str, Addon], collected_by: str) -> dict[str, Any]:
@@ -77,6 +82,7 @@ def _columns(batch: Batch, one: Record, product: Product, addons: dict[str, Addo
         values["paused_at"] = told["paused_at"] or batch.at
     if collected_by == "us" and ends:
         values |= _anchor(batch.business.zone, values, began, ends)
+    values["discounts"] = [{**held, "since": values["period_n"] + 1} for held in told.get("discounts") or ()]
     return values
 
 
@@ -116,7 +122,7 @@ def _story(batch: Batch, row: Subscription, before: dict[str, Any], product: Pro
         tell("subscription.update_payment_method", payment_method_id=row.payment_method_id)
 
 
-def _planned(batch: Batch, records: list[Record]) -> None:
+def _planned(batch: Batch, records: list[Record], loaded: set[str]) -> None:
     """The change that waits there for the next billing date stands here as well; one that waits no more does not."""
     ids = [one.id for one in records]
     open_ones = {row.subscription_id: row for row in batch.db.scalars(
@@ -124,6 +130,8 @@ def _planned(batch: Batch, records: list[Record]) -> None:
                                       ScheduledChange.applied_at.is_(None)))}
     for one in records:
         planned, row = one.more["planned"], open_ones.get(one.id)
+        if one.id not in loaded:
+            continue
         if row is not None and (planned is None or row.id != planned["id"]):
             row.cancelled_at = batch.at
             batch.db.flush()
@@ -134,10 +142,12 @@ def _planned(batch: Batch, records: list[Record]) -> None:
         addons = batch.found(Addon, [held["addon_id"] for held in planned["addons"]])
         kept = batch.found(ScheduledChange, [planned["id"]]).get(planned["id"])
         if kept is not None:
-            kept.cancelled_at = None
+            if kept.subscription_id == one.id:
+                kept.cancelled_at = None
             continue
         batch.db.add(ScheduledChange(
-            business_id=batch.business_id, id=planned["id"], customer_id=one.customer_id, subscription_id=one.id, product_id=product.id,
+            business_id=batch.business_id, account_id=batch.origin.account_id, id=planned["id"], customer_id=one.customer_id,
+            subscription_id=one.id, product_id=product.id,
             quantity=planned["quantity"], unit_minor=product.price_minor, effective_at=planned["effective_at"],
             addons=[{"addon_id": addon.id, "name": addon.name, "quantity": held["quantity"], "unit_minor": addon.price_minor}
                     for held in planned["addons"] if (addon := addons.get(held["addon_id"]))],

@@ -12,7 +12,7 @@ from billing import knowing
 from billing.cart import cart_of
 from billing.catalogue import Product
 from billing.commands.loading.batch import Batch
-from billing.commands.loading.papers import bill, lines_for, rate, refund_paper
+from billing.commands.loading.papers import bill, lines_for, rate, refund_number, refund_paper
 from billing.commands.loading.parties import mention
 from billing.invoices import Invoice
 from billing.loaded import Record
@@ -35,20 +35,20 @@ def payments(batch: Batch, records: list[Record]) -> None:
     products = batch.found(Product, wanted)
     named = {one.more["method_id"]: (str(one.customer_id), one.values["method"]) for one in records if one.more["method_id"]}
     methods = mention(batch, named)
-    invoices = batch.found(Invoice, [one.more["invoice_id"] or f"inv_{one.id}" for one in records])
     billed: list[tuple[Payment, Record]] = []
     for one in records:
         row, plan = rows.get(one.id), plans.get(one.values["subscription_id"] or "")
-        if row is not None and row.gateway != batch.source:
-            continue
+        if row is not None and (row.status == "succeeded" or row.customer_id != one.customer_id):
+            continue  # what was taken stays as it was told; what goes back is a refund
         items = [(item["product_id"], item["quantity"]) for item in one.more["cart"]] or ([(plan.product_id, 1)] if plan else [])
         lines = lines_for([(products[product_id], quantity) for product_id, quantity in items], one.values["amount_minor"],
                           one.values["tax_minor"])
         method_id = one.more["method_id"]
         was = row.status if row is not None else None
         row = batch.write(
-            Payment, one, row, customer_id=one.customer_id, brand_id=batch.business_id, key=f"{batch.source}/{one.id}", is_open=False,
-            gateway=batch.source, cart=cart_of(lines), updated_at=one.values["updated_at"] or one.values["created_at"] or batch.at,
+            Payment, one, row, customer_id=one.customer_id, brand_id=batch.business_id, key=f"{batch.origin.account_id}/{one.id}",
+            is_open=False, gateway=batch.source, cart=cart_of(lines),
+            updated_at=one.values["updated_at"] or one.values["created_at"] or batch.at,
             payment_method_id=method_id if method_id in methods and methods[method_id].customer_id == one.customer_id else None,
         )  # fmt: skip
         if row.status == "succeeded" and was != "succeeded" and row.amount_minor:
@@ -60,7 +60,7 @@ def payments(batch: Batch, records: list[Record]) -> None:
     batch.db.flush()
     for row, one in billed:
         plan = plans.get(row.subscription_id or "")
-        row.invoice_id = bill(batch, row, one, buyers[row.customer_id], plan, invoices)
+        row.invoice_id = bill(batch, row, one, buyers[row.customer_id], plan)
     batch.db.flush()
 
 
@@ -79,8 +79,10 @@ def refunds(batch: Batch, records: list[Record]) -> None:
     invoices = {one.id: one for one in batch.db.scalars(whole.execution_options(populate_existing=True))}
     for one in records:
         row, payment = rows.get(one.id), paid[one.values["payment_id"]]
-        if (row is not None and row.status == "succeeded") or payment.gateway != batch.source:
+        if (row is not None and row.status == "succeeded") or payment.account_id != batch.origin.account_id:
             continue  # money that went back stays back
+        if row is not None and row.payment_id != payment.id:
+            continue
         left = payment.amount_minor - payment.refunded_minor
         amount = left if one.values["amount_minor"] is None else one.values["amount_minor"]
         row = batch.write(Refund, one, row, **_columns(batch, one, payment, amount))
@@ -92,7 +94,7 @@ def _columns(batch: Batch, one: Record, payment: Payment, amount: int) -> dict[s
     told = one.values
     return {
         "customer_id": payment.customer_id, "invoice_id": payment.invoice_id, "subscription_id": payment.subscription_id,
-        "brand_id": payment.brand_id, "amount_minor": amount, "currency": payment.currency, "key": f"{batch.source}/{one.id}",
+        "brand_id": payment.brand_id, "amount_minor": amount, "currency": payment.currency, "key": f"{batch.origin.account_id}/{one.id}",
         "is_partial": amount < payment.amount_minor if told["is_partial"] is None else told["is_partial"], "lines": [],
         "check_at": NEVER, "settled_at": (told["created_at"] or batch.at) if told["status"] in ("succeeded", "failed") else None,
     }  # fmt: skip
@@ -101,7 +103,7 @@ def _columns(batch: Batch, one: Record, payment: Payment, amount: int) -> dict[s
 def _gone_back(batch: Batch, row: Refund, payment: Payment, invoice: Invoice | None) -> None:
     payment.refunded_minor += row.amount_minor
     batch.money(row.customer_id, row.currency, row.created_at, refunded=row.amount_minor)
-    row.number = row.id
+    row.number = refund_number(batch, row)
     if invoice is not None:
         invoice.refunded_minor += row.amount_minor
         batch.db.flush()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
+
+from sqlalchemy import select
 
 from billing.catalogue import Product
 from billing.commands.loading.batch import Batch
@@ -16,37 +20,39 @@ from billing.payments import Payment, Refund
 from billing.pricing import Line
 from billing.refunds import refund_sums
 from billing.subscriptions import Subscription
-from core.money import tax_on
+from core.ids import new_id
+from core.money import largest_remainder, tax_on
 
 _KINDS = {"renewal": "renewal", "plan_change": "plan_change"}
 
 
 def lines_for(items: list[tuple[Product, int]], amount: int, tax: int) -> list[Line]:
-    """What was paid, shared out over what was bought by its prices; the last one carries what does not divide."""
-    net, whole = amount - tax, sum(product.price_minor * count for product, count in items)
-    lines, net_left, tax_left = [], net, tax
-    for n, (product, count) in enumerate(items):
-        last = n == len(items) - 1
-        part = net_left if last else net * product.price_minor * count // whole if whole else 0
-        of_tax = tax_left if last else tax * part // net if net else 0
-        net_left, tax_left = net_left - part, tax_left - of_tax
+    """What was paid, shared out over what was bought by its prices, at the one rate that leads from its net to its tax."""
+    net, weights = amount - tax, [product.price_minor * count for product, count in items]
+    if not items:
+        return []
+    if not sum(weights):
+        weights = [0] * (len(items) - 1) + [1]
+    nets, taxes = (largest_remainder([Fraction(whole * weight, sum(weights)) for weight in weights], whole) for whole in (net, tax))
+    bps, lines = rate(net, tax), []
+    for (product, count), part, of_tax in zip(items, nets, taxes, strict=True):
         each, rest = divmod(part, count)
         count, each = (1, part) if rest else (count, each)
-        lines.append(Line(product.name, count, each, part, of_tax, rate(part, of_tax), product.id))
+        lines.append(Line(product.name, count, each, part, of_tax, bps, product.id, tax_code="S" if bps else None))
     return lines
 
 
-def bill(
-    batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Subscription | None, known: dict[str, Invoice]
-) -> str:
-    """The id of the payment's invoice; an invoice that two payments name is made once for each that was taken."""
-    wanted = one.more["invoice_id"] or f"inv_{one.id}"
-    number = wanted if wanted not in known else f"{wanted}.{one.id}"
+def bill(batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Subscription | None) -> str:
+    """The id of the payment's invoice, which is ours; its number is the source's. An invoice that two payments name is made once
+    for each that was taken."""
+    theirs = batch.names.reference_of("payment", payment.id)
+    number, invoice_id = _free_number(batch, Invoice, one.more["invoice_id"] or f"inv_{theirs}", theirs), new_id("inv")
     net, tax = payment.amount_minor - payment.tax_minor, payment.tax_minor
     lines = [Line(**item) for item in payment.cart] or [Line(batch.business.name, 1, net, net, tax, rate(net, tax))]
     starts_at, ends_at = _instant(one.more["starts_at"]), _instant(one.more["ends_at"])
     invoice = Invoice(
-        business_id=batch.business_id, customer_id=payment.customer_id, id=number, number=number, operation=f"{batch.source}:{one.id}",
+        business_id=batch.business_id, account_id=batch.origin.account_id, customer_id=payment.customer_id, id=invoice_id, number=number,
+        operation=f"{batch.origin.account_id}:{payment.id}",
         kind=_KINDS.get(payment.charge_type, "new" if plan else "one_time"), subscription_id=payment.subscription_id, status="paid",
         description=", ".join(line.description for line in lines)[:200], currency=payment.currency,
         subtotal_minor=net, tax_minor=tax, total_minor=payment.amount_minor,
@@ -55,18 +61,34 @@ def bill(
         paid_at=payment.created_at,
         receipt={"state": "paid", "at": payment.created_at.isoformat(), "method": method_words(payment.method)},
     )  # fmt: skip
-    paper = snapshot(batch.business, buyer, invoice, lines, payment.billing, plan.tax_id if plan else None,
-                     plan.business_name if plan else None, batch.test_mode)
+    made_out_to = plan or buyer  # the source says the company of a subscription, and of a customer
+    paper = snapshot(batch.business, buyer, invoice, lines, payment.billing, made_out_to.tax_id, made_out_to.business_name,
+                     batch.test_mode)
     invoice.snapshot = {**paper, "paid": invoice.receipt, "held_by": batch.source, "payment_id": payment.id}
     batch.db.add(invoice)
     batch.db.flush()
-    known[number] = invoice
     batch.db.add_all(
-        InvoiceLine(business_id=batch.business_id, customer_id=payment.customer_id, id=f"{number}.{n}", invoice_id=number, position=n,
-                    product_id=line.product_id, description=line.description, quantity=line.quantity, unit_minor=line.unit_minor,
-                    net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps, refunded_minor=0)
+        InvoiceLine(business_id=batch.business_id, customer_id=payment.customer_id, id=f"{invoice_id}.{n}", invoice_id=invoice_id,
+                    position=n, product_id=line.product_id, description=line.description, quantity=line.quantity,
+                    unit_minor=line.unit_minor, net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps,
+                    tax_code=line.tax_code, refunded_minor=0)
         for n, line in enumerate(lines))
-    return number
+    return invoice_id
+
+
+def refund_number(batch: Batch, refund: Refund) -> str:
+    """The number of a refund's document: what its source calls it."""
+    return _free_number(batch, Refund, batch.names.reference_of("refund", refund.id), refund.id)
+
+
+def _free_number(batch: Batch, model: type[Invoice] | type[Refund], wanted: str, theirs: str) -> str:
+    """`wanted`, where no document of the business has that number. A mirrored account gets none of our own series either."""
+    prefix = re.escape(batch.business.invoice_prefix)
+    is_free = not (batch.origin.is_mirror and re.fullmatch(rf"{prefix}(-[A-Z]+)?-?[0-9]+", wanted, re.IGNORECASE))
+    if is_free and batch.db.scalar(select(model.id).where(model.number == wanted).limit(1)) is None:
+        return wanted
+    longer = f"{wanted}.{theirs}"
+    return longer if batch.db.scalar(select(model.id).where(model.number == longer).limit(1)) is None else f"{wanted}.{new_id('doc')}"
 
 
 def refund_paper(batch: Batch, refund: Refund, invoice: Invoice, method: str | None) -> dict[str, Any]:

@@ -35,10 +35,10 @@ def methods(batch: Batch, records: list[Record]) -> None:
     """A method with a reference is one of our own gateway's, and can be charged; any other belongs to its source."""
     rows = batch.found(PaymentMethod, [one.id for one in records])
     for one in records:
-        row, reference = rows.get(one.id), one.more.get("reference")
-        if row is not None and row.held_by == "us":
+        row, reference = rows.get(one.id), None if batch.origin.is_mirror else one.more.get("reference")
+        if row is not None and (row.held_by == "us" or row.customer_id != one.customer_id):
             continue
-        batch.write(PaymentMethod, one, row, customer_id=one.customer_id, reference=reference or f"{batch.source}:{one.id}",
+        batch.write(PaymentMethod, one, row, customer_id=one.customer_id, reference=reference or f"{batch.origin.account_id}:{one.id}",
                     held_by="us" if reference else batch.source, is_default=bool(reference))
 
 
@@ -51,11 +51,12 @@ def mention(batch: Batch, told: Mapping[str, tuple[str, dict[str, Any]]]) -> dic
         if row is None:
             known = {name: facts.get(name) for name in FACTS}
             rows[method_id] = row = PaymentMethod(
-                business_id=batch.business_id, id=method_id, customer_id=customer_id, reference=f"{batch.source}:{method_id}",
+                business_id=batch.business_id, account_id=batch.origin.account_id, id=method_id, customer_id=customer_id,
+                reference=f"{batch.origin.account_id}:{method_id}",
                 **{**known, "kind": known["kind"] or "card"}, recurring=True, held_by=batch.source, is_default=False, created_at=batch.at,
             )
             batch.db.add(row)
-        elif row.held_by == batch.source and row.last4 is None and facts.get("last4"):
+        elif row.account_id == batch.origin.account_id and row.held_by != "us" and row.last4 is None and facts.get("last4"):
             for name in FACTS:
                 setattr(row, name, facts.get(name) or getattr(row, name))
     batch.db.flush()

@@ -8,6 +8,8 @@ from tenants.api.shapes import Json, Shape, Stamp
 
 
 class CustomerShape(Shape):
+    """`business_name` and `tax_id` are our addition to the contract."""
+
     business_id: str
     created_at: Stamp
     customer_id: str
@@ -18,12 +20,15 @@ class CustomerShape(Shape):
     metadata: Json
     phone_number: str | None
     preferred_locale: str | None
+    business_name: str | None
+    tax_id: str | None
 
     @classmethod
     def of(cls, row: Customer) -> CustomerShape:
         return cls(
             business_id=row.business_id, created_at=row.created_at, customer_id=row.customer_id, email=row.email, name=row.name,
             blocked_at=row.blocked_at, metadata=row.meta or {}, phone_number=row.phone, preferred_locale=row.locale,
+            business_name=row.business_name, tax_id=row.tax_id,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from billing.catalogue import Product
 from billing.commands.plan_order import Foreseen
 from billing.discounts import cycles_left
 from billing.parties import Customer
+from billing.pricing import ITEM, UNUSED
 from billing.quotes import Quote
 from tenants.api.shapes import Json, Shape, Stamp
 from tenants.api.shapes.discounts import details, ids_of
@@ -48,13 +49,14 @@ class PreviewShape(Shape):
 
 
 def _lines(seen: Foreseen, product: Product) -> list[Json]:
-    """The new plan and its add-ons; then, as a negative line, what was paid for the old one and is not used.
+    """The new plan and its add-ons; then, as negative lines with the tax they were paid with, what was paid for the old one and is not
+    used. What of that is kept as credit has no tax: it lowers the tax of the charge that it pays for.
 
     The lines, tax included, and `customer_credits` add up to `total_amount`.
     """
     quote, lines = seen.quote, []
     addons = list(seen.wanted.addons)
-    for place, one in enumerate(quote.lines):
+    for place, one in enumerate(line for line in quote.lines if line.get("kind", ITEM) == ITEM):
         whole = one["quantity"] * one["unit_minor"]
         billed = one["net_minor"] + (one["tax_minor"] if product.tax_inclusive else 0)
         common: Json = {
@@ -67,18 +69,21 @@ def _lines(seen: Foreseen, product: Product) -> list[Json]:
         else:
             addon = addons[place - 1]
             lines.append({"type": "addon", **common, "id": addon["addon_id"], "tax_category": product.tax_category})
-    if quote.unused_minor:
+    credited = [(one["net_minor"] + one["tax_minor"], one["tax_minor"], one["tax_bps"] / 100)
+                for one in quote.lines if one.get("kind") == UNUSED]
+    kept = quote.unused_minor + sum(gross for gross, _, _ in credited)
+    for place, (gross, tax, rate) in enumerate([*credited, (-kept, None, None)] if kept else credited):
         lines.append({
-            "type": "subscription", "id": f"{quote.id}_unused", "currency": quote.currency, "product_id": seen.subscription.product_id,
-            "proration_factor": 1.0, "quantity": 1, "tax_inclusive": True, "unit_price": -quote.unused_minor, "name": "Unused time",
-            "description": None, "tax": None, "tax_rate": None,
+            "type": "subscription", "id": f"{quote.id}_unused{place or ''}", "currency": quote.currency,
+            "product_id": seen.subscription.product_id, "proration_factor": 1.0, "quantity": 1, "tax_inclusive": True, "unit_price": gross,
+            "name": "Unused time", "description": None, "tax": tax, "tax_rate": rate,
         })  # fmt: skip
     return lines
 
 
 def _summary(quote: Quote) -> Json:
     """`customer_credits`: how the subscription's credit moves; negative where it pays, positive where some is added."""
-    tax = min(quote.tax * quote.due_minor // quote.total_minor, quote.due_minor) if quote.total_minor else 0
+    tax = min(quote.tax, quote.due_minor)
     return {
         "currency": quote.currency, "customer_credits": quote.credit_minor - quote.balance_minor,
         "customer_credits_currency": quote.currency, "settlement_amount": quote.due_minor, "settlement_currency": quote.currency,

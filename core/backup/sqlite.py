@@ -1,0 +1,61 @@
+"""Backups of SQLite: a consistent copy while the portal runs, by SQLite's own online backup."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from core.backup import manifest
+from core.backup.manifest import BadBackup, Manifest
+from core.settings import Settings
+
+FILE = "database.sqlite3"
+SANDBOX = "sandbox.sqlite3"
+
+
+def save(settings: Settings, folder: Path) -> Manifest:
+    """Copy the database into `folder`, check the copy, and count it. Raises BadBackup."""
+    copy(path_of(settings), folder / FILE)
+    return count(folder / FILE)
+
+
+def load(settings: Settings, folder: Path) -> None:
+    """Put the copy where the settings say. Raises BadBackup where a database is there already."""
+    target = path_of(settings)
+    if target.exists():
+        raise BadBackup(f"{target} exists already. A backup is restored to where no database is; move the file away first.")
+    copy(folder / FILE, target)
+
+
+def count(path: Path) -> Manifest:
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        with engine.connect() as connection:
+            return manifest.take(connection)
+    finally:
+        engine.dispose()
+
+
+def copy(source: Path, target: Path) -> None:
+    """A consistent copy of a database in use, readable by its owner only. Raises BadBackup when the copy is damaged."""
+    if not source.is_file():
+        raise BadBackup(f"There is no database at {source}.")
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.touch(mode=0o600)
+    with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new, pages=1024, sleep=0.005)  # in steps, so that writers are not kept waiting
+        new.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        problems = [row[0] for row in new.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+        orphans = new.execute("PRAGMA foreign_key_check").fetchall()
+    if problems or orphans:
+        target.unlink()
+        reason = "; ".join(problems) or f"{len(orphans)} rows point to rows that do not exist"
+        raise BadBackup(f"The copy of {source} is damaged: {reason}.")
+
+
+def path_of(settings: Settings) -> Path:
+    return Path(make_url(settings.database_url).database or "")

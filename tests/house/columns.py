@@ -1,0 +1,287 @@
+"""Which mapped columns does the code write, and which does it read? A small reading of the source, by names and their types.
+
+A variable's class is taken from its annotation, from `select(Customer)`, `Customer(…)`, `db.get(Customer, …)` or a function whose return
+annotation names the class, and from `self` in a mapped class. Where that says nothing, the use counts for every mapped class that the
+module names and that has such a column. Templates know no classes: there `.declined_at` is a read of each column of this name.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Column = tuple[str, str]
+"""(class, column)"""
+
+
+@dataclass
+class Uses:
+    written: dict[Column, set[str]] = field(default_factory=lambda: defaultdict(set))
+    read: dict[Column, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+
+class Reader:
+    """`models`: class → columns. `homes`: class → the module that maps it. `kinds`: what a `Record` is called → the class it becomes."""
+
+    def __init__(self, models: dict[str, set[str]], homes: dict[str, str], kinds: dict[str, str]) -> None:
+        self.models, self.homes, self.kinds, self.uses = models, homes, kinds, Uses()
+        self.returns: dict[str, set[str]] = {}
+        self.attributes: dict[str, set[str]] = {}
+        self.spreads: dict[str, set[str]] = {}
+        self.passed: dict[str, set[str]] = {}
+
+    def read_all(self, sources: dict[str, str], templates: Iterable[str] = ()) -> Uses:
+        trees = {name: ast.parse(source) for name, source in sources.items()}
+        for tree in trees.values():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef) and node.returns is not None:
+                    self.returns.setdefault(node.name, set()).update(self._named_in(node.returns))
+                if isinstance(node, ast.FunctionDef) and node.args.kwarg:  # def grant(…, **more): Grant(…, **more)
+                    for call in ast.walk(node):
+                        if isinstance(call, ast.Call) and _last(call.func) in self.models and any(
+                                one.arg is None and _last(one.value) == node.args.kwarg.arg for one in call.keywords):
+                            self.spreads.setdefault(node.name, set()).add(_last(call.func))
+                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):  # a field of a dataclass: `paid.payment`
+                    self.attributes.setdefault(node.target.id, set()).update(self._named_in(node.annotation))
+        for call in (node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            words = {one.arg or "**" for one in call.keywords} | ({"*"} if call.args else set())
+            self.passed.setdefault(_last(call.func), set()).update(words)
+        for name, tree in trees.items():
+            _Module(self, name, tree).visit_all()
+        for text in templates:
+            for word in set(re.findall(r"\.(\w+)", text)):
+                for model, columns in self.models.items():
+                    if word in columns:
+                        self.uses.read[model, word].add("a template")
+        return self.uses
+
+    def _named_in(self, node: ast.AST | None) -> set[str]:
+        """Mapped classes that an expression or an annotation names."""
+        if node is None:
+            return set()
+        found = {_last(one) for one in ast.walk(node)}
+        for one in ast.walk(node):
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                found |= set(re.findall(r"\w+", one.value))
+        return found & set(self.models)
+
+
+class _Module:
+    def __init__(self, reader: Reader, name: str, tree: ast.Module) -> None:
+        self.reader, self.name, self.tree = reader, name, tree
+        here = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self.known = {model for model, home in reader.homes.items() if home == here}  # classes that the module names at all
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                self.known |= {one.name for one in node.names if reader.homes.get(one.name) == node.module}
+            elif isinstance(node, ast.Call):  # what a function returns is known too, without its class being named
+                self.known |= reader.returns.get(_last(node.func), set())
+            elif isinstance(node, ast.Attribute):
+                self.known |= reader.attributes.get(node.attr, set())
+        called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        self.gets_by_name = any(_last(node.func) == "getattr" for node in called)
+        rows = [one for node in called if _last(node.func) == "values" for one in node.args if isinstance(one, ast.Dict)]
+        computed = [key for one in rows for key in one.keys]
+        self.sets_by_name = any(_last(node.func) == "setattr" for node in called)
+        self.sets_by_name |= not all(isinstance(one, ast.Constant) for one in computed)
+
+    def visit_all(self) -> None:
+        self.optional: dict[int, tuple[str, set[str]]] = {}  # of each call in a function: its name, and parameters with a default
+        for function in (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)):
+            named = {one.arg for one, usual in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True) if usual is not None}
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call):
+                    self.optional[id(node)] = (function.name, named)
+        self._visit(self.tree, {}, None)
+
+    def _visit(self, node: ast.AST, types: dict[str, set[str]], owner: str | None) -> None:
+        if isinstance(node, ast.ClassDef):
+            self._note_shape(node)
+            inner = node.name if node.name in self.reader.models else None
+            for child in node.body:
+                if inner and isinstance(child, ast.Assign | ast.AnnAssign):
+                    continue  # the declaration itself, and the table's arguments
+                self._visit(child, types, inner)
+            return
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            types = {**types, **self._parameters(node, owner)}
+            if isinstance(node, ast.FunctionDef):
+                types |= self._locals(node, types)
+        self._note(node, types)
+        for child in ast.iter_child_nodes(node):
+            self._visit(child, types, owner)
+
+    # --- what is known of names
+
+    def _parameters(self, node: ast.FunctionDef | ast.Lambda, owner: str | None) -> dict[str, set[str]]:
+        out = {}
+        for one in (*node.args.args, *node.args.kwonlyargs):
+            if one.arg in ("self", "cls") and owner:
+                out[one.arg] = {owner}
+            elif one.annotation is not None:
+                out[one.arg] = self.reader._named_in(one.annotation) or {""}
+        return out
+
+    def _locals(self, node: ast.FunctionDef, types: dict[str, set[str]]) -> dict[str, set[str]]:
+        out: dict[str, set[str]] = {}
+        for _ in range(2):  # a name may come from one that stands below it in the walk
+            for one in ast.walk(node):
+                if isinstance(one, ast.Assign):
+                    pairs = [(target, one.value) for target in one.targets]
+                elif isinstance(one, ast.AnnAssign) and one.value is not None:
+                    pairs = [(one.target, one.annotation)]
+                elif isinstance(one, ast.For | ast.comprehension):
+                    pairs = [(one.target, one.iter)]
+                elif isinstance(one, ast.NamedExpr):
+                    pairs = [(one.target, one.value)]
+                else:
+                    continue
+                for target, value in pairs:
+                    for name, part in _unpacked(target, value):
+                        found = self._class_of(part, {**types, **out})
+                        if found:
+                            out.setdefault(name, set()).update(found)
+        return out
+
+    def _class_of(self, node: ast.AST, types: dict[str, set[str]]) -> set[str]:
+        """The mapped classes that an expression may be an instance of, or a collection of."""
+        if isinstance(node, ast.Name):
+            return types.get(node.id, {node.id} & set(self.reader.models))
+        if isinstance(node, ast.Attribute):
+            return self.reader.attributes.get(node.attr, set())
+        if isinstance(node, ast.Subscript):
+            return self._class_of(node.value, types)
+        if isinstance(node, ast.Await | ast.Starred):
+            return self._class_of(node.value, types)
+        if isinstance(node, ast.BoolOp | ast.IfExp):
+            parts = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
+            return set().union(*(self._class_of(one, types) for one in parts))
+        if isinstance(node, ast.ListComp | ast.GeneratorExp):
+            return self._class_of(node.elt, types)
+        if isinstance(node, ast.Call):
+            name = _last(node.func)
+            if name in self.reader.models:
+                return {name}
+            if isinstance(node.func, ast.Attribute) and (named := self.reader._named_in(node.func.value)):
+                return named  # db.scalars(select(Customer)…).one()
+            below = set().union(*(self._class_of(one, types) for one in _inside(node)))
+            return self.reader._named_in(node) or self.reader.returns.get(name) or below
+        return set()
+
+    # --- uses
+
+    def _note_shape(self, node: ast.ClassDef) -> None:
+        """A shape of the API that is made `from_attributes=True` reads each of its fields from the row that its method is given."""
+        calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
+        if any(word.arg == "from_attributes" for one in calls for word in one.keywords):
+            rows = self.reader._named_in(ast.Module([one for one in node.body if isinstance(one, ast.FunctionDef)], []))
+            for one in node.body:
+                if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+                    self._add(self.reader.uses.read, rows, one.target.id, one)
+
+    def _note(self, node: ast.AST, types: dict[str, set[str]]) -> None:
+        if isinstance(node, ast.Attribute):
+            found = self._owners(node.value, node.attr, types)
+            self._add(self.reader.uses.read if isinstance(node.ctx, ast.Load) else self.reader.uses.written, found, node.attr, node)
+        elif isinstance(node, ast.Call):
+            self._note_call(node, types)
+        elif isinstance(node, ast.Dict):
+            for key in node.keys:
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    self._named(key.value, key, self.known if self._is_spread_here() else set())
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant):
+            self._named(str(node.slice.value), node, self.known if self._is_spread_here() else set())
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if self.sets_by_name:
+                self._named(node.value, node, self.known)
+            if self.gets_by_name:
+                self._add(self.reader.uses.read, self.known, node.value, node)
+
+    def _note_call(self, node: ast.Call, types: dict[str, set[str]]) -> None:
+        name = _last(node.func)
+        keywords = {one.arg for one in node.keywords if one.arg}
+        if name in self.reader.models:
+            for word in node.keywords:
+                if word.arg and not self._is_never_given(node, word.value):
+                    self._named(word.arg, node, {name})
+        elif name in self.reader.spreads:
+            for one in keywords:
+                self._named(one, node, self.reader.spreads[name])
+        elif name == "values":
+            for one in keywords:
+                self._named(one, node, self.reader._named_in(node.func) or self.known)
+        elif name == "write" and node.args and isinstance(node.args[0], ast.Name):  # billing/commands/loading: batch.write(Customer, …)
+            for one in keywords:
+                self._named(one, node, {node.args[0].id} & set(self.reader.models))
+        elif name == "Record" and node.args and isinstance(node.args[0], ast.Constant):
+            model = self.reader.kinds.get(str(node.args[0].value))
+            for part in node.args[1:]:
+                for key in (key for one in ast.walk(part) if isinstance(one, ast.Dict) for key in one.keys):
+                    if model and isinstance(key, ast.Constant):
+                        self._named(str(key.value), node, {model})
+
+    def _is_never_given(self, call: ast.Call, value: ast.AST) -> bool:
+        """`Business(tax_rates=tax_rates or {})` writes nothing while nobody calls the function around it with `tax_rates=`."""
+        function, optional = self.optional.get(id(call), ("", set()))
+        names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)} & optional
+        given = self.reader.passed.get(function, set())
+        return bool(names) and "**" not in given and not names & given
+
+    def _is_spread_here(self) -> bool:
+        """Whether the module hands dictionaries to columns: `Customer(**values)`, `.values(rows)`, `insert(Customer), rows`, setattr."""
+        if not hasattr(self, "_spreads"):
+            self._spreads = self.sets_by_name or any(
+                isinstance(node, ast.Call) and (
+                    (_last(node.func) in self.reader.models and any(one.arg is None for one in node.keywords))
+                    or (_last(node.func) in ("values", "insert", "insert_once", "write") and bool(node.args)))
+                for node in ast.walk(self.tree))
+        return self._spreads
+
+    def _owners(self, value: ast.AST, column: str, types: dict[str, set[str]]) -> set[str]:
+        """Classes whose column this attribute may be. Nothing is guessed for names that are known to be something else."""
+        if isinstance(value, ast.Name) and value.id in types:
+            return types[value.id]
+        found = self._class_of(value, types)
+        return found or self.known
+
+    def _named(self, column: str, node: ast.AST, models: set[str]) -> None:
+        self._add(self.reader.uses.written, models, column, node)
+
+    def _add(self, into: dict[Column, set[str]], models: Iterable[str], column: str, node: ast.AST) -> None:
+        for model in models:
+            if column in self.reader.models.get(model, ()):
+                into[model, column].add(f"{self.name}:{getattr(node, 'lineno', 0)}")
+
+
+def _last(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _inside(node: ast.Call) -> Iterator[ast.AST]:
+    """What a call is made on, and its arguments: `db.scalars(…).all()`, `sorted(rows)`, `list(found.values())`."""
+    if isinstance(node.func, ast.Attribute):
+        yield node.func.value
+    yield from node.args
+
+
+def _unpacked(target: ast.AST, value: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple | ast.List):
+        fits = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
+        parts = value.elts if fits else [value] * len(target.elts)  # type: ignore[attr-defined]
+        for one, part in zip(target.elts, parts, strict=True):
+            yield from _unpacked(one, part)
+
+
+def columns_of(base: Any) -> dict[str, set[str]]:
+    """Mapped class → its columns, without the keys that say whose a row is, and the version that the mapper itself keeps."""
+    out: dict[str, set[str]] = {}
+    for mapper in base.registry.mappers:
+        kept = {mapper.version_id_col.key} if mapper.version_id_col is not None else set()
+        out[mapper.class_.__name__] = {one.key for one in mapper.column_attrs} - {"id", "business_id", "customer_id", "identity_id"} - kept
+    return out

@@ -1,0 +1,71 @@
+"""`make test` has to pass on a machine where nothing was ever installed: what holds that, as far as files can show it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def stub(folder: Path, name: str, body: str) -> None:
+    """A program in `folder` that replaces the system's."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def test_ci_runs_the_readme_command_in_the_clean_room(tmp_path: Path) -> None:
+    """Where a clean room can be made the tests run in it, with their exit code; elsewhere `make test` runs plainly."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    stub(tmp_path / "bin", "make", 'echo "make $*"')
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def run(clean_room: str) -> tuple[int, list[str]]:
+        stub(tmp_path / "bin", "clean-room", clean_room)
+        done = subprocess.run(["bash", tmp_path / ".ci/run"], capture_output=True, text=True, env=path)
+        return done.returncode, done.stdout.split("\n")[:-1]
+
+    assert run('echo "clean-room $*"') == (0, ["clean-room --prepare", "clean-room test"])
+    assert run('[ "$1" = --prepare ]') == (1, []), "a failure inside must not be hidden by a second run outside"
+    assert run("exit 1") == (0, ["make test"])
+
+
+def test_browsers_are_launched_in_one_place() -> None:
+    """A test that looks for a browser of its own finds one only on machines that were used before."""
+    own = re.compile(r"executable_path=|\bwhich\([\"'](?:chromium|google-chrome)|\.chromium\.launch\(")
+    found = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("*.py"))
+             if path != Path(__file__) and "node_modules" not in path.parts and own.search(path.read_text(encoding="utf-8"))]
+    assert found == ["tests/browser/conftest.py"]
+
+
+@pytest.mark.parametrize(("chromium", "driver", "said"), [
+    (True, True, None),
+    (False, True, "Chromium"),
+    (True, False, "libatomic1"),
+    (False, False, "libatomic1"),
+])
+def test_what_the_browser_tests_need_is_said_in_one_sentence(tmp_path: Path, chromium: bool, driver: bool, said: str | None) -> None:
+    """Without the right to install packages, the missing ones are named; with everything there nothing is said."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "bin/browser").write_bytes((ROOT / "bin/browser").read_bytes())
+    stub(tmp_path / "bin", "node", f"exit {0 if driver else 127}")
+    stub(tmp_path / ".venv/bin", "python", f'echo "{tmp_path / "bin/node"}"')
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("dirname", "bash", "sh", "env"):
+        (tools / name).symlink_to(Path("/usr/bin") / name)
+    stub(tools, "id", "echo 1000")
+    if chromium:
+        stub(tools, "chromium-headless-shell", "exit 0")
+    done = subprocess.run(["/usr/bin/bash", tmp_path / "bin/browser"], capture_output=True, text=True, env={"PATH": str(tools)})
+    assert (done.returncode == 0) == (said is None)
+    if said:
+        assert said in done.stdout and done.stdout.count("\n") == 1

