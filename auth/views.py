@@ -236,9 +236,8 @@ def _let_in(challenge: Challenge) -> ResponseReturnValue:
     settings, database = house().settings, house().database
     visit = sessions.current()
     if challenge.purpose == "add_address":
-        merge_id = linking.add(database, settings, challenge, visit)
-        goal = f"/profile/addresses/merges/{merge_id}" if merge_id else doors.landing(challenge.next, None)
-        return doors.opens_more(redirect(goal, 303), visit)
+        there = f"/profile/addresses/merges/{merge_id}" if (merge_id := linking.add(database, settings, challenge, visit)) else ""
+        return doors.opens_more(redirect(there or doors.landing(challenge.next, None), 303), visit)
     if challenge.purpose == "change_email":
         own_email.confirm(database, challenge, visit)
         return doors.opens_more(redirect(doors.landing(challenge.next, None), 303), visit)

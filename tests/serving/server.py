@@ -28,6 +28,7 @@ from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SOMEBODY = "127.0.0.2"  # the address of the people who use the portal while 127.0.0.1 attacks it
 HEALTH, EMAIL = 1.0, 5.0  # seconds: what /healthz and /readyz, and somebody else's sign-in email, may take while an attack runs
 
 
@@ -82,7 +83,7 @@ class Served:
     def seconds(self, path: str) -> float:
         """How long the page takes; it must answer 200."""
         began = time.monotonic()
-        assert self.ask("GET", path)[0] == 200, path
+        assert self.ask("GET", path, client=SOMEBODY)[0] == 200, path
         return time.monotonic() - began
 
     def emails(self, to: str) -> int:
@@ -121,7 +122,7 @@ class Served:
         for attempt in range(3):
             self.forget_emails()
             took = {path: self.seconds(path) for path in ("/healthz", "/readyz")}
-            email = self.seconds_to_email(address)
+            email = self.seconds_to_email(address, client=SOMEBODY)
             if max(took.values()) < HEALTH and email < EMAIL:
                 return
         raise AssertionError(f"slow during the attack, also the {attempt + 1}rd time: {took}, email after {email:.1f} s")
