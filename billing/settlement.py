@@ -42,6 +42,9 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
     wanted = invoice.status == "open" if invoice is not None else was not in ("failed", "cancelled")
     if subscription is not None and subscription.status in ("failed", "cancelled", "expired"):
         wanted = False  # what it was for is over
+    if payment.charge_type == "new" and customer.blocked_at is not None and wanted:  # blocked while the payment page was open
+        _unpaid(db, payment)
+        wanted = False
     if payment.amount_minor and invoice is None and wanted:
         invoice = _issue_for(db, business, customer, payment, subscription, settings)
     if invoice is not None and wanted:

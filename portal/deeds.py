@@ -57,6 +57,8 @@ SENTENCES: dict[str, Any] = {
     "collection.unarchived": _l("A collection is open again."),
     "customer.created": _l("Written down as a customer."),
     "customer.updated": _l("The customer's details were changed."),
+    "customer.blocked": _l("The customer was blocked."),
+    "customer.unblocked": _l("The customer was unblocked."),
     "customer.email_changed": _l("The address was changed; before, it was %(old)s."),
     "customer.accepted": _l("Allowed this business to appear among the others."),
     "customer.declined": _l("Said that this business is not theirs."),

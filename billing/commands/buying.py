@@ -13,6 +13,7 @@ from billing import policy, pricing
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
 from billing.commands.billing_details import check_tax_id
+from billing.commands.blocking import refuse_blocked
 from billing.lifecycle import LIVE
 from billing.methods import method_of
 from billing.parties import Business, Customer
@@ -159,6 +160,7 @@ def parties(db: ScopedSession, customer_id: str) -> tuple[Business, Customer]:
         raise NotFound(sentence="There is no such customer.")
     if business.archived_at:
         raise Conflict("BUSINESS_ARCHIVED", "This business is closed; nothing can be bought from it.")
+    refuse_blocked(db, customer_id)
     return business, customer
 
 

@@ -8,6 +8,7 @@ from tenants.console import (
     activity,
     addons,
     apps,
+    blocking,
     brand,
     collections,
     customers,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events", "exports",
+    "activity", "addons", "apps", "blocking", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events", "exports",
     "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
     "register", "settings", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip

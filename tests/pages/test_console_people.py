@@ -209,3 +209,16 @@ def test_history_cannot_be_rewritten(shop: Shop) -> None:
             db.execute(statement, execution_options={"synchronize_session": False})
     with pytest.raises(DBAPIError), shop.house.database.open(everything("try to change one event"), write=True) as db:
         db.scalars(select(Event).limit(1)).one().actor_id = "somebody else"
+
+
+def test_staff_block_and_unblock_a_customer(shop: Shop) -> None:
+    [wanda] = write_down(shop, ("Wanda Block", "wanda@oak.example"))
+    url = shop.at(f"/sales/customers/{wanda}")
+    shop.sam.get(url)
+    assert "cannot buy anything" in shop.sam.submit("/block").text
+    assert shop.row(Customer, Customer.customer_id == wanda).blocked_at is not None
+    assert "Blocked since" in shop.sam.get(url).text
+    shop.sam.submit("/block/removal")
+    assert shop.row(Customer, Customer.customer_id == wanda).blocked_at is None
+    told = [one.type for one in shop.rows(Event, Event.noun_id == wanda)]
+    assert told.count("customer.blocked") == told.count("customer.unblocked") == 1
