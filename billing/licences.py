@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, Index, String, UniqueConstraint, and_, case
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from core import clock
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
 class LicenseKey(Base, CustomerOwned):
-    """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own."""
+    """A subscription's key follows the subscription and has no expiry of its own.
+
+    `status` is what is stored; `state` is what everybody is shown and what decides: active, expired or disabled.
+    `match_key` is the key as it is looked up, see `match_key()`. Two keys may share it: the exact spelling decides then.
+    """
 
     __tablename__ = "license_keys"
     __table_args__ = (
@@ -22,7 +28,7 @@ class LicenseKey(Base, CustomerOwned):
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "key"),
         Index("ix_license_keys_customer", "business_id", "customer_id", "created_at"),
-        Index("ix_license_keys_key", "key"),  # programs validate a key before anybody knows whose it is
+        Index("ix_license_keys_match", "match_key"),  # programs validate a key before anybody knows whose it is
     )
 
     brand_id: Mapped[str]
@@ -30,12 +36,33 @@ class LicenseKey(Base, CustomerOwned):
     subscription_id: Mapped[str | None]
     payment_id: Mapped[str | None]
     key: Mapped[str]
+    match_key: Mapped[str] = mapped_column(String().with_variant(String(collation="C"), "postgresql"), server_default="")
     status: Mapped[str] = mapped_column(default="active")
     source: Mapped[str] = mapped_column(default="auto")
     activations_limit: Mapped[int | None]
     instances_count: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @validates("key")
+    def _keep_match_key(self, _name: str, key: str) -> str:
+        self.match_key = match_key(key)
+        return key
+
+    @hybrid_property
+    def state(self) -> str:
+        """The state now: an active key past its end is expired."""
+        return "expired" if self.status == "active" and self.expires_at is not None and self.expires_at <= clock.now() else self.status
+
+    @state.inplace.expression
+    @classmethod
+    def _state(cls) -> ColumnElement[str]:
+        return case((and_(cls.status == "active", cls.expires_at.is_not(None), cls.expires_at <= clock.now()), "expired"), else_=cls.status)
+
+
+def match_key(text: str) -> str:
+    """A typed key for comparison: without surrounding space (invisible characters included) and without case."""
+    return text.strip().strip("\u200b\u2060\ufeff").strip().casefold()
 
 
 class LicenseInstance(Base, CustomerOwned):

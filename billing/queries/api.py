@@ -174,7 +174,7 @@ def license_keys(
     status: list[str] | None = None,
 ) -> list[LicenseKey]:  # fmt: skip
     query = _filtered(select(LicenseKey), {
-        LicenseKey.customer_id: customer_id, LicenseKey.product_id: product_id, LicenseKey.source: source, LicenseKey.status: status,
+        LicenseKey.customer_id: customer_id, LicenseKey.product_id: product_id, LicenseKey.source: source, LicenseKey.state: status,
     })  # fmt: skip
     return list(db.scalars(paged(query, LicenseKey.created_at, LicenseKey.id, page)))
 

@@ -89,7 +89,7 @@ def holdings(db: ScopedSession, limit: int = 4) -> list[Holding]:
     )
     keys = (
         select(literal("key").label("kind"), LicenseKey.business_id, LicenseKey.id, Product.name, LicenseKey.created_at.label("at"),
-               _NUMBER.label("minor"), _TEXT.label("currency"), LicenseKey.key, LicenseKey.status,
+               _NUMBER.label("minor"), _TEXT.label("currency"), LicenseKey.key, LicenseKey.state.label("status"),
                LicenseKey.activations_limit.label("limit"), LicenseKey.instances_count.label("used"), _NUMBER.label("refunded_minor"))
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .order_by(LicenseKey.created_at.desc()).limit(limit).subquery()
