@@ -6,7 +6,6 @@ that a rotation is followed at once and a flood of made-up key ids is not.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from auth.providers.mistakes import Mistake
+from core.json_input import read_json
 from core.outgoing import Outgoing, Refused, Unreachable
 
 KEEP, AGAIN = 3600.0, 60.0  # seconds
@@ -93,7 +93,7 @@ class Discovery:
         except (Refused, Unreachable) as problem:
             raise Mistake("unreachable", str(problem)) from problem
         try:
-            said = json.loads(answer.body)
+            said = read_json(answer.body)
         except ValueError as odd:
             raise Mistake("unreadable", f"status {answer.status}") from odd
         if not isinstance(said, dict) or (answer.status != 200 and "error" not in said):

@@ -162,8 +162,8 @@ def totals(db: ScopedSession, customer_id: str) -> Sequence[tuple[str, int, int]
 def _found(db: ScopedSession, query: Select[Any], words: str) -> Select[Any]:
     """By words; or, where they are a license key as a whole, by who holds it."""
     if len(words.strip()) >= KEY_LENGTH:
-        holders = select(LicenseKey.customer_id).where(LicenseKey.business_id == db.scope.business, LicenseKey.match_key == match_key(words))
-        if found := list(db.scalars(holders.limit(HOLDERS))):
+        holders = select(LicenseKey.customer_id).where(LicenseKey.match_key == match_key(words)).limit(HOLDERS)
+        if found := list(db.scalars(holders)):
             return query.where(Customer.customer_id.in_(found))
     return query.where(*matches(str(db.scope.business), words))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
+from core.json_input import OutOfRange, read_json
 from core.web import house
 from tenants.api.door import caller
 from tenants.returning import clean_return_url
@@ -96,11 +96,10 @@ def body(model: type[Sent]) -> Sent:
     """The request's JSON as `model`. Raises BadRequest (no JSON), Invalid (another shape; `fields` says where)."""
     raw = request.get_data()
     try:
-        sent = json.loads(raw, parse_constant=_no_constant)
-        if "\\u0000" in json.dumps(sent):
-            raise ValueError("NUL")
-        json.dumps(sent, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
+        sent = read_json(raw)
+    except OutOfRange as wrong:
+        raise Invalid(sentence=f"{wrong}.", fields={wrong.field or "body": "This number is out of range."}) from None
+    except ValueError:
         raise BadRequest("INVALID_REQUEST_BODY", "The body is not JSON that can be read.") from None
     if not isinstance(sent, dict):
         raise Invalid(sentence="The body has to be a JSON object.")
@@ -144,10 +143,6 @@ def _said(error: ValidationError, code: str) -> Invalid:
     for one in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
         fields.setdefault(".".join(str(part) for part in one["loc"]) or "body", one["msg"])
     return Invalid(code, "; ".join(f"{name}: {text}" for name, text in fields.items()), fields=fields)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 __all__ = [

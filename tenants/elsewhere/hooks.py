@@ -6,7 +6,6 @@ or in the wrong order therefore changes nothing: what is written is what the acc
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from core import clock
 from core.errors import BadRequest, NotFound, Unauthorized
+from core.json_input import read_json
 from core.outbox import emit
 from core.scope import system
 from core.security import csrf_exempt
@@ -51,7 +51,7 @@ def told(business_id: str) -> ResponseReturnValue:
         raise NotFound()
     try:
         Webhook(secret).verify(body, dict(request.headers.items(lower=True)))
-        said = json.loads(body)
+        said = read_json(body)
     except (WebhookVerificationError, ValueError):
         raise Unauthorized(sentence="The signature does not fit.") from None
     if not isinstance(said, dict) or not one or len(one) > 200:

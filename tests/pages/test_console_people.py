@@ -129,7 +129,6 @@ def test_the_file_is_written_in_batches_and_holds_no_formula(shop: Shop, monkeyp
     rows = list(csv.reader(io.StringIO(answer.get_data(as_text=True).removeprefix("\ufeff"))))
     assert rows[0][:3] == ["customer_id", "name", "email"] and len(rows) == 21
     assert {row[1] for row in rows} >= {f"'{name}" for name in evil}
-    assert exports.plain("\tx") == "'\tx" and exports.plain("\rx") == "'\rx" and exports.plain(None) == "" and exports.plain("a=b") == "a=b"
     export_id = page.soup.select_one("a[download]")["href"].split("/")[-2]
     with shop.house.database.open(system(shop.acorn)) as db:
         assert db.scalars(select(exports.ExportPart.id).where(exports.ExportPart.export_id == export_id)).all() == [

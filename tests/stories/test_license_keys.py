@@ -30,7 +30,8 @@ def call(visitor: Visitor, path: str, key: str | None = None, **body: Any) -> An
 
 def issued(cast: Cast) -> LicenseKey:
     with cast.house.database.open(system(cast.acorn)) as db:
-        return db.scalars(select(LicenseKey).where(LicenseKey.customer_id == cast.ada_at_acorn.customer_id, LicenseKey.source == "auto")).one()
+        mine = (LicenseKey.customer_id == cast.ada_at_acorn.customer_id, LicenseKey.source == "auto")
+        return db.scalars(select(LicenseKey).where(*mine)).one()
 
 
 def issued_id(cast: Cast) -> str:
