@@ -14,6 +14,7 @@ from portal.words import card_said
 SENTENCES: dict[str, Any] = {
     "business.created": _l("The business was begun."),
     "business.archived": _l("The business was closed."),
+    "business.reopened": _l("The business was opened again."),
     "business.rules_changed": _l("The rules of the portal were changed."),
     "business.details_changed": _l("The business's own details were changed."),
     "business.languages_changed": _l("The portal speaks: %(languages)s. For everybody else: %(language)s."),

@@ -8,13 +8,15 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
+from billing.commands.archiving import reopen_business
 from billing.commands.businesses import create_business
 from billing.queries import api as read
 from core.errors import PortalError
-from core.scope import everything
+from core.scope import everything, system
 from core.web import House
 from tenants.joining import invite
 from tenants.keys import new_key
+from tenants.letters import tell_owners
 from tenants.loading import cli as importing
 
 
@@ -63,6 +65,19 @@ def register(app: Flask, house: House) -> None:
             invitation_id = invite(db, business_id, email, "owner").id
         _say(invitation_id=invitation_id)
 
+    @group.command("reopen")
+    @click.option("--business", "business_id", required=True)
+    def reopen(business_id: str) -> None:
+        """Open a closed business again; prints business_id and reopened (false: it was open). Nobody pays for the time it was closed."""
+        with _spoken():
+            with house.database.open(everything(why="business reopen: is it closed")) as db:
+                was_closed = read.business(db, business_id).archived_at is not None
+            with house.database.open(system(business_id), write=True) as db:
+                reopen_business(db, business_id)
+                if was_closed:
+                    tell_owners(db, "rules_changed", "reopened")
+        _say(business_id=business_id, reopened=was_closed)
+
     app.cli.add_command(group)
 
 
@@ -76,5 +91,5 @@ class _spoken:
             raise click.ClickException("; ".join((error.sentence, *(f"{name}: {text}" for name, text in error.fields.items()))))
 
 
-def _say(**values: str) -> None:
+def _say(**values: str | bool) -> None:
     click.echo(json.dumps(values))

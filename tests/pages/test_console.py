@@ -39,7 +39,7 @@ from tests.visitor import Page, Visitor
 ROUTES = {
     "lobby": "businesses accept_invitation new_business begin_business",
     "customers.read": "home customers customer",
-    "customers.write": "new_customer add_customer customer_details change_customer",
+    "customers.write": "block_customer unblock_customer new_customer add_customer customer_details change_customer",
     "customers.invite": "share invite_customer make_invite revoke_invite",
     "customers.export": "ask_export export export_file",
     "view_as": "view_as begin_view end_view",
@@ -419,6 +419,7 @@ def test_a_person_begins_a_business_and_owns_it(shop: Shop) -> None:
     assert page.h1 == "Customers" and "Larch Prints" in page.text and "No customer yet" in page.text
     made = shop.row(Business, Business.name == "Larch Prints")
     assert (made.currency, made.zone, made.address) == ("CHF", "Europe/Zurich", {"country": "CH"})
+    assert made.support_email == "", "the owner's sign-in address is published where somebody types it, not before"
     assert shop.row(Membership, Membership.business_id == made.business_id).role == "owner"
     shop.sam.get(f"/console/{made.business_id}/team", expect=404)
 
