@@ -105,6 +105,7 @@ SENTENCES: dict[str, Any] = {
     "invoice.void": _l("An invoice was made void."),
     "invoice.corrected": _l("Invoice %(corrects)s was corrected; the new one is %(number)s."),
     "payment.processing": _l("A payment of %(amount)s is under way."),
+    "payment.action_required": _l("The bank wants the customer to confirm %(amount)s."),
     "payment.succeeded": _l("%(amount)s was paid."),
     "payment.failed": _l("The bank declined %(amount)s."),
     "payment.cancelled": _l("A payment of %(amount)s was called back before money moved."),

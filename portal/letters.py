@@ -38,6 +38,7 @@ def register(house: House) -> None:
     desk = Desk(house)
     for type, write in (
         ("payment.succeeded", desk.payment_succeeded), ("payment.failed", desk.payment_failed),
+        ("payment.action_required", desk.payment_action_required),
         ("subscription.active", desk.subscription_started), ("subscription.on_hold", desk.subscription_on_hold),
         ("subscription.cancellation_scheduled", desk.cancellation_scheduled),
         ("subscription.cancellation_revoked", desk.cancellation_revoked), ("subscription.cancelled", desk.subscription_cancelled),
@@ -70,6 +71,12 @@ class Desk:
         if matter and matter.payment and not (matter.subscription and matter.subscription.status == "on_hold"):
             page = f"subscriptions/{matter.subscription.id}" if matter.subscription else "billing-history"
             self._send(work, "payment_failed", matter, page)
+
+    def payment_action_required(self, work: Work) -> None:
+        """For a charge that nobody was present for. Who is present is at the bank's page already."""
+        matter = self._matter(work, payment_id=work.data.get("payment_id"))
+        if work.data.get("off_session") and matter and matter.payment and matter.payment.status == "requires_customer_action":
+            self._send(work, "payment_action_required", matter, f"payments/{matter.payment.id}")
 
     def subscription_started(self, work: Work) -> None:
         if work.data.get("reactivated"):  # what was on hold is paid

@@ -10,7 +10,7 @@ from billing.queries import overview, subscriptions
 from billing.queries.overview import Holding
 from core.pages import words
 from core.web import db
-from portal.attention import needs
+from portal.attention import needs, unfinished
 from portal.keys import masked
 from portal.lines import lines, sort
 from portal.renewals import ahead
@@ -33,8 +33,9 @@ def parts(sort_by: str = "date") -> dict[str, Any]:
     spent = overview.spend(session, months)
     names = businesses()
     return {
-        "needs": needs(rows), "ahead": ahead(rows), "lines": lines(sort(rows, sort_by)), "sort_by": sort_by,
-        "purchases": [one for one in held if one.kind == "purchase"][:3], "keys": _keys(held), "invoices": invoices,
+        "needs": needs(rows) + unfinished(held), "ahead": ahead(rows), "lines": lines(sort(rows, sort_by)), "sort_by": sort_by,
+        "purchases": [one for one in held if one.kind == "purchase" and one.status == "succeeded"][:3],
+        "keys": _keys(held), "invoices": invoices,
         "spent": spent, "months": _table(spent, months), "businesses": names,
     }
 

@@ -51,12 +51,14 @@ def reopen_business(db: ScopedSession, business_id: str) -> Business:
 def _skip_missed(db: ScopedSession, subscription: Subscription) -> None:
     was, ends = subscription.next_billing_at, subscription.expires_at
     assert was is not None
-    while subscription.next_billing_at <= clock.now() and (ends is None or subscription.next_billing_at < ends):  # type: ignore[operator]
+    at = was
+    while at <= clock.now() and (ends is None or at < ends):
         subscription.period_n += 1
-        subscription.next_billing_at = next_date(subscription)
-    if subscription.next_billing_at == was or (ends is not None and subscription.next_billing_at >= ends):  # type: ignore[operator]
+        at = next_date(subscription)
+    subscription.next_billing_at = at
+    if at == was or (ends is not None and at >= ends):
         return  # its term is over: it ends at this date, and nothing is charged
     planned = waiting(db, subscription)
     if planned is not None:
-        planned.effective_at = subscription.next_billing_at
+        planned.effective_at = at
     note(db, subscription, "subscription.next_billing_date_changed", was=was.isoformat())

@@ -1,0 +1,99 @@
+"""What is due for a subscription: its open invoice with its lines, the last decline, and a payment that is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from billing.invoices import Invoice, InvoiceLine
+from billing.payments import Payment, PaymentMethod
+from billing.subscriptions import Subscription
+from core.db import ScopedSession
+from core.errors import NotFound
+
+UNPAID = ("on_hold", "past_due")
+
+
+@dataclass(frozen=True)
+class DueLine:
+    """Amounts in minor units of the invoice's currency; `tax_bps` 2000 = 20 %."""
+
+    description: str
+    quantity: int
+    net_minor: int
+    tax_minor: int
+    tax_bps: int
+    starts_at: datetime | None
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Dues:
+    """What is to be paid so that the subscription starts again.
+
+    `error_code`: why the last payment failed (contract §1.5), None when none was tried. `method`: what was tried, or would
+    be. `is_checking`: a payment's outcome is not known, so no other may be offered. `link`: a hosted page or a bank's
+    question that is still open and may be continued.
+    """
+
+    subscription_id: str
+    status: str
+    invoice_id: str
+    number: str
+    currency: str
+    lines: tuple[DueLine, ...]
+    tax_minor: int
+    total_minor: int
+    credit_applied_minor: int
+    due_minor: int
+    since: datetime | None
+    error_code: str | None
+    failed_at: datetime | None
+    method: PaymentMethod | None
+    payment_id: str | None
+    is_checking: bool
+    link: str | None
+
+
+def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
+    """What is due, or None when nothing is. Reads only. Raises NotFound."""
+    subscription = db.scalar(select(Subscription).where(Subscription.id == subscription_id))
+    if subscription is None:
+        raise NotFound(sentence="There is no such subscription.")
+    payable = subscription.status in (*UNPAID, "active") and subscription.collected_by == "us"
+    invoice = open_invoice(db, subscription) if payable else None
+    if invoice is None:
+        return None
+    lines = db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position))
+    tried = list(db.scalars(select(Payment).where(Payment.invoice_id == invoice.id).order_by(Payment.attempt.desc(), Payment.id)))
+    under_way = next((one for one in tried if one.is_open), None)
+    if subscription.status == "active" and not waits_for_the_bank(under_way):
+        return None  # being charged by itself
+    failed = next((one for one in tried if one.status == "failed"), None)
+    used = (failed.payment_method_id if failed else None) or subscription.payment_method_id
+    method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == used)) if used else None
+    return Dues(
+        subscription.id, subscription.status, invoice.id, invoice.number, invoice.currency,
+        tuple(DueLine(one.description, one.quantity, one.net_minor, one.tax_minor, one.tax_bps, one.starts_at, one.ends_at)
+              for one in lines),
+        invoice.tax_minor, invoice.total_minor, invoice.credit_applied_minor, invoice.due_minor, subscription.on_hold_at,
+        failed.error_code if failed else None, failed.updated_at if failed else None, method, under_way.id if under_way else None,
+        under_way is not None and under_way.status == "processing", link_of(under_way) if under_way else None,
+    )
+
+
+def open_invoice(db: ScopedSession, subscription: Subscription) -> Invoice | None:
+    return db.scalar(select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open", Invoice.due_minor > 0)
+                     .order_by(Invoice.issued_at, Invoice.id).limit(1))
+
+
+def waits_for_the_bank(payment: Payment | None) -> bool:
+    """A renewal whose bank wants the customer's confirmation: it can be continued, or paid with another method."""
+    return payment is not None and payment.charge_type == "renewal" and payment.status == "requires_customer_action"
+
+
+def link_of(payment: Payment) -> str | None:
+    """The page where an open payment is continued."""
+    return payment.hosted_url if payment.is_open and payment.status.startswith("requires_") else None
