@@ -96,7 +96,10 @@ class Desk:
             self._send(work, "dunning_reminder", matter, f"subscriptions/{matter.subscription.id}/payment-method")
 
     def renewal_reminder(self, work: Work) -> None:
-        self._about_subscription(work, "renewal_reminder", lambda one: {"amount": work.data["amount"]})
+        at = work.data.get("next_billing_at")
+        self._about_subscription(work, "renewal_reminder", lambda one: {
+            "amount": work.data["amount"], "plan": work.data.get("product") or one.what, "trial": bool(work.data.get("trial")),
+            "may_cancel": work.data.get("may_cancel", True), "renews_at": datetime.fromisoformat(at) if at else None})
 
     def payment_method_updated(self, work: Work) -> None:
         """A card that came with a payment is told of in the payment's own letters."""
