@@ -29,6 +29,7 @@ from tenants.console import (
     provider,
     refunding,
     settings,
+    staff_changes,
     subscriptions,
     team,
     view_as,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "activity", "addons", "apps", "blocking", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events",
     "exports", "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
-    "register", "settings", "subscriptions", "team", "view_as", "webhooks",
+    "register", "settings", "staff_changes", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 from billing import lifecycle
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
+from billing.elsewhere import can
 from billing.queries import sales
 from billing.queries import subscriptions as query
 from core.errors import Conflict, Invalid
@@ -22,6 +23,7 @@ from portal.proof import is_fresh, prove
 from portal.words import card, interval
 from tenants.console.door import bp, me, needs
 from tenants.console.lists import asked, chips
+from tenants.console.staff_changes import allowed
 
 
 @bp.get("/<business_id>/sales/subscriptions")
@@ -43,7 +45,9 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         "tenants/console/subscription.html", row=row, sold=sold, customer=sold.customer, base=here("console.subscriptions"),
         payments=sales.payments_of(db(), subscription_id), payments_url=here("console.payments"), interval=interval,
         card=card(row.brand, row.last4, row.kind), ends_at=ends_at(row), reasons=dict(reasons()),
-        may_end=me().may("subscriptions.cancel") and row.collected_by == "us"
+        may=allowed(row, me().face.archived_at is not None) if me().may("subscriptions.change") else {},
+        invite_url=f"{here('console.customers')}/{row.customer_id}/invite" if me().may("customers.invite") else "",
+        may_end=me().may("subscriptions.cancel") and can(row.collected_by, "cancel")
         and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "cancel"))
 
 
@@ -60,7 +64,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
     form, url = request.form, f"{here('console.subscriptions')}/{subscription_id}"
     with house().database.open(scope()) as reading:
         row = query.one(reading, subscription_id)
-    if row.collected_by != "us":
+    if row.collected_by != "us" and (form.get("when") == "now" or not can(row.collected_by, "cancel")):
         raise Conflict("NOT_COLLECTED_HERE", "This subscription is billed by another system. Cancel it there.")
     why = (form.get("feedback") or None, form.get("comment") or None)
     try:
@@ -71,6 +75,9 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
             flash(_("%(name)s has ended. Nothing more is taken.", name=row.name), "good")
         else:
             cancelling.cancel_at_period_end(db(), row.id, *why)
+            if row.collected_by != "us":
+                flash(_("The billing system that collects it was asked to cancel it."), "good")
+                return redirect(url, 303)
             day = ends_at(row)
             when = words().date(day, "sentence") if day else _("its period's end")
             flash(_("%(name)s ends on %(date)s. It can be taken back until then.", name=row.name, date=when), "good")
