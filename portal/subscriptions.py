@@ -13,6 +13,7 @@ from core.web import db, exists_here, here
 from portal import bp, cursor, elsewhere
 from portal.attention import confirm_url
 from portal.lines import SORTS, ends_at, line, lines, may_cancel, sort
+from portal.markdown import safe_html, safe_link
 from portal.renewals import next_charge
 from portal.standing import account, is_several
 from portal.story import told
@@ -42,8 +43,12 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
     charge = next_charge(row.coming(), theirs) if renews else []
     total = pricing.total(charge)
     payments = history.entries(db(), history.Filter(business_id=row.business_id, subscription_id=row.id), limit=12)
+    product = query.product_of(db(), row.business_id, row.product_id)
+    got = product.download or {} if row.status in ("active", "past_due") else {}
     return render_template(
-        "portal/subscription.html", row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
+        "portal/subscription.html", image=product.image, instructions=safe_html(got.get("instructions")),
+        download=safe_link(got.get("external_url")),
+        row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
         charge_minor=total - min(row.credit_minor, total), interval=interval(row.interval, row.interval_count),
         every=every(row.coming().interval, row.coming().interval_count), ends_at=ends_at(row),
         card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),

@@ -39,6 +39,12 @@ class KeyRow:
     instances: list[Instance] = field(default_factory=list)
 
 
+def has_keys(db: ScopedSession, subscription_id: str) -> bool:
+    """Whether a subscription has license keys that may still be used."""
+    mine = select(LicenseKey.id).where(LicenseKey.subscription_id == subscription_id, LicenseKey.state != "expired")
+    return db.scalar(mine.limit(1)) is not None
+
+
 def keys(
     db: ScopedSession,
     *,

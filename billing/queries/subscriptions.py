@@ -193,6 +193,14 @@ def one(db: ScopedSession, subscription_id: str) -> SubscriptionRow:
     return rows[0]
 
 
+def product_of(db: ScopedSession, business_id: str, product_id: str) -> Product:
+    """What a subscription is for, with its picture and download. Raises NotFound."""
+    found = db.scalar(select(Product).where(Product.business_id == business_id, Product.id == product_id))
+    if found is None:
+        raise NotFound()
+    return found
+
+
 def _once(rows: Any) -> list[SubscriptionRow]:
     """Several open invoices would repeat their subscription: the first one stands for it."""
     found: dict[tuple[str, str], SubscriptionRow] = {}

@@ -12,7 +12,7 @@ from billing import lifecycle
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
 from billing.elsewhere import can
-from billing.queries import sales
+from billing.queries import held_keys, sales
 from billing.queries import subscriptions as query
 from core.errors import Conflict, Invalid
 from core.pages import words
@@ -98,8 +98,9 @@ def keep(subscription_id: str) -> ResponseReturnValue:
 def _ask(subscription_id: str, typed: Any, errors: dict[str, str] | None = None) -> str:
     with house().database.open(scope()) as reading:
         row, sold = query.one(reading, subscription_id), sales.subscription(reading, subscription_id)
+        with_keys = held_keys.has_keys(reading, row.id)
     may_schedule = lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "schedule_cancel") and not row.cancel_at_period_end
     return render_template(
         "tenants/console/cancellation.html", row=row, customer=sold.customer, url=f"{here('console.subscriptions')}/{row.id}",
         base=here("console.subscriptions"), reasons=reasons(), typed=typed, ends_at=ends_at(row), may_schedule=may_schedule,
-        errors={name: _(said) for name, said in (errors or {}).items()}, is_fresh=is_fresh(), interval=interval)
+        errors={name: _(said) for name, said in (errors or {}).items()}, is_fresh=is_fresh(), interval=interval, has_keys=with_keys)
