@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from auth.models import BrowserSession
+from billing.forwarded import ForwardedAct
 from billing.parties import Business
 from billing.payments import Payment
 from billing.quotes import ScheduledChange
@@ -115,3 +116,17 @@ def test_support_may_and_developers_and_strangers_may_not(shop: Shop) -> None:
     assert "Change plan" in support.get(url).text
     support.get(shop.at(f"/sales/subscriptions/{shop.ben.subscription_id}/plan-change"), expect=404)
     support.post(shop.at(f"/sales/subscriptions/{shop.ben.subscription_id}/pause"), expect=404)
+
+
+def test_what_another_system_bills_is_asked_of_it(shop: Shop) -> None:
+    one = shop.buyer("acorn", "fenn@hill.example", "Fenn Hill")
+    with shop.house.database.open(system(shop.acorn), write=True) as db:
+        db.scalars(select(Subscription).where(Subscription.id == one.subscription_id)).one().collected_by = "dodo"
+    sam, url = shop.sam, shop.at(f"/sales/subscriptions/{one.subscription_id}")
+    assert "Change plan" not in sam.get(url).text
+    sam.get(url + "/cancellation")
+    assert not sam.page.soup.find("input", value="now")
+    assert "was asked to cancel it" in sam.submit("cancellation", when="period").text
+    act = shop.row(ForwardedAct, ForwardedAct.subscription_id == one.subscription_id)
+    assert (act.verb, act.actor_type) == ("cancel", "staff") and not state(shop, one.subscription_id).cancel_at_period_end
+    sam.post(url + "/cancellation", {"when": "now"}, expect=409)
