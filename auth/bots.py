@@ -21,6 +21,7 @@ from auth.budgets import HOUR, Limit
 from core import clock
 from core.db import Database
 from core.ids import derive
+from core.json_input import read_json
 from core.outgoing import Outgoing, Refused, Unreachable
 from core.settings import Settings
 
@@ -63,7 +64,7 @@ class ProofOfWork:
         if not payload or len(payload) > 2000:
             return False
         try:
-            said = json.loads(base64.b64decode(payload))
+            said = read_json(base64.b64decode(payload))
             good, _why = altcha.verify_solution_v1(said, self._key(), check_expires=True)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return False
@@ -103,7 +104,7 @@ class HostedCaptcha:
         try:
             answer = self.outgoing.request("POST", one["verify"], content=asked, timeout=5.0,
                                            headers={"Content-Type": "application/x-www-form-urlencoded"})
-            return json.loads(answer.body).get("success") is True
+            return read_json(answer.body).get("success") is True
         except (Refused, Unreachable, ValueError, AttributeError) as problem:
             log.warning("captcha not verified", why=str(problem)[:200])
             return False

@@ -6,7 +6,6 @@ A ceremony is a challenge row bound to the asking browser, used once, five minut
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +34,7 @@ from auth.sessions import Visit
 from core import clock, ids
 from core.db import Database, ScopedSession
 from core.errors import Conflict, Invalid, NotFound
+from core.json_input import read_json
 from core.models import Base, PersonOwned
 from core.scope import everything
 from core.settings import Settings
@@ -212,7 +212,7 @@ def _own(db: ScopedSession, credential_id: str) -> Passkey:
 
 
 def _shape(credential: str) -> dict[str, Any]:
-    said = json.loads(credential[:20_000])
+    said = read_json(credential[:20_000])
     if not isinstance(said, dict) or not isinstance(said.get("response"), dict):
         raise ValueError("not a credential")
     return said

@@ -16,7 +16,7 @@ from auth import budgets, tokens
 from auth.budgets import DAY, Limit
 from auth.faces import Face, face_of
 from billing.invoices import Invoice
-from billing.licences import LicenseKey
+from billing.licences import LicenseKey, match_key
 from billing.parties import Business, Customer
 from core import clock, ids
 from core.db import Database
@@ -80,7 +80,7 @@ def _answer(house: House, work: Work) -> None:
 
 def _found(db, typed: str, business_id: str | None) -> tuple[Customer, Face] | None:  # type: ignore[no-untyped-def]
     """By licence key, or by invoice number. A number that several businesses use finds somebody at one business's door only."""
-    for column in (LicenseKey.key, Invoice.number):
+    for column in (LicenseKey.match_key, Invoice.number):
         rows = db.execute(_owners(column, typed, business_id)).all()
         if len(rows) == 1:
             return rows[0][0], face_of(rows[0][1])
@@ -90,7 +90,7 @@ def _found(db, typed: str, business_id: str | None) -> tuple[Customer, Face] | N
 def _owners(column: Any, typed: str, business_id: str | None) -> Select[Customer, Business]:
     """Whose receipt holds it: two rows at most, found by the index of the column."""
     owner = column.class_
-    wanted = {typed} if owner is LicenseKey else {typed, typed.upper()}
+    wanted = {match_key(typed)} if owner is LicenseKey else {typed, typed.upper()}
     theirs = (owner.business_id == Customer.business_id) & (owner.customer_id == Customer.customer_id)
     query = (select(Customer, Business).join(owner, theirs)
              .join(Business, Business.business_id == Customer.business_id).where(column.in_(wanted)).limit(2))

@@ -1,6 +1,6 @@
 """What follows an unpaid renewal, and what is said before one: run by the worker, idempotent, by the billing clock.
 
-* reminders: before renewals of a year or longer, before a card in use runs out
+* reminders: before a trial's first charge and before renewals of a year or longer, at least seven days ahead; before a card in use runs out
 * dunning: 1, 3, 5 and 7 days after a subscription went on hold; `dunning.recovered` when it was paid
 * tries again after soft declines, and the end of a grace period: `retries.py`, off unless a business asks for them
 """
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
-from billing import pricing, retries
+from billing import policy, pricing, retries
 from billing.catalogue import Product
 from billing.invoices import Invoice
 from billing.lifecycle import LIVE
 from billing.parties import Business
 from billing.payments import PaymentMethod
+from billing.queries import subscriptions
+from billing.quotes import ScheduledChange
 from billing.reminders import Reminder, once
 from billing.subscriptions import Subscription
 from billing.till import Till
@@ -29,15 +32,22 @@ from core.scope import everything, system
 from core.turns import Row
 
 BATCH = 50
-BEFORE_RENEWAL = timedelta(days=7)
+BEFORE_RENEWAL = timedelta(days=8)  # one day to spare: the email is written when this begins, and promises seven
 BEFORE_EXPIRY = timedelta(days=30)
 DUNNING_DAYS = (1, 3, 5, 7)
 
-LONG = or_(
-    Subscription.interval == "Year", and_(Subscription.interval == "Month", Subscription.interval_count >= 12),
-    and_(Subscription.interval == "Week", Subscription.interval_count >= 52),
-    and_(Subscription.interval == "Day", Subscription.interval_count >= 365),
-)
+def _is_long(of: Any) -> ColumnElement[bool]:
+    """A period of a year or longer."""
+    return or_(of.interval == "Year", and_(of.interval == "Month", of.interval_count >= 12),
+               and_(of.interval == "Week", of.interval_count >= 52), and_(of.interval == "Day", of.interval_count >= 365))
+
+
+PLANNED_LONG = exists().where(
+    ScheduledChange.business_id == Subscription.business_id, ScheduledChange.subscription_id == Subscription.id,
+    ScheduledChange.cancelled_at.is_(None), ScheduledChange.applied_at.is_(None), Product.business_id == ScheduledChange.business_id,
+    Product.id == ScheduledChange.product_id, _is_long(Product))
+IN_TRIAL = and_(Subscription.trial_ends_at.is_not(None), Subscription.period_n == 0)
+ANNOUNCED = or_(_is_long(Subscription), IN_TRIAL, PLANNED_LONG)
 TRADES = select(Business.business_id).where(Business.business_id == Subscription.business_id, Business.archived_at.is_(None)).exists()
 """What a business that closed is owed, nobody is asked for: it takes no payments."""
 
@@ -62,7 +72,7 @@ def _each(till: Till, due: Callable[[ScopedSession], list[Row]], act: Callable[[
     return turns.run(till.database, act.__name__, rows, do)
 
 
-# --- before a long renewal
+# --- before a trial's first charge, and before a long renewal
 def _renewing(db: ScopedSession) -> list[Row]:
     at = clock.now()
     said = select(Reminder.id).where(
@@ -71,26 +81,32 @@ def _renewing(db: ScopedSession) -> list[Row]:
     )
     return _rows(db, "remind_renewal", Subscription, Subscription.next_billing_at, (
         select(Subscription.business_id, Subscription.id)
-        .where(Subscription.status == "active", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False), LONG,
-               TRADES, Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())))
+        .where(Subscription.status == "active", Subscription.collected_by == "us", Subscription.cancel_at_period_end.is_(False), ANNOUNCED,
+               TRADES, or_(Subscription.expires_at.is_(None), Subscription.next_billing_at < Subscription.expires_at),
+               Subscription.next_billing_at > at, Subscription.next_billing_at <= at + BEFORE_RENEWAL, ~said.exists())))
 
 
 def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
     one = _lock(db, subscription_id)
     if one is None or one.status != "active" or one.next_billing_at is None or one.cancel_at_period_end:
         return
+    business = db.scalar(select(Business).where(Business.business_id == one.business_id))
+    assert business is not None
     if once(db, (one.business_id, one.customer_id), "renewal", one.id, one.next_billing_at):
-        _tell(db, one, "subscription.renewal_reminder", next_billing_at=one.next_billing_at.isoformat(), amount=_next_amount(db, one),
-              currency=one.currency)
+        _tell(db, one, "subscription.renewal_reminder", next_billing_at=one.next_billing_at.isoformat(),
+              amount=_next_amount(db, one), currency=one.currency,
+              product=subscriptions.one(db, one.id).coming().name, trial=one.is_trial,
+              may_cancel=policy.allows(business, "cancel"))
 
 
 def _next_amount(db: ScopedSession, one: Subscription) -> int:
     """What the renewal will ask for, by the function that makes its invoice, less the credit it will use; and what was carried over."""
     business = db.scalar(select(Business).where(Business.business_id == one.business_id))
-    product = db.scalar(select(Product).where(Product.id == one.product_id))
-    assert business is not None and product is not None and one.next_billing_at is not None
-    total = pricing.total(pricing.for_period(business, one, product, one.next_billing_at, one.next_billing_at))
-    return total - min(one.credit_minor, total)
+    coming = subscriptions.one(db, one.id).coming()  # a change of plan that waits for this date is made first
+    assert business is not None and coming.next_billing_at is not None
+    product = SimpleNamespace(id=coming.product_id, name=coming.name, tax_category=coming.tax_category)
+    total = pricing.total(pricing.for_period(business, coming, product, coming.next_billing_at, coming.next_billing_at))  # type: ignore[arg-type]
+    return total - min(coming.credit_minor, total)
 
 
 # --- before a card runs out

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, Index, String, UniqueConstraint, and_, case
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from billing.provenance import FromAccount
+from core import clock
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
 
 
 class LicenseKey(Base, CustomerOwned, FromAccount):
-    """`status`: active, expired, disabled. A subscription's key follows the subscription and has no expiry of its own.
+    """A subscription's key follows the subscription and has no expiry of its own.
+
+    `status` is what is stored; `state` is what everybody is shown and what decides: active, expired or disabled.
+    `match_key` is the key as it is looked up, see `match_key()`. Two keys may share it: the exact spelling decides then.
 
     A key may be disabled for several reasons at once, each a fact of its own: the business disabled it, its purchase was refunded, or
     its subscription is paused, on hold or over. It works again when none of them holds (`key_status`).
@@ -27,7 +32,7 @@ class LicenseKey(Base, CustomerOwned, FromAccount):
         UniqueConstraint("business_id", "customer_id", "id"),
         UniqueConstraint("business_id", "key"),
         Index("ix_license_keys_customer", "business_id", "customer_id", "created_at"),
-        Index("ix_license_keys_key", "key"),  # programs validate a key before anybody knows whose it is
+        Index("ix_license_keys_match", "match_key"),  # programs validate a key before anybody knows whose it is
     )
 
     brand_id: Mapped[str]
@@ -35,6 +40,7 @@ class LicenseKey(Base, CustomerOwned, FromAccount):
     subscription_id: Mapped[str | None]
     payment_id: Mapped[str | None]
     key: Mapped[str]
+    match_key: Mapped[str] = mapped_column(String().with_variant(String(collation="C"), "postgresql"), server_default="")
     status: Mapped[str] = mapped_column(default="active")
     source: Mapped[str] = mapped_column(default="auto")
     activations_limit: Mapped[int | None]
@@ -43,6 +49,26 @@ class LicenseKey(Base, CustomerOwned, FromAccount):
     disabled_by_business_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]  # its purchase was refunded in full
     created_at: Mapped[datetime]
+
+    @validates("key")
+    def _keep_match_key(self, _name: str, key: str) -> str:
+        self.match_key = match_key(key)
+        return key
+
+    @hybrid_property
+    def state(self) -> str:
+        """The state now: an active key past its end is expired."""
+        return "expired" if self.status == "active" and self.expires_at is not None and self.expires_at <= clock.now() else self.status
+
+    @state.inplace.expression
+    @classmethod
+    def _state(cls) -> ColumnElement[str]:
+        return case((and_(cls.status == "active", cls.expires_at.is_not(None), cls.expires_at <= clock.now()), "expired"), else_=cls.status)
+
+
+def match_key(text: str) -> str:
+    """A typed key for comparison: without surrounding space (invisible characters included) and without case."""
+    return text.strip().strip("\u200b\u2060\ufeff").strip().casefold()
 
 
 def key_status(key: LicenseKey, subscription_status: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -80,6 +81,30 @@ def _is_due(history: list[Any], made: int, schedule: list[timedelta]) -> bool:
         return False
     codes = [code for *_, status, code, used, _at in history if status == "failed" and used == method_id]
     return (not codes or codes[-1] not in HARD) and last_at + schedule[made] <= clock.now()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Automatic tries of an unpaid invoice: how many were made, of how many, and when the next is due (None: no more)."""
+
+    made: int
+    total: int
+    next_at: datetime | None
+
+
+def planned(db: ScopedSession, subscription_id: str, invoice_id: str) -> Planned | None:
+    """None where the business has no schedule, or another system collects. Reads only."""
+    business = db.scalar(select(Business))
+    one = db.scalar(select(Subscription).where(Subscription.id == subscription_id))
+    schedule = [timedelta(hours=float(hours)) for hours in policy.setting(business, "retry_schedule_hours")] if business else []
+    if one is None or not schedule or one.collected_by != "us":
+        return None
+    made = db.scalar(select(func.count()).select_from(Reminder).where(Reminder.purpose == "retry", Reminder.noun_id == invoice_id)) or 0
+    tried = list(db.scalars(select(Payment).where(Payment.invoice_id == invoice_id).order_by(Payment.attempt)))
+    codes = [row.error_code for row in tried if row.status == "failed" and row.payment_method_id == one.payment_method_id]
+    over = (made >= len(schedule) or one.status not in UNPAID or one.cancel_at_period_end or one.payment_method_id is None or not tried
+            or any(row.status not in ("failed", "cancelled") for row in tried) or bool(codes and codes[-1] in HARD))
+    return Planned(made, len(schedule), None if over else tried[-1].updated_at + schedule[made])
 
 
 def _retry(till: Till, business: Business, subscription_id: str) -> None:

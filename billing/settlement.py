@@ -48,6 +48,9 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         wanted = False  # what it was for is over
     if wanted and payment.charge_type == "plan_change" and subscription is not None and invoice is None:
         wanted = plan_switch.still_holds(db, payment, subscription)
+    if payment.charge_type == "new" and customer.blocked_at is not None and wanted:  # blocked while the payment page was open
+        _unpaid(db, payment)
+        wanted = False
     refunded = minimal and has_refund(db, payment)  # staff gave the money back before it could be booked in full
     wanted = wanted and not refunded
     if (payment.amount_minor or payment.cart) and invoice is None and wanted:  # what costs nothing has an invoice too; a trial has none
@@ -101,20 +104,24 @@ def waiting(db: ScopedSession, payment: Payment, outcome: Outcome, check_at: dat
     payment.gateway_reference = outcome.reference or payment.gateway_reference
     if outcome.state == "requires_action":
         if payment.status == "processing":
-            payment.status = lifecycle.move(lifecycle.PAYMENT, payment.status, "challenge")
+            payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "challenge"), False
+            payment.challenged = True
+            _note(db, payment, "payment.action_required", off_session=payment.off_session)
         payment.hosted_url = outcome.redirect_url or payment.hosted_url
     elif payment.status == "processing" and outcome.state in ("unknown", "processing", "not_found"):
-        if not payment.unknown:
+        if not payment.unknown and payment.hosted_url is None:  # a page that was filled in is told of below
             _note(db, payment, "payment.processing")
         payment.unknown = True
-    elif outcome.state == "processing":  # the page was filled in, or the bank answered: what was open is on its way now
-        payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "process"), True
+    elif outcome.state == "processing":  # the page was filled in, or the bank answered: unknown only when it is still so at the next look
+        payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "process"), False
         _note(db, payment, "payment.processing")
 
 
 def _unpaid(db: ScopedSession, payment: Payment) -> None:
     if payment.charge_type == "new":
         redeeming.give_back(db, payment)
+    if (payment.intent or {}).get("replaced"):
+        return  # the customer pays the same invoice with another method: nothing is unpaid yet
     unpaid_for(db, payment, _subscription(db, payment))
 
 

@@ -9,6 +9,7 @@ from flask_babel import ngettext
 from markupsafe import Markup
 
 from billing.elsewhere import can
+from billing.queries.overview import Holding
 from billing.queries.subscriptions import SubscriptionRow
 from core.pages import amount_tag, date_tag, words
 from core.web import exists_here, here
@@ -75,8 +76,25 @@ def _held_elsewhere(row: SubscriptionRow, url: str) -> Need:
 def _confirm(row: SubscriptionRow) -> Need:
     fact = sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."),
                     amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
-    return Need("late", "wait", _("Confirm with your bank"), fact, _("Nothing is taken until you do."),
-                here("payment", payment_id=row.payment_id), _("Confirm"), row.name)
+    other = _("Nothing is taken until you do. You can also use another card.") if row.may_replace else _("Nothing is taken until you do.")
+    return Need("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
+
+
+def confirm_url(row: SubscriptionRow) -> str:
+    """Where an open challenge is continued: the bank's page, or the payment's page for whoever only looks."""
+    page: str = here("payment", payment_id=row.payment_id)
+    return row.payment_url or page if exists_here("payment_method") else page
+
+
+def unfinished(held: list[Holding]) -> list[Need]:
+    """Purchases that wait for the bank's confirmation."""
+    return [
+        Need("late", "wait", _("Confirm with your bank"),
+             sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."), amount=amount_tag(one.minor or 0, one.currency or ""),
+                      name=one.name or _("a purchase")),
+             _("Nothing is taken until you do."), here("payment", payment_id=one.id), _("Continue"), one.name or _("Purchase"))
+        for one in held if one.kind == "purchase" and one.status == "requires_customer_action"
+    ]
 
 
 def _cards(rows: list[SubscriptionRow]) -> list[Need]:

@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
 from billing.elsewhere import can
+from billing.queries import held_keys
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
 from core.db import ScopedSession
@@ -114,6 +115,7 @@ def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any 
         errors={name: _(sentence) for name, sentence in (errors or {}).items()},
         typed=request.form if typed is None else typed,
         is_fresh=is_fresh(),
+        has_keys=held_keys.has_keys(db(), row.id),
         days_left=days_to(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
     )
 

@@ -32,8 +32,12 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
     pay_url = ""
     if found.invoice.status == "open" and not found.under_way and found.invoice.subscription_id and exists_here("payment_method"):
         pay_url = f"{here('subscriptions')}/{found.invoice.subscription_id}/payment-method"
+    way, may_act = found.under_way, exists_here("payment_method")
+    other_url = f"{here('subscriptions')}/{way.subscription_id}/payment-method" if way and way.charge_type == "renewal" and may_act else ""
     return render_template(
-        "portal/invoice.html", found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
+        "portal/invoice.html", other_url=other_url,
+        confirm_url=(way.hosted_url if may_act and way.hosted_url else here("payment", payment_id=way.id)) if way else "",
+        found=found, invoice=found.invoice, said=found.snapshot, country_name=country_name, paid=paid, failed=failed,
         why=reason(failed.error_code) if failed else "", card=card_of(paid.method) if paid else "", pay_url=pay_url,
         account=account(found.invoice.business_id, found.invoice.customer_id), refunds_url=here("refunds"),
         corrections=query.corrections(db(), invoice_id), notes=notes_of(found.snapshot))

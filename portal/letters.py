@@ -38,6 +38,7 @@ def register(house: House) -> None:
     desk = Desk(house)
     for type, write in (
         ("payment.succeeded", desk.payment_succeeded), ("payment.failed", desk.payment_failed),
+        ("payment.action_required", desk.payment_action_required),
         ("subscription.active", desk.subscription_started), ("subscription.on_hold", desk.subscription_on_hold),
         ("subscription.cancellation_scheduled", desk.cancellation_scheduled),
         ("subscription.cancellation_revoked", desk.cancellation_revoked), ("subscription.cancelled", desk.subscription_cancelled),
@@ -71,6 +72,12 @@ class Desk:
             page = f"subscriptions/{matter.subscription.id}" if matter.subscription else "billing-history"
             self._send(work, "payment_failed", matter, page)
 
+    def payment_action_required(self, work: Work) -> None:
+        """For a charge that nobody was present for. Who is present is at the bank's page already."""
+        matter = self._matter(work, payment_id=work.data.get("payment_id"))
+        if work.data.get("off_session") and matter and matter.payment and matter.payment.status == "requires_customer_action":
+            self._send(work, "payment_action_required", matter, f"payments/{matter.payment.id}")
+
     def subscription_started(self, work: Work) -> None:
         if work.data.get("reactivated"):  # what was on hold is paid
             self._about_subscription(work, "subscription_reactivated")
@@ -89,7 +96,10 @@ class Desk:
             self._send(work, "dunning_reminder", matter, f"subscriptions/{matter.subscription.id}/payment-method")
 
     def renewal_reminder(self, work: Work) -> None:
-        self._about_subscription(work, "renewal_reminder", lambda one: {"amount": work.data["amount"]})
+        at = work.data.get("next_billing_at")
+        self._about_subscription(work, "renewal_reminder", lambda one: {
+            "amount": work.data["amount"], "plan": work.data.get("product") or one.what, "trial": bool(work.data.get("trial")),
+            "may_cancel": work.data.get("may_cancel", True), "renews_at": datetime.fromisoformat(at) if at else None})
 
     def payment_method_updated(self, work: Work) -> None:
         """A card that came with a payment is told of in the payment's own letters."""

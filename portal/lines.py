@@ -107,8 +107,9 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
     elif may("change_plan") and policy.allows(business, "plan_change") and exists_here("plan_change") and not row.is_ending \
             and not row.planned_product_id and (label := change_label(row, business)):  # type: ignore[arg-type]
         items.append({"url": f"{url}/plan-change", "label": label})
-    if may("change_method") and not row.in_flight and exists_here("payment_method"):
-        items.append({"url": f"{url}/payment-method", "label": _("Pay with another card") if row.dues_minor else _("Change card")})
+    if may("change_method") and (not row.in_flight or row.may_replace) and exists_here("payment_method"):
+        label = _("Pay with another card") if row.dues_minor or row.may_replace else _("Change card")
+        items.append({"url": f"{url}/payment-method", "label": label})
     if may("change_method") and exists_here("billing_details"):
         items.append({"url": f"{url}/billing-details", "label": _("Billing details")})
     rule = bool(items)

@@ -10,7 +10,7 @@ from billing.queries import overview, subscriptions
 from billing.queries.overview import Holding
 from core.pages import words
 from core.web import db
-from portal.attention import needs
+from portal.attention import needs, unfinished
 from portal.drawing import drawn
 from portal.keys import masked
 from portal.lines import lines, sort
@@ -35,8 +35,9 @@ def parts(sort_by: str = "date") -> dict[str, Any]:
     names = businesses()
     listed, left_out = drawn(rows, lambda some: {"needs": needs(some), "ahead": ahead(some), "lines": lines(sort(some, sort_by))})
     return {
-        **listed, "left_out": left_out, "sort_by": sort_by,
-        "purchases": [one for one in held if one.kind == "purchase"][:3], "keys": _keys(held), "invoices": invoices,
+        **listed, "needs": listed["needs"] + unfinished(held), "left_out": left_out, "sort_by": sort_by,
+        "purchases": [one for one in held if one.kind == "purchase" and one.status == "succeeded"][:3],
+        "keys": _keys(held), "invoices": invoices,
         "spent": spent, "months": _table(spent, months), "businesses": names,
     }
 

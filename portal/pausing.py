@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 
 from billing import lifecycle, policy, pricing
 from billing.commands import pausing
+from billing.queries import held_keys
 from billing.queries import subscriptions as query
 from billing.queries.subscriptions import SubscriptionRow
 from core import clock
@@ -40,7 +41,7 @@ def pause(subscription_id: str) -> ResponseReturnValue:
     return render_template(
         "portal/pause.html", row=row, account=theirs, url=_of(row.id), left=days_to(renews_at), renews_at=renews_at,
         price=words().money(pricing.total(next_charge(row.coming(), theirs)), row.currency),
-        interval=interval(row.interval, row.interval_count))
+        interval=interval(row.interval, row.interval_count), has_keys=held_keys.has_keys(db(), row.id))
 
 
 @bp.post("/subscriptions/<subscription_id>/pause")

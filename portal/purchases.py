@@ -28,11 +28,13 @@ def purchases() -> ResponseReturnValue:
 def purchase(payment_id: str) -> ResponseReturnValue:
     found = documents.purchase(db(), payment_id)
     counts = {one.get("product_id"): one.get("quantity", 1) for one in found.payment.cart}
+    paid = found.payment  # what was paid back in full is not delivered any more
+    is_theirs = paid.status == "succeeded" and (paid.refunded_minor < paid.amount_minor or not paid.amount_minor)
     downloads = [
         (product.name, safe_html((product.download or {}).get("instructions")), safe_link((product.download or {}).get("external_url")))
-        for product in found.products if product.download and found.payment.status == "succeeded"
+        for product in found.products if product.download and is_theirs
     ]
     return render_template(
-        "portal/purchase.html", found=found, payment=found.payment, account=account(found.payment.business_id, found.payment.customer_id),
+        "portal/purchase.html", found=found, payment=paid, account=account(paid.business_id, paid.customer_id),
         counts=counts, descriptions={product.id: safe_html(product.description) for product in found.products}, downloads=downloads,
-        keys=veiled(held_keys.keys(db(), payment_id=payment_id)), card=card_of(found.payment.method), invoices=here("invoices"))
+        keys=veiled(held_keys.keys(db(), payment_id=payment_id)), card=card_of(paid.method), invoices=here("invoices"))

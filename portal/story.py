@@ -39,6 +39,7 @@ def _sentence(event: Event, business: str) -> str:
         "subscription.past_due": _("A payment did not go through. We try it again."),
         "payment.succeeded": _payment(event, _("%(amount)s paid with %(card)s."), _("%(amount)s paid.")),
         "payment.failed": _payment(event, _("The bank declined %(amount)s with %(card)s."), _("The bank declined %(amount)s.")),
+        "payment.action_required": _payment(event, "", _("Your bank asked you to confirm %(amount)s.")),
         "payment.processing": _payment(
             event, _("We did not hear back about %(amount)s; we ask the bank."), _("We ask the bank about %(amount)s.")
         ),

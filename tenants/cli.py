@@ -8,15 +8,17 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
+from billing.commands.archiving import reopen_business
 from billing.commands.businesses import create_business
 from billing.commands.tax_rates import set_tax_rate
 from billing.queries import api as read
 from billing.taxes import CODES
 from core.errors import PortalError
-from core.scope import everything
+from core.scope import everything, system
 from core.web import House
 from tenants.joining import invite
 from tenants.keys import new_key
+from tenants.letters import tell_owners
 from tenants.loading import cli as importing
 
 
@@ -77,6 +79,20 @@ def register(app: Flask, house: House) -> None:
         with _spoken(), house.database.open(everything(why="business tax"), write=True) as db:
             rates = set_tax_rate(db, business_id, country, round(rate * 100), code=code, reason=reason, category=category).tax_rates
         _say(tax_rates=rates)
+
+
+    @group.command("reopen")
+    @click.option("--business", "business_id", required=True)
+    def reopen(business_id: str) -> None:
+        """Open a closed business again; prints business_id and reopened (false: it was open). Nobody pays for the time it was closed."""
+        with _spoken():
+            with house.database.open(everything(why="business reopen: is it closed")) as db:
+                was_closed = read.business(db, business_id).archived_at is not None
+            with house.database.open(system(business_id), write=True) as db:
+                reopen_business(db, business_id)
+                if was_closed:
+                    tell_owners(db, "rules_changed", "reopened")
+        _say(business_id=business_id, reopened=was_closed)
 
     app.cli.add_command(group)
 

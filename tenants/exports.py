@@ -6,10 +6,7 @@ where the last batch ended and writes no line twice.
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import IO
 
@@ -20,6 +17,7 @@ from auth import budgets
 from auth.budgets import DAY, HOUR, Limit
 from billing.queries import customers as query
 from core import clock
+from core.csv_text import csv_text
 from core.db import Database, ScopedSession
 from core.errors import NotFound, TooMany
 from core.ids import new_id
@@ -102,7 +100,7 @@ def file_of(db: ScopedSession, export_id: str) -> IO[bytes]:
     if job.finished_at is None:
         raise NotFound()
     out = tempfile.SpooledTemporaryFile(max_size=4 * 1024 * 1024)  # noqa: SIM115 - the answer closes it
-    out.write(("\ufeff" + lines([HEAD])).encode())
+    out.write(("\ufeff" + csv_text([HEAD])).encode())
     for n in range(job.parts):
         out.write(db.scalars(select(ExportPart.text).where(ExportPart.id == part_id(export_id, n))).one().encode())
     out.seek(0)
@@ -111,18 +109,6 @@ def file_of(db: ScopedSession, export_id: str) -> IO[bytes]:
 
 def part_id(export_id: str, n: int) -> str:
     return f"{export_id}:{n:06d}"
-
-
-def lines(rows: Iterable[Iterable[object]]) -> str:
-    """CSV (RFC 4180). A cell that a spreadsheet would take for a formula begins with an apostrophe."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerows([plain(cell) for cell in row] for row in rows)
-    return out.getvalue()
-
-
-def plain(cell: object) -> str:
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
 class Writing:
@@ -154,7 +140,7 @@ def _batch(house: House, business_id: str, export_id: str) -> bool:
             return False
         found = query.batch(db, job.words, after=job.mark, limit=BATCH)
         if found:
-            text = lines((r.customer_id, r.name, r.email, r.phone, r.locale, r.business_name, r.tax_id, r.country,
+            text = csv_text((r.customer_id, r.name, r.email, r.phone, r.locale, r.business_name, r.tax_id, r.country,
                           r.created_at.isoformat(timespec="seconds"), r.active) for r in found)
             db.add(ExportPart(business_id=business_id, id=part_id(export_id, job.parts), export_id=export_id, text=text))
             job.parts, job.written, job.mark = job.parts + 1, job.written + len(found), found[-1].customer_id

@@ -41,7 +41,7 @@ WHAT = frozenset({
 
 PARTS: dict[str, object] = {
     "rules": _l("what customers may do"), "details": _l("name, address or time zone"), "languages": _l("its languages"),
-    "closed": _l("the business is closed"),
+    "closed": _l("the business is closed"), "reopened": _l("the business is open again"),
 }
 """What `about` may say of "rules_changed", so that the letter says it in the reader's language."""
 

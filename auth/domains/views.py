@@ -22,6 +22,7 @@ from core.web import house
 
 bp = Blueprint("domains", __name__)
 _ANYWHERE = ("static", "language", "logo", "healthz", "readyz")
+_PICTURES = "api.image"  # pictures of products: public, by an address that names its business
 _TEN_MINUTES, _MONTH = 600, 30 * 24 * 3600
 
 
@@ -41,9 +42,13 @@ def gate() -> ResponseReturnValue | None:
     if endpoint in ("auth.ask", "auth.ask_business") and request.method == "GET":
         return _set_out(domain, safe_next(request.args.get("next"), default=home))
     inside = endpoint.startswith("business.") and (request.view_args or {}).get("business_id", g.get("business_id")) == domain.business_id
-    if not (inside or endpoint in ("domains.come_in", "auth.logout") or endpoint.split(".")[0] in _ANYWHERE):
+    if not (inside or endpoint in ("domains.come_in", "auth.logout") or endpoint.split(".")[0] in _ANYWHERE or _is_own_picture(domain)):
         raise NotFound()
     return None
+
+
+def _is_own_picture(domain: Domain) -> bool:
+    return request.endpoint == _PICTURES and (request.view_args or {}).get("business_id") == domain.business_id
 
 
 def _set_out(domain: Domain, next_: str) -> ResponseReturnValue:

@@ -49,7 +49,7 @@ class Server(AuthorizationServer):  # type: ignore[misc]
         §3.11, §3.12). Raises InvalidRequestError."""
         try:
             read = jwt.decode(hint, keys.ring(house().database, house().settings).key_set, algorithms=[keys.ALGORITHM])
-        except (JoseError, ValueError) as odd:
+        except (JoseError, ValueError, RecursionError) as odd:
             raise InvalidRequestError("The id_token_hint is none of ours.") from odd
         said = read.claims
         if read.header.get("typ") != saying.ID_TOKEN or said.get("iss") != house().settings.base_url or not all(

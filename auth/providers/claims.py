@@ -92,10 +92,10 @@ def _decode(discovery: Discovery, party: Party, token: object, typ: str | None =
     try:
         try:
             read = jwt.decode(token, discovery.of(party.issuer, fetch).keys, algorithms=ALGORITHMS)
-        except (JoseError, ValueError):  # perhaps a key that is newer than what we know
+        except (JoseError, ValueError, RecursionError):  # perhaps a key that is newer than what we know
             read = jwt.decode(token, discovery.rotated(party.issuer, fetch).keys, algorithms=ALGORITHMS)
         claims.validate(read.claims)
-    except (JoseError, ValueError, TypeError, KeyError) as wrong:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as wrong:
         raise Mistake("wrong_token", type(wrong).__name__) from wrong
     if typ and str(read.header.get("typ", "")).lower().removeprefix("application/") != typ:
         raise Mistake("wrong_token", "typ")

@@ -7,7 +7,6 @@ One fetch at a time per issuer; failures are kept too.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from joserfc.jwk import KeySet
 
 from auth.providers.mistakes import Mistake
 from core.errands import Busy, Errands, Pending
+from core.json_input import read_json
 from core.outgoing import Outgoing, Refused, Unreachable
 
 KEEP, STALE, AGAIN = 3600.0, 86400.0, 60.0  # seconds
@@ -151,7 +151,7 @@ class Discovery:
         except (Refused, Unreachable) as problem:
             raise Mistake("unreachable", str(problem)) from problem
         try:
-            said = json.loads(answer.body)
+            said = read_json(answer.body)
         except ValueError as odd:
             raise Mistake("unreadable", f"status {answer.status}") from odd
         if not isinstance(said, dict) or (answer.status != 200 and "error" not in said):

@@ -14,6 +14,7 @@ from billing.authors import author_of
 from billing.buyer_details import kept_when_paid
 from billing.cart import cart_of
 from billing.catalogue import Addon, Product
+from billing.commands.blocking import refuse_blocked
 from billing.commands.businesses import ORDER, check_amount
 from billing.commands.products import PRICE_TYPES
 from billing.commands.purchase_details import details_for_purchase
@@ -163,6 +164,7 @@ def parties(db: ScopedSession, customer_id: str) -> tuple[Business, Customer]:
         raise NotFound(sentence="There is no such customer.")
     if business.archived_at:
         raise Conflict("BUSINESS_ARCHIVED", "This business is closed; nothing can be bought from it.")
+    refuse_blocked(db, customer_id)
     return business, customer
 
 

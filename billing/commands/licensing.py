@@ -15,7 +15,7 @@ NAME_LIMIT = 200
 
 
 def is_usable(key: LicenseKey) -> bool:
-    return key.status == "active" and (key.expires_at is None or key.expires_at > clock.now())
+    return key.state == "active"
 
 
 def activate(db: ScopedSession, license_key_id: str, name: str) -> tuple[LicenseInstance, LicenseKey]:

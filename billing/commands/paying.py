@@ -8,74 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NoReturn
 
 import structlog
 from sqlalchemy import select
 
-from billing import late_payment, renewals
-from billing.calendar import nth
-from billing.invoices import Invoice, InvoiceLine
+from billing import renewals
+from billing.commands.dues import UNPAID, DueLine, Dues, dues, link_of, open_invoice, waits_for_the_bank
 from billing.method_use import usable, wanted_by
-from billing.payments import Payment, PaymentMethod
+from billing.payments import Payment
 from billing.subscriptions import Subscription
 from billing.till import Till
-from core.db import ScopedSession
 from core.errors import Conflict, NotFound, PortalError, Unavailable
 from core.scope import Scope, system
 
+__all__ = ["UNPAID", "DueLine", "Dues", "Paid", "back_to", "business_of", "dues", "open_invoice", "paid_of", "pay_dues", "send"]
+
 log = structlog.get_logger()
 
-UNPAID = ("on_hold", "past_due")
 NOTHING = "There is nothing to pay for this in its present state."
 TRIES = 3  # how often another tab may be found in the way before we give up
-
-
-@dataclass(frozen=True)
-class DueLine:
-    """Amounts in minor units of the invoice's currency; `tax_bps` 2000 = 20 %."""
-
-    description: str
-    quantity: int
-    net_minor: int
-    tax_minor: int
-    tax_bps: int
-    starts_at: datetime | None
-    ends_at: datetime | None
-    kind: str
-
-
-@dataclass(frozen=True)
-class Dues:
-    """What is to be paid so that the subscription starts again.
-
-    `error_code`: why the last payment failed (contract §1.5), None when none was tried. `method`: what was tried, or would
-    be. `is_checking`: a payment's outcome is not known, so no other may be offered. `link`: a hosted page or a bank's
-    question that is still open and may be continued. `next_at`: when the next period (`next_n`) is charged if this is paid now; None
-    when there is no further charge. `restarts`: the period then starts on the day of the payment.
-    """
-
-    subscription_id: str
-    status: str
-    invoice_id: str
-    number: str
-    currency: str
-    lines: tuple[DueLine, ...]
-    tax_minor: int
-    total_minor: int
-    credit_applied_minor: int  # between total and due; negative: carried over from an earlier invoice
-    due_minor: int
-    since: datetime | None
-    error_code: str | None
-    failed_at: datetime | None
-    method: PaymentMethod | None
-    payment_id: str | None
-    is_checking: bool
-    link: str | None
-    next_at: datetime | None
-    next_n: int
-    restarts: bool
 
 
 @dataclass(frozen=True)
@@ -97,47 +49,6 @@ class Wish:
     use_for: tuple[str, ...]
     return_url: str | None
     locale: str
-
-
-def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
-    """What is due, or None when nothing is. Reads only. Raises NotFound."""
-    subscription = db.scalar(select(Subscription).where(Subscription.id == subscription_id))
-    if subscription is None:
-        raise NotFound(sentence="There is no such subscription.")
-    invoice = open_invoice(db, subscription) if subscription.status in UNPAID and subscription.collected_by == "us" else None
-    if invoice is None:
-        return None
-    lines = db.scalars(select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id).order_by(InvoiceLine.position))
-    tried = list(db.scalars(select(Payment).where(Payment.invoice_id == invoice.id).order_by(Payment.attempt.desc(), Payment.id)))
-    under_way = next((one for one in tried if one.is_open), None)
-    failed = next((one for one in tried if one.status == "failed"), None)
-    used = (failed.payment_method_id if failed else None) or subscription.payment_method_id
-    method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == used)) if used else None
-    n, next_at, restarts = _after_payment(db, subscription, invoice)
-    return Dues(
-        subscription.id, subscription.status, invoice.id, invoice.number, invoice.currency,
-        tuple(DueLine(one.description, one.quantity, one.net_minor, one.tax_minor, one.tax_bps, one.starts_at, one.ends_at, one.kind)
-              for one in lines),
-        invoice.tax_minor, invoice.total_minor, invoice.total_minor - invoice.due_minor, invoice.due_minor, subscription.on_hold_at,
-        failed.error_code if failed else None, failed.updated_at if failed else None, method, under_way.id if under_way else None,
-        under_way is not None and under_way.status in ("processing", "succeeded"), _link(under_way) if under_way else None,
-        next_at, n + 1, restarts,
-    )
-
-
-def _after_payment(db: ScopedSession, subscription: Subscription, invoice: Invoice) -> tuple[int, datetime | None, bool]:
-    """The period that is running once the invoice is paid, when the next one is charged, and whether the cycle starts anew."""
-    n = int(invoice.operation.rsplit(":", 1)[1]) if invoice.kind == "renewal" else subscription.period_n
-    if subscription.anchor_at is None or subscription.next_billing_at is None:
-        return n, None, False
-    if invoice.kind == "renewal" and subscription.status == "on_hold":
-        after = late_payment.dates_after(db, subscription, n)
-        n, next_at, restarts = after.n, after.next_at, after.restarted
-    else:
-        next_at, restarts = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
-                                n - subscription.anchor_n), False
-    over = subscription.cancel_at_period_end or (subscription.expires_at is not None and next_at >= subscription.expires_at)
-    return n, None if over else next_at, restarts
 
 
 def pay_dues(
@@ -178,11 +89,6 @@ def back_to(return_url: str | None, payment_id: str) -> str | None:
     return return_url.replace("{payment_id}", payment_id) if return_url else None
 
 
-def open_invoice(db: ScopedSession, subscription: Subscription) -> Invoice | None:
-    return db.scalar(select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open", Invoice.due_minor > 0)
-                     .order_by(Invoice.issued_at, Invoice.id).limit(1))
-
-
 def send(till: Till, business_id: str, payment_id: str, locale: str) -> Paid:
     """Steps 2 and 3 of a payment that is written: charge the saved method, or ask for the page."""
     payment = _read(till, business_id, payment_id)
@@ -201,7 +107,7 @@ def send(till: Till, business_id: str, payment_id: str, locale: str) -> Paid:
 
 
 def paid_of(payment: Payment) -> Paid:
-    return Paid(payment.status, payment.id, _link(payment), payment.error_code)
+    return Paid(payment.status, payment.id, link_of(payment), payment.error_code)
 
 
 def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish) -> Paid | None:
@@ -211,7 +117,7 @@ def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish)
         state = db.scalar(select(Subscription.status).where(Subscription.id == subscription_id))
     if found is None:
         return None
-    if found.status != "processing" and state not in UNPAID:
+    if found.status != "processing" and state not in UNPAID and not waits_for_the_bank(found):
         raise Conflict("SUBSCRIPTION_INACTIVE", NOTHING)  # the open page is of a first payment or a plan change: it is left alone
     till.check(business_id, found.id)
     payment = _read(till, business_id, found.id)
@@ -220,6 +126,8 @@ def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish)
     if payment.is_open and payment.status != "processing":
         if same and tuple(wanted_by(payment)) == wish.use_for:
             return send(till, business_id, payment.id, wish.locale) if payment.hosted_url is None else paid_of(payment)
+        if state == "active":
+            _replace(till, business_id, payment.id)
         till.cancel(business_id, payment.id)
         payment = _read(till, business_id, payment.id)
     if payment.is_open:
@@ -227,6 +135,14 @@ def _settle_open(till: Till, business_id: str, subscription_id: str, wish: Wish)
     if (ours and payment.status == "succeeded") or (same and found.status == "processing"):
         return paid_of(payment)  # paid after all; or this click's twin has the answer already
     return None
+
+
+def _replace(till: Till, business_id: str, payment_id: str) -> None:
+    """Before a renewal's open payment is cancelled for another method: its end is no failed renewal."""
+    with till.database.open(system(business_id), write=True) as db:
+        payment = db.scalar(select(Payment).where(Payment.id == payment_id, Payment.is_open).with_for_update())
+        if payment is not None:
+            payment.intent = {**(payment.intent or {}), "replaced": True}
 
 
 def _write(till: Till, scope: Scope, subscription_id: str, wish: Wish) -> Paid | str | None:
@@ -240,11 +156,12 @@ def _write(till: Till, scope: Scope, subscription_id: str, wish: Wish) -> Paid |
         last = db.scalar(mine.order_by(Payment.created_at.desc(), Payment.id).limit(1))
         if last is not None and last.is_open:
             return None
-        if subscription.status not in UNPAID:
+        invoice = open_invoice(db, subscription)
+        renewing = subscription.status == "active" and invoice is not None and invoice.kind == "renewal"
+        if subscription.status not in UNPAID and not renewing:
             if subscription.status == "active" and last is not None and last.status == "succeeded":
                 return paid_of(last)
             raise Conflict("SUBSCRIPTION_INACTIVE", NOTHING)
-        invoice = open_invoice(db, subscription)
         if invoice is None:
             raise Conflict("NOTHING_DUE", "There is nothing to pay for this now.")
         method = usable(db, subscription.customer_id, wish.method_id) if wish.method_id else None
@@ -259,10 +176,6 @@ def _read(till: Till, business_id: str, payment_id: str) -> Payment:
         found = db.scalar(select(Payment).where(Payment.id == payment_id))
     assert found is not None
     return found
-
-
-def _link(payment: Payment) -> str | None:
-    return payment.hosted_url if payment.is_open and payment.status.startswith("requires_") else None
 
 
 def _pending() -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing import lifecycle, plans, policy
+from billing.commands.blocking import refuse_blocked
 from billing.commands.forwarding import collects_itself
 from billing.commands.plan_figures import figures
 from billing.discounts import fits
@@ -81,6 +82,8 @@ def check(db: ScopedSession, subscription: Subscription, customer: bool) -> Busi
         raise Forbidden("PLAN_CHANGE_FOR_CUSTOMER_PORTAL_DISABLED", "This business asks you to contact it to change the plan.")
     if business.archived_at is not None:
         raise BusinessArchived(sentence="This business is closed.")
+    if customer:
+        refuse_blocked(db, subscription.customer_id)
     collects_itself(subscription, "change_plan", ELSEWHERE)
     lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
     if subscription.cancel_at_period_end:

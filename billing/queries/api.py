@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, String, and_, cast, exists, func, or_, select
 
 from billing.addresses import fold_address
 from billing.catalogue import CollectionItem, Product
@@ -40,6 +40,7 @@ class Paid:
     starts_at: datetime | None
     ends_at: datetime | None
     has_license_key: bool
+    has_download: bool = False
 
 
 def business(db: ScopedSession, business_id: str) -> Business:
@@ -124,8 +125,14 @@ def _paid() -> Any:
     first = and_(Payment.charge_type == "new", LicenseKey.subscription_id == Payment.subscription_id)
     key = exists().where(LicenseKey.business_id == Payment.business_id, or_(LicenseKey.payment_id == Payment.id, first))
     bill = and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id)
+    stored = func.coalesce(cast(Product.download, String), "null") != "null"  # JSON null is a value
+    by_line = exists().where(InvoiceLine.business_id == Payment.business_id, InvoiceLine.invoice_id == Payment.invoice_id,
+                             Product.business_id == InvoiceLine.business_id, Product.id == InvoiceLine.product_id, stored)
+    by_plan = exists().where(Subscription.business_id == Payment.business_id, Subscription.id == Payment.subscription_id,
+                             Product.business_id == Subscription.business_id, Product.id == Subscription.product_id, stored)
+    download = or_(by_line, by_plan)
     return (
-        select(Payment, Customer, Invoice.starts_at, Invoice.ends_at, key.label("has_license_key"))
+        select(Payment, Customer, Invoice.starts_at, Invoice.ends_at, key.label("has_license_key"), download.label("has_download"))
         .join(Customer, _same_customer(Payment))
         .outerjoin(Invoice, bill)
     )
@@ -174,7 +181,7 @@ def license_keys(
     status: list[str] | None = None,
 ) -> list[LicenseKey]:  # fmt: skip
     query = _filtered(select(LicenseKey), {
-        LicenseKey.customer_id: customer_id, LicenseKey.product_id: product_id, LicenseKey.source: source, LicenseKey.status: status,
+        LicenseKey.customer_id: customer_id, LicenseKey.product_id: product_id, LicenseKey.source: source, LicenseKey.state: status,
     })  # fmt: skip
     return list(db.scalars(paged(query, LicenseKey.created_at, LicenseKey.id, page)))
 
@@ -213,11 +220,16 @@ def _filtered(query: Select[Any], wanted: dict[Any, Any]) -> Select[Any]:
 
 
 def paged(query: Select[Any], created: Any, id: Any, page: Page) -> Select[Any]:
+    """Newest first. With `until` fixed, rows created meanwhile move nothing: no page shows a row of the one before."""
+    return within(query, created, page).order_by(created.desc(), id.desc()).limit(page.size).offset(page.number * page.size)
+
+
+def within(query: Select[Any], created: Any, page: Page) -> Select[Any]:
     if page.since is not None:
         query = query.where(created >= page.since)
     if page.until is not None:
         query = query.where(created <= page.until)
-    return query.order_by(created.desc(), id.desc()).limit(page.size).offset(page.number * page.size)
+    return query
 
 
 def found(row: Row | None, noun: str, id: str) -> Row:

@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 
 from billing.catalogue import Addon, Collection, CollectionGroup, CollectionItem, Product
 from billing.discounts import Discount
-from billing.queries.api import Page, found, paged
+from billing.queries.api import Page, found, paged, within
 from core import clock
 from core.db import ScopedSession
 
@@ -93,6 +93,7 @@ def discounts(
         query = query.where(Discount.kind == kind)
     if product_id is None:
         return list(db.scalars(paged(query, Discount.created_at, Discount.id, page)))
+    query = within(query, Discount.created_at, page)
     rows = db.scalars(query.order_by(Discount.created_at.desc(), Discount.id.desc()))  # what a list holds is no matter of SQL
     fitting = [row for row in rows if not row.restricted_to or product_id in row.restricted_to]
     return fitting[page.number * page.size : (page.number + 1) * page.size]

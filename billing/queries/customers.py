@@ -13,7 +13,7 @@ from billing import pricing
 from billing.catalogue import Product
 from billing.finding import matches
 from billing.invoices import Invoice
-from billing.licences import LicenseKey
+from billing.licences import LicenseKey, match_key
 from billing.lifecycle import LIVE
 from billing.loaded import SourceId
 from billing.parties import Business, Customer, CustomerTotal
@@ -22,6 +22,8 @@ from billing.subscriptions import Subscription
 from core.db import ScopedSession
 from core.errors import NotFound
 
+KEY_LENGTH, HOLDERS = 4, 20
+"""A search of at least so many characters may be a license key; keys that differ only in case may have several holders."""
 Mark = tuple[datetime, str]
 """(created_at, customer_id) of a row: where a page ends."""
 
@@ -154,7 +156,7 @@ def payments(db: ScopedSession, customer_id: str, limit: int = 20) -> list[Paid]
 def keys(db: ScopedSession, customer_id: str, limit: int = 20) -> list[Key]:
     k = LicenseKey
     query = (
-        select(k.id, k.key, k.status, k.activations_limit, k.instances_count, Product.name, k.created_at)
+        select(k.id, k.key, k.state, k.activations_limit, k.instances_count, Product.name, k.created_at)
         .join(Product, and_(Product.business_id == k.business_id, Product.id == k.product_id))
         .where(k.customer_id == customer_id).order_by(k.created_at.desc(), k.id.desc()).limit(limit)
     )
@@ -169,6 +171,11 @@ def totals(db: ScopedSession, customer_id: str) -> Sequence[tuple[str, int, int]
 
 
 def _found(db: ScopedSession, query: Select[Any], words: str) -> Select[Any]:
+    """By words; or, where they are a license key as a whole, by who holds it."""
+    if len(words.strip()) >= KEY_LENGTH:
+        holders = select(LicenseKey.customer_id).where(LicenseKey.match_key == match_key(words)).limit(HOLDERS)
+        if found := list(db.scalars(holders)):
+            return query.where(Customer.customer_id.in_(found))
     return query.where(*matches(str(db.scope.business), words))
 
 

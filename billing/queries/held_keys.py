@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, select
 
 from billing.catalogue import Product
-from billing.licences import LicenseInstance, LicenseKey
+from billing.licences import LicenseInstance, LicenseKey, match_key
 from billing.subscriptions import Subscription
 from core.db import ScopedSession
 
@@ -40,6 +40,12 @@ class KeyRow:
     instances: list[Instance] = field(default_factory=list)
 
 
+def has_keys(db: ScopedSession, subscription_id: str) -> bool:
+    """Whether a subscription has license keys that may still be used."""
+    mine = select(LicenseKey.id).where(LicenseKey.subscription_id == subscription_id, LicenseKey.state != "expired")
+    return db.scalar(mine.limit(1)) is not None
+
+
 def keys(
     db: ScopedSession,
     *,
@@ -48,13 +54,13 @@ def keys(
     before: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> list[KeyRow]:
-    """Newest first. `prefix`: keys that begin with it, as written or in capitals; `before`: (created_at, id) of the last one seen."""
+    """Newest first. `prefix`: keys that begin with it, in any case; `before`: (created_at, id) of the last one seen."""
     query = (
         select(
             LicenseKey.business_id,
             LicenseKey.id,
             LicenseKey.key,
-            LicenseKey.status,
+            LicenseKey.state,
             LicenseKey.activations_limit,
             LicenseKey.instances_count,
             LicenseKey.expires_at,
@@ -75,11 +81,8 @@ def keys(
     if payment_id:
         query = query.where(LicenseKey.payment_id == payment_id)
     if prefix:
-        query = query.where(
-            or_(
-                *(and_(LicenseKey.key >= begin, LicenseKey.key < begin + "\U0010ffff") for begin in dict.fromkeys((prefix, prefix.upper())))
-            )
-        )
+        begin = match_key(prefix)
+        query = query.where(LicenseKey.match_key >= begin, LicenseKey.match_key < begin + "\U0010ffff")
     if before:
         at, one = before
         query = query.where((LicenseKey.created_at < at) | ((LicenseKey.created_at == at) & (LicenseKey.id < one)))

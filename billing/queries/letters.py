@@ -30,6 +30,13 @@ class Matter:
     times_active: int = 0
     last_payment: Payment | None = None
     was_refused: bool = False
+    declined_code: str | None = None  # `with_dues`: why the last try to pay the open invoice failed (contract section 1.5)
+
+    @property
+    def wants_confirmation(self) -> bool:
+        """The bank did not decline: it wants the customer to confirm (3-D Secure)."""
+        code = self.declined_code or (self.payment.error_code if self.payment else None)
+        return code in ("AUTHENTICATION_REQUIRED", "AUTHENTICATION_FAILURE")
 
     def chosen_by_payment(self, at: datetime) -> bool:
         """Whether the subscription's method, changed at that moment, came with a payment that was to change it."""
@@ -60,6 +67,10 @@ def matter(
     if with_dues and subscription:
         invoice = db.scalar(select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open")
                             .order_by(Invoice.issued_at.desc()).limit(1))
+    code = None
+    if with_dues and invoice:
+        tried = select(Payment.error_code).where(Payment.invoice_id == invoice.id, Payment.status.in_(("failed", "cancelled")))
+        code = db.scalar(tried.order_by(Payment.attempt.desc()).limit(1))
     times = 0
     if subscription:
         times = db.scalar(select(func.count(Event.id)).where(
@@ -68,7 +79,7 @@ def matter(
     if subscription:
         last = db.scalar(select(Payment).where(Payment.subscription_id == subscription.id, Payment.status == "succeeded",
                                                Payment.amount_minor > 0).order_by(Payment.updated_at.desc()).limit(1))
-    return Matter(business, customer, subscription, product, payment, invoice, refund, times, last, _refused(db, customer))
+    return Matter(business, customer, subscription, product, payment, invoice, refund, times, last, _refused(db, customer), code)
 
 
 def _refused(db: ScopedSession, customer: Customer) -> bool:

@@ -89,12 +89,13 @@ def holdings(db: ScopedSession, limit: int = 4) -> list[Holding]:
                Payment.created_at.label("at"), Payment.amount_minor.label("minor"), Payment.currency, _TEXT.label("key"),
                Payment.status, _NUMBER.label("limit"), _NUMBER.label("used"), Payment.refunded_minor)
         .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
-        .where(Payment.subscription_id.is_(None), Payment.charge_type != "method", Payment.status == "succeeded")
+        .where(Payment.subscription_id.is_(None), Payment.charge_type != "method",
+               (Payment.status == "succeeded") | ((Payment.status == "requires_customer_action") & Payment.is_open))
         .order_by(Payment.created_at.desc()).limit(limit).subquery()
     )
     keys = (
         select(literal("key").label("kind"), LicenseKey.business_id, LicenseKey.id, Product.name, LicenseKey.created_at.label("at"),
-               _NUMBER.label("minor"), _TEXT.label("currency"), LicenseKey.key, LicenseKey.status,
+               _NUMBER.label("minor"), _TEXT.label("currency"), LicenseKey.key, LicenseKey.state.label("status"),
                LicenseKey.activations_limit.label("limit"), LicenseKey.instances_count.label("used"), _NUMBER.label("refunded_minor"))
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .order_by(LicenseKey.created_at.desc()).limit(limit).subquery()

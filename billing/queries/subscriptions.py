@@ -73,6 +73,8 @@ class SubscriptionRow:
     payment_minor: int | None
     payment_at: datetime | None
     payment_sent_at: datetime | None
+    payment_url: str | None  # the provider's or the bank's page of the open payment
+    payment_kind: str | None
     planned_product_id: str | None = None  # the change that waits for the next billing date, if there is one
     planned_name: str | None = None
     planned_quantity: int | None = None
@@ -100,6 +102,16 @@ class SubscriptionRow:
     def is_checking(self) -> bool:
         """An open payment whose outcome nobody knows: no other may be offered."""
         return bool(self.payment_unknown)
+
+    @property
+    def is_confirming(self) -> bool:
+        """The bank was answered a moment ago, and its word is on the way."""
+        return self.payment_status == "processing" and not self.payment_unknown and self.payment_url is not None
+
+    @property
+    def may_replace(self) -> bool:
+        """A renewal waits for the bank's confirmation: it may also be paid with another method."""
+        return self.needs_confirming and self.payment_kind == "renewal" and self.collected_by == "us"
 
     @property
     def in_flight(self) -> bool:
@@ -161,7 +173,8 @@ _COLUMNS = (
     Subscription.tax_id, Subscription.business_name, Subscription.collected_by, Subscription.credit_minor, Subscription.created_at,
     Subscription.product_id, Product.name, PaymentMethod.id, PaymentMethod.brand, PaymentMethod.last4, PaymentMethod.kind,
     PaymentMethod.expiry_month, PaymentMethod.expiry_year, Invoice.id, Invoice.number, Invoice.due_minor, Payment.id, Payment.status,
-    Payment.unknown, Payment.amount_minor, Payment.created_at, Payment.sent_at, ScheduledChange.product_id, _Planned.name,
+    Payment.unknown, Payment.amount_minor, Payment.created_at, Payment.sent_at, Payment.hosted_url, Payment.charge_type,
+    ScheduledChange.product_id, _Planned.name,
     ScheduledChange.quantity, ScheduledChange.unit_minor, ScheduledChange.addons, _Planned.tax_inclusive, _Planned.interval,
     _Planned.interval_count, ScheduledChange.discounts, Product.tax_category, _Planned.tax_category, _other_plans(), Product.addons,
     Product.price_type,
@@ -205,6 +218,14 @@ def one(db: ScopedSession, subscription_id: str) -> SubscriptionRow:
     if not rows:
         raise NotFound()
     return rows[0]
+
+
+def product_of(db: ScopedSession, business_id: str, product_id: str) -> Product:
+    """What a subscription is for, with its picture and download. Raises NotFound."""
+    found = db.scalar(select(Product).where(Product.business_id == business_id, Product.id == product_id))
+    if found is None:
+        raise NotFound()
+    return found
 
 
 def _once(rows: Any) -> list[SubscriptionRow]:

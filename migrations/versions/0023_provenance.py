@@ -11,7 +11,7 @@ from core.ids import new_id
 from core.models import UTCDateTime
 
 revision = "0023"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

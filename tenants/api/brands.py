@@ -5,10 +5,12 @@ from __future__ import annotations
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
+from billing import policy
 from billing.parties import Business
 from billing.queries import api as read
+from core.brand import logo_path
 from core.errors import NotFound
-from core.web import db
+from core.web import db, external
 from tenants.api.door import bp, caller
 from tenants.api.reading import Query, query
 from tenants.api.saying import says
@@ -34,7 +36,8 @@ class BrandShape(Shape):
     def of(cls, row: Business) -> BrandShape:
         return cls(
             brand_id=row.business_id, business_id=row.business_id, statement_descriptor=row.name[:22], archived_at=row.archived_at,
-            name=row.name, support_email=row.support_email or None,
+            name=row.name, support_email=row.support_email or None, url=policy.setting(row, "portal_return_url"),
+            image=external(logo) if (logo := logo_path(row.business_id, row.brand or {})) else None,
         )  # fmt: skip
 
 

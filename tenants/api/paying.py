@@ -8,6 +8,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import model_validator
 
+from billing import retries
 from billing.commands.methods import change_method, remove_method
 from billing.commands.retrying import SENDS, retry, state_of
 from billing.queries import api as read
@@ -17,7 +18,7 @@ from tenants.api.door import bp, caller
 from tenants.api.once import once
 from tenants.api.reading import Amount, Body, CurrencyCode, Id, Metadata, body, return_url
 from tenants.api.saying import says
-from tenants.api.shapes import Json, Shape, Stamp, one
+from tenants.api.shapes import Json, Shape, Stamp, one, stamp
 from tenants.api.shapes.pages import PageShape, page_shape
 
 
@@ -104,9 +105,11 @@ def charge(subscription_id: str) -> ResponseReturnValue:
 @says(RetryState)
 def look(payment_id: str) -> ResponseReturnValue:
     state = state_of(db(), payment_id)
+    tries = retries.planned(db(), state.subscription_id, state.invoice_id) if state.subscription_id and state.invoice_id else None
     return jsonify(
-        can_retry=state.reason is None, sends_allowed=SENDS, sends_used=state.sends_used, automatic_retry_number=None,
-        automatic_retry_total=None, next_automatic_retry_at=None, reason=state.reason, retry_available_at=None,
+        can_retry=state.reason is None, sends_allowed=SENDS, sends_used=state.sends_used, reason=state.reason, retry_available_at=None,
+        automatic_retry_number=tries.made if tries else None, automatic_retry_total=tries.total if tries else None,
+        next_automatic_retry_at=stamp(tries.next_at) if tries and tries.next_at else None,
     )  # fmt: skip
 
 

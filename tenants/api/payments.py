@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from billing.commands.buying import buy
 from billing.pricing import line_words
 from billing.queries import api as read
+from billing.till import PAGE_LIFE
 from core.errors import Invalid
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
@@ -33,7 +34,7 @@ from tenants.api.reading import (
     return_url,
 )
 from tenants.api.saying import says
-from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, one
 from tenants.api.shapes.discounts import ids_of
 from tenants.api.shapes.payments import PaymentItem, PaymentShape
 
@@ -97,7 +98,7 @@ class Begun(Shape):
     total_amount: int
     discount_id: str | None = None
     discount_ids: list[str] | None = None
-    expires_on: str | None = None
+    expires_on: Stamp | None = None
     payment_link: str | None
     product_cart: list[Json]
 
@@ -142,7 +143,8 @@ def create() -> ResponseReturnValue:
     return one(
         Begun(
             customer=CustomerLimited.of(paid.customer), metadata=paid.payment.meta or {}, payment_id=started.payment_id,
-            total_amount=started.total_minor, payment_link=started.link, **ids_of(paid.payment.discounts),
+            total_amount=started.total_minor, payment_link=started.link,
+            expires_on=paid.payment.created_at + PAGE_LIFE if started.link else None, **ids_of(paid.payment.discounts),
             product_cart=[{"product_id": item.product_id, "quantity": item.quantity, "amount": None} for item in sent.product_cart],
         )
     )  # fmt: skip

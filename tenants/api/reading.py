@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from billing import bounds
 from billing.queries import api as read
 from core.errors import BadRequest, Invalid
+from core.json_input import OutOfRange, read_json
 from core.money import LARGEST_ANYWHERE
 from core.web import house
 from tenants.api.door import caller
@@ -112,11 +113,10 @@ def body(model: type[Sent]) -> Sent:
     """The request's JSON as `model`. Raises BadRequest (no JSON), Invalid (another shape; `fields` says where)."""
     raw = request.get_data()
     try:
-        sent = json.loads(raw, parse_constant=_no_constant)
-        if "\\u0000" in json.dumps(sent):
-            raise ValueError("NUL")
-        json.dumps(sent, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
+        sent = read_json(raw)
+    except OutOfRange as wrong:
+        raise Invalid(sentence=f"{wrong}.", fields={wrong.field or "body": "This number is out of range."}) from None
+    except ValueError:
         raise BadRequest("INVALID_REQUEST_BODY", "The body is not JSON that can be read.") from None
     if not isinstance(sent, dict):
         raise Invalid(sentence="The body has to be a JSON object.")
@@ -170,10 +170,6 @@ def _said(error: ValidationError, code: str, sent: Any = None, removed: Mapping[
     if kinds == {REFUSED} and code == "INVALID_REQUEST_BODY":
         code = "UNSUPPORTED_ACTION"
     return Invalid(code, "; ".join(f"{name}: {text}" for name, text in fields.items()), fields=fields)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 __all__ = [

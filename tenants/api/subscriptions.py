@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from billing.commands.buying import subscribe
 from billing.queries import api as read
 from billing.queries.scheduled import scheduled
+from billing.till import PAGE_LIFE
 from core.web import db, house
 from tenants.api.buyers import Buyer, customer_for
 from tenants.api.door import bp, caller
@@ -32,7 +33,7 @@ from tenants.api.reading import (
     return_url,
 )
 from tenants.api.saying import says
-from tenants.api.shapes import CustomerLimited, Json, Shape, items, one
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, one
 from tenants.api.shapes.discounts import ids_of
 from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape, whole
 
@@ -94,7 +95,7 @@ class Begun(Shape):
     client_secret: str | None = None
     discount_id: str | None = None
     discount_ids: list[str] | None = None
-    expires_on: str | None = None
+    expires_on: Stamp | None = None
     one_time_product_cart: list[Json] | None = None
     payment_link: str | None
     trial_amount: int | None = None
@@ -120,7 +121,7 @@ def create() -> ResponseReturnValue:
         Begun(
             addons=addons_shape(row.addons), customer=CustomerLimited.of(customer), metadata=row.meta or {}, payment_id=started.payment_id,
             recurring_pre_tax_amount=started.recurring_pre_tax_minor, subscription_id=row.id, payment_link=started.link,
-            **ids_of(row.discounts),
+            expires_on=row.created_at + PAGE_LIFE if started.link else None, **ids_of(row.discounts),
         )
     )  # fmt: skip
 

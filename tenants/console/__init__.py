@@ -8,6 +8,7 @@ from tenants.console import (
     activity,
     addons,
     apps,
+    blocking,
     brand,
     collections,
     customers,
@@ -28,6 +29,7 @@ from tenants.console import (
     provider,
     refunding,
     settings,
+    staff_changes,
     subscriptions,
     team,
     view_as,
@@ -41,9 +43,9 @@ if TYPE_CHECKING:
     from core.web import House
 
 __all__ = [
-    "activity", "addons", "apps", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events", "exports",
-    "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
-    "register", "settings", "subscriptions", "team", "view_as", "webhooks",
+    "activity", "addons", "apps", "blocking", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events",
+    "exports", "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
+    "register", "settings", "staff_changes", "subscriptions", "team", "view_as", "webhooks",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from tenants import founding
 from tenants.console.door import bp, lobby
 from tenants.console.lobby import person
 
-FIELDS = ("name", "currency", "country", "zone")
+FIELDS = ("name", "currency", "country", "zone", "support_email")
 USUAL = ("EUR", "USD", "GBP", "CHF", "JPY", "CAD", "AUD", "INR", "BRL")
 
 

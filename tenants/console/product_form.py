@@ -17,6 +17,8 @@ from core.pages import words
 KINDS = ("one_time_price", "recurring_price")
 TAX = ("digital_products", "saas", "e_book", "edtech", "live_tutoring")
 INTERVALS = ("Day", "Week", "Month", "Year")
+UNTIL_CANCELLED = ("Year", 100)
+"""The longest term: the API has no word for a subscription that only ends when somebody cancels it."""
 DESCRIPTION_LIMIT = 5000
 
 
@@ -81,10 +83,9 @@ def of_product(form: Form, fixed: Product | None = None) -> dict[str, Any]:
         price |= {
             "payment_frequency_interval": fixed.interval if fixed else form.choice("interval", INTERVALS, "Month"),
             "payment_frequency_count": fixed.interval_count if fixed else form.whole("interval_count", 1, 1000, 1),
-            "subscription_period_interval": fixed.term_interval if fixed else "Year",
-            "subscription_period_count": fixed.term_count if fixed else 10,
             "meters": fixed.meters if fixed else [],
         }
+        price["subscription_period_interval"], price["subscription_period_count"] = _term(form)
         if kind == "recurring_price":
             price["trial_period_days"] = form.whole("trial_days", 0, 10_000, 0)
     lasts = form.whole("license_for", 1, 1000)
@@ -98,11 +99,23 @@ def of_product(form: Form, fixed: Product | None = None) -> dict[str, Any]:
     }
 
 
+def _term(form: Form) -> tuple[str, int]:
+    """How long a subscription runs at most."""
+    if form.choice("term", ("until_cancelled", "limited"), "until_cancelled") == "until_cancelled":
+        return UNTIL_CANCELLED
+    count, interval = form.whole("term_count", 1, 1000), form.choice("term_interval", INTERVALS, "Year")
+    if count is None and "term_count" not in form.errors:
+        form.errors["term_count"] = _("Write how long it runs, such as 12 months.")
+    return interval, count or 1
+
+
 def typed_of(product: Product) -> dict[str, str]:
     lasts = product.license_key_duration or {}
     return {
         "name": product.name, "description": product.description, "kind": product.price_type, "currency": product.currency,
         "amount": write_amount(product.price_minor, product.currency, words().locale), "tax_category": product.tax_category,
+        "term": "until_cancelled" if (product.term_interval, product.term_count) == UNTIL_CANCELLED else "limited",
+        "term_interval": product.term_interval or "Year", "term_count": str(product.term_count),
         "trial_days": str(product.trial_days), "license_keys": "1" if product.license_key_enabled else "",
         "license_limit": "" if product.license_key_limit is None else str(product.license_key_limit),
         "license_for": str(lasts.get("count") or ""),
@@ -121,5 +134,6 @@ def choices() -> dict[str, list[tuple[str, str]]]:
         "kinds": [("one_time_price", _("Once")), ("recurring_price", _("Again and again: a subscription"))],
         "tax_categories": [("digital_products", _("Digital products")), ("saas", _("Software as a service")), ("e_book", _("E-books")),
                            ("edtech", _("Online courses")), ("live_tutoring", _("Live teaching"))],
+        "terms": [("until_cancelled", _("Until it is canceled")), ("limited", _("For a fixed time, then it ends"))],
         "intervals": [("Day", _("Days")), ("Week", _("Weeks")), ("Month", _("Months")), ("Year", _("Years"))],
     }

@@ -12,7 +12,7 @@ from billing import lifecycle
 from billing.commands import cancelling
 from billing.commands.ending import cancel_now
 from billing.elsewhere import can
-from billing.queries import forwarded, sales
+from billing.queries import forwarded, held_keys, sales
 from billing.queries import subscriptions as query
 from core.errors import Conflict, Invalid
 from core.pages import words
@@ -24,6 +24,7 @@ from portal.proof import is_fresh, prove
 from portal.words import card, interval
 from tenants.console.door import bp, me, needs
 from tenants.console.lists import asked, chips
+from tenants.console.staff_changes import allowed
 
 
 @bp.get("/<business_id>/sales/subscriptions")
@@ -45,7 +46,9 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         "tenants/console/subscription.html", row=row, sold=sold, customer=sold.customer, base=here("console.subscriptions"),
         payments=sales.payments_of(db(), subscription_id), payments_url=here("console.payments"), interval=interval,
         card=card(row.brand, row.last4, row.kind), ends_at=ends_at(row), reasons=dict(reasons()),
-        asked_of_it=_delegated(row), may_end=me().may("subscriptions.cancel") and can(row.collected_by, "end")
+        may=allowed(row, me().face.archived_at is not None) if me().may("subscriptions.change") else {},
+        invite_url=f"{here('console.customers')}/{row.customer_id}/invite" if me().may("customers.invite") else "",
+        asked_of_it=_delegated(row), may_end=me().may("subscriptions.cancel") and can(row.collected_by, "cancel")
         and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "cancel"))
 
 
@@ -62,7 +65,7 @@ def cancel(subscription_id: str) -> ResponseReturnValue:
     form, url = request.form, f"{here('console.subscriptions')}/{subscription_id}"
     with house().database.open(scope()) as reading:
         row = query.one(reading, subscription_id)
-    if not can(row.collected_by, "end"):
+    if not can(row.collected_by, "end" if form.get("when") == "now" else "cancel"):
         raise Conflict("NOT_COLLECTED_HERE", "This subscription is billed by another system. Cancel it there.")
     why = (form.get("feedback") or None, form.get("comment") or None)
     try:
@@ -111,8 +114,9 @@ def _delegated(row: query.SubscriptionRow) -> tuple[str, str, str] | None:
 def _ask(subscription_id: str, typed: Any, errors: dict[str, str] | None = None) -> str:
     with house().database.open(scope()) as reading:
         row, sold = query.one(reading, subscription_id), sales.subscription(reading, subscription_id)
+        with_keys = held_keys.has_keys(reading, row.id)
     may_schedule = lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "schedule_cancel") and not row.cancel_at_period_end
     return render_template(
         "tenants/console/cancellation.html", row=row, customer=sold.customer, url=f"{here('console.subscriptions')}/{row.id}",
         base=here("console.subscriptions"), reasons=reasons(), typed=typed, ends_at=ends_at(row), may_schedule=may_schedule,
-        errors={name: _(said) for name, said in (errors or {}).items()}, is_fresh=is_fresh(), interval=interval)
+        errors={name: _(said) for name, said in (errors or {}).items()}, is_fresh=is_fresh(), interval=interval, has_keys=with_keys)

@@ -6,7 +6,6 @@ comes late, twice or in the wrong order therefore changes nothing: what is writt
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from billing import bounds
 from core import clock
 from core.errors import BadRequest, NotFound, Unauthorized, Unavailable
+from core.json_input import read_json
 from core.lanes import Turn
 from core.scope import system
 from core.security import csrf_exempt
@@ -79,7 +79,7 @@ def event_of(body: bytes) -> tuple[str, str, str]:
     Raises BadRequest for what is no event: no JSON, nested without end, text that cannot be stored, an id that is none.
     """
     try:
-        said = json.loads(body)
+        said = read_json(body)
         if not isinstance(said, dict):
             raise ValueError("no object")
         type_ = said.get("type")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import IO, Any
 
 from billing.loaded import Record
 from core.errors import Invalid
+from core.json_input import OutOfRange, read_json
 from tenants.loading.shapes import record
 
 LONGEST = 1024 * 1024  # bytes of one line
@@ -61,13 +61,12 @@ def _next(source: IO[bytes], number: int) -> bytes:
 def parsed(text: str) -> Record:
     """Raises Invalid (fields)."""
     try:
-        said: Any = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Invalid(fields={"line": "It is not JSON."}) from None
+        said: Any = read_json(text)
+    except OutOfRange as wrong:
+        raise Invalid(fields={wrong.field or "line": "This number is out of range."}) from None
+    except ValueError as wrong:
+        words = {"NUL": "A NUL cannot be stored.", "a lone surrogate": "Half of a surrogate pair is not text."}
+        raise Invalid(fields={"data" if str(wrong) in words else "line": words.get(str(wrong), "It is not JSON.")}) from None
     if not isinstance(said, dict) or "type" not in said:
         raise Invalid(fields={"type": 'A line is {"type": …, "data": {…}}.'})
     return record(said["type"], said.get("data"))
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")

@@ -185,3 +185,15 @@ def test_nothing_is_remembered_by_caches(desk: Shop) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
     public = desk.raw("GET", "/checkout/supported_countries")
     assert "public" in public.headers["Cache-Control"] and {"GB", "DE", "IN"} <= set(public.json()) and "EU" not in public.json()
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 400, "9" * 5000, str(2**63)])
+@pytest.mark.parametrize("method, path", [("POST", "/customers"), ("PATCH", "/customers/{customer}"), ("POST", "/products"),
+                                          ("POST", "/discounts"), ("POST", "/payments"), ("POST", "/subscriptions"), ("POST", "/refunds"),
+                                          ("POST", "/webhooks")])  # fmt: skip
+def test_numbers_that_cannot_be_stored_are_refused_by_name(desk: Shop, method: str, path: str, number: str) -> None:
+    ada = desk.raw("POST", "/customers", desk.key, json=GOOD).json()["customer_id"]
+    content = '{"email": "a@b.example", "name": "A", "metadata": {"count": ' + number + "}}"
+    answer = desk.raw(method, path.format(customer=ada), desk.key, content=content, headers={"Content-Type": "application/json"})
+    assert "metadata.count" in said(answer, 422, "INVALID_REQUEST_BODY")["fields"]
+    assert desk.raw("GET", "/customers?page_size=100", desk.key).status_code == 200

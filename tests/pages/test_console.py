@@ -18,6 +18,7 @@ from auth.provider import apps
 from auth.provider.apps import Wish
 from billing.catalogue import Collection, CollectionGroup
 from billing.commands.addons import create_addon
+from billing.commands.plan_quote import quote
 from billing.licences import LicenseKey
 from billing.parties import Business, Customer
 from core import clock
@@ -39,11 +40,12 @@ from tests.visitor import Page, Visitor
 ROUTES = {
     "lobby": "businesses accept_invitation new_business begin_business",
     "customers.read": "home customers customer",
-    "customers.write": "new_customer add_customer customer_details change_customer",
+    "customers.write": "block_customer unblock_customer new_customer add_customer customer_details change_customer",
     "customers.invite": "share invite_customer make_invite revoke_invite",
     "customers.export": "ask_export export export_file",
     "view_as": "view_as begin_view end_view",
     "subscriptions.read": "subscriptions subscription",
+    "subscriptions.change": "pause_for resume_for staff_plan_change quote_plan_change staff_slip confirm_for keep_plan_for",
     "subscriptions.cancel": "cancellation cancel keep",
     "money.read": "payments payment refunds parked",
     "money.refund": "refund make_refund ask_again close_parked",
@@ -113,7 +115,9 @@ def _ids(shop: Shop, business_id: str, buyer: Any, member: Visitor | None) -> di
         return {
             "business_id": business_id, "customer_id": buyer.customer_id, "subscription_id": buyer.subscription_id,
             "payment_id": buyer.payment_id, "product_id": shop.products[f"{name}.plan"], "membership_id": membership,
-            "invitation_id": one.id, "link_id": link.id, "export_id": job.id, "view_id": look.id, "parked_id": buyer.payment_id,
+            "invitation_id": one.id, "link_id": link.id, "export_id": job.id,
+            "quote_id": quote(db, buyer.subscription_id, shop.products[f"{name}.more"], customer=False).id,
+            "view_id": look.id, "parked_id": buyer.payment_id,
             "collection_id": str(db.scalar(select(Collection.id))), "item_id": shop.products[f"{name}.plan"],
             "group_id": str(db.scalar(select(CollectionGroup.id))),
             "addon_id": create_addon(db, business_id, name="More room", currency="EUR", price=500).id, **_technical(shop, db, business_id),
@@ -419,6 +423,7 @@ def test_a_person_begins_a_business_and_owns_it(shop: Shop) -> None:
     assert page.h1 == "Customers" and "Larch Prints" in page.text and "No customer yet" in page.text
     made = shop.row(Business, Business.name == "Larch Prints")
     assert (made.currency, made.zone, made.address) == ("CHF", "Europe/Zurich", {"country": "CH"})
+    assert made.support_email == "", "the owner's sign-in address is published where somebody types it, not before"
     assert shop.row(Membership, Membership.business_id == made.business_id).role == "owner"
     shop.sam.get(f"/console/{made.business_id}/team", expect=404)
 

@@ -162,6 +162,9 @@ def test_reading_it_twice_writes_it_once(house: House, acorn: str, tmp_path: Pat
 
 @pytest.mark.parametrize(("line", "says"), [
     ("{", "line: It is not JSON"),
+    ('{"type": "customer", "data": {"customer_id": "cus_2", "email": "a@b.example", "name": "X", "metadata": {"n": 1e999}}}',
+     "data.metadata.n: This number is out of range"),
+    ('{"type": "customer", "data": {"customer_id": "cus_2", "email": "a@b.example", "name": "X\\ud800"}}', "data: Half of a surrogate"),
     ('{"type": "planet", "data": {}}', "type: 'planet' is none of"),
     ({"type": "customer", "data": {"customer_id": "cus_2", "email": "nobody", "name": "X"}}, "email: This is not an e-mail address"),
     ({"type": "customer", "data": {"customer_id": "cus_2", "name": "X"}}, "email: Field required"),

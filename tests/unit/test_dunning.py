@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from billing import dunning
+from billing import dunning, renewals
+from billing.commands.buying import subscribe
 from billing.commands.paying import pay_dues
+from billing.commands.plan_change import confirm
+from billing.commands.plan_quote import quote
+from billing.commands.products import create_product
 from billing.invoices import Invoice
 from billing.parties import Business
 from billing.payments import PaymentMethod
@@ -17,7 +21,7 @@ from billing.subscriptions import Subscription
 from core import clock
 from core.scope import everything, system
 from tests import unpaid
-from tests.cast import Buyer, Cast
+from tests.cast import MONTHLY, Buyer, Cast
 
 DAY = timedelta(days=1)
 DUNNED = ("dunning.started", "dunning.reminder", "dunning.recovered")
@@ -186,3 +190,65 @@ def test_paid_within_the_grace_period(cast: Cast, ada: Buyer) -> None:
     pay_dues(cast.house.till, unpaid.scope_of(ada), ada.subscription_id, payment_method_id=ada.method_id)
     later(cast, 5 * DAY)
     assert unpaid.subscription(cast, ada).status == "active" and unpaid.taken(cast, ada) == [2900] and said(cast, ada) == []
+
+
+REMINDED = ("subscription.renewal_reminder",)
+
+
+def test_a_long_renewal_is_announced_seven_days_ahead_at_least(cast: Cast, ada: Buyer) -> None:
+    """Whatever the length of a year is written as; a chore that runs once an hour is in time."""
+    for interval, count in (("Year", 1), ("Year", 2), ("Month", 12), ("Week", 52), ("Day", 365)):
+        change(cast, ada, interval=interval, interval_count=count, next_billing_at=clock.now() + timedelta(days=20))
+        before = len(said(cast, ada, *REMINDED))
+        for _ in range(20 * 24):
+            clock.turn(clock.offset() + timedelta(hours=1))
+            if unpaid.subscription(cast, ada).next_billing_at - clock.now() <= timedelta(days=8):
+                break
+        dunning.run_due(cast.house.till)
+        event = unpaid.events(cast, ada, *REMINDED)[-1]
+        assert len(said(cast, ada, *REMINDED)) == before + 1, interval
+        assert unpaid.subscription(cast, ada).next_billing_at - event.at >= timedelta(days=7)
+    change(cast, ada, interval="Month", interval_count=11, next_billing_at=clock.now() + 5 * DAY)
+    later(cast, DAY)
+    assert len(said(cast, ada, *REMINDED)) == 5
+
+
+def test_a_trials_first_charge_is_announced_once(cast: Cast, ada: Buyer) -> None:
+    began = subscribe(cast.house.till, system(cast.acorn), customer_id=ada.customer_id, product_id=cast.products["acorn.plan"],
+                      payment_method_id=ada.method_id, trial_days=14, billing={"country": "GB"})
+    ends = clock.now() + 14 * DAY
+    later(cast, 5 * DAY)
+    assert said(cast, ada, *REMINDED) == []
+    later(cast, DAY + timedelta(hours=1))
+    later(cast, DAY)
+    (event,) = unpaid.events(cast, ada, *REMINDED)
+    assert event.noun_id == began.subscription_id and event.data["trial"] is True and event.data["amount"] == 2900
+    assert datetime.fromisoformat(event.data["next_billing_at"]) - event.at >= 7 * DAY
+    assert abs(datetime.fromisoformat(event.data["next_billing_at"]) - ends) < DAY
+    renewed = subscribe(cast.house.till, system(cast.acorn), customer_id=ada.customer_id, product_id=cast.products["acorn.plan"],
+                        payment_method_id=ada.method_id, trial_days=3, billing={"country": "GB"})
+    later(cast, timedelta(minutes=1))
+    assert unpaid.events(cast, ada, *REMINDED)[-1].noun_id == renewed.subscription_id, "a short trial: at its start"
+
+
+def test_what_is_not_charged_is_not_announced(cast: Cast, ada: Buyer) -> None:
+    soon = clock.now() + 5 * DAY
+    for fields in ({"cancel_at_period_end": True}, {"collected_by": "dodo"}, {"expires_at": soon}, {"status": "paused"}):
+        change(cast, ada, **{"interval": "Year", "next_billing_at": soon, "cancel_at_period_end": False, "collected_by": "us",
+                             "expires_at": None, "status": "active", **fields})
+        later(cast, timedelta(minutes=1))
+        assert said(cast, ada, *REMINDED) == [], fields
+
+
+def test_the_announced_amount_is_that_of_the_planned_change(cast: Cast, ada: Buyer) -> None:
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        yearly = create_product(db, cast.acorn, name="Acorn Year", price={**MONTHLY, "price": 20000, "payment_frequency_interval": "Year"},
+                                tax_category="saas").id
+        shown = quote(db, ada.subscription_id, yearly, effective_at="next_billing_date").id
+    assert confirm(cast.house.till, system(cast.acorn), shown).status == "scheduled"
+    later(cast, unpaid.subscription(cast, ada).next_billing_at - clock.now() - 8 * DAY + timedelta(minutes=1))
+    (event,) = unpaid.events(cast, ada, *REMINDED)
+    assert (event.data["amount"], event.data["product"]) == (24000, "Acorn Year")
+    clock.turn(clock.offset() + 9 * DAY)
+    renewals.run_due(cast.house.till)
+    assert unpaid.taken(cast, ada) == [24000], "shown is charged"

@@ -24,7 +24,7 @@ class LicenseKeyShape(Shape):
 
     @classmethod
     def of(cls, row: LicenseKey) -> LicenseKeyShape:
-        return cls.model_validate(row, from_attributes=True)
+        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields} | {"status": row.state})
 
 
 class LicenseInstanceShape(Shape):

@@ -137,7 +137,7 @@ def _common(paid: Paid) -> Json:
         periods = [{"subscription_id": mine[0], **span, "proration_factor": "1"}]
     return {
         "brand_id": row.brand_id, "created_at": row.created_at, "currency": row.currency, "customer": CustomerLimited.of(paid.customer),
-        "digital_products_delivered": succeeded and paid.has_license_key, "has_license_key": paid.has_license_key,
+        "digital_products_delivered": succeeded and (paid.has_license_key or paid.has_download), "has_license_key": paid.has_license_key,
         "metadata": row.meta or {}, "payment_id": row.id, "retry_attempt": max(row.attempt - 1, 0) if row.charge_type == "renewal" else 0,
         "service_periods": periods, "subscription_ids": mine, "total_amount": row.amount_minor,
         "card_exp_month": f"{int(month):02}" if month else None, "card_exp_year": str(year) if year else None,

@@ -1,0 +1,77 @@
+"""Reading JSON that somebody else sent: one function for every entrance.
+
+What it returns can be stored on both engines and read again by every client: text without NUL and without lone surrogates
+(RFC 8259 section 8.2), finite numbers, integers of 64 bits (RFC 7493 section 2.2 wants less; identifiers of that size are
+common), and at most 64 levels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+DEPTH = 64
+LARGEST = 2**63 - 1
+
+
+class UnreadableJson(ValueError):
+    """Not JSON, or text that cannot be stored."""
+
+
+class OutOfRange(ValueError):
+    """A number that cannot be stored: infinite, not a number, or an integer of more than 64 bits. `field`: dotted, may be empty."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        super().__init__(f"{field or 'body'}: a number is out of range")
+
+
+def read_json(raw: bytes | str) -> Any:
+    """Raises UnreadableJson, OutOfRange (both ValueError)."""
+    try:
+        sent = json.loads(raw, parse_constant=_no_constant, parse_int=_integer)
+    except (ValueError, RecursionError) as wrong:  # UnicodeDecodeError is a ValueError
+        raise UnreadableJson(str(wrong)[:200] or "nested too deeply") from None
+    _check(sent)
+    return sent
+
+
+def _check(sent: Any) -> None:
+    """Level by level, without recursion."""
+    level: list[tuple[str, Any]] = [("", sent)]
+    for _ in range(DEPTH):
+        below: list[tuple[str, Any]] = []
+        for field, value in level:
+            if isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise OutOfRange(field)
+            elif isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+                raise OutOfRange(field)
+            elif isinstance(value, dict):
+                for name, one in value.items():
+                    _check_text(name)
+                    below.append((f"{field}.{name}" if field else name, one))
+            elif isinstance(value, list):
+                below += [(f"{field}.{n}" if field else str(n), one) for n, one in enumerate(value)]
+        if not below:
+            return
+        level = below
+    raise UnreadableJson("nested too deeply")
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise UnreadableJson("NUL")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise UnreadableJson("a lone surrogate")
+
+
+def _integer(text: str) -> int | float:
+    """Python refuses to read more than 4300 digits; out of range is out of range before that."""
+    return int(text) if len(text) <= 40 else math.inf
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,121 @@
+"""License keys: found without surrounding space and case, and one function for the state that everybody is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, select
+
+from billing.commands.license_keys import bring_key
+from billing.licences import LicenseKey
+from billing.queries import customers as console
+from billing.queries import held_keys
+from core import clock, guard
+from core.schema import MIGRATIONS
+from core.scope import customer_of, everything, system
+from tenants.keys import new_key
+from tests.cast import Cast
+from tests.visitor import Visitor
+
+
+def call(visitor: Visitor, path: str, key: str | None = None, **body: Any) -> Any:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return visitor.client.post(f"/api{path}", json=body, headers=headers)
+
+
+def issued(cast: Cast) -> LicenseKey:
+    with cast.house.database.open(system(cast.acorn)) as db:
+        mine = (LicenseKey.customer_id == cast.ada_at_acorn.customer_id, LicenseKey.source == "auto")
+        return db.scalars(select(LicenseKey).where(*mine)).one()
+
+
+def issued_id(cast: Cast) -> str:
+    return issued(cast).id
+
+
+def bring(cast: Cast, text: str, **more: Any) -> str:
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        return bring_key(db, customer_id=cast.ada_at_acorn.customer_id, product_id=cast.products["acorn.once"], key=text, **more).id
+
+
+def test_keys_are_matched_without_surrounding_space_and_case(cast: Cast, visitor: Callable[..., Visitor]) -> None:
+    ada, key = visitor(), issued(cast).key
+    ways = [key, f"  {key}\n", key.lower(), f"\t{key.title()} ", f"\u00a0{key.lower()}\u200b"]
+    for typed in ways:
+        assert call(ada, "/licenses/validate", license_key=typed).json == {"valid": True}, typed
+    for typed in ways[1:4]:
+        place = call(ada, "/licenses/activate", license_key=typed, name="Laptop")
+        assert place.status_code == 201
+        assert call(ada, "/licenses/deactivate", license_key=typed, license_key_instance_id=place.json["id"]).status_code == 200
+    assert not call(ada, "/licenses/validate", license_key=key.replace("-", " ")).json["valid"]  # only around it, not within
+    assert not call(ada, "/licenses/validate", license_key=key[:-1]).json["valid"]
+
+    with cast.house.database.open(customer_of(cast.acorn, cast.ada_at_acorn.customer_id)) as db:
+        for prefix in (key[:7], key[:7].lower(), key.lower()):
+            assert [one.key for one in held_keys.keys(db, prefix=prefix)] == [key]
+    with cast.house.database.open(system(cast.acorn)) as db:
+        for typed in ways:
+            assert [one.customer_id for one in console.lines(db, typed)] == [cast.ada_at_acorn.customer_id]
+        assert console.lines(db, "nobody-has-this-key") == []
+
+
+def test_keys_that_differ_only_in_case_stay_two(cast: Cast, visitor: Callable[..., Visitor]) -> None:
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        api_key = new_key(db, cast.acorn, "programs", settings=cast.house.settings)[1]
+    ada = visitor()
+    first, second = bring(cast, "oak-Ab12"), bring(cast, "OAK-aB12", expires_at=clock.now() + timedelta(days=5))
+    places = {typed: call(ada, "/licenses/activate", api_key, license_key=typed, name="Desk") for typed in ("oak-Ab12", " OAK-aB12 ")}
+    assert [one.json["license_key_id"] for one in places.values()] == [first, second]
+    assert call(ada, "/licenses/validate", api_key, license_key="oak-ab12").json == {"valid": False}  # which of them? neither
+    bring(cast, "ELM-1")
+    assert call(ada, "/licenses/validate", api_key, license_key=" elm-1 ").json == {"valid": True}
+
+
+def test_a_key_past_its_end_is_expired_everywhere(cast: Cast, visitor: Callable[..., Visitor]) -> None:
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        api_key = new_key(db, cast.acorn, "programs", settings=cast.house.settings)[1]
+    one = bring(cast, "OAK-ENDS-SOON-1", expires_at=clock.now() + timedelta(hours=1))
+    ada = visitor()
+    headers = {"Authorization": f"Bearer {api_key}"}
+
+    def states() -> set[str]:
+        listed = {status: [row["id"] for row in ada.client.get(f"/api/license_keys?status={status}", headers=headers).json["items"]]
+                  for status in ("active", "expired", "disabled")}
+        with cast.house.database.open(customer_of(cast.acorn, cast.ada_at_acorn.customer_id)) as db:
+            held = next(row.status for row in held_keys.keys(db) if row.id == one)
+        with cast.house.database.open(system(cast.acorn)) as db:
+            seen = next(row.status for row in console.keys(db, cast.ada_at_acorn.customer_id) if row.id == one)
+        shown = ada.client.get(f"/api/license_keys/{one}", headers=headers).json["status"]
+        valid = call(ada, "/licenses/validate", api_key, license_key="OAK-ENDS-SOON-1").json["valid"]
+        return {shown, held, seen, "active" if valid else "expired", *(status for status, ids in listed.items() if one in ids)}
+
+    assert states() == {"active"}
+    clock.turn(timedelta(hours=2))
+    assert states() == {"expired"}
+    ada.sign_in(cast.ADA)
+    assert "Expired" in ada.get("/license-keys").text
+    assert "Expired" in ada.get("/").text
+    assert call(ada, "/licenses/activate", api_key, license_key="OAK-ENDS-SOON-1", name="x").json["code"] == "INACTIVE_LICENSE_KEY"
+
+
+def test_the_migration_folds_stored_keys(cast: Cast) -> None:
+    """Revision 0021 on rows from before it."""
+    one = bring(cast, " Straße-Key ")
+    with cast.house.database.open(everything("rows of before the revision"), write=True) as db:
+        for row in db.scalars(select(LicenseKey)):
+            row.match_key = ""
+    engine = create_engine(cast.house.settings.owner_url)
+    with engine.begin() as connection, guard.raw_sql():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
+        with Operations.context(MigrationContext.configure(connection)):
+            ScriptDirectory(MIGRATIONS).get_revision("0021").module._fold_keys()
+    engine.dispose()
+    with cast.house.database.open(system(cast.acorn)) as db:
+        found = {row.id: row.match_key for row in db.scalars(select(LicenseKey))}
+    assert found == {one: "strasse-key", issued_id(cast): found[issued_id(cast)]} and found[issued_id(cast)] == issued(cast).key.lower()
