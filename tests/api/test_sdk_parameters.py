@@ -304,7 +304,8 @@ def test_a_saved_method_and_a_link_do_not_go_together(desk: Shop) -> None:
 
 @pytest.mark.parametrize("more", [{"email": "x@y.example"}, {"name": "X"}, {"phone_number": "+44 1632 960961"}])
 def test_a_customer_is_named_in_one_way(desk: Shop, more: dict[str, Any]) -> None:
-    body = {"billing": {"country": "GB"}, "customer": {"customer_id": "cus_x", **more}, "product_cart": [{"product_id": "x", "quantity": 1}]}
+    cart = [{"product_id": "x", "quantity": 1}]
+    body = {"billing": {"country": "GB"}, "customer": {"customer_id": "cus_x", **more}, "product_cart": cart}
     answer = desk.raw("POST", "/payments", desk.key, json=body)
     assert (answer.status_code, set(answer.json()["fields"])) == (422, {"customer"})
 
