@@ -17,6 +17,7 @@ from core.errors import Invalid
 from core.pages import words
 from core.security import csp_nonce
 from core.web import db, here
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, me, needs
 
 FIELDS = ("accent", "radius", "font", "mode")
@@ -64,6 +65,11 @@ def change_logo() -> ResponseReturnValue:
 @bp.post("/<business_id>/brand/logo/removal")
 @needs("brand.write")
 def remove_logo() -> ResponseReturnValue:
+    asking = unconfirmed(_("Remove the logo?"), _("Remove the logo"), here("console.brand"),
+                         _("The first letter of your name is shown instead. The picture is deleted."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     branding.drop_logo(db())
     flash(_("The logo is gone. The first letter of your name stands in its place."), "good")
     return redirect(here("console.brand"), 303)
