@@ -73,7 +73,8 @@ def change_app(app_id: str) -> ResponseReturnValue:
 @fresh
 def renew_app_secret(app_id: str) -> ResponseReturnValue:
     row = command.find(db(), app_id)
-    asking = not row.is_public and unconfirmed(_("Replace the secret of %(name)s?", name=row.name), _("Replace the secret"), here("console.apps"),
+    asking = not row.is_public and unconfirmed(_("Replace the secret of %(name)s?", name=row.name), _("Replace the secret"),
+                                               here("console.apps"),
                          _("The present secret stops working at once. The app cannot sign anybody in until it has the new one."),
                          page="tenants/console/confirm.html")
     if asking:
