@@ -1,7 +1,5 @@
 """Paying what is due for a subscription on hold: the *existing* open invoice, with a saved method or on a hosted page.
-
-One open payment per subscription. What is under way is asked about first; another begins only after it was paid,
-definitely declined, or its cancelling was confirmed by the gateway (safety 4.1, 4.3).
+One open payment per subscription: another begins only after it was paid, definitely declined, or canceled by the gateway (safety 4.1, 4.3).
 """
 
 from __future__ import annotations
@@ -246,5 +244,7 @@ def _link(payment: Payment) -> str | None:
 
 
 def _pending() -> NoReturn:
-    raise Conflict("PREVIOUS_PAYMENT_PENDING", "We are still checking the previous payment with the bank. Nothing more is taken until we "
-                                               "know; please look again in a few minutes.")
+    raise Conflict(
+        "PREVIOUS_PAYMENT_PENDING",
+        "We are still checking the previous payment with the bank. Nothing more is taken until we know; please look again in a few minutes."
+    )
