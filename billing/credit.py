@@ -47,10 +47,9 @@ def worth(db: ScopedSession, subscription: Subscription, at: datetime) -> tuple[
         and change.ends_at
         and (paid is None or not paid.starts_at or change.applied_at >= paid.starts_at)
     ):
-        back = db.scalar(select(Invoice.refunded_minor).where(*mine, Invoice.id == change.invoice_id)) or 0
-        back += pending(db, change.invoice_id)
-        value = max(change.value_minor - back, 0)
-        return Worth(value, change.ends_at - change.applied_at, left), change.invoice_id or change.source_invoice_id
+        source = change.invoice_id or change.source_invoice_id  # a change without an invoice lives on what was paid before
+        value = max(change.value_minor - _refunded_since(db, source, change.applied_at), 0)
+        return Worth(value, change.ends_at - change.applied_at, left), source
     if paid is None or paid.starts_at is None or paid.ends_at is None:
         return nothing
     value = max(paid.value_minor - paid.refunded_minor - pending(db, paid.id), 0)
@@ -85,6 +84,16 @@ def pending(db: ScopedSession, invoice_id: str | None) -> int:
     if invoice_id is None:
         return 0
     asked = select(func.sum(Refund.amount_minor)).where(Refund.invoice_id == invoice_id, Refund.status == "pending")
+    return int(db.scalar(asked) or 0)
+
+
+def _refunded_since(db: ScopedSession, invoice_id: str | None, since: datetime) -> int:
+    """Minor units of an invoice that were refunded, or whose refund is under way, since a change took its value from it."""
+    if invoice_id is None:
+        return 0
+    asked = select(func.sum(Refund.amount_minor)).where(
+        Refund.invoice_id == invoice_id, Refund.status.in_(("pending", "succeeded")), Refund.created_at >= since
+    )
     return int(db.scalar(asked) or 0)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from billing import policy
 from billing.calendar import nth
+from billing.invoices import Invoice
 from billing.parties import Business
 from billing.subscriptions import Subscription
 from core import clock
@@ -48,3 +49,18 @@ def dates_after(db: ScopedSession, subscription: Subscription, n: int) -> Dates:
 def move_dates(subscription: Subscription, dates: Dates) -> None:
     subscription.period_n, subscription.next_billing_at = dates.n, dates.next_at
     subscription.anchor_at, subscription.anchor_n = dates.anchor_at, dates.anchor_n
+
+
+def after_payment(db: ScopedSession, subscription: Subscription, invoice: Invoice) -> tuple[datetime | None, int, bool]:
+    """If the invoice is paid now: when the next period is charged (None: never), its number, and whether a new cycle starts today."""
+    n = int(invoice.operation.rsplit(":", 1)[1]) if invoice.kind == "renewal" else subscription.period_n
+    if subscription.anchor_at is None or subscription.next_billing_at is None:
+        return None, n + 1, False
+    if invoice.kind == "renewal" and subscription.status == "on_hold":
+        after = dates_after(db, subscription, n)
+        n, next_at, restarts = after.n, after.next_at, after.restarted
+    else:
+        next_at, restarts = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
+                                n - subscription.anchor_n), False
+    over = subscription.cancel_at_period_end or (subscription.expires_at is not None and next_at >= subscription.expires_at)
+    return None if over else next_at, n + 1, restarts

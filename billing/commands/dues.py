@@ -8,7 +8,6 @@ from datetime import datetime
 from sqlalchemy import select
 
 from billing import late_payment
-from billing.calendar import nth
 from billing.invoices import Invoice, InvoiceLine
 from billing.payments import Payment, PaymentMethod
 from billing.subscriptions import Subscription
@@ -38,8 +37,8 @@ class Dues:
 
     `error_code`: why the last payment failed (contract §1.5), None when none was tried. `method`: what was tried, or would
     be. `is_checking`: a payment's outcome is not known, so no other may be offered. `link`: a hosted page or a bank's
-    question that is still open and may be continued. `next_at`: when the next period (`next_n`) is charged if this is paid now; None
-    when there is no further charge. `restarts`: the period then starts on the day of the payment.
+    question that is still open and may be continued. `next_at`, `next_n`, `restarts`: see
+    `late_payment.after_payment`.
     """
 
     subscription_id: str
@@ -81,7 +80,6 @@ def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
     failed = next((one for one in tried if one.status == "failed"), None)
     used = (failed.payment_method_id if failed else None) or subscription.payment_method_id
     method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == used)) if used else None
-    n, next_at, restarts = _after_payment(db, subscription, invoice)
     return Dues(
         subscription.id, subscription.status, invoice.id, invoice.number, invoice.currency,
         tuple(DueLine(one.description, one.quantity, one.net_minor, one.tax_minor, one.tax_bps, one.starts_at, one.ends_at, one.kind)
@@ -89,23 +87,8 @@ def dues(db: ScopedSession, subscription_id: str) -> Dues | None:
         invoice.tax_minor, invoice.total_minor, invoice.total_minor - invoice.due_minor, invoice.due_minor, subscription.on_hold_at,
         failed.error_code if failed else None, failed.updated_at if failed else None, method, under_way.id if under_way else None,
         under_way is not None and under_way.status in ("processing", "succeeded"), link_of(under_way) if under_way else None,
-        next_at, n + 1, restarts,
+        *late_payment.after_payment(db, subscription, invoice),
     )
-
-
-def _after_payment(db: ScopedSession, subscription: Subscription, invoice: Invoice) -> tuple[int, datetime | None, bool]:
-    """The period that is running once the invoice is paid, when the next one is charged, and whether the cycle starts anew."""
-    n = int(invoice.operation.rsplit(":", 1)[1]) if invoice.kind == "renewal" else subscription.period_n
-    if subscription.anchor_at is None or subscription.next_billing_at is None:
-        return n, None, False
-    if invoice.kind == "renewal" and subscription.status == "on_hold":
-        after = late_payment.dates_after(db, subscription, n)
-        n, next_at, restarts = after.n, after.next_at, after.restarted
-    else:
-        next_at, restarts = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
-                                n - subscription.anchor_n), False
-    over = subscription.cancel_at_period_end or (subscription.expires_at is not None and next_at >= subscription.expires_at)
-    return n, None if over else next_at, restarts
 
 
 def open_invoice(db: ScopedSession, subscription: Subscription) -> Invoice | None:

@@ -1,7 +1,5 @@
 """Paying what is due for a subscription on hold: the *existing* open invoice, with a saved method or on a hosted page.
-
-One open payment per subscription. What is under way is asked about first; another begins only after it was paid,
-definitely declined, or its cancelling was confirmed by the gateway (safety 4.1, 4.3).
+One open payment per subscription: another begins only after it was paid, definitely declined, or canceled by the gateway (safety 4.1, 4.3).
 """
 
 from __future__ import annotations
@@ -44,7 +42,6 @@ class Paid:
 @dataclass(frozen=True)
 class Wish:
     """What the click asked for. `use_for`: the subscriptions that the method is to pay for from now on."""
-
     method_id: str | None
     use_for: tuple[str, ...]
     return_url: str | None

@@ -14,6 +14,7 @@ from auth.provider.apps import Wish
 from core.errors import Conflict, Invalid
 from core.security import token_page
 from core.web import db, here, house
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, fresh, me, needs
 from tenants.letters import tell_owners
 
@@ -71,6 +72,13 @@ def change_app(app_id: str) -> ResponseReturnValue:
 @needs("provider.write")
 @fresh
 def renew_app_secret(app_id: str) -> ResponseReturnValue:
+    row = command.find(db(), app_id)
+    asking = not row.is_public and unconfirmed(_("Replace the secret of %(name)s?", name=row.name), _("Replace the secret"),
+                                               here("console.apps"),
+                         _("The present secret stops working at once. The app cannot sign anybody in until it has the new one."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     row, secret = command.renew_secret(db(), house().settings, app_id)
     tell_owners(db(), "client_changed", row.name)
     return _made(row, secret, is_new=False)
@@ -80,6 +88,12 @@ def renew_app_secret(app_id: str) -> ResponseReturnValue:
 @needs("provider.write")
 @fresh
 def remove_app(app_id: str) -> ResponseReturnValue:
+    row = command.find(db(), app_id)
+    asking = unconfirmed(_("Remove %(name)s?", name=row.name), _("Remove %(name)s", name=row.name), here("console.apps"),
+                         _("Nobody can sign in to it any more, and whoever is signed in there is signed out."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     row = command.remove(db(), app_id)
     tell_owners(db(), "client_changed", row.name)
     flash(_("%(name)s signs nobody in any more.", name=row.name), "good")

@@ -19,6 +19,7 @@ from core.logo import MAX_BYTES
 from core.pages import words
 from core.security import csp_nonce
 from core.web import db, here
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, me, needs
 
 FIELDS = ("accent", "radius", "font", "mode")
@@ -67,6 +68,11 @@ def change_logo() -> ResponseReturnValue:
 @bp.post("/<business_id>/brand/logo/removal")
 @needs("brand.write")
 def remove_logo() -> ResponseReturnValue:
+    asking = unconfirmed(_("Remove the logo?"), _("Remove the logo"), here("console.brand"),
+                         _("The first letter of your name is shown instead. The picture is deleted."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     branding.drop_logo(db())
     flash(_("The logo is gone. The first letter of your name stands in its place."), "good")
     return redirect(here("console.brand"), 303)

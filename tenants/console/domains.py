@@ -13,6 +13,7 @@ from core.errands import Pending
 from core.errors import Conflict, Invalid
 from core.scope import staff
 from core.web import db, here, house
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, fresh, me, needs
 from tenants.letters import tell_owners
 
@@ -65,6 +66,12 @@ def check_domain(domain_id: str) -> ResponseReturnValue:
 @needs("domain.write")
 @fresh
 def remove_domain(domain_id: str) -> ResponseReturnValue:
+    row = command.find(db(), domain_id)
+    asking = unconfirmed(_("Remove %(host)s?", host=row.host), _("Remove %(host)s", host=row.host), here("console.domains"),
+                         _("Your portal is not served there any more, and customers who signed in there are signed out."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     row = command.remove(db(), domain_id)
     tell_owners(db(), "domain_changed", row.host)
     flash(_("Your portal is not served at %(host)s any more.", host=row.host), "good")

@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 
 from core.security import token_page
 from core.web import db, external, here
+from portal.confirming import unconfirmed
 from tenants import keys as command
 from tenants.console.door import bp, fresh, me, needs
 from tenants.console.product_form import Form
@@ -50,6 +51,11 @@ def create_key() -> ResponseReturnValue:
 @fresh
 def revoke_key(api_key_id: str) -> ResponseReturnValue:
     row = command.find_key(db(), api_key_id)
+    asking = unconfirmed(_("Revoke %(name)s?", name=row.name), _("Revoke %(name)s", name=row.name), here("console.keys"),
+                         _("Programs that use this key are refused from now on."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     command.revoke_key(db(), row)
     tell_owners(db(), "key_revoked", row.name)
     flash(_("%(name)s opens nothing any more.", name=row.name), "good")

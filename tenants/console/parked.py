@@ -9,7 +9,9 @@ from flask_babel import gettext as _
 from billing.commands import parked as command
 from billing.queries import sales
 from core.errors import Conflict, Invalid
+from core.pages import words
 from core.web import db, here, house, scope
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, fresh, me, needs
 
 
@@ -34,6 +36,12 @@ def ask_again(parked_id: str) -> ResponseReturnValue:
 @needs("money.refund")
 @fresh
 def close_parked(parked_id: str) -> ResponseReturnValue:
+    waits = next((one for one in sales.waiting(db()) if one.parked.id == parked_id), None)
+    asking = waits and request.form.get("note", "").strip() and unconfirmed(
+        _("Close %(amount)s?", amount=words().money(waits.what.amount_minor, waits.what.currency)), _("Close it"), here("console.parked"),
+        _("It leaves this list. What you wrote is kept with it."), page="tenants/console/confirm.html")
+    if asking:
+        return asking
     try:
         command.close_by_hand(db(), parked_id, request.form.get("note", ""))
     except Conflict as refused:

@@ -12,6 +12,7 @@ from auth.providers import connections, parties, views
 from auth.providers.connections import Wish
 from core.errors import Conflict, Invalid, NotFound
 from core.web import db, here, house
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, fresh, me, needs
 from tenants.letters import tell_owners
 
@@ -66,6 +67,12 @@ def switch_provider() -> ResponseReturnValue:
 @needs("provider.write")
 @fresh
 def remove_provider() -> ResponseReturnValue:
+    kept = connections.current(db())
+    asking = kept and unconfirmed(_("Remove %(name)s?", name=kept.issuer), _("Remove the provider"), here("console.provider"),
+                         _("Customers cannot sign in with it any more, and those who did are signed out."),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     row = connections.remove(db())
     tell_owners(db(), "provider_changed", row.issuer)
     flash(_("Removed. Whoever was signed in with it is signed out."), "good")

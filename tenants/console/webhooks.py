@@ -15,6 +15,7 @@ from core import clock
 from core.errors import Conflict, Invalid
 from core.security import token_page
 from core.web import db, here, house
+from portal.confirming import unconfirmed
 from tenants.console.door import bp, fresh, me, needs
 from tenants.letters import tell_owners
 from tenants.webhooks import endpoints, history, sealing
@@ -91,6 +92,12 @@ def switch_webhook(webhook_id: str) -> ResponseReturnValue:
 def show_secret(webhook_id: str) -> ResponseReturnValue:
     """Shown on a page of its own, which nobody keeps; with `fresh=1` a new one, and the old one signs for a day beside it."""
     row, rotated = endpoints.find(db(), webhook_id), request.form.get("fresh") == "1"
+    asking = rotated and unconfirmed(
+        _("Replace the secret of this webhook?"), _("Replace the secret"), _of(webhook_id),
+        _("Messages to %(host)s are signed with the new one. The old one signs beside it for a day.", host=endpoints.host_of(row)),
+        page="tenants/console/confirm.html")
+    if asking:
+        return asking
     if rotated:
         secret = endpoints.rotate_secret(db(), house().settings, webhook_id)
         tell_owners(db(), "webhook_changed", endpoints.host_of(row))
@@ -107,6 +114,11 @@ def show_secret(webhook_id: str) -> ResponseReturnValue:
 @fresh
 def remove_webhook(webhook_id: str) -> ResponseReturnValue:
     row = endpoints.find(db(), webhook_id)
+    asking = unconfirmed(_("Delete the webhook to %(host)s?", host=endpoints.host_of(row)), _("Delete webhook"), _of(webhook_id),
+                         _("Nothing is sent to %(url)s any more, and its secret is deleted.", url=row.url),
+                         page="tenants/console/confirm.html")
+    if asking:
+        return asking
     endpoints.remove(db(), webhook_id)
     tell_owners(db(), "webhook_changed", endpoints.host_of(row))
     flash(_("Nothing is sent to %(url)s any more.", url=row.url), "good")

@@ -50,10 +50,10 @@ def test_an_app_from_its_first_day_to_its_last(shop: Shop) -> None:
     page = shop.save(f"/developers/apps/{row.id}", expect=422, redirect_uris="http://notes.acorn.example/")
     assert page.soup.find(id="redirect_uris-error") and page.soup.find("input", id="name")["value"] == "Notes for all"
     sam.get(shop.at(f"/developers/apps/{row.id}"))
-    fresh = shop.save(f"/developers/apps/{row.id}/secret").soup.find(id="secret").get_text()
+    fresh = shop.save(f"/developers/apps/{row.id}/secret", confirmed="yes").soup.find(id="secret").get_text()
     assert token_says(shop, row.id, secret) == "invalid_client" and token_says(shop, row.id, fresh) == "invalid_grant"
     sam.get(shop.at(f"/developers/apps/{row.id}"))
-    assert "signs nobody in any more" in shop.save(f"/developers/apps/{row.id}/removal").text
+    assert "signs nobody in any more" in shop.save(f"/developers/apps/{row.id}/removal", confirmed="yes").text
     assert token_says(shop, row.id, fresh) == "invalid_client"
     sam.get(shop.at(f"/developers/apps/{row.id}"), expect=404)
     told = [one.text for one in sam.letters(shop.SAM) if "sign customers in through you" in one.text]

@@ -53,6 +53,8 @@ def test_a_key_is_shown_once_works_and_is_taken_away(shop: Shop) -> None:
     assert secret not in (row.secret_hash, row.prefix) and len(row.prefix) == 14
     assert "never used" not in page.text and "used " in page.soup.find("tbody").get_text()
     page = sam.submit(f"/keys/{row.id}/revocation")
+    assert "This cannot be undone." in page.text and ask(shop, secret) != 401  # asked first
+    page = sam.submit(f"/keys/{row.id}/revocation")
     assert "opens nothing any more" in page.text and "Taken away" in page.text and ask(shop, secret) == 401
     sam.post(shop.at(f"/developers/keys/{row.id}/revocation"), expect=404)
     told = [one.text for one in sam.letters(shop.SAM)]
@@ -108,7 +110,7 @@ def test_a_webhook_from_its_first_day_to_its_last(shop: Shop, receiver: Receiver
     assert secret.startswith("whsec_") and sam.page.response.headers["Cache-Control"] == "no-store"
     sam.get(shop.at(path))
     assert secret not in sam.page.body.decode()
-    fresh = sam.post(shop.at(path + "/secret"), {"fresh": "1"}).soup.find(id="whsec").get_text()
+    fresh = sam.post(shop.at(path + "/secret"), {"fresh": "1", "confirmed": "yes"}).soup.find(id="whsec").get_text()
     assert fresh != secret and "two signatures" in sam.page.text
 
     sam.get(shop.at(path))
@@ -126,7 +128,7 @@ def test_a_webhook_from_its_first_day_to_its_last(shop: Shop, receiver: Receiver
     assert not shop.row(Endpoint).disabled
     assert "Nothing failed in the last week." in sam.post(shop.at(path + "/replays")).text
     sam.get(shop.at(path))
-    assert "Nothing is sent to" in shop.save(path + "/removal").text
+    assert "Nothing is sent to" in shop.save(path + "/removal", confirmed="yes").text
     sam.get(shop.at(path), expect=404)
     assert "one taken away" in sam.get(shop.at(f"/developers/webhooks/deliveries/{sent.id}")).text
     told = [one.text for one in sam.letters(shop.SAM)]

@@ -210,6 +210,8 @@ def test_another_amount_waits_for_a_person(shop: Shop, monkeypatch: pytest.Monke
     assert shop.sam.submit("closing", note=" ", expect=422).soup.find(id=f"note-{payment_id}-error")
     assert shop.row(Payment, Payment.id == payment_id).is_open
     page = shop.sam.submit("closing", note="Gave €99.99 back in the bank's own pages")
+    assert "This cannot be undone." in page.text and shop.row(Payment, Payment.id == payment_id).is_open
+    page = shop.sam.submit("closing")
     assert "Closed." in page.text and "Nothing waits for you" in page.text
     row = shop.row(Payment, Payment.id == payment_id)
     assert (row.status, row.is_open, row.error_code) == ("cancelled", False, "SETTLED_BY_HAND")
@@ -258,7 +260,8 @@ def test_a_refund_that_got_lost_waits_for_a_person(shop: Shop, monkeypatch: pyte
     assert "A refund of this payment is under way." in shop.sam.post(
         shop.at(f"/sales/payments/{payment_id}/refund"), {"how": "all", "after": "1", "confirmed": str(refund.amount_minor)}).text
     shop.sam.get(shop.at("/sales/parked"))
-    assert "Closed." in shop.sam.submit("closing", note="Not in the provider's own list either").text
+    shop.sam.submit("closing", note="Not in the provider's own list either")
+    assert "Closed." in shop.sam.submit("closing").text
     assert [one.status for one in refunds(shop, payment_id)] == ["failed"]
     shop.sam.get(shop.at(f"/sales/payments/{payment_id}/refund"))
     shop.sam.submit("/refund", how="all")
@@ -280,7 +283,7 @@ def test_staff_see_money_that_was_not_booked_and_complete_it(shop: Shop, monkeyp
         assert "could not be booked in full" in letters[-1].text
         page = shop.sam.get(shop.at("/sales/parked"))
         assert "The customer is not charged again." in page.text and "RuntimeError" in page.text
-        shop.sam.submit("closing", note="Looked at it")
+        shop.sam.submit("closing", note="Looked at it", confirmed="yes")
         assert shop.row(Parked, Parked.id == payment_id).closed_at is None
         shop.sam.get(shop.at("/sales/parked"))
     assert "it is settled" in shop.sam.submit("question").text

@@ -255,7 +255,7 @@ def test_a_logo_is_drawn_anew_served_for_ever_and_taken_away(shop: Shop, ada: Vi
     second = shop.sam.page.soup.select_one("img.big")["src"]
     assert second != path and nobody.get(path, expect=404) and nobody.get(second)
     nobody.get(second.replace(shop.acorn, shop.birch), expect=404)
-    shop.save("/brand/logo/removal")
+    shop.save("/brand/logo/removal", confirmed="yes")
     assert nobody.get(second, expect=404) and not shop.rows(Picture) and "logo" not in acorn(shop).brand
     assert not ada.get(f"/business/{shop.acorn}/").soup.find("img", src=second)
 
@@ -280,7 +280,7 @@ def test_a_planted_business_shows_no_logo_to_a_person(shop: Shop) -> None:
     assert "Acorn Notes" in page.text and "/logos/" not in page.body.decode()
     mallory.submit("acceptance")
     shop.sam.get(shop.at("/brand"))
-    shop.save("/brand/logo/removal")
+    shop.save("/brand/logo/removal", confirmed="yes")
 
 
 def test_roles_that_may_look_change_nothing(shop: Shop) -> None:

@@ -290,7 +290,7 @@ def test_giving_a_domain_up_ends_its_sessions(shop: Served) -> None:
     ada = shop.customer(shop.ADA)
     assert at(ada, f"/business/{shop.acorn}/").status_code == 200
     shop.sam.get(shop.at("/domain"))
-    shop.save(f"/domain/{row.id}/removal")
+    shop.save(f"/domain/{row.id}/removal", confirmed="yes")
     assert at(ada, f"/business/{shop.acorn}/").status_code == 421
     fresh = shop.bind()  # the same name again is another domain: its old sessions open nothing
     assert fresh.id != row.id

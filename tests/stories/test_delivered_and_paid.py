@@ -133,7 +133,7 @@ def check(shop: Shop) -> None:
     shop.balanced()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_what_was_delivered_never_exceeds_what_was_paid(shop: Shop, seed: int) -> None:
     chance, other = random.Random(seed), start(shop.house)
     shop.subscribe(price=2900)
@@ -150,10 +150,10 @@ def test_what_was_delivered_never_exceeds_what_was_paid(shop: Shop, seed: int) -
             errors.append(problem)
 
     try:
-        for step in range(5):
+        for step in range(4):
             shop.gateway.turn_knob("next_charge", chance.choice(["slow", "lost", "", "", ""]))
             doing = customer.operations()
-            if step == 4 and chance.random() < 0.3:
+            if step == 3 and chance.random() < 0.3:
                 doing.append(lambda: cancel_now(shop.till, customer.scope, shop.subscription_id))
             chance.shuffle(doing)
             threads = [threading.Thread(target=run, args=(one, chance.random() / 15)) for one in doing]

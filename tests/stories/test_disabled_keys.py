@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from billing.commands.license_keys import bring_key, change_key
@@ -13,7 +16,9 @@ from billing.commands.paying import pay_dues
 from billing.commands.refunding import refund
 from billing.licences import LicenseKey
 from billing.parties import Business
+from core import guard
 from core.errors import Conflict
+from core.schema import MIGRATIONS
 from core.scope import system
 from tests.cast import Cast
 from tests.stories.plans import Ada
@@ -114,3 +119,16 @@ def test_a_key_that_ended_cannot_be_enabled(ada: Ada) -> None:
     with pytest.raises(Conflict, match="INACTIVE_LICENSE_KEY"):
         ada.do(change_key, first.id, scope=ada.business, disabled=False)
 
+
+
+def test_keys_that_were_disabled_before_reasons_were_kept(ada: Ada) -> None:
+    """What the state of its subscription does not disable was disabled by the business."""
+    first, second = keys(ada)
+    with ada.house.database.open(ada.business, write=True) as db:
+        db.scalar(select(LicenseKey).where(LicenseKey.id == first.id)).status = "disabled"
+    with ada.house.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
+        ScriptDirectory(MIGRATIONS).get_revision("0020").module._disabled_by_whom()
+    now = {one.id: one.disabled_by_business_at is not None for one in keys(ada)}
+    assert now == {first.id: True, second.id: False}

@@ -181,3 +181,12 @@ def test_a_failed_refund_of_unwanted_money_is_booked_on_no_invoice_when_it_is_ma
         ada.till.record_refund(back.business_id, back.id, Outcome("declined", back.key, error_code="REFUND_FAILED"))
         again = refund(ada.till, ada.business, late.id)
         assert again.invoice_id is None and again.status in ("succeeded", "pending", "failed")
+
+
+def test_a_refund_after_a_change_that_billed_nothing_leaves_nothing_to_credit(ada: Ada) -> None:
+    """The present plan lives on the first payment, whatever plan it was then: refunded, it is worth nothing at the next change."""
+    order = plan_order.Order(ada.max, 1, (), "do_not_bill")
+    plan_order.order(ada.till, ada.business, ada.buyer.subscription_id, order)
+    refund(ada.till, ada.business, first(ada).id)
+    shown = ada.quote(ada.team, ada.business, mode="prorated_immediately", effective_at="immediately")
+    assert (shown.unused_minor, shown.credit_minor, shown.due_minor) == (0, 0, shown.total_minor)
