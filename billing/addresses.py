@@ -19,8 +19,10 @@ MAX_LOCAL, MAX_ADDRESS = 64, 254
 """Octets of a local part (RFC 5321 §4.5.3.1.1) and of an address, which a path may hold between `<` and `>` (§4.5.3.1.3)."""
 NOT_AN_ADDRESS = "This is not an e-mail address."
 LOOKS_LIKE = "This is not an e-mail address. It looks like name@example.com."
-TOO_LONG = "This e-mail address is too long."
-UNSUPPORTED = "Our mail server cannot send to this address. Before the @ it supports only letters from a to z, digits and signs."
+TOO_LONG = "This email address is too long."
+UNSUPPORTED = (
+    "Our mail server cannot send to this address. Before the @ it supports only the letters a to z, digits and symbols like . and +."
+)
 
 
 def fold_address(text: str) -> str:

@@ -1,5 +1,5 @@
 """Money that waits for a person: the provider took another amount than was asked for, or knows nothing of a call that went out
-so long ago that sending it again could take the money twice (safety 4.4), or moved money that could not be booked in full here
+so long ago that sending it again could take the money twice (safety 4.4), or moved money that could not be recorded in full here
 (`unbooked.py`). One row per payment or refund; its `id` is theirs."""
 
 from __future__ import annotations

@@ -38,26 +38,6 @@ def moment(quote: Quote) -> datetime:
     return quote.as_of
 
 
-def still_holds(db: ScopedSession, payment: Payment, subscription: Subscription) -> bool:
-    """Whether the charge of a plan change, now that it succeeded, may still change the plan. Otherwise the money goes back.
-
-    False when the money that the quote counts on was refunded meanwhile, when the period that it pays for is over, and when the
-    subscription is in a state that has no plan changes.
-    """
-    quote = db.scalar(select(Quote).where(Quote.payment_id == payment.id).with_for_update())
-    if quote is None:
-        return False
-    if quote.applied_at is not None:
-        return True
-    ends = quote.next_billing_at if quote.restarts else subscription.next_billing_at
-    return (
-        lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "change_plan")
-        and ends is not None
-        and ends > clock.now()
-        and credit.still_covers(db, subscription, quote)
-    )
-
-
 def bill(db: ScopedSession, business: Business, customer: Customer, subscription: Subscription, quote: Quote, test_mode: bool) -> Invoice:
     """The invoice of a change: exactly the quote's lines, credit and amount due. The same one when it exists already."""
     at = moment(quote)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from billing import knowing, lifecycle, parked, plan_switch, redeeming, totals
+from billing import knowing, lifecycle, parked, plan_change_checks, plan_switch, redeeming, totals
 from billing.activation import paid_for, unpaid_for
 from billing.authors import actor_of
 from billing.buyer_details import keep_details
@@ -47,7 +47,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
     if subscription is not None and subscription.status in ("failed", "cancelled", "expired"):
         wanted = False  # what it was for is over
     if wanted and payment.charge_type == "plan_change" and subscription is not None and invoice is None:
-        wanted = plan_switch.still_holds(db, payment, subscription)
+        wanted = plan_change_checks.still_holds(db, payment, subscription)
     if payment.charge_type == "new" and customer.blocked_at is not None and wanted:  # blocked while the payment page was open
         _unpaid(db, payment)
         wanted = False

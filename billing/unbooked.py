@@ -1,4 +1,4 @@
-"""Money that moved at the processor and could not be booked in full here: a minimal booking, and completing it later.
+"""Money that moved at the processor and could not be recorded in full here: a minimal booking, and completing it later.
 
 The minimal form touches the payment (or refund) alone: its status, what the processor said, and a row of parked money that staff
 see. Invoice, subscription, keys and totals follow when the normal booking succeeds: the reconciler tries it again, and so may staff.

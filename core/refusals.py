@@ -62,7 +62,9 @@ SENTENCES = (
     N_("One of this is all that can be had."),
     N_("Only a payment that was taken can be refunded."),
     N_("Open this link in the browser where you asked to add the address, signed in as before."),
-    N_("Our mail server cannot send to this address. Before the @ it supports only letters from a to z, digits and signs."),
+    N_(
+        "Our mail server cannot send to this address. Before the @ it supports only the letters a to z, digits and symbols like . and +."
+    ),
     N_("Please keep it under 100 characters."),
     N_("Please keep it under 20 characters."),
     N_("Please keep it under 200 characters."),
@@ -114,7 +116,7 @@ SENTENCES = (
     N_("This business is closed."),
     N_("This business's billing system is not connected here any more."),
     N_("This collection is archived."),
-    N_("This e-mail address is too long."),
+    N_("This email address is too long."),
     N_("This domain is here already, or there are five; remove one first."),
     N_("This file is not a picture we can read. PNG, JPEG, WebP and GIF work."),
     N_("This has ended; it cannot be taken back any more."),

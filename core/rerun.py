@@ -74,7 +74,7 @@ def _said() -> ResponseReturnValue:
     """409, which programs repeat by themselves: a part of it may be done, and doing it again is safe where it carries a key."""
     from core import faults
 
-    sentence = _("Two changes met at the same moment, and this one was not finished. Look at the page again before you repeat it.")
+    sentence = _("Something else changed this at the same moment, so your change was not completed. Check the page before you try again.")
     if faults.wants_json():
         return {"code": "CONFLICT", "message": str(sentence)}, 409, {"Retry-After": "1"}
     return (*faults.page(409, str(sentence)), {"Retry-After": "1"})

@@ -74,7 +74,7 @@ def _held_elsewhere(row: SubscriptionRow, url: str) -> Need:
 
 
 def _confirm(row: SubscriptionRow) -> Need:
-    fact = sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."),
+    fact = sentence(_("Your bank needs you to confirm %(amount)s for %(name)s."),
                     amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
     other = _("Nothing is taken until you do. You can also use another card.") if row.may_replace else _("Nothing is taken until you do.")
     return Need("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
@@ -90,7 +90,7 @@ def unfinished(held: list[Holding]) -> list[Need]:
     """Purchases that wait for the bank's confirmation."""
     return [
         Need("late", "wait", _("Confirm with your bank"),
-             sentence(_("Your bank wants you to confirm %(amount)s for %(name)s."), amount=amount_tag(one.minor or 0, one.currency or ""),
+             sentence(_("Your bank needs you to confirm %(amount)s for %(name)s."), amount=amount_tag(one.minor or 0, one.currency or ""),
                       name=one.name or _("a purchase")),
              _("Nothing is taken until you do."), here("payment", payment_id=one.id), _("Continue"), one.name or _("Purchase"))
         for one in held if one.kind == "purchase" and one.status == "requires_customer_action"

@@ -105,7 +105,7 @@ def _term(form: Form) -> tuple[str, int]:
         return UNTIL_CANCELLED
     count, interval = form.whole("term_count", 1, 1000), form.choice("term_interval", INTERVALS, "Year")
     if count is None and "term_count" not in form.errors:
-        form.errors["term_count"] = _("Write how long it runs, such as 12 months.")
+        form.errors["term_count"] = _("Enter how long it runs, such as 12 months.")
     return interval, count or 1
 
 

@@ -49,7 +49,7 @@ def pause_for(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     pausing.pause(db(), row.id)
     flash(_("%(name)s is paused. Nothing is charged until it is resumed.", name=row.name) if row.collected_by == "us"
-          else _("The billing system that collects it was asked to pause it."), "good")
+          else _("We asked the billing system that charges this subscription to pause it."), "good")
     return redirect(_url(row.id), 303)
 
 
@@ -59,7 +59,7 @@ def resume_for(subscription_id: str) -> ResponseReturnValue:
     row = query.one(db(), subscription_id)
     pausing.resume(db(), row.id)
     flash(_("%(name)s is active again.", name=row.name) if row.collected_by == "us"
-          else _("The billing system that collects it was asked to resume it."), "good")
+          else _("We asked the billing system that charges this subscription to resume it."), "good")
     return redirect(_url(row.id), 303)
 
 

@@ -142,7 +142,7 @@ def test_another_card_pays_a_renewal_that_waits_for_the_bank_without_a_hold(ada:
 def test_a_challenge_that_nobody_answers_ends_in_a_hold_whose_email_says_why(ada: Visitor, cast: Cast) -> None:
     with ada.app.app_context():
         unpaid.hold(cast, cast.ada_at_acorn, unpaid.BANK_ASKS)  # this processor declines what nobody is present for
-    subject = "[test] Your bank wants you to confirm your Acorn Team payment"
+    subject = "[test] Your bank needs you to confirm your Acorn Team payment"
     [letter] = [one for one in ada.letters(cast.ada_at_acorn.email) if one.subject == subject]
     assert "The bank declined" not in letter.text and "confirm it there" in letter.text
     page = ada.get(f"/subscriptions/{cast.ada_at_acorn.subscription_id}/payment-method")
