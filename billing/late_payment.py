@@ -1,4 +1,4 @@
-"""Which dates a subscription has after it was on hold and is paid (docs/decisions/0010-paid-late.md).
+"""Which dates a subscription has after it was on hold and is paid (docs/decisions/0013-paid-late.md).
 
 A period that is paid late keeps its dates, unless the business chose that a new period starts on the day of the payment. Periods that
 passed while it was on hold are not billed.
