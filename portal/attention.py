@@ -38,6 +38,7 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
         out[0].is_main = True  # one filled button a page
     out += [_held_elsewhere(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
     out += [_confirm(row) for row in rows if row.needs_confirming]
+    out += [_finish(row) for row in rows if row.is_unfinished]
     out += _cards(rows)
     return out + [_checking(row) for row in rows if row.is_checking]
 
@@ -80,8 +81,14 @@ def _confirm(row: SubscriptionRow) -> Need:
     return Need("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
 
 
+def _finish(row: SubscriptionRow) -> Need:
+    fact = sentence(_("%(amount)s for %(what)s"), amount=amount_tag(row.payment_minor or 0, row.currency), what=row.name)
+    why = f"{_('The payment provider’s page is still open.')} {_('Nothing is taken until you finish it.')}"
+    return Need("clock", "wait", _("Not finished yet"), fact, why, confirm_url(row), _("Continue"), row.name)
+
+
 def confirm_url(row: SubscriptionRow) -> str:
-    """Where an open challenge is continued: the bank's page, or the payment's page for whoever only looks."""
+    """Where an open challenge or page is continued: that page, or the payment's page for whoever only looks."""
     page: str = here("payment", payment_id=row.payment_id)
     return row.payment_url or page if exists_here("payment_method") else page
 
