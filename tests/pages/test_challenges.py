@@ -167,6 +167,8 @@ def test_a_first_payment_left_at_the_bank_s_page_is_continued_from_overview_and_
     url = f"/subscriptions/{began.subscription_id}"
     for path in ("/", f"/business/{cast.acorn}/", url, f"/payments/{began.payment_id}"):
         assert links(ada.get(path), "Continue") == [began.link], path
+    for path in ("/", url):  # she comes from that page: what became of it is on the way
+        assert not links(ada.get(path + "?status=succeeded"), "Continue"), path
     with ada.app.app_context():
         page = unpaid.fill_in(cast, began.link, unpaid.BANK_ASKS)
         assert page.challenged
