@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flask import request
 from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
@@ -38,6 +39,7 @@ def needs(rows: list[SubscriptionRow]) -> list[Need]:
         out[0].is_main = True  # one filled button a page
     out += [_held_elsewhere(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
     out += [_confirm(row) for row in rows if row.needs_confirming]
+    out += [_finish(row) for row in rows if is_left_open(row)]
     out += _cards(rows)
     return out + [_checking(row) for row in rows if row.is_checking]
 
@@ -80,8 +82,19 @@ def _confirm(row: SubscriptionRow) -> Need:
     return Need("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
 
 
+def _finish(row: SubscriptionRow) -> Need:
+    fact = sentence(_("%(amount)s for %(what)s"), amount=amount_tag(row.payment_minor or 0, row.currency), what=row.name)
+    why = f"{_('The payment provider’s page is still open.')} {_('Nothing is taken until you finish it.')}"
+    return Need("clock", "wait", _("Not finished yet"), fact, why, confirm_url(row), _("Continue"), row.name)
+
+
+def is_left_open(row: SubscriptionRow) -> bool:
+    """Not for a reader who comes from that page just now (`status`): its result is on the way."""
+    return row.is_unfinished and not request.args.get("status")
+
+
 def confirm_url(row: SubscriptionRow) -> str:
-    """Where an open challenge is continued: the bank's page, or the payment's page for whoever only looks."""
+    """Where an open challenge or page is continued: that page, or the payment's page for whoever only looks."""
     page: str = here("payment", payment_id=row.payment_id)
     return row.payment_url or page if exists_here("payment_method") else page
 

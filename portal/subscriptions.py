@@ -12,7 +12,7 @@ from billing.queries import subscriptions as query
 from billing.queries.next_invoice import next_lines
 from core.web import db, exists_here, here
 from portal import bp, cursor, elsewhere
-from portal.attention import confirm_url
+from portal.attention import confirm_url, is_left_open
 from portal.drawing import drawn
 from portal.lines import SORTS, ends_at, line, lines, may_cancel, sort
 from portal.markdown import safe_html, safe_link
@@ -61,7 +61,8 @@ def _page(row: query.SubscriptionRow) -> str:
         every=every(row.coming().interval, row.coming().interval_count), ends_at=ends_at(row),
         card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),
         billed_to=billing_words(row.billing), payments=payments, story=told(story.events(db(), row.business_id, row.id), row),
-        confirm_url=confirm_url(row) if row.needs_confirming else "", may_replace=row.may_replace and exists_here("payment_method"),
+        confirm_url=confirm_url(row) if row.needs_confirming or is_left_open(row) else "",
+        may_replace=row.may_replace and exists_here("payment_method"),
         said=elsewhere.note(row, theirs), can_do=lambda verb: can(row.collected_by, verb),
         may_cancel=may_cancel(row, theirs), may_pay=bool(row.dues_minor) and not theirs.archived_at and exists_here("payment_method"),
         can_change={name: exists_here(name) for name in ("plan_change", "payment_method", "billing_details", "pause")})

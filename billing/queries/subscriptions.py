@@ -122,6 +122,12 @@ class SubscriptionRow:
         return self.payment_status == "requires_customer_action" and not self.payment_unknown
 
     @property
+    def is_unfinished(self) -> bool:
+        """A first payment or a plan change waits on the provider's page: no card was entered, or the bank's confirmation is open there."""
+        return (self.payment_status == "requires_payment_method" and self.payment_kind in ("new", "plan_change")
+                and self.payment_url is not None)
+
+    @property
     def price_minor(self) -> int:
         """The price agreed for one period, add-ons included; tax comes on top unless `tax_inclusive`."""
         return self.unit_minor * self.quantity + sum(one.get("unit_minor", 0) * one.get("quantity", 1) for one in self.addons)

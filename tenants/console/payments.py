@@ -34,7 +34,8 @@ def payment(payment_id: str) -> ResponseReturnValue:
     names = names_of(db(), [paid.author, *(row.author for row in back)])
     return render_template(
         "tenants/console/payment.html", one=one, paid=paid, customer=one.customer, back=back,
-        begun_by=author(paid.author, names, buyer), refunded_by={row.id: author(row.author, names, buyer) for row in back},
+        begun_by=author(paid.author, names, buyer) if paid.author and paid.author["type"] != "system" else "",
+        refunded_by={row.id: author(row.author, names, buyer) for row in back},
         base=here("console.payments"), subscriptions_url=here("console.subscriptions"), card=card_of(paid.method),
         why=why_declined(paid.error_code) if paid.status == "failed" else "", parked_url=here("console.parked"),
         is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.parked.id == paid.id for waits in sales.waiting(db())),

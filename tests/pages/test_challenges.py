@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from billing import renewals
-from billing.commands.buying import buy
+from billing.commands.buying import buy, subscribe
 from billing.commands.paying import pay_dues
 from billing.payments import Payment
 from billing.ports import Outcome
@@ -157,3 +157,23 @@ def test_a_purchase_that_waits_for_the_bank_is_on_the_overview(ada: Visitor, cas
     assert began.status == "requires_customer_action"
     assert links(ada.get("/"), "Continue") == [f"/payments/{began.payment_id}"]
     assert links(ada.get(f"/payments/{began.payment_id}"), "Continue")
+
+
+def test_a_first_payment_left_at_the_bank_s_page_is_continued_from_overview_and_subscription(ada: Visitor, cast: Cast) -> None:
+    with ada.app.app_context():
+        began = subscribe(cast.house.till, system(cast.acorn), customer_id=cast.ada_at_acorn.customer_id,
+                          product_id=cast.products["acorn.plan"])
+    assert began.status == "requires_payment_method" and began.link
+    url = f"/subscriptions/{began.subscription_id}"
+    for path in ("/", f"/business/{cast.acorn}/", url, f"/payments/{began.payment_id}"):
+        assert links(ada.get(path), "Continue") == [began.link], path
+    for path in ("/", url):  # she comes from that page: what became of it is on the way
+        assert not links(ada.get(path + "?status=succeeded"), "Continue"), path
+    with ada.app.app_context():
+        page = unpaid.fill_in(cast, began.link, unpaid.BANK_ASKS)
+        assert page.challenged
+        cast.house.till.check(cast.acorn, str(began.payment_id))
+    assert links(ada.get(url), "Continue") and links(ada.get("/"), "Continue")  # which leads on to the bank's page
+    with ada.app.app_context():
+        cast.house.till.cancel(cast.acorn, str(began.payment_id))
+    assert not links(ada.get("/"), "Continue") and not links(ada.get(url), "Continue")

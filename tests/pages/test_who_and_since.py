@@ -109,6 +109,8 @@ def test_a_payment_page_names_who_refunded_it(ada: Ada, visitor: Callable[..., V
     sam.get(path + "/refund")
     sam.submit("/refund", amount="1.00")
     page = sam.submit("/refund")
+    head = page.soup.find("h1").find_parent(class_="head").p.get_text(" ", strip=True)
+    assert "refunded" in head and " by " not in head  # else it reads as if the customer, who is named there, had refunded it
     assert "Refunded by" in page.text and Cast.SAM in page.soup.find("section", {"aria-labelledby": "refunds"}).get_text()
 
 
