@@ -85,5 +85,6 @@ def _said(has_effects: bool) -> ResponseReturnValue:
 
     sentence = _("Something else changed this at the same moment, so your change was not completed. Check the page before you try again.")
     if faults.wants_json():
-        return {"code": "CONFLICT", "message": str(sentence)}, 409, {"Retry-After": "1", "x-should-retry": "false" if has_effects else "true"}
+        headers = {"Retry-After": "1", "x-should-retry": "false" if has_effects else "true"}
+        return {"code": "CONFLICT", "message": str(sentence)}, 409, headers
     return (*faults.page(409, str(sentence)), {"Retry-After": "1"})
