@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from core import conflicts
+
 PATIENCE = 1.5  # seconds
 WAITING = 2  # requests of this process that wait at the same time
 PER_KEY, IN_ALL = 6, 48  # errands that run at the same time
@@ -93,6 +95,7 @@ class Errands:
             if not getattr(self._inside, "yes", False) and (len(running) >= IN_ALL or running.count(key) >= PER_KEY):
                 raise Busy()
             one = self._all[(key, what)] = _Errand(key)
+        conflicts.note_effect()  # of who asks: the thread below counts for itself alone
         threading.Thread(target=self._run, args=(one, call), name=f"errand: {what}", daemon=True).start()
         return one
 

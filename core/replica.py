@@ -96,7 +96,7 @@ class Replica:
             if time.monotonic() > until and key in self._open:
                 self._open.pop(key, None)
                 self.mark_down()
-                with suppress(OSError):
+                with suppress(OSError, self.engine.dialect.loaded_dbapi.Error):  # one that ended already has no socket
                     one = socket.socket(fileno=raw.fileno())
                     try:
                         one.shutdown(socket.SHUT_RDWR)

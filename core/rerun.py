@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -40,8 +41,9 @@ def init(app: Flask) -> None:
                     raise
                 log.warning("transactions met", path=request.path, attempt=attempt, effects=conflicts.effects() - before)
                 _undo(kept)
-                if conflicts.effects() != before or attempt == conflicts.ATTEMPTS - 1:
-                    return app.finalize_request(_said())
+                has_effects = conflicts.effects() != before
+                if has_effects or attempt == conflicts.ATTEMPTS - 1:
+                    return app.finalize_request(_said(has_effects))
             conflicts.pause(attempt)
         raise AssertionError("unreachable")
 
@@ -57,11 +59,18 @@ def _of_database(error: DBAPIError) -> ResponseReturnValue:
     return of_anything(error)
 
 
+def when_undone(work: Callable[[], object]) -> None:
+    """`work` takes back what this request wrote in a transaction of its own, if the request is run again or refused for a conflict."""
+    g.setdefault("when_undone", []).append(work)
+
+
 def _undo(kept: dict[str, Any]) -> None:
     """As if the request had just come in."""
     from core.web import undo
 
     undo()
+    for work in g.pop("when_undone", ()):
+        work()
     vars(g).clear()
     session.clear()
     session.update(copy.deepcopy(kept))
@@ -70,11 +79,12 @@ def _undo(kept: dict[str, Any]) -> None:
         upload.stream.seek(0)
 
 
-def _said() -> ResponseReturnValue:
-    """409, which programs repeat by themselves: a part of it may be done, and doing it again is safe where it carries a key."""
+def _said(has_effects: bool) -> ResponseReturnValue:
+    """409, which programs repeat by themselves where nothing of it was done. Where a part of it may be done, a person decides."""
     from core import faults
 
     sentence = _("Something else changed this at the same moment, so your change was not completed. Check the page before you try again.")
     if faults.wants_json():
-        return {"code": "CONFLICT", "message": str(sentence)}, 409, {"Retry-After": "1"}
+        headers = {"Retry-After": "1", "x-should-retry": "false" if has_effects else "true"}
+        return {"code": "CONFLICT", "message": str(sentence)}, 409, headers
     return (*faults.page(409, str(sentence)), {"Retry-After": "1"})

@@ -23,19 +23,21 @@ class Threads:
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     async def take(self, client: str) -> None:
-        """Wait for a thread. Raises TimeoutError at once where too many wait already."""
+        """Wait for a thread. Raises TimeoutError where too many wait already: this one, or the newest one of a client with more."""
         if self._free:
             self._free -= 1
             return
         mine = self._waiting.get(client, ())
-        if len(mine) >= MAX_OF_A_CLIENT or sum(map(len, self._waiting.values())) >= MAX_WAITING:
+        if len(mine) >= MAX_OF_A_CLIENT:
             raise TimeoutError
+        if sum(map(len, self._waiting.values())) >= MAX_WAITING:
+            self._make_room(len(mine) + 1)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the thread came at the same moment
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # the thread came at the same moment
                 self._give_back()
             else:
                 self._forget(client, turn)
@@ -59,6 +61,19 @@ class Threads:
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _make_room(self, wanted: int) -> None:
+        """Turn away the newest request of the client with the most, so that few clients cannot fill the queue.
+
+        Raises TimeoutError where nobody has more waiting than `wanted`.
+        """
+        client, most = max(self._waiting.items(), key=lambda item: len(item[1]), default=("", deque()))
+        if len(most) <= wanted:
+            raise TimeoutError
+        turn = most[-1]
+        self._forget(client, turn)
+        if not turn.done():
+            turn.set_exception(TimeoutError())
 
     def _forget(self, client: str, turn: asyncio.Future[None]) -> None:
         mine = self._waiting.get(client)

@@ -76,8 +76,8 @@ class Call:
         return "rep_" + hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
-def begin(database: Database, call: Call, held_for: timedelta = KEPT) -> str | Answer:
-    """The id under which to `finish` this call, or the answer of the one that it repeats.
+def begin(database: Database, call: Call, held_for: timedelta = KEPT, repeatable: bool = False) -> str | Answer:
+    """The id under which to `finish` this call, or the answer of the one that it repeats. `repeatable`: see `Database.open`.
 
     Raises Conflict while the first one is still unanswered (for as long as `held_for`), Invalid when its key named another request.
     """
@@ -85,7 +85,7 @@ def begin(database: Database, call: Call, held_for: timedelta = KEPT) -> str | A
         return _wait(database, call, known, held_for)
     one = call.named_id if call.idempotency_key else new_id("rep")
     try:
-        with database.open(call.caller.scope, write=True) as db:
+        with database.open(call.caller.scope, write=True, repeatable=repeatable) as db:
             db.add(Repeat(business_id=call.caller.business_id, id=one, request=call.digest, created_at=clock.wall()))
     except IntegrityError:  # the same Idempotency-Key arrived twice at the same moment
         return _wait(database, call, one, held_for)
@@ -104,9 +104,9 @@ def note(db: ScopedSession, settings: Settings, one: str, answer: Answer) -> Non
         row.status, row.body = answer.status, {"sealed": seal(settings.secret_keys, _purpose(row), json.dumps(answer.body))}
 
 
-def forget(database: Database, call: Call, one: str) -> None:
+def forget(database: Database, call: Call, one: str, repeatable: bool = False) -> None:
     """It could not be begun at all (nobody to take the money, say): the same call may try again."""
-    with database.open(call.caller.scope, write=True) as db:
+    with database.open(call.caller.scope, write=True, repeatable=repeatable) as db:
         db.execute(delete(Repeat).where(Repeat.id == one))
 
 

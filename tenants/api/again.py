@@ -9,6 +9,7 @@ from __future__ import annotations
 from flask import Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from core import rerun
 from core.web import db, house, undo
 from tenants import repeats
 from tenants.api.door import bp, caller
@@ -24,10 +25,12 @@ def remembered() -> ResponseReturnValue | None:
     if request.method != "POST" or not key or g.caller is None or getattr(view, "_once", False):
         return None
     call = repeats.Call(caller(), f"POST {request.full_path}", request.get_data(), key, 0)
-    found = repeats.begin(house().database, call, held_for=repeats.EFFECTLESS)
+    database = house().database
+    found = repeats.begin(database, call, held_for=repeats.EFFECTLESS, repeatable=True)
     if isinstance(found, repeats.Answer):
         return jsonify(found.body), found.status
     g.repeat = call, found
+    rerun.when_undone(lambda: repeats.forget(database, call, found, repeatable=True))
     return None
 
 

@@ -10,6 +10,7 @@ import structlog
 from flask import jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 
+from core.conflicts import retried
 from core.errors import PortalError
 from core.web import house
 from tenants import repeats
@@ -43,7 +44,7 @@ def once(view: Callable[..., Any]) -> Callable[..., ResponseReturnValue]:
 
 def _say(view: Callable[..., Any], values: dict[str, str]) -> repeats.Answer:
     try:
-        response = make_response(view(**values))
+        response = make_response(retried(view)(**values))
         return repeats.Answer(response.status_code, response.get_json())
     except PortalError as error:
         fields: dict[str, object] = {"fields": error.fields} if error.fields else {}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from core import conflicts
 from core.errors import Unavailable
 
 Found = TypeVar("Found")
@@ -57,6 +58,7 @@ class Asking:
             if business_id in self._busy or len(self._busy) >= SLOTS:
                 raise NoAnswerYet
             self._busy.add(business_id)
+        conflicts.note_effect()  # of who asks: the thread below counts for itself alone
         result: list[Found] = []
         problem: list[BaseException] = []
         done = threading.Event()

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
 
 from core import replica as replicas
+from core.guard import raw_sql
 from core.settings import Settings
 from tests.cast import Cast
 from tests.harness.database_proxy import DatabaseProxy, database_proxy
@@ -106,6 +108,21 @@ def test_a_suspended_replica_holds_a_page_for_seconds_only_and_the_page_is_made(
         assert time.monotonic() - began < 2, "it is known to be down; nobody else waits"
     finally:
         standby.resume()
+
+
+def test_a_replica_that_ends_a_page_s_connection_is_watched_on(app: Flask, reader: Visitor) -> None:
+    """As when it is restarted, or needs what a page is reading: it is used again as soon as it answers."""
+    found = app.extensions["portal"].database.replica
+    reader.get("/")
+    with raw_sql(), pytest.raises(DBAPIError), found.engine.connect() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with raw_sql(), found.engine.connect() as other:
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+        connection.exec_driver_sql("SELECT 1 FROM pg_sleep(0.2)")
+    found.mark_down()
+    time.sleep(2 * replicas.PATIENCE)
+    assert found._thread.is_alive() and not found._open
+    _until(found.usable)
 
 
 def test_a_replica_that_lags_is_not_read_from(reader: Visitor, cast: Cast, standby: Standby, monkeypatch: pytest.MonkeyPatch) -> None:

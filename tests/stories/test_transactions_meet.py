@@ -20,11 +20,13 @@ from billing.parties import Business
 from core import clock, conflicts
 from core.conflicts import note_effect, retried
 from core.db import Database
+from core.errands import Errands
 from core.errors import PortalError
 from core.scope import everything
 from core.security import csrf_exempt
 from core.settings import Settings
 from core.web import db, house, open_for_request
+from tenants.elsewhere.asking import Asking
 
 ROUNDS = 16
 
@@ -189,3 +191,12 @@ def suppress_broken(_gate: threading.Barrier) -> Iterator[None]:
         yield
     except threading.BrokenBarrierError:
         pass
+
+
+def test_what_a_request_asks_outside_by_a_thread_counts_as_an_effect_of_it() -> None:
+    """Else the request would be run again, and ask again."""
+    for ask in (lambda: Errands().ask("a provider", "its keys", str), lambda: Errands().start("a provider", "a logout", str),
+                lambda: Asking().ask("bus_a", str)):
+        before = conflicts.effects()
+        ask()
+        assert conflicts.effects() == before + 1

@@ -261,6 +261,28 @@ def test_one_client_cannot_fill_the_queue(app: Flask, monkeypatch: pytest.Monkey
     run(test)
 
 
+def test_few_clients_cannot_fill_the_queue(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the queue is full, the newest request of the client with the most gives way to one of a client with fewer."""
+    monkeypatch.setattr(threads, "MAX_OF_A_CLIENT", 3)
+    monkeypatch.setattr(threads, "MAX_WAITING", 6)
+
+    async def test() -> None:
+        one, many, other = Edge(app, threads=1), [Client() for _ in range(7)], Client()
+        sent = [{**scope("GET", "/busy"), "client": (f"203.0.113.{7 + n % 2}", 1)} for n in range(7)]
+        tasks = [asyncio.create_task(one(each, client.receive, client.send)) for each, client in zip(sent, many, strict=True)]
+        await asyncio.sleep(0.05)
+        assert all(client.status is None for client in many), "one is being answered, three of each wait"
+        tasks.append(asyncio.create_task(one({**scope("GET", "/busy"), "client": ("203.0.113.9", 1)}, other.receive, other.send)))
+        await asyncio.sleep(0.05)
+        assert [client.status for client in many].count(503) == 1 and other.status is None
+        app.gate.set()  # type: ignore[attr-defined]
+        await asyncio.gather(*tasks)
+        assert other.status == 200 and [client.status for client in many].count(200) == 6
+        assert one.pages._free == 1 and one.memory.total == 0
+
+    run(test)
+
+
 def test_who_gives_up_waiting_loses_no_thread(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "WAIT", 0.05)
 
