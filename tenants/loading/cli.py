@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 from flask import Flask
 
 from billing.queries import api as read
+from core.csv_text import csv_text
 from core.errors import Invalid, PortalError
 from core.scope import system
 from core.web import House
@@ -59,10 +59,7 @@ def register(app: Flask, house: House) -> None:
             account_id = found.account_id if found else None
         if account_id is None:
             raise click.ClickException("this business has no account there.")
-        out = csv.writer(click.get_text_stream("stdout"))
-        out.writerow(("type", "reference", "id"))
-        for row in told(house.database, business_id, account_id):
-            out.writerow(row)
+        click.echo(csv_text([("type", "reference", "id"), *told(house.database, business_id, account_id)]), nl=False)
 
 
 def _err():  # type: ignore[no-untyped-def]

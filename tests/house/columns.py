@@ -175,9 +175,9 @@ class _Module:
     # --- uses
 
     def _note_shape(self, node: ast.ClassDef) -> None:
-        """A shape of the API that is made `from_attributes=True` reads each of its fields from the row that its method is given."""
-        calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
-        if any(word.arg == "from_attributes" for one in calls for word in one.keywords):
+        """A shape of the API that is made `from_attributes=True`, or by its `model_fields`, reads each from the row that it is given."""
+        words = {word.arg for one in ast.walk(node) if isinstance(one, ast.Call) for word in one.keywords}
+        if "from_attributes" in words or any(isinstance(one, ast.Attribute) and one.attr == "model_fields" for one in ast.walk(node)):
             rows = self.reader._named_in(ast.Module([one for one in node.body if isinstance(one, ast.FunctionDef)], []))
             for one in node.body:
                 if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
@@ -215,7 +215,7 @@ class _Module:
             for one in keywords:
                 self._named(one, node, self.reader._named_in(node.func) or self.known)
         elif name == "write" and node.args and isinstance(node.args[0], ast.Name):  # billing/commands/loading: batch.write(Customer, …)
-            for one in keywords:
+            for one in keywords | {"account_id"}:  # which `write` itself sets, in every new row
                 self._named(one, node, {node.args[0].id} & set(self.reader.models))
         elif name == "Record" and node.args and isinstance(node.args[0], ast.Constant):
             model = self.reader.kinds.get(str(node.args[0].value))

@@ -13,7 +13,8 @@ from auth.sessions import Visit
 from core.errors import NotFound, PortalError
 from core.scope import everything, staff
 from tenants import joining, keys
-from tenants.team import Invitation, Membership, is_invited, open_invitations
+from tenants.team import Invitation, Membership, invited_address, open_invitations
+from tenants.webhooks import endpoints
 from tests.cast import Cast
 from tests.visitor import Visitor
 
@@ -54,7 +55,7 @@ def test_invitations_end_with_the_power_to_send_them(cast: Cast, team: dict[str,
         joining.remove(db, team["olga"]) if end == "removed" else joining.change_role(db, team["olga"], end)
     pat.get("/profile")
     pat.post(f"/console/invitations/{one}/acceptance", expect=404)
-    assert roles_of(cast, PAT) == [] and not is_invited(cast.house.database, PAT)
+    assert roles_of(cast, PAT) == [] and invited_address(cast.house.database, PAT) is None
     with cast.house.database.open(staff(cast.acorn, team["sam"])) as db:
         assert [row.id for row in open_invitations(db)] == [mine], "Sam's own stay"
 
@@ -81,6 +82,22 @@ def test_a_removed_owner_does_not_come_back_by_an_invitation_to_herself(cast: Ca
     olga.get("/profile")
     olga.post(f"/console/invitations/{one}/acceptance", expect=404)
     assert "acceptance" not in str(olga.get("/console").soup)
+
+
+def test_what_belongs_to_the_business_stays_when_a_member_leaves(cast: Cast, team: dict[str, str], visitor: Any) -> None:
+    """People whom a member invited and who joined, and the secrets of webhooks."""
+    one, pat = invited(cast, team["olga"], role="support"), visit(visitor, cast, PAT)
+    pat.get("/console")
+    pat.submit(f"/console/invitations/{one}/acceptance")
+    with cast.house.database.open(staff(cast.acorn, team["olga"]), write=True) as db:
+        hook = endpoints.create(db, cast.house.outgoing, cast.acorn, "https://hooks.acorn.example/told").id
+        before = endpoints.find(db, hook).secret
+    with cast.house.database.open(staff(cast.acorn, team["sam"]), write=True) as db:
+        joining.remove(db, team["olga"])
+    assert roles_of(cast, PAT) == ["support"] and pat.get(f"/console/{cast.acorn}").status == 200
+    with cast.house.database.open(staff(cast.acorn, team["sam"])) as db:
+        row = endpoints.find(db, hook)
+        assert row.secret == before and row.disabled_at is None
 
 
 def test_removing_beside_accepting_never_leaves_both(cast: Cast, team: dict[str, str]) -> None:

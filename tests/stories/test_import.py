@@ -270,6 +270,7 @@ def test_the_ids_that_rows_were_given_are_told(house: House, acorn: str, tmp_pat
     load(house, acorn, tmp_path / "a.jsonl", *lines)
     done = app.test_cli_runner().invoke(args=["references", "--business", acorn])
     told = list(csv.DictReader(done.stdout.splitlines()))
+    assert done.stdout.startswith('"type","reference","id"'), "every field is quoted: ids come from strangers"
     assert {(one["type"], one["reference"]) for one in told} == {
         ("product", json.loads(lines[0])["data"]["product_id"]), ("customer", json.loads(lines[1])["data"]["customer_id"]),
         ("payment", json.loads(lines[2])["data"]["payment_id"])}
