@@ -29,6 +29,7 @@ from core.outbox import emit
 from core.scope import everything
 from core.turns import JobFailure
 from tenants import exports, repeats
+from tenants.elsewhere.account import ElsewhereHook
 from tenants.repeats import Repeat
 from tenants.webhooks import sweeping
 from tenants.webhooks.sending import OF_ONE, SLOTS
@@ -43,7 +44,8 @@ NO_BUSINESS_IN_IT = {
     "old copies": "rows of people: each run takes all that is old",
     "old failures": "each run takes all that is old, in one statement",
     "sessions at domains": "each run takes all that is old, in one statement",
-    "acts elsewhere": "an account of another system: served in lanes of its own (tenants/elsewhere)",
+    "old notifications": "each run takes all that is old, in one statement",
+    "mail server": "asks the deployment's own mail server what it offers",
 }
 _n = itertools.count()
 
@@ -248,6 +250,14 @@ def domains(town: Town, _patch: Any) -> None:
     assert town.lanes("domains").claim() == [town.cast.acorn, town.cast.birch]
 
 
+def accounts_elsewhere(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    town.add(*(ElsewhereHook(business_id=business_id, id=f"dodo/{next(_n)}", type="payment.succeeded", kind="payment", noun=f"pay_{n}",
+                             received_at=at, due_at=at, attempts=0)
+               for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)) for n in range(count)))
+    assert sorted(town.lanes("accounts elsewhere").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
 def customer_exports(town: Town, _patch: Any) -> None:
     at = clock.wall()
     town.add(*(exports.CustomerExport(business_id=business_id, id=f"exp_{next(_n)}", words="", asked_by="x", total=0, created_at=at)
@@ -286,7 +296,8 @@ def outbox(town: Town, _patch: Any) -> None:
 SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "renewals": [renewals], "reconcile": [reconcile], "dunning": [remind_renewal, remind_expiry, dun, recover, retry, end_grace],
     "sweep webhooks": [sweep_webhooks], "old calls": [old_calls], "sessions of apps": [sessions_of_apps],
-    "app logouts": [app_logouts], "domains": [domains], "customer exports": [customer_exports], "person exports": [personal_exports],
+    "app logouts": [app_logouts], "domains": [domains],
+    "accounts elsewhere": [accounts_elsewhere], "customer exports": [customer_exports], "person exports": [personal_exports],
     "webhooks": [webhooks], "outbox": [outbox],
 }
 

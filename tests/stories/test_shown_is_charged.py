@@ -18,7 +18,7 @@ from billing.subscriptions import Subscription
 from core.amounts import read_amount
 from core.format import money
 from core.i18n import COOKIE, supported
-from core.money import DISPUTED, exponent
+from core.money import DISPUTED, exponent, largest
 from core.scope import customer_of, system
 from tests.cast import MONTHLY
 from tests.stories.shop import Shop
@@ -33,7 +33,7 @@ LANGUAGES = sorted(supported())
 def test_every_amount_reads_back(language: str) -> None:
     assert len(CURRENCIES) > 150 and {exponent(code) for code in CURRENCIES} >= {0, 2, 3}
     for currency in CURRENCIES:
-        for minor in AMOUNTS:
+        for minor in (*(one for one in AMOUNTS if one <= largest(currency)), largest(currency)):
             shown = money(minor, currency, language)
             assert read_amount(shown, currency, language) == minor, (shown, minor)
             assert money(-minor, currency, language).count("\u2212") == (minor != 0)

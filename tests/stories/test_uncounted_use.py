@@ -15,6 +15,7 @@ from billing.commands.plan_order import Order, preview
 from billing.commands.products import create_collection, create_product, update_product
 from billing.loaded import Record
 from billing.plans import options_for
+from billing.provenance import Origin
 from billing.subscriptions import Subscription
 from core import clock
 from core.errors import Invalid
@@ -41,7 +42,7 @@ def mirrored(shop: Shop) -> str:
 
 def load(shop: Shop, *records: Record) -> None:
     with shop.database.open(system(shop.business_id), write=True) as db:
-        loading.load(db, "import", records)
+        loading.load(db, Origin.of_file("import"), records)
 
 
 def subscription(shop: Shop, **more: Any) -> Record:
