@@ -40,8 +40,8 @@ def request_refund(
 ) -> Refund:
     """`payment` is locked by the caller. `owed` False: the money was never wanted, so no invoice was paid with it.
 
-    Raises Conflict with the contract's refund codes (§1.5), PAYMENT_NOT_BOOKED (a part of it), Invalid (lines); PREVIOUS_PAYMENT_PENDING while a plan change of the
-    subscription waits for its payment, because its figures count on this money.
+    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines); PAYMENT_NOT_BOOKED for a part of what is not booked in full;
+    PREVIOUS_PAYMENT_PENDING while a plan change of the subscription waits for its payment, because its figures count on this money.
     """
     if payment.status != "succeeded":
         raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
