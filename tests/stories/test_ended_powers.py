@@ -13,7 +13,7 @@ from auth.sessions import Visit
 from core.errors import NotFound, PortalError
 from core.scope import everything, staff
 from tenants import joining, keys
-from tenants.team import Invitation, Membership, is_invited, open_invitations
+from tenants.team import Invitation, Membership, invited_address, open_invitations
 from tests.cast import Cast
 from tests.visitor import Visitor
 
@@ -54,7 +54,7 @@ def test_invitations_end_with_the_power_to_send_them(cast: Cast, team: dict[str,
         joining.remove(db, team["olga"]) if end == "removed" else joining.change_role(db, team["olga"], end)
     pat.get("/profile")
     pat.post(f"/console/invitations/{one}/acceptance", expect=404)
-    assert roles_of(cast, PAT) == [] and not is_invited(cast.house.database, PAT)
+    assert roles_of(cast, PAT) == [] and invited_address(cast.house.database, PAT) is None
     with cast.house.database.open(staff(cast.acorn, team["sam"])) as db:
         assert [row.id for row in open_invitations(db)] == [mine], "Sam's own stay"
 
