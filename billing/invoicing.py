@@ -124,7 +124,7 @@ def snapshot(
         ],
         "subtotal_minor": invoice.subtotal_minor,
         "tax": [asdict(row) for row in tax_rows(lines)],
-        "inclusive": any(one.inclusive and one.kind == ITEM for one in lines),
+        "inclusive": any(one.inclusive and one.kind == ITEM and one.tax_bps for one in lines),
         "total_minor": invoice.total_minor, "credit_applied_minor": invoice.total_minor - invoice.due_minor, "due_minor": invoice.due_minor,
         "reason": None, "paid": {"state": "open", "at": None, "method": None}, "test_mode": test_mode,
     }

@@ -60,7 +60,10 @@ def after_payment(db: ScopedSession, subscription: Subscription, invoice: Invoic
         after = dates_after(db, subscription, n)
         n, next_at, restarts = after.n, after.next_at, after.restarted
     else:
-        next_at, restarts = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count,
-                                n - subscription.anchor_n), False
+        rhythm, restarts = (subscription.interval, subscription.interval_count), False
+        next_at = nth(subscription.anchor_at, subscription.zone, *rhythm, n - subscription.anchor_n)
+        while invoice.kind != "renewal" and next_at <= clock.now():  # an unpaid plan change: the periods it missed are not billed
+            n += 1
+            next_at = nth(subscription.anchor_at, subscription.zone, *rhythm, n - subscription.anchor_n)
     over = subscription.cancel_at_period_end or (subscription.expires_at is not None and next_at >= subscription.expires_at)
     return None if over else next_at, n + 1, restarts

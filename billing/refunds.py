@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import undefer
 
-from billing import credit, lifecycle, policy, totals
+from billing import credit, lifecycle, parked, policy, totals
 from billing.authors import actor_of, author_of
 from billing.invoices import Invoice, InvoiceLine
 from billing.invoicing import seller_of
@@ -40,8 +40,8 @@ def request_refund(
 ) -> Refund:
     """`payment` is locked by the caller. `owed` False: the money was never wanted, so no invoice was paid with it.
 
-    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines); PREVIOUS_PAYMENT_PENDING while a plan change of the
-    subscription waits for its payment, because its figures count on this money.
+    Raises Conflict with the contract's refund codes (§1.5), Invalid (lines); PAYMENT_NOT_BOOKED for a part of what is not booked in full;
+    PREVIOUS_PAYMENT_PENDING while a plan change of the subscription waits for its payment, because its figures count on this money.
     """
     if payment.status != "succeeded":
         raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
@@ -60,6 +60,8 @@ def request_refund(
         raise Conflict("REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT", "This is more than what is left of the payment.")
     if owed and clock.now() - payment.created_at > WINDOW:
         raise Conflict("REFUND_WINDOW_EXPIRED", "A payment can be refunded for 90 days.")
+    if amount_minor < left and parked.is_unbooked(db, payment.id):  # of what was refunded before it was booked, nothing is delivered
+        raise Conflict("PAYMENT_NOT_BOOKED", "This money was taken. Complete its booking, or refund all of it first.")
     check_lines(db, payment, lines)
     if owed and payment.invoice_id:  # only what an invoice was paid with is refunded against it
         lifecycle.move(lifecycle.INVOICE, db.scalar(select(Invoice.status).where(Invoice.id == payment.invoice_id)) or "", "refund")

@@ -52,7 +52,7 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         _unpaid(db, payment)
         wanted = False
     refunded = minimal and has_refund(db, payment)  # staff gave the money back before it could be booked in full
-    wanted = wanted and not refunded
+    is_unpaid, wanted = wanted and refunded, wanted and not refunded
     if (payment.amount_minor or payment.cart) and invoice is None and wanted:  # what costs nothing has an invoice too; a trial has none
         invoice = _issue_for(db, business, customer, payment, subscription, settings)
     if invoice is not None and wanted:
@@ -69,8 +69,8 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
         keep_details(customer, payment)
         paid_for(db, business, customer, payment, subscription, invoice, method)
     elif payment.amount_minor:
-        if refunded:
-            unpaid_for(db, payment, subscription if subscription is not None and subscription.status == "pending" else None)
+        if is_unpaid and (payment.charge_type != "plan_change" or invoice is not None):  # otherwise the plan did not change
+            _unpaid(db, payment)
         if payment.charge_type == "plan_change" and subscription is not None:
             plan_switch.given_up(db, payment, subscription)
         # money that arrived for what is void, paid or over is booked, and goes back once
@@ -78,6 +78,13 @@ def succeeded(db: ScopedSession, payment: Payment, outcome: Outcome, settings: S
             request_refund(
                 db, payment, payment.amount_minor, "No longer owed when it was paid", settings, actor=Actor("system"), owed=False
             )
+
+
+def not_booked(db: ScopedSession, payment: Payment) -> None:
+    """The money was taken, not booked, and refunded in full: what it was for is unpaid, and nothing charges it again by itself."""
+    invoice = _invoice(db, payment)
+    if invoice is None or invoice.status == "open":
+        _unpaid(db, payment)
 
 
 def declined(db: ScopedSession, payment: Payment, outcome: Outcome) -> None:

@@ -62,6 +62,7 @@ def _close_unbooked(db: ScopedSession, row: Parked) -> None:
         if what.refunded_minor < what.amount_minor:
             raise Conflict("PAYMENT_NOT_BOOKED", "This money was taken. Complete its booking, or refund all of it first.")
         what.is_open = False
+        settlement.not_booked(db, what)
     if what is not None:
         what.check_at = None
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, select, text, update
 
 from billing.invoices import InvoiceLine
 from core import guard
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything
 from tests.cast import Cast
 

@@ -298,6 +298,7 @@ def test_typing_an_amount_chooses_a_part_and_a_contradiction_is_refused(shop: Sh
     assert not page.soup.find("input", {"name": "how", "checked": True})  # nothing is chosen for anybody
     page = shop.sam.submit("/refund", how="all", amount="10.00", reason="Too late", expect=422)
     assert "You chose all of it, €58.80, and typed €10.00." in page.text and page.soup.find(id="how-error")
+    assert page.soup.find(id="how").find_previous_sibling() is None  # a legend is one only as the first element of its group
     assert page.soup.find("input", id="amount")["value"] == "10.00" and page.soup.find("textarea", id="reason").get_text() == "Too late"
     shop.sam.get(path)
     page = shop.sam.submit("/refund", amount="10.00", reason="Too late")

@@ -18,7 +18,7 @@ from billing.licences import LicenseKey
 from billing.parties import Business
 from core import guard
 from core.errors import Conflict
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import system
 from tests.cast import Cast
 from tests.stories.plans import Ada

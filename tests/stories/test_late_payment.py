@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from billing import renewals
+from billing.commands import plan_order
 from billing.commands.paying import dues, pay_dues
 from billing.parties import Business
 from core import clock
@@ -63,6 +64,20 @@ def test_the_page_says_the_next_charge_before_a_late_payment_and_it_is_made_then
     renewals.run_due(held.till)
     assert [one.amount_minor for one in held.payments("renewal")[made:]] == [TEAM]
     assert held.subscription.next_billing_at > now.next_billing_at
+
+
+def test_the_next_charge_is_shown_and_made_after_a_late_paid_plan_change(cast: Cast) -> None:
+    ada = Ada(cast)
+    ada.pay_with("4000000000000002")
+    wish = plan_order.Order(ada.max, 1, (), "prorated_immediately_keep_cycle", on_payment_failure="apply_change")
+    plan_order.order(ada.till, ada.business, ada.buyer.subscription_id, wish)
+    assert ada.subscription.status == "on_hold" and ada.subscription.product_id == ada.max
+    wait(days=40)
+    with ada.house.database.open(ada.scope) as db:
+        shown = dues(db, ada.buyer.subscription_id)
+    pay(ada)
+    assert shown is not None and shown.next_at == ada.subscription.next_billing_at > clock.now()
+    assert shown.next_n == ada.subscription.period_n + 1
 
 
 def test_a_period_that_passed_on_hold_is_not_billed(held: Ada) -> None:

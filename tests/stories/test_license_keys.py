@@ -16,7 +16,7 @@ from billing.licences import LicenseKey
 from billing.queries import customers as console
 from billing.queries import held_keys
 from core import clock, guard
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import customer_of, everything, system
 from tenants.keys import new_key
 from tests.cast import Cast

@@ -165,6 +165,40 @@ def test_staff_complete_or_refund_what_was_not_booked(shop: Shop) -> None:
     assert all(not one.is_open for one in shop.rows(Payment)) and len(shop.rows(Invoice)) == 1
 
 
+def test_a_part_of_money_that_is_not_booked_cannot_be_refunded(shop: Shop) -> None:
+    """The rest would be kept for something that is never delivered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settlement, "_issue_for", broken)
+        paid = shop.buy(licence=True).payment_id
+        with pytest.raises(Conflict, match="PAYMENT_NOT_BOOKED"):
+            refund(shop.till, system(shop.business_id), paid, amount_minor=1)
+    assert by_staff.ask_again(shop.till, system(shop.business_id), paid) is True
+    assert shop.events().count("license_key.created") == 1
+    assert refund(shop.till, system(shop.business_id), paid, amount_minor=1).status == "succeeded"
+    shop.balanced()
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_renewal_that_was_refunded_before_it_was_booked_is_not_charged_again(shop: Shop, by_hand: bool) -> None:
+    scope = system(shop.business_id)
+    shop.subscribe()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settlement, "paid_for", broken)
+        shop.pass_period()
+        [taken] = [one for one in shop.rows(Payment) if one.charge_type == "renewal"]
+        assert refund(shop.till, scope, taken.id).status == "succeeded"
+        if by_hand:
+            with shop.database.open(scope, write=True) as db:
+                by_staff.close_by_hand(db, taken.id, "Refunded")
+    charges = len(shop.charges())
+    for _ in range(3):
+        shop.overdue()
+        shop.till.reconcile()
+        renewals.run_due(shop.till)
+    assert len(shop.charges()) == charges and shop.subscription().status == "on_hold"
+    assert all(not one.is_open for one in shop.rows(Payment)) and shop.rows(Parked)[0].closed_at
+
+
 def test_a_refund_that_succeeded_is_booked_whatever_breaks(shop: Shop) -> None:
     paid = shop.buy().payment_id
     with pytest.MonkeyPatch.context() as patch:

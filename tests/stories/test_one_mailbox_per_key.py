@@ -18,7 +18,7 @@ from billing.parties import Customer
 from core import clock, guard
 from core.db import Database
 from core.ids import new_id
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything, system
 from tenants.joining import invite, join
 from tenants.team import Invitation, Membership

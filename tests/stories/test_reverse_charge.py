@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from billing import renewals
+from billing.catalogue import Product
 from billing.commands.billing_details import correct_invoice, edit_billing
 from billing.commands.buying import buy
 from billing.invoices import Invoice
@@ -51,6 +52,13 @@ class TestReverseCharge:
         assert (row.tax_code, row.tax_bps, row.tax_reason) == ("AE", 0, "VATEX-EU-AE")
         text = paper(ada, bill.id)
         assert "Reverse charge" in text and AUSTRIAN[2:] in text and GERMAN[2:] in text
+
+    def test_an_untaxed_document_does_not_speak_of_prices_with_tax(self, ada: Ada) -> None:
+        with ada.house.database.open(ada.business, write=True) as db:
+            db.scalar(select(Product).where(Product.id == ada.cast.products["acorn.once"])).tax_inclusive = True
+        for country, tax_id, said in (("AT", None, True), ("AT", AUSTRIAN, False)):
+            _payment, bill = self.bought(ada, country, tax_id)
+            assert ("Prices that include tax" in " ".join(paper(ada, bill.id).split())) is said
 
     @pytest.mark.parametrize(("country", "tax_id", "tax"), [("AT", None, 980), ("DE", GERMAN, 931), ("GB", "GB980780684", 0)])
     def test_everybody_else_is_taxed_by_the_rates(self, ada: Ada, country: str, tax_id: str | None, tax: int) -> None:

@@ -19,7 +19,7 @@ from core.db import Database
 from core.lanes import Lanes, Turn
 from core.leases import release, take
 from core.outbox import Outbox, emit
-from core.schema import MIGRATIONS
+from core.revisions import MIGRATIONS
 from core.scope import everything, staff
 from core.worker import BATCH, Handlers, Tick, Work, Worker
 from tenants import keys
