@@ -169,7 +169,7 @@ def test_a_customer_whose_methods_the_account_has_no_more_stops_no_pull(cast: Ca
         liar.answer = lambda path, query: {"items": []} if "/customers/" not in path else None  # type: ignore[method-assign]
         reader = connected(liar)
         told = [record("customer", {"customer_id": "cus_1", "email": cast.ADA, "name": "Ada"}),
-                record("product", {"product_id": "pdt_1", "name": "P", "price": {"type": "recurring_price", "currency": "EUR", "price": 900}}),
+                record("product", {"product_id": "pdt_1", "name": "P", "price": {"type": "recurring_price", "currency": "EUR"}}),
                 record("subscription", {"subscription_id": "sub_1", "customer": {"customer_id": "cus_1"}, "product_id": "pdt_1",
                                         "status": "active", "payment_method_id": "pm_1"})]
         reader.keep(told)

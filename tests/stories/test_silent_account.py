@@ -188,15 +188,23 @@ def test_a_hint_about_what_we_do_not_keep_is_taken_and_asks_nothing(cast: Cast, 
     assert _waiting(cast, cast.acorn) == 0 and _hints(cast, cast.acorn) == 1
 
 
+def test_an_account_whose_secret_is_empty_can_sign_nothing(cast: Cast, app: Any) -> None:
+    connected(cast, cast.acorn, "http://127.0.0.1:9")
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        connect(db, cast.house.settings, cast.acorn, "dodo", base_url="http://127.0.0.1:9", api_key="k", webhook_key="whsec_")
+    assert hint(app, cast.acorn, "msg_e", {"type": "x", "data": {}}) == 401
+
+
 def test_what_a_refusing_account_says_is_kept_as_text_and_its_hint_is_asked_again_later(cast: Cast, app: Any) -> None:
-    """Words with NUL and halves of characters, which no database stores: the reason is kept without them, and the hint has its next time."""
+    """Words with NUL and halves of characters, which no database stores: the reason is kept without them, the hint has its next time."""
 
     def refuses(wire: Wire, _heard: Heard) -> None:
         wire.say(503, b'{"message": "a\\u0000b \\ud800 c"}', Content_Type="application/json")
 
     with receiving(refuses) as server:
         connected(cast, cast.acorn, server.url)
-        assert hint(app, cast.acorn, "msg_z", {"type": "payment.succeeded", "data": {"payload_type": "Payment", "payment_id": "pay_1"}}) == 204
+        told = {"type": "payment.succeeded", "data": {"payload_type": "Payment", "payment_id": "pay_1"}}
+        assert hint(app, cast.acorn, "msg_z", told) == 204
         for lane in cast.house.worker.lanes:
             lane.drain(1)
     with cast.house.database.open(system(cast.acorn)) as db:
