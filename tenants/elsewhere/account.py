@@ -133,7 +133,8 @@ def connect(
 
 
 def note_failure(database: Database, business_id: str, system_name: str, why: str) -> None:
-    """Keep why the account could not be asked, for whoever looks. In a session of its own."""
+    """Keep why the account could not be asked, for whoever looks: its words as text that can be stored. In a session of its own."""
+    why = why[:2000].encode("utf-8", "replace").decode().replace("\0", "")
     with database.open(system(business_id), write=True) as db:
         row = db.scalar(select(ElsewhereAccount).where(ElsewhereAccount.id == system_name))
         if row is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 from billing import bounds
 from core import clock
@@ -55,7 +55,7 @@ def told(business_id: str) -> ResponseReturnValue:
         raise NotFound()
     try:
         Webhook(secret).verify(body, dict(request.headers.items(lower=True)))
-    except WebhookVerificationError:
+    except (WebhookVerificationError, EmptyWebhookSecretError):  # a secret that the account itself chose may be none
         raise Unauthorized(sentence="The signature does not fit.") from None
     except (ValueError, RecursionError):  # signed, and not JSON: the library reads it after it has checked the signature
         raise BadRequest(sentence="This is no event.") from None

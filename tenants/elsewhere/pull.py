@@ -135,13 +135,19 @@ def _methods(reader: Reader, told: Told) -> Counts:
 
 
 def methods_of(reader: Reader, customer_id: str) -> Counts:
-    """What the account says of the saved methods of one of our customers: brand, last four, expiry."""
+    """What the account says of the saved methods of one of our customers: brand, last four, expiry. Of a customer that it has no
+    more it says nothing."""
+    from dodopayments import NotFoundError
+
     theirs = reference(reader.database, reader.business_id, reader.origin, "customer", customer_id)
     if theirs is None:
         return Counts()
     try:
         said = reader.wait(lambda: reader.api.customers.retrieve_payment_methods(theirs))
         listed = [plain(one) for one in list(said.items)[:SIZE]]
+    except NotFoundError:
+        reader.left_out("the account has no such customer any more", [theirs])
+        return Counts()
     except UNREADABLE as odd:
         reader.left_out(f"methods that are none: {type(odd).__name__}", [theirs])
         return Counts()

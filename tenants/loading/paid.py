@@ -104,6 +104,11 @@ class CartItem(BaseModel):
     quantity: Count = 1
 
 
+class ServicePeriod(BaseModel):
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+
+
 class Payment(Told):
     payment_id: Id
     customer: Buyer
@@ -126,7 +131,7 @@ class Payment(Told):
     error_code: Words | None = None
     error_message: Text | None = None
     invoice_id: DocumentNumber | None = None
-    service_periods: Items = []
+    service_periods: Annotated[list[ServicePeriod], BeforeValidator(lambda value: value or []), Field(max_length=100)] = []
     metadata: Metadata = {}
     updated_at: Instant | None = None
 
@@ -189,7 +194,7 @@ def payment(data: Json) -> Record:
     refs += [Reference(f"product_cart.{n}.product_id", "product", one.product_id) for n, one in enumerate(cart)]
     card = {"kind": told.payment_method, "brand": told.card_network, "last4": told.card_last_four, "expiry_month": told.card_exp_month,
             "expiry_year": told.card_exp_year, "holder": told.card_holder_name, "country": told.card_issuing_country}
-    span = told.service_periods[0] if told.service_periods and isinstance(told.service_periods[0], dict) else {}
+    span = told.service_periods[0] if told.service_periods else ServicePeriod()
     charge = told.charge_type if told.charge_type in ("new", "renewal", "plan_change", "on_demand") else "new"
     return Record("payment", told.payment_id, {
         "subscription_id": told.subscription_id, "amount_minor": told.total_amount, "tax_minor": told.tax or 0, "currency": told.currency,
@@ -198,7 +203,7 @@ def payment(data: Json) -> Record:
         "updated_at": told.updated_at,
     }, tuple(refs), told.customer.customer_id, {
         "cart": [one.model_dump() for one in cart], "invoice_id": told.invoice_id, "method_id": told.payment_method_id,
-        "starts_at": span.get("starts_at"), "ends_at": span.get("ends_at"),
+        "starts_at": span.starts_at, "ends_at": span.ends_at,
     })  # fmt: skip
 
 

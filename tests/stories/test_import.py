@@ -142,7 +142,7 @@ def test_a_company_is_imported_with_its_customer(house: House, acorn: str, tmp_p
                                                     payment(), payment("pay_2", subscription_id=None)))
     with house.database.open(system(acorn)) as db:
         row = db.scalars(select(Customer)).one()
-        buyers = [one.snapshot["buyer"] for one in db.scalars(select(Invoice).options(undefer(Invoice.snapshot)).order_by(Invoice.id))]
+        buyers = [one.snapshot["buyer"] for one in db.scalars(select(Invoice).options(undefer(Invoice.snapshot)).order_by(Invoice.number))]
     assert (row.business_name, row.tax_id) == ("Marlow GmbH", "DE136695976")
     assert [(one["business_name"], one["tax_id"]) for one in buyers] == [("Plan AG", "DE811569869"), ("Marlow GmbH", "DE136695976")]
     with pytest.raises(Invalid) as refused:

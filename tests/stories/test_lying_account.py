@@ -22,9 +22,10 @@ from core.models import Base, BusinessOwned, Catalogue, CustomerOwned
 from core.outgoing import Outgoing
 from core.scope import everything, system
 from tenants.elsewhere import hooks, pull
-from tenants.elsewhere.account import ElsewhereAccount, connect, origin_of, reach
+from tenants.elsewhere.account import ElsewhereAccount, PullCursor, connect, origin_of, reach
 from tenants.elsewhere.client import client
 from tenants.elsewhere.reader import Reader
+from tenants.loading.shapes import record
 from tests.cast import Cast
 from tests.harness.liar import Liar, lying
 from tests.visitor import Visitor
@@ -160,3 +161,19 @@ def test_another_address_is_another_account(cast: Cast) -> None:
         with cast.house.database.open(system(cast.acorn)) as db:
             ids.append(db.scalar(select(ElsewhereAccount.account_id)))
     assert ids[0] == ids[1] != ids[2] and ids[2].startswith("acc_")
+
+
+def test_a_customer_whose_methods_the_account_has_no_more_stops_no_pull(cast: Cast, connected: Callable[[Liar], Reader]) -> None:
+    """The pull comes to its end, so the next one reads anew."""
+    with lying(Liar(7, [], [])) as liar:
+        liar.answer = lambda path, query: {"items": []} if "/customers/" not in path else None  # type: ignore[method-assign]
+        reader = connected(liar)
+        told = [record("customer", {"customer_id": "cus_1", "email": cast.ADA, "name": "Ada"}),
+                record("product", {"product_id": "pdt_1", "name": "P", "price": {"type": "recurring_price", "currency": "EUR"}}),
+                record("subscription", {"subscription_id": "sub_1", "customer": {"customer_id": "cus_1"}, "product_id": "pdt_1",
+                                        "status": "active", "payment_method_id": "pm_1"})]
+        reader.keep(told)
+        pull.pull(reader)
+        assert reader.skipped == 1 and liar.paths["/customers/cus_1/payment-methods"] == 1
+    with cast.house.database.open(system(cast.acorn)) as db:
+        assert not db.scalar(select(func.count()).select_from(PullCursor)), "finished"

@@ -260,6 +260,9 @@ def test_a_code_that_is_no_money_in_use_is_refused(code: str) -> None:
     ("license_key", {"id": "l", "customer_id": "c", "product_id": "p", "key": "K\0"}),
     ("payment_method", {"payment_method_id": "m", "customer_id": "c", "card": {"expiry_month": 12, "expiry_year": 9999}}),
     ("payment", {"payment_id": "p", "customer": {"customer_id": "c"}, "total_amount": 5, "tax": 6, "currency": "EUR"}),
+    *(("payment", {"payment_id": "p", "customer": {"customer_id": "c"}, "total_amount": 5, "currency": "EUR", "service_periods": [period]})
+      for period in ({"starts_at": "9999-12-31T23:59:59Z", "ends_at": PAST}, {"starts_at": PAST, "ends_at": "0001-01-01T00:00:00+14:00"},
+                     {"starts_at": "2026-01-01T00:00:00", "ends_at": PAST}, {"starts_at": ["x"]}, "a month")),
 ])  # fmt: skip
 def test_a_value_that_cannot_be_stored_or_shown_is_refused_by_name(kind: str, data: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as wrong:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,12 +16,12 @@ from standardwebhooks.webhooks import Webhook
 
 from billing.commands.loading import load
 from billing.invoices import Invoice
-from core import mailbox
+from core import clock, mailbox
 from core.errors import Unavailable
 from core.outgoing import Outgoing
 from core.scope import system
 from tenants.elsewhere import asking, lanes
-from tenants.elsewhere.account import ElsewhereHook, connect, origin_of
+from tenants.elsewhere.account import ElsewhereAccount, ElsewhereHook, connect, origin_of
 from tenants.elsewhere.asking import Asking, NoAnswerYet
 from tenants.loading.shapes import record
 from tests.cast import Cast
@@ -186,6 +186,31 @@ def test_a_hint_about_what_we_do_not_keep_is_taken_and_asks_nothing(cast: Cast, 
     connected(cast, cast.acorn, "http://127.0.0.1:9")
     assert hint(app, cast.acorn, "msg_y", body) == 204
     assert _waiting(cast, cast.acorn) == 0 and _hints(cast, cast.acorn) == 1
+
+
+def test_an_account_whose_secret_is_empty_can_sign_nothing(cast: Cast, app: Any) -> None:
+    connected(cast, cast.acorn, "http://127.0.0.1:9")
+    with cast.house.database.open(system(cast.acorn), write=True) as db:
+        connect(db, cast.house.settings, cast.acorn, "dodo", base_url="http://127.0.0.1:9", api_key="k", webhook_key="whsec_")
+    assert hint(app, cast.acorn, "msg_e", {"type": "x", "data": {}}) == 401
+
+
+def test_what_a_refusing_account_says_is_kept_as_text_and_its_hint_is_asked_again_later(cast: Cast, app: Any) -> None:
+    """Words with NUL and halves of characters, which no database stores: the reason is kept without them, the hint has its next time."""
+
+    def refuses(wire: Wire, _heard: Heard) -> None:
+        wire.say(503, b'{"message": "a\\u0000b \\ud800 c"}', Content_Type="application/json")
+
+    with receiving(refuses) as server:
+        connected(cast, cast.acorn, server.url)
+        told = {"type": "payment.succeeded", "data": {"payload_type": "Payment", "payment_id": "pay_1"}}
+        assert hint(app, cast.acorn, "msg_z", told) == 204
+        for lane in cast.house.worker.lanes:
+            lane.drain(1)
+    with cast.house.database.open(system(cast.acorn)) as db:
+        account, waiting = db.scalar(select(ElsewhereAccount)), db.scalar(select(ElsewhereHook))
+    assert account is not None and waiting is not None and account.failure == "503: ab ? c"
+    assert waiting.due_at is not None and waiting.due_at < clock.wall() + timedelta(seconds=60)
 
 
 def _until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

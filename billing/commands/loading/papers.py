@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -49,7 +48,7 @@ def bill(batch: Batch, payment: Payment, one: Record, buyer: Customer, plan: Sub
     number, invoice_id = _free_number(batch, Invoice, one.more["invoice_id"] or f"inv_{theirs}", theirs), new_id("inv")
     net, tax = payment.amount_minor - payment.tax_minor, payment.tax_minor
     lines = [Line(**item) for item in payment.cart] or [Line(batch.business.name, 1, net, net, tax, rate(net, tax))]
-    starts_at, ends_at = _instant(one.more["starts_at"]), _instant(one.more["ends_at"])
+    starts_at, ends_at = one.more["starts_at"], one.more["ends_at"]
     invoice = Invoice(
         business_id=batch.business_id, account_id=batch.origin.account_id, customer_id=payment.customer_id, id=invoice_id, number=number,
         operation=f"{batch.origin.account_id}:{payment.id}",
@@ -107,10 +106,3 @@ def rate(net: int, tax: int) -> int:
         if tax_on(net, near := round(raw / step) * step) == tax:
             return near
     return round(raw)
-
-
-def _instant(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None
