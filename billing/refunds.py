@@ -133,7 +133,8 @@ def check_lines(db: ScopedSession, payment: Payment, lines: Sequence[dict[str, A
 
 def refunded(db: ScopedSession, refund: Refund) -> None:
     minimal = refund.status == "succeeded"  # `unbooked.py` booked it on the payment already
-    refund.status = "succeeded" if minimal else lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
+    if not minimal:
+        refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
     refund.settled_at, refund.check_at = clock.now(), None
     business = db.scalar(select(Business))
     payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import or_, select
 
-from billing import parked
+from billing import lifecycle, parked
 from billing.parked import Parked
 from billing.payments import Payment, Refund
 from billing.ports import Outcome
@@ -73,7 +73,8 @@ def _payment(database: Database, business_id: str, payment_id: str, outcome: Out
             parked.park(db, payment, "amount_differs", moved, tell=tell)
             return payment.status
         payment.intent = {**payment.intent, "status_before": payment.status}
-        payment.status, payment.unknown, payment.updated_at = "succeeded", False, clock.now()
+        payment.status = lifecycle.move(lifecycle.PAYMENT, payment.status, "succeed")
+        payment.unknown, payment.updated_at = False, clock.now()
         payment.gateway_reference = outcome.reference or payment.gateway_reference
         parked.park(db, payment, "not_recorded", detail=type(problem).__name__, tell=tell)
         return payment.status
@@ -92,7 +93,7 @@ def _refund(database: Database, business_id: str, refund_id: str, problem: Excep
             return refund.status
         payment = _locked(db, Payment, refund.payment_id)
         payment.refunded_minor = min(payment.refunded_minor + refund.amount_minor, payment.amount_minor)
-        refund.status, refund.settled_at = "succeeded", clock.now()
+        refund.status, refund.settled_at = lifecycle.move(lifecycle.REFUND, refund.status, "succeed"), clock.now()
         parked.park(db, refund, "not_recorded", detail=type(problem).__name__, tell=tell)
         return refund.status
 

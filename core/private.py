@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -36,7 +37,10 @@ def private_database(path: Path) -> None:
     """Make an empty SQLite file (which is a database) readable and writable by its user alone, or tighten what is there."""
     if not path.parent.exists():
         private_folder(path.parent)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE))
+    with suppress(FileExistsError):
+        # never open a database that is there: closing any descriptor of it drops every lock that this process holds on it
+        # (fcntl(2), "advisory record locking"), and SQLite relies on those locks
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE))
     for end in _BESIDE:
         _tighten(Path(f"{path}{end}"), FILE)
 

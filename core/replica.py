@@ -65,7 +65,7 @@ class Replica:
     def check(self) -> None:
         try:
             with raw_sql(), self.engine.connect() as connection:
-                lag = float(connection.exec_driver_sql(_LAG).scalar_one())
+                lag = float(connection.exec_driver_sql(_LAG if connection.dialect.name == "postgresql" else "SELECT 0").scalar_one())
         except SQLAlchemyError as error:
             if self.lag is not None or self._thread is None:
                 log.warning("replica unavailable, reading from the primary", reason=type(getattr(error, "orig", error)).__name__)

@@ -74,7 +74,8 @@ def change_key(db: ScopedSession, key_id: str, **changes: Any) -> LicenseKey:
         lifecycle.move(LICENCE, row.status, "disable" if disabled else "enable")
         row.disabled_by_business_at = clock.now() if disabled else None
         row.revoked_at = row.revoked_at if disabled else None
-        row.status = key_status(row, db.scalar(select(Subscription.status).where(Subscription.id == row.subscription_id)))
+        key = row
+        key.status = key_status(row, db.scalar(select(Subscription.status).where(Subscription.id == row.subscription_id)))
     emit(db, "license_key.updated", business_id=row.business_id, customer_id=row.customer_id, noun=row.id,
          data={"fields": sorted([*changes, *(["status"] if disabled is not None else [])])})  # fmt: skip
     return row

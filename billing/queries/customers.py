@@ -125,7 +125,7 @@ def one(db: ScopedSession, customer_id: str) -> Customer:
 
 def loaded_from(db: ScopedSession, customer_id: str) -> SourceId | None:
     """Which source told of the customer, and when it was read last; None for one who began here."""
-    return db.scalar(select(SourceId).where(SourceId.id == f"customer/{customer_id}"))
+    return db.scalar(select(SourceId).where(SourceId.kind == "customer", SourceId.row_id == customer_id))
 
 
 def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[Held]:

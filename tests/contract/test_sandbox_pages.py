@@ -16,7 +16,7 @@ from gateways.sandbox import SandboxGateway
 from gateways.sandbox.cards import TEST_CARDS
 from gateways.sandbox.pages import make_blueprint
 
-BACK = "http://127.0.0.1:5000/back?payment_id=pay_1&x=a%20b"
+BACK = "https://shop.example/back?payment_id=pay_1&x=a%20b"
 CARD = {"name": "Ada Marlow", "number": "4242 4242 4242 4242", "expiry": "06/32", "cvc": "123", "country": "GB", "postal_code": "N1 9GU"}
 
 
@@ -124,9 +124,9 @@ def test_the_bank_may_ask_about_a_saved_card(client, gateway):
 
 
 def test_going_back(client, gateway):
-    url = opened(gateway, cancel_url="http://127.0.0.1:5000/shop#top")
+    url = opened(gateway, cancel_url="https://shop.example/shop#top")
     answer = send(client, url, "/cancel")
-    assert answer.status_code == 303 and answer.location == "http://127.0.0.1:5000/shop?status=cancelled#top"
+    assert answer.status_code == 303 and answer.location == "https://shop.example/shop?status=cancelled#top"
     assert gateway.look_up("page-1").state == "cancelled" and "nothing was taken" in look(client, url).text
     assert send(client, opened(gateway, "page-2"), "/cancel").location == BACK + "&status=cancelled"
 

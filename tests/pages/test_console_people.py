@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from billing import knowing
 from billing.commands.customers import create_customer, update_customer
 from billing.finding import CustomerWord, asked, folded
-from billing.loaded import SourceId
+from billing.loaded import SourceId, source_key
 from billing.parties import Customer
 from core import clock
 from core.errors import Conflict, PortalError
@@ -232,7 +232,8 @@ def test_staff_read_who_requested_a_file_when_a_customer_declined_and_where_a_ro
     with shop.house.database.open(system(shop.acorn), write=True) as db:
         row = db.scalars(select(Customer).where(Customer.customer_id == customer)).one()
         knowing.declined(row)
-        db.add(SourceId(business_id=shop.acorn, id=f"customer/{customer}", source="oldbilling", digest="x", loaded_at=clock.wall()))
+        db.add(SourceId(business_id=shop.acorn, id=source_key("oldbilling", "customer", "c1"), account_id="oldbilling", kind="customer",
+                        reference="c1", row_id=customer, digest="x", loaded_at=clock.wall()))
     text = shop.sam.get(shop.at(f"/sales/customers/{customer}")).text
     assert "They said so on" in text and "oldbilling" in text and "last read" in text
     with shop.house.database.open(system(shop.acorn), write=True) as db:

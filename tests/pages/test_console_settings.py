@@ -172,7 +172,7 @@ def test_the_portal_speaks_what_its_business_offers(shop: Shop, ada: Visitor) ->
     nobody.get(f"/login/{shop.acorn}")
     nobody.submit("login", email="new@acorn.example")
     written = [one.subject for one in nobody.letters("new@acorn.example")]
-    assert written[1] == "[test] Acorn Team hat begonnen" and written[-1] == "[test] Ihr Anmelde-Link für Acorn Notes"
+    assert {"[test] Acorn Team hat begonnen", "[test] Ihr Anmelde-Link für Acorn Notes"} <= set(written)
     assert {one["locale"] for one in shop.rows(Invoice.snapshot, Invoice.customer_id == fresh.customer_id)} == {"de"}
     shop.sam.get(shop.at("/settings/languages"))
     shop.save("/settings/languages", languages=["en", "de", "it", "pt_BR", "sv"], locale="en")

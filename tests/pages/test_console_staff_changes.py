@@ -126,7 +126,7 @@ def test_what_another_system_bills_is_asked_of_it(shop: Shop) -> None:
     assert "Change plan" not in sam.get(url).text
     sam.get(url + "/cancellation")
     assert not sam.page.soup.find("input", value="now")
-    assert "was asked to cancel it" in sam.submit("cancellation", when="period").text
+    assert "We have asked the billing system" in sam.submit("cancellation", when="period").text
     act = shop.row(ForwardedAct, ForwardedAct.subscription_id == one.subscription_id)
     assert (act.verb, act.actor_type) == ("cancel", "staff") and not state(shop, one.subscription_id).cancel_at_period_end
     sam.post(url + "/cancellation", {"when": "now"}, expect=409)

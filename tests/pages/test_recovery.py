@@ -80,7 +80,7 @@ def test_work_is_good_once_and_asks_without_are_counted(cast: Any, house: Any) -
     assert bots.may_ask(check, house.database, house.settings, {"work": solved}, far)  # who worked is not held up by who did not
 
 
-@pytest.mark.parametrize(("column", "index"), [(Invoice.number, "ix_invoices_number"), (LicenseKey.key, "ix_license_keys_key")])
+@pytest.mark.parametrize(("column", "index"), [(Invoice.number, "ix_invoices_number"), (LicenseKey.match_key, "ix_license_keys_match")])
 def test_what_is_on_a_receipt_is_found_by_an_index(cast: Any, house: Any, column: Any, index: str) -> None:
     """Or else an anonymous form makes the worker read every invoice of every business."""
     with house.database.open(everything("how a receipt is found")) as db, guard.raw_sql():

@@ -411,7 +411,7 @@ def test_what_was_not_answered_for_a_day_is_unknown_until_it_is_known(
 def test_staff_are_handed_on_and_see_what_came_of_it(two: Two, sam: Visitor) -> None:
     """What the document promises has its buttons: cancel, and take it back, in the console."""
     page, one = f"/console/{two.business_id}/sales/subscriptions/{_here(two)}", two.cast.ada_at_acorn.subscription_id
-    assert "What you ask for here is sent to it" in sam.get(page).text
+    assert "What you do here is sent to it" in sam.get(page).text
     sam.get(f"{page}/cancellation")
     said = sam.submit("/cancellation", when="period", feedback="other", comment="She phoned.")
     assert "We have asked the billing system" in said.text

@@ -92,7 +92,8 @@ class TestReverseCharge:
         """The customer's own number, of a subscription that was begun without: its renewals are taxed, so they do not name it."""
         with ada.house.database.open(ada.business, write=True) as db:
             db.scalar(select(Subscription).where(Subscription.id == ada.buyer.subscription_id)).billing = {"country": "AT"}
-            db.scalar(select(Customer).where(Customer.customer_id == ada.buyer.customer_id)).tax_id = AUSTRIAN
+            customer = db.scalar(select(Customer).where(Customer.customer_id == ada.buyer.customer_id))
+            customer.billing, customer.tax_id = {"country": "AT"}, AUSTRIAN
         wait(days=32)
         renewals.run_due(ada.till)
         [payment] = ada.payments("renewal")

@@ -37,7 +37,8 @@ def mirrored(shop: Shop) -> str:
     """A product by use, as another system told of it."""
     told = record("product", {"product_id": "pdt_by_use", "name": "By use", "price": {**BY_USE, "meters": [{"meter_id": "mtr_1"}]}})
     load(shop, told)
-    return "pdt_by_use"
+    with shop.database.open(system(shop.business_id)) as db:
+        return str(db.scalar(select(Product.id).where(Product.name == "By use")))
 
 
 def load(shop: Shop, *records: Record) -> None:

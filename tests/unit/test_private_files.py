@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,15 @@ def test_everything_that_commands_and_the_server_write_is_private(tmp_path: Path
         made = {one.name: mode(one) for one in folder.iterdir()}
     assert {"portal-test.sqlite3", "portal-test.sqlite3-wal", "sandbox.sqlite3"} <= set(made) and set(made.values()) == {0o600}
     assert mode(folder) == 0o700
+
+
+def test_a_database_in_use_keeps_its_locks(tmp_path: Path) -> None:
+    """Closing any descriptor of a file drops all POSIX locks of the process, so an existing database must not be opened as a file."""
+    path = tmp_path / "portal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as mine:
+        mine.execute("CREATE TABLE t (x)")
+        mine.execute("BEGIN IMMEDIATE")
+        private_database(path)
+        other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None).execute('BEGIN IMMEDIATE')"
+        done = subprocess.run([sys.executable, "-c", other, str(path)], capture_output=True, text=True)
+        assert "database is locked" in done.stderr
