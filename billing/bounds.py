@@ -5,6 +5,7 @@ Each function returns the value or raises ValueError with a sentence; pydantic t
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -27,10 +28,17 @@ def instant(value: datetime) -> datetime:
     return value
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_UNSHOWN = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
+
+
 def text(value: str) -> str:
-    """No NUL (PostgreSQL stores none) and no half of a surrogate pair (nothing can encode it)."""
-    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    """No NUL (PostgreSQL stores none), no half of a surrogate pair (nothing can encode it), and no control character or noncharacter
+    (HTML allows none, living standard section 13.1.4), tabs and line breaks aside."""
+    if _UNSTORABLE.search(value):
         raise ValueError("a NUL or half of a character cannot be stored")
+    if _UNSHOWN.search(value):
+        raise ValueError("control characters cannot be shown")
     return value
 
 

@@ -34,6 +34,11 @@ def whole_address(address: Mapping[str, Any] | None) -> dict[str, Any]:
     return {part: address[part] for part in ADDRESS_PARTS if address.get(part)} if address else {}
 
 
+def is_within(sent: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether `sent` is a country alone, and the address on file is in it: then it says nothing new."""
+    return set(sent) == {"country"} and (own.get("country") or "").upper() == str(sent["country"]).upper()
+
+
 def kept_when_paid(address: Mapping[str, Any] | None, business_name: str | None, tax_id: str | None) -> dict[str, Any]:
     """For `Payment.intent`: what was sent with this purchase, to be kept once it is paid. Empty where nothing was sent."""
     sent = {"address": whole_address(address), "business_name": business_name, "tax_id": tax_id}
@@ -45,7 +50,7 @@ def keep_details(customer: Customer, payment: Payment) -> None:
     sent = (payment.intent or {}).get("customer_details")
     if not sent:
         return
-    if sent["address"]:
+    if sent["address"] and not is_within(sent["address"], customer.billing or {}):
         customer.billing = dict(sent["address"])
     if sent["tax_id"] and not customer.tax_id and not customer.business_name:
         customer.business_name, customer.tax_id = sent["business_name"], sent["tax_id"]

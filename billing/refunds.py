@@ -49,25 +49,9 @@ def request_refund(
     owed = owed and paid_its_invoice(db, payment)
     if owed and open_plan_change(db, payment.subscription_id) is not None:
         raise Conflict("PREVIOUS_PAYMENT_PENDING", "A plan change of this subscription is being paid. Refund it when that is settled.")
-    left = payment.amount_minor - payment.refunded_minor - (credit.spent(db, payment) if owed else 0)
-    if payment.amount_minor == 0:
-        raise Conflict("ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED", "Nothing was taken, so nothing can be refunded.")
-    if left == 0:
-        raise Conflict("PAYMENT_ALREADY_REFUNDED", "All of it was refunded already.")
-    if amount_minor <= 0:
-        raise Conflict("NOTHING_TO_REFUND", "The amount to refund must be more than nothing.")
-    if amount_minor > left:
-        raise Conflict("REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT", "This is more than what is left of the payment.")
-    if owed and clock.now() - payment.created_at > WINDOW:
-        raise Conflict("REFUND_WINDOW_EXPIRED", "A payment can be refunded for 90 days.")
-    if amount_minor < left and parked.is_unbooked(db, payment.id):  # of what was refunded before it was booked, nothing is delivered
-        raise Conflict("PAYMENT_NOT_BOOKED", "This money was taken. Complete its booking, or refund all of it first.")
-    check_lines(db, payment, lines)
+    check_refund(db, payment, amount_minor, lines, owed=owed)
     if owed and payment.invoice_id:  # only what an invoice was paid with is refunded against it
         lifecycle.move(lifecycle.INVOICE, db.scalar(select(Invoice.status).where(Invoice.id == payment.invoice_id)) or "", "refund")
-    mine = select(Refund).where(Refund.payment_id == payment.id)
-    if db.scalar(mine.where(Refund.status == "pending").limit(1)) is not None:
-        raise Conflict("EXISTING_REFUND_REQUEST_PROCESSING", "A refund of this payment is under way.")
     number = (db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment.id)) or 0) + 1
     refund = Refund(
         business_id=payment.business_id, customer_id=payment.customer_id, id=new_id("ref"), payment_id=payment.id,
@@ -81,6 +65,29 @@ def request_refund(
     emit(db, "refund.pending", business_id=payment.business_id, customer_id=payment.customer_id, noun=refund.id, actor=actor,
          data={"payment_id": payment.id, "amount": amount_minor, "currency": payment.currency})
     return refund
+
+
+def check_refund(
+    db: ScopedSession, payment: Payment, amount_minor: int, lines: Sequence[dict[str, Any]], *, owed: bool, lock: bool = True
+) -> None:
+    """Raises as `request_refund`, but for an open plan change. `lock`: False where nothing is written yet."""
+    left = payment.amount_minor - payment.refunded_minor - (credit.spent(db, payment, lock=lock) if owed else 0)
+    if payment.amount_minor == 0:
+        raise Conflict("ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED", "Nothing was taken, so nothing can be refunded.")
+    if left == 0:
+        raise Conflict("PAYMENT_ALREADY_REFUNDED", "All of it was refunded already.")
+    if amount_minor <= 0:
+        raise Conflict("NOTHING_TO_REFUND", "The amount to refund must be more than nothing.")
+    if amount_minor > left:
+        raise Conflict("REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT", "This is more than what is left of the payment.")
+    if owed and clock.now() - payment.created_at > WINDOW:
+        raise Conflict("REFUND_WINDOW_EXPIRED", "A payment can be refunded for 90 days.")
+    if amount_minor < left and parked.is_unbooked(db, payment.id):  # of what was refunded before it was booked, nothing is delivered
+        raise Conflict("PAYMENT_NOT_BOOKED", "This money was taken. Complete its booking, or refund all of it first.")
+    check_lines(db, payment, lines)
+    mine = select(Refund).where(Refund.payment_id == payment.id)
+    if db.scalar(mine.where(Refund.status == "pending").limit(1)) is not None:
+        raise Conflict("EXISTING_REFUND_REQUEST_PROCESSING", "A refund of this payment is under way.")
 
 
 def paid_its_invoice(db: ScopedSession, payment: Payment) -> bool:

@@ -64,7 +64,8 @@ class Replica:
 
     def check(self) -> None:
         try:
-            with raw_sql(), self.engine.connect() as connection:
+            # a standby refuses BEGIN READ WRITE, which a connection that a page has used would send otherwise
+            with raw_sql(), self.engine.connect().execution_options(postgresql_readonly=True) as connection:
                 lag = float(connection.exec_driver_sql(_LAG if connection.dialect.name == "postgresql" else "SELECT 0").scalar_one())
         except SQLAlchemyError as error:
             if self.lag is not None or self._thread is None:

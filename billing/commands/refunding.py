@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billing.payments import Payment, Refund
-from billing.refunds import open_plan_change, request_refund
+from billing.refunds import check_refund, open_plan_change, paid_its_invoice, request_refund
 from billing.till import Till
 from core.errors import Conflict, NotFound
 from core.scope import Scope
@@ -25,6 +25,7 @@ def refund(
     Raises NotFound, Conflict (contract §1.5 refund codes; REFUND_ASKED_TWICE,
     PREVIOUS_PAYMENT_PENDING).
     """
+    _refuse_early(till, scope, payment_id, amount_minor, items, after)
     _recall_page(till, scope, payment_id)
     with till.database.open(scope, write=True) as db:
         payment = db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())
@@ -44,6 +45,27 @@ def refund(
         found = db.scalar(select(Refund).where(Refund.id == row.id))
         assert found is not None
         return found
+
+
+def _refuse_early(
+    till: Till, scope: Scope, payment_id: str, amount_minor: int | None, items: Sequence[dict[str, Any]] | None, after: int | None
+) -> None:
+    """What can be refused before a customer's open page is closed for it. `refund` checks all of it again under lock."""
+    with till.database.open(scope) as db:
+        payment = db.scalar(select(Payment).where(Payment.id == payment_id))
+        if payment is None:
+            raise NotFound(sentence="There is no such payment.")
+        if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
+            raise Conflict("REFUND_ASKED_TWICE", "Another refund of this payment was asked for in the meantime.")
+        if payment.account_id is not None or payment.gateway != till.gateway.name:
+            raise Conflict("UNSUPPORTED_ACTION", "This was paid through another system; it is refunded there.")
+        if payment.status != "succeeded":
+            raise Conflict("PAYMENT_NOT_SUCCEEDED", "Only a payment that was taken can be refunded.")
+        lines = list(items or [])
+        amount = sum(one["amount_minor"] for one in lines) if lines else amount_minor
+        if amount is None:
+            amount = payment.amount_minor - payment.refunded_minor
+        check_refund(db, payment, amount, lines, owed=paid_its_invoice(db, payment), lock=False)
 
 
 def _recall_page(till: Till, scope: Scope, payment_id: str) -> None:

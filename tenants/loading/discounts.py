@@ -63,8 +63,13 @@ def carried(discounts: list[Discount]) -> list[Json]:
     ]  # fmt: skip
 
 
-def unread(discounts: list[Discount], discount_id: str | None) -> str | None:
-    """Why what is billed here would come out wrong: the name of a discount that cannot be read. None: all can."""
+def unread(discounts: list[Discount], discount_id: str | None, cycles_remaining: int | None) -> str | None:
+    """Why what is billed here would come out wrong: the name of a discount that cannot be read. None: all can.
+
+    `cycles_remaining`: what the subscription says of its discount, which may be all that it says.
+    """
+    if cycles_remaining and not discounts:
+        return discount_id or "discount_cycles_remaining"
     odd = next((one for one in discounts if not one.is_read), None)
     if odd is not None:
         return odd.code or odd.discount_id or "a discount without a code"

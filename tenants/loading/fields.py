@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,16 @@ from billing import bounds
 _Stored = AfterValidator(bounds.text)
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
-DocumentNumber = Annotated[str, StringConstraints(pattern=r"^[^\s\p{C}]([^\p{C}]{0,98}[^\s\p{C}])?$")]
+
+
+def _document_number(value: str) -> str:
+    """What a document can be called and found by. Raises ValueError."""
+    if not value or len(value) > 100 or value != value.strip() or any(unicodedata.category(char).startswith("C") for char in value):
+        raise ValueError("a number has 1 to 100 printable characters and no space before or after them")
+    return value
+
+
+DocumentNumber = Annotated[str, AfterValidator(_document_number)]
 """What an invoice is called: printed, and never part of a path. Real ones have slashes and spaces (`RE-2025/0001`)."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=300), _Stored]
 Text = Annotated[str, StringConstraints(max_length=10_000), _Stored]

@@ -109,6 +109,8 @@ def _fits(one: Record) -> None:
     if one.more["unread_discount"]:
         fields["discounts"] = (f"{one.more['unread_discount']}: what it takes off, and for how many more payments, has to be said"
                                " (type, amount, cycles_remaining); otherwise the renewal would charge the full price.")
+    if one.more["on_demand"]:
+        fields["on_demand"] = "A subscription that is charged on demand cannot be collected by us: its renewals have no dates."
     if values["meters"]:
         fields["meters"] = "Use is not counted here, so what is sold by it cannot be collected by us."
     if fields:

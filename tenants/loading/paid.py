@@ -68,6 +68,8 @@ class Subscription(Told):
     addons: Held = []
     discounts: Annotated[Discounts, BeforeValidator(lambda value: value or [])] = []
     discount_id: Id | None = None
+    discount_cycles_remaining: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    on_demand: bool = False
     meters: Items = []
     payment_frequency_count: Count | None = None
     payment_frequency_interval: Interval | None = None
@@ -182,7 +184,8 @@ def subscription(data: Json) -> Record:
         "payment_method_id": told.payment_method_id, "meta": told.metadata, "created_at": told.created_at,
     }, tuple(refs), told.customer.customer_id, {
         "amount": told.recurring_pre_tax_amount, "addons": [one.model_dump() for one in told.addons], "collected_by": told.collected_by,
-        "planned": planned.model_dump() if planned else None, "unread_discount": unread(told.discounts, told.discount_id),
+        "planned": planned.model_dump() if planned else None, "on_demand": told.on_demand,
+        "unread_discount": unread(told.discounts, told.discount_id, told.discount_cycles_remaining),
     })  # fmt: skip
 
 

@@ -161,3 +161,12 @@ def test_a_company_needs_its_number_and_clearing_the_number_clears_it(shop: Shop
     assert customer(shop).tax_id == "DE136695976"
     row = change(tax_id=None)
     assert (row.business_name, row.tax_id) == (None, None)
+
+
+@pytest.mark.parametrize("act", BUY)
+def test_a_country_alone_does_not_take_the_street_away(shop: Shop, act: Any) -> None:
+    act(shop, BERLIN)
+    again = act(shop, {"country": "DE"})
+    assert customer(shop).billing == BERLIN and "Torstraße 1" in str(printed(shop, again))
+    moved = act(shop, {"country": "GB"})
+    assert customer(shop).billing == {"country": "GB"} and "Berlin" not in str(printed(shop, moved))

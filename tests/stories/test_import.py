@@ -450,6 +450,7 @@ def test_a_running_discount_comes_along_for_as_long_as_it_has_left(
 @pytest.mark.parametrize(("more", "says"), [
     ({"discounts": [{"discount_id": "dsc_1", "discount_cycles_remaining": 3}]}, "dsc_1"),
     ({"discount_id": "dsc_7", "discount_cycles_remaining": 3}, "dsc_7"),
+    ({"discount_cycles_remaining": 3}, "discount_cycles_remaining"),
     ({"discounts": [{**HALF, "subscription_cycles": 12}]}, "HALF"),
     ({"discounts": [{**HALF, "type": "buy_one_get_one"}]}, "type"),
     ({"discounts": [{**HALF, "amount": 20_000}]}, "100 %"),

@@ -63,6 +63,15 @@ def test_a_refund_calls_back_the_page_of_a_plan_change(ada: Ada) -> None:
     assert all(one.status != "succeeded" for one in ada.payments("plan_change"))
 
 
+def test_a_refund_that_is_refused_leaves_the_page_of_a_plan_change_open(ada: Ada) -> None:
+    paid, asked = first(ada), ask_by_link(ada)
+    with pytest.raises(Conflict, match="REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT"):
+        refund(ada.till, ada.business, paid.id, amount_minor=paid.amount_minor + 1)
+    assert asked.link and ada.payments("plan_change")[0].is_open
+    pay_link(ada, asked.link)
+    assert ada.subscription.product_id == ada.max
+
+
 def test_a_refund_waits_for_a_plan_change_that_the_bank_is_asked_about(ada: Ada) -> None:
     ada.pay_with("4000000000006975")  # the answer is lost
     ada.confirm(ada.quote(ada.max).id)
