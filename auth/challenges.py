@@ -86,7 +86,7 @@ def _waiting(database: Database, settings: Settings, asking: Asking) -> datetime
 
 
 def newer(database: Database, challenge: Challenge) -> Challenge | None:
-    """What the same browser asked for since, for the same address, where that is what ended this one and still works."""
+    """The newer challenge of the same browser and address that replaced this one, if it is still valid."""
     if challenge.revoked_at is None:
         return None
     query = select(Challenge).where(

@@ -129,7 +129,7 @@ def packed(db: ScopedSession, export_id: str) -> IO[bytes]:
 
 
 def due(database: Database) -> list[str]:
-    """Whose copies are to be written, the longest waiting first."""
+    """Ids of the people whose exports are to be written, the longest waiting first."""
     with database.open(everything("copies to write")) as db:
         open_ones = select(PersonExport.identity_id).where(PersonExport.finished_at.is_(None))
         return list(db.scalars(open_ones.order_by(PersonExport.created_at)))

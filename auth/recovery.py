@@ -88,7 +88,7 @@ def _found(db, typed: str, business_id: str | None) -> tuple[Customer, Face] | N
 
 
 def _owners(column: Any, typed: str, business_id: str | None) -> Select[Customer, Business]:
-    """Whose receipt holds it: two rows at most, found by the index of the column."""
+    """Select the customers whose receipt shows the typed number: two rows at most, found by the index of the column."""
     owner = column.class_
     wanted = {match_key(typed)} if owner is LicenseKey else {typed, typed.upper()}
     theirs = (owner.business_id == Customer.business_id) & (owner.customer_id == Customer.customer_id)

@@ -1,4 +1,4 @@
-"""Who began a payment or a refund: kept on its row, because its outcome is recorded later by the system."""
+"""The author of a payment or a refund, kept on its row because the system records the outcome later."""
 
 from __future__ import annotations
 

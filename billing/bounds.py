@@ -1,4 +1,4 @@
-"""What a value from outside may be at most: the same for the API, a file that is imported and an account that is mirrored.
+"""Bounds on values from outside: the same for the API, an imported file and a mirrored account.
 
 Each function returns the value or raises ValueError with a sentence; pydantic takes them as validators.
 """

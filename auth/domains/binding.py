@@ -72,7 +72,7 @@ class Binding:
             return list(db.scalars(query.order_by(func.min(Domain.checked_at))))
 
     def look_again(self, business_id: str) -> int:
-        """What DNS does not say any more is not served any more, at once; when DNS says nothing at all it is asked again later.
+        """A domain whose DNS record is gone is no longer served, at once. When DNS does not answer, the check is repeated later.
         Returns how many domains of the business DNS answered for."""
         with self.database.open(everything("domains of a business to look at again")) as db:
             due = list(db.scalars(select(Domain).where(Domain.business_id == business_id, *_due()).order_by(Domain.checked_at)))

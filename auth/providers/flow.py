@@ -65,7 +65,7 @@ def leave(database: Database, settings: Settings, discovery: Discovery, party: P
 
 
 def come_back(database: Database, settings: Settings, discovery: Discovery, party: Party, said: Mapping[str, str], browser: str) -> Came:
-    """What the provider's redirect says, exchanged and checked. The state is used up whatever follows. Raises Mistake.
+    """Exchange and check the code that the provider's redirect carries. The state is used up whatever follows. Raises Mistake.
 
     "waiting": the provider has not answered yet; the same call, made again, hands out what came of it, once.
     """

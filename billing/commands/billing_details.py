@@ -203,6 +203,6 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
 
 
 def _printed(buyer: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a document says of its buyer, whatever the order of the address: that was another one before."""
+    """The buyer's details on a document, independent of the order in which the address is printed."""
     words = sorted(word.strip(",") for line in buyer.get("lines") or [] for word in line.split())
     return (*(buyer.get(name) or None for name in ("name", "business_name", "email", "country", "tax_id")), words)

@@ -1,4 +1,4 @@
-"""What is due for a subscription: its open invoice with its lines, the last decline, and a payment that is under way."""
+"""The dues of a subscription: its open invoice with its lines, the last decline, and a payment in progress."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DueLine:
 
 @dataclass(frozen=True)
 class Dues:
-    """What is to be paid so that the subscription starts again.
+    """The amount to pay so that the subscription is active again.
 
     `error_code`: why the last payment failed (contract §1.5), None when none was tried. `method`: what was tried, or would
     be. `is_checking`: a payment's outcome is not known, so no other may be offered. `link`: a hosted page or a bank's
