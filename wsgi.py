@@ -1,4 +1,4 @@
-"""The whole house on one screen: create_app(settings) wires the rooms together. Nobody imports this."""
+"""Create the application: create_app(settings) connects all packages. No other module imports this one."""
 
 from __future__ import annotations
 
@@ -10,83 +10,122 @@ from flask import Flask
 
 import auth
 import auth.domains
-import auth.provider
+import auth.oidc_server
 import portal
 import tenants.api
+import tenants.business_portal
 import tenants.cli
-import tenants.clock
 import tenants.console
 import tenants.demo
-import tenants.elsewhere
-import tenants.portal
+import tenants.deployment_check
+import tenants.external
+import tenants.operator
+import tenants.operator.clock
 import tenants.webhooks
 import unified
-from billing import dunning, notifications, renewals
-from billing.documents_store import DocumentStore
-from billing.forwarding import Forwarder
-from billing.till import Till
-from core import cli, mail_server, schema, turns, web
+from billing import metrics as billing_metrics
+from billing.charging.payment_processor import PaymentProcessor
+from billing.documents.store import DocumentStore
+from billing.external.dispatch import ActionDispatcher
+from billing.model import gateway_notifications
+from billing.renewals import dunning, renew
+from core import application, cli, error_reports, log, mail_server, recurring_jobs, schema, tracing
 from core.db import Database
 from core.edge import Edge
+from core.handlers import Handlers
 from core.ids import derive
 from core.mail import Mailer
+from core.metrics import deployment
+from core.metrics.snapshot import Snapshot
 from core.outgoing import Outgoing
-from core.private import private_folder, private_umask
+from core.private_files import private_folder, private_umask
+from core.services import Services
 from core.settings import Settings
-from core.web import House
-from core.worker import Handlers, Tick, Worker
-from tenants.elsewhere.dodo import Dodo
+from core.worker import Tick, Worker
+from tenants.external.dodo import Dodo
+
+PACKAGES = (
+    auth,
+    auth.domains,
+    auth.oidc_server,
+    portal,
+    unified,
+    tenants.business_portal,
+    tenants.api,
+    tenants.external,
+    tenants.webhooks,
+    tenants.console,
+    tenants.cli,
+    tenants.operator.clock,
+    tenants.demo,
+    tenants.operator,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """One application, on one database, in one mode. Raises core.settings.Misconfigured."""
+    """Create an application with one database and one mode. Raises core.settings.Misconfigured."""
     if settings is None:
         load_dotenv()
         settings = Settings.from_env(os.environ)
+    log.configure(settings.log_level)  # before the database is checked: without it, log lines go to stdout, among a command's output
     if settings.data_dir.exists():
         private_folder(settings.data_dir)
     app = Flask("wsgi", template_folder="templates", static_folder="static")
     cli.register(app, settings)
+    tenants.deployment_check.register(app, settings)
     if cli.prepares_database():  # `flask upgrade` runs before there is a database to check
         return app
 
     database = Database(settings)
     schema.check(database)
     gateway = _gateway(settings)
-    till = Till(database, gateway, settings)
+    processor = PaymentProcessor(database, gateway, settings)
     handlers = Handlers()
-    worker = Worker(database, handlers, _ticks(till, gateway))
+    worker = Worker(database, handlers, _ticks(processor, gateway))
     worker.around = app.app_context
-    house = House(settings, database, gateway=gateway, worker=worker, mailer=Mailer(settings, database),
-                  documents=DocumentStore(database, settings), till=till, handlers=handlers, outgoing=Outgoing(settings))
-    house.forwarder = Forwarder(database, {"dodo": Dodo(house)})
-    house.documents.systems = house.forwarder.systems
-    worker.ticks.append(Tick("mail server", mail_server.EVERY, house.mailer.server.learn))
+    services = Services(
+        settings,
+        database,
+        gateway=gateway,
+        worker=worker,
+        mailer=Mailer(settings, database),
+        documents=DocumentStore(database, settings),
+        processor=processor,
+        handlers=handlers,
+        outgoing=Outgoing(settings),
+    )
+    services.forwarder = ActionDispatcher(database, {"dodo": Dodo(services)})
+    services.documents.systems = services.forwarder.systems
+    worker.ticks.append(Tick("mail server", mail_server.EVERY, services.mailer.server.learn))
 
-    web.register(app, house)
+    services.metrics = Snapshot(database)
+    deployment.register(services.metrics, worker)
+    billing_metrics.register(services.metrics)
+    application.register(app, services)
+    error_reports.init(settings)
+    tracing.init(app, settings, *database.engines)
     if gateway is not None:
         from gateways.sandbox.pages import make_blueprint
 
-        gateway.notify = till.notified
+        gateway.notify = processor.receive_notification
         app.register_blueprint(make_blueprint(gateway))
-    handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    for room in (auth, auth.domains, auth.provider, portal, unified, tenants.portal, tenants.api, tenants.elsewhere, tenants.webhooks,
-                 tenants.console, tenants.cli, tenants.clock, tenants.demo):
-        room.register(app, house)
+    handlers.on("gateway.notified", lambda work: processor.process_notification(work.data["key"]), "gateway.follow_up")
+    for package in PACKAGES:
+        package.register(app, services)
     return app
 
 
 def serve_app() -> Edge:
-    """What `flask serve` runs in its serving process: the application, and the worker's thread unless PORTAL_WORKER=off."""
+    """Create the ASGI application of a serving process; starts the worker thread unless PORTAL_WORKER=off."""
     private_umask()
     app = create_app()
     if app.extensions["portal"].settings.worker != "off":
-        cli.start_worker(app)
+        app.extensions["portal"].lifecycle.start_worker(app.extensions["portal"].worker)
     return Edge(app, trusted=app.extensions["portal"].settings.trusted_proxies)
 
 
 def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
-    """The concrete gateway is known here and nowhere else."""
+    """Create the configured gateway. Only this module imports concrete gateways."""
     if settings.gateway == "none":
         return None
     from gateways.sandbox import SandboxGateway
@@ -95,12 +134,14 @@ def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
     return SandboxGateway(settings.data_dir / "sandbox.sqlite3", settings.base_url, secret)
 
 
-def _ticks(till: Till, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
-    ticks = [Tick("renewals", timedelta(seconds=5), lambda: renewals.run_due(till)),
-             Tick("reconcile", timedelta(seconds=3), till.reconcile),
-             Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(till)),
-             Tick("old failures", timedelta(hours=1), lambda: turns.sweep(till.database)),
-             Tick("old notifications", timedelta(hours=1), lambda: notifications.sweep(till.database))]
+def _ticks(processor: PaymentProcessor, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
+    ticks = [
+        Tick("renewals", timedelta(seconds=5), lambda: renew.run_due(processor)),
+        Tick("reconcile", timedelta(seconds=3), processor.reconcile),
+        Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(processor)),
+        Tick("old failures", timedelta(hours=1), lambda: recurring_jobs.sweep(processor.database)),
+        Tick("old notifications", timedelta(hours=1), lambda: gateway_notifications.sweep(processor.database)),
+    ]
     if gateway is not None:
         ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
     return ticks

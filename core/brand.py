@@ -1,11 +1,11 @@
-"""A business's brand: three choices in, a handful of CSS tokens out, readable whatever was chosen.
+"""Turn a business's brand settings into CSS tokens with enough contrast, whatever color was chosen.
 
-    stored  {"accent": "#5a2e14", "radius": 2, "font": "serif"}      (anything; hostile values become the default)
+    stored  {"accent": "#5a2e14", "radius": 2, "font": "serif"}      (invalid values become the default)
     tokens  {"brand": "#5a2e14", "on_brand": "#ffffff", "edge_light": …, "edge_dark": …, "link_light": …, "link_dark": …,
              "radius": 2, "font": "serif", "contrast": {"words": 11.4, "link_light": 10.5, "link_dark": 10.2}}
 
-Nothing a business typed is ever copied into a page: colours are parsed as six hex digits and written from numbers,
-the typeface is a key of our own list. Paper, ink, states and focus are out of a brand's reach.
+No text from a business is copied into a page: colors are parsed as six hex digits and written from numbers, and the
+typeface is a key of a fixed list. A brand cannot change the colors of the page, its text, states and focus.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from core.errors import Invalid
+from core.errors import N_, Invalid
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 DEFAULT_ACCENT = "#2340a0"
 DEFAULT_RADIUS = 4
 RADII = (2, 4, 12)
-SCHEMES = ("system", "light", "dark")  # what a reader's own setting gives way to, if anything
-WHITE: Colour = (255, 255, 255)
-BLACK: Colour = (0, 0, 0)
-INK: Colour = (0x18, 0x21, 0x1C)
-GROUNDS: dict[str, tuple[Colour, ...]] = {  # paper, slip, sunk of static/portal.css
+SCHEMES = ("system", "light", "dark")  # color schemes; `system` follows the reader's setting
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
+INK: Color = (0x18, 0x21, 0x1C)
+GROUNDS: dict[str, tuple[Color, ...]] = {  # paper, slip, sunk of static/portal.css
     "light": ((0xF3, 0xF6, 0xF0), (255, 255, 255), (0xE7, 0xEC, 0xE2)),
     "dark": ((0x10, 0x15, 0x12), (0x1A, 0x21, 0x1D), (0x0A, 0x0E, 0x0C)),
 }
@@ -42,37 +42,37 @@ _LOGO = re.compile(r"logo-[0-9a-f]{32}\Z", re.ASCII)
 _SIX_DIGITS = re.compile(r"#?([0-9a-fA-F]{6})\Z", re.ASCII)
 
 
-def parse_colour(value: object) -> Colour | None:
-    """`#rrggbb` or `rrggbb` → three numbers; anything else → None."""
+def parse_color(value: object) -> Color | None:
+    """Parse `#rrggbb` or `rrggbb` into three numbers; None for anything else."""
     found = _SIX_DIGITS.match(value) if isinstance(value, str) else None
     return (int(found[1][0:2], 16), int(found[1][2:4], 16), int(found[1][4:6], 16)) if found else None
 
 
-def written(colour: Colour) -> str:
-    """Three numbers → `#rrggbb`. The only way a colour gets into a page."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+def to_hex(color: Color) -> str:
+    """Format three numbers as `#rrggbb`. Every color in a page comes from here."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def luminance(colour: Colour) -> float:
+def luminance(color: Color) -> float:
     """WCAG relative luminance, 0 to 1."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(a: Colour, b: Colour) -> float:
+def contrast(a: Color, b: Color) -> float:
     """WCAG contrast ratio, 1 to 21."""
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
-def words_on(accent: Colour) -> Colour:
-    """White or ink, whichever reads better on the accent; black in the narrow band where neither reaches 4.5."""
+def text_color_on(accent: Color) -> Color:
+    """Return white or the ink color, whichever has more contrast on the accent; black where neither reaches 4.5."""
     best = max((WHITE, INK), key=lambda words: contrast(words, accent))
     return best if contrast(best, accent) >= 4.5 else BLACK
 
 
-def readable(accent: Colour, scheme: str, ratio: float) -> Colour:
-    """The accent, moved in lightness only, away from the scheme's grounds, until `ratio` holds on all of them."""
+def readable(accent: Color, scheme: str, ratio: float) -> Color:
+    """Change the accent's lightness until its contrast is at least `ratio` on every background of the scheme."""
     grounds = GROUNDS[scheme]
     if _worst(accent, grounds) >= ratio:
         return accent
@@ -88,57 +88,60 @@ def readable(accent: Colour, scheme: str, ratio: float) -> Colour:
 
 
 def brand_tokens(stored: object) -> dict[str, Any]:
-    """What a business chose (a dict of any shape, or None) → tokens as in the module's first lines. Never raises."""
+    """Return the tokens (see the module docstring) for stored settings: a dict of any shape, or None. Never raises."""
     accent, radius, font = _chosen(stored)
     tokens: dict[str, Any] = {
-        "brand": written(accent), "on_brand": written(words_on(accent)), "radius": radius, "font": font,
-        "contrast": {"words": round(contrast(words_on(accent), accent), 1)},
+        "brand": to_hex(accent),
+        "on_brand": to_hex(text_color_on(accent)),
+        "radius": radius,
+        "font": font,
+        "contrast": {"words": round(contrast(text_color_on(accent), accent), 1)},
     }
     for scheme in GROUNDS:
         link = readable(accent, scheme, 4.5)
-        tokens[f"link_{scheme}"] = written(link)
-        tokens[f"edge_{scheme}"] = written(readable(accent, scheme, 3.0))
+        tokens[f"link_{scheme}"] = to_hex(link)
+        tokens[f"edge_{scheme}"] = to_hex(readable(accent, scheme, 3.0))
         tokens["contrast"][f"link_{scheme}"] = round(_worst(link, GROUNDS[scheme]), 1)
     return tokens
 
 
 def brand_css(stored: object) -> str:
-    """The one unlayered rule that a business's page carries in `<style nonce>`; wins over the layers of portal.css."""
+    """Return the CSS rule for `<style nonce>` of a business's page. It is unlayered, so it overrides the layers of portal.css."""
     return _css(*_chosen(stored))
 
 
 def logo_path(business_id: str, stored: object) -> str | None:
-    """Where a business's logo is served, if it has one."""
+    """Return the path of the business's logo, or None without one."""
     id = stored.get("logo") if isinstance(stored, dict) else None
     return f"/logos/{business_id}/{id}.png" if isinstance(id, str) and _LOGO.match(id) else None
 
 
 def scheme_of(stored: object) -> str:
-    """light, dark, or system: the reader's own choice."""
+    """Return light, dark, or system (the reader's setting)."""
     scheme = stored.get("mode") if isinstance(stored, dict) else None
     return scheme if isinstance(scheme, str) and scheme in SCHEMES else "system"
 
 
 def clean_brand(accent: str, radius: str | int, font: str, mode: str = "system") -> dict[str, Any]:
-    """What a form sent → the dict to store: {"accent", "radius", "font", "mode"}. Raises `Invalid` with a sentence per field."""
-    colour = parse_colour(accent.strip())
+    """Return the dict to store: {"accent", "radius", "font", "mode"}. Raises `Invalid` with a sentence per field."""
+    color = parse_color(accent.strip())
     wrong = {}
-    if colour is None:
-        wrong["accent"] = "A colour is six hex digits, such as #5a2e14."
-    if str(radius) not in {str(one) for one in RADII}:
-        wrong["radius"] = "Corners are 2, 4 or 12 pixels."
+    if color is None:
+        wrong["accent"] = N_("Enter a color as six hex digits, such as #5a2e14.")
+    if str(radius) not in {str(item) for item in RADII}:
+        wrong["radius"] = N_("Choose 2, 4 or 12 pixels.")
     if font not in FONTS:
-        wrong["font"] = "Choose a typeface of the list."
+        wrong["font"] = N_("Choose a typeface from the list.")
     if mode not in SCHEMES:
-        wrong["mode"] = "Choose light, dark or the reader's own."
-    if wrong or colour is None:
+        wrong["mode"] = N_("Choose light, dark, or the reader's own setting.")
+    if wrong or color is None:
         raise Invalid(fields=wrong)
-    return {"accent": written(colour), "radius": int(radius), "font": font, "mode": mode}
+    return {"accent": to_hex(color), "radius": int(radius), "font": font, "mode": mode}
 
 
 @lru_cache(maxsize=1024)
-def _css(accent: Colour, radius: int, font: str) -> str:
-    token = brand_tokens({"accent": written(accent), "radius": radius, "font": font})
+def _css(accent: Color, radius: int, font: str) -> str:
+    token = brand_tokens({"accent": to_hex(accent), "radius": radius, "font": font})
     return (
         f":root{{--brand:{token['brand']};--on-brand:{token['on_brand']};"
         f"--brand-edge:light-dark({token['edge_light']},{token['edge_dark']});"
@@ -147,27 +150,27 @@ def _css(accent: Colour, radius: int, font: str) -> str:
     )
 
 
-def _chosen(stored: object) -> tuple[Colour, int, str]:
-    """(accent, radius, font) with a default for each that is missing or hostile."""
+def _chosen(stored: object) -> tuple[Color, int, str]:
+    """Return (accent, radius, font), with the default for each that is missing or invalid."""
     chosen = stored if isinstance(stored, dict) else {}
-    accent = parse_colour(chosen.get("accent")) or parse_colour(DEFAULT_ACCENT) or BLACK
+    accent = parse_color(chosen.get("accent")) or parse_color(DEFAULT_ACCENT) or BLACK
     radius, font = chosen.get("radius"), chosen.get("font")
     if not isinstance(radius, int) or isinstance(radius, bool) or radius not in RADII:
         radius = DEFAULT_RADIUS
     return accent, radius, font if isinstance(font, str) and font in FONTS else "system"
 
 
-def _worst(colour: Colour, grounds: tuple[Colour, ...]) -> float:
-    return min(contrast(colour, ground) for ground in grounds)
+def _worst(color: Color, grounds: tuple[Color, ...]) -> float:
+    return min(contrast(color, ground) for ground in grounds)
 
 
-def _from_hls(hue: float, lightness: float, saturation: float) -> Colour:
+def _from_hls(hue: float, lightness: float, saturation: float) -> Color:
     red, green, blue = (round(part * 255) for part in colorsys.hls_to_rgb(hue, lightness, saturation))
     return red, green, blue
 
 
 def clean_logo(raw: bytes) -> bytes:
-    """See `core.logo.clean_logo`; loaded late, for pictures are rare and Pillow is slow to import."""
+    """See `core.logo.clean_logo`. Imported here, because Pillow is slow to import and rarely needed."""
     from core.logo import clean_logo as clean
 
     return clean(raw)

@@ -1,4 +1,7 @@
-"""The two pictures of the dashboard, as numbers: sixty days ahead, and twelve months back. Lists beside them say the same."""
+"""Data for the two charts of the dashboard: renewals of the next 60 days and spending of the last 12 months.
+
+The page shows the same data as lists.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ class Day:
     is_monday: bool
     marks: list[Any] = field(default_factory=list)
     label: bool = False
-    minor: bool = False  # left out on a phone
+    minor: bool = False  # hidden on a phone
 
 
 def ruler_days(dated: Iterable[tuple[dt.date, Any]], today: dt.date) -> list[Day]:
-    """61 cells, today to day 60, each with the businesses that renew on it; marks outside the span are left out."""
+    """Return 61 days from today on, each with the businesses that renew on it. Dates outside the range are left out."""
     days = [Day(today + dt.timedelta(n), (today + dt.timedelta(n)).weekday() == 0) for n in range(DAYS)]
     for date, business in dated:
         offset = (date - today).days
@@ -40,7 +43,7 @@ class Bar:
 
 
 def strip_bars(values: Sequence[int], height: int = 40, step: int = 20) -> list[Bar]:
-    """Bars of one currency on one scale: minor units per month, oldest first, the last one is now. Negative months show as zero."""
+    """Return the bars of one currency. `values`: minor units per month, oldest first. Negative months are drawn as zero."""
     top = max((value for value in values if value > 0), default=0)
     bars = []
     for n, value in enumerate(values):

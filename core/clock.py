@@ -1,4 +1,4 @@
-"""Two clocks. `now()` is billing's and may be turned (tests, sandbox); `wall()` is the world's and may not.
+"""Two clocks: `now()` is billing time, which tests and the sandbox can move; `wall()` is real time.
 
 Sessions, leases, limits and signatures use `wall()`; anything about periods, invoices and renewals uses `now()`.
 """
@@ -16,7 +16,7 @@ def wall() -> datetime:
 
 
 def now() -> datetime:
-    """Billing time, aware, UTC: real time plus the turned offset (zero in live mode)."""
+    """Billing time, aware, UTC: real time plus the offset, which is zero in live mode."""
     return wall() + _offset
 
 
@@ -25,6 +25,6 @@ def offset() -> timedelta:
 
 
 def turn(offset: timedelta) -> None:
-    """Set how far billing time is from real time. Only test deployments call this."""
+    """Set the difference between billing time and real time. Only test deployments call this."""
     global _offset
     _offset = offset

@@ -1,7 +1,7 @@
-"""CSV (RFC 4180) that a spreadsheet reads as data: every field quoted, no cell that it would take for a formula.
+"""Write CSV (RFC 4180) that spreadsheets read as data: every field is quoted, and no cell is taken for a formula.
 
-Formulas begin with = + - @ or their full-width forms, at the start of a field or after a separator within it: a program
-that splits at another separator than ours makes a field of its own there (OWASP, "CSV Injection").
+Formulas begin with = + - @ or their full-width forms. They are escaped at the start of a field, and after a separator
+within it, because a program may split fields at another separator (OWASP, "CSV Injection").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 
 def csv_cell(cell: object) -> str:
-    """Numbers stay numbers, negative ones too. In text, an apostrophe in front of what would be a formula keeps it text."""
+    """Return a number unchanged. In text, put an apostrophe before anything that would be a formula."""
     text = "" if cell is None else str(cell)
     if isinstance(cell, int | float | Decimal):
         return text

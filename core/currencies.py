@@ -1,5 +1,7 @@
-"""ISO 4217: the codes of money that is in use. Not the codes for metals, bond units, testing and "no currency" (XAU, XTS, XXX …),
-and not those of funds, which nobody is charged in."""
+"""ISO 4217 codes of currencies in use.
+
+Without the codes for metals, bond units, testing and "no currency" (XAU, XTS, XXX …), and without fund codes.
+"""
 
 from __future__ import annotations
 
@@ -8,4 +10,5 @@ CURRENCIES: frozenset[str] = frozenset(
     "CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES "
     "KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR "
     "NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND "
-    "TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split())
+    "TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)

@@ -1,4 +1,4 @@
-"""The only way to a database session, on both engines.
+"""Open database sessions. No other module creates engines or sessions.
 
 `Database.open(scope)` reads; `open(scope, write=True)` writes and commits on a clean exit. SQLite: WAL, foreign keys,
 synchronous=FULL, BEGIN IMMEDIATE for writers (a read-then-write fails at once with BUSY_SNAPSHOT otherwise).
@@ -18,8 +18,11 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from core import conflicts, guard, rls
-from core.private import private_database
+from core import guard, rls, transaction_retry
+from core.disk_space import DiskSpace
+from core.metrics import timing
+from core.pooler import Pooler
+from core.private_files import private_database
 from core.replica import CONNECT_TIMEOUT, Replica
 from core.scope import Scope
 from core.settings import Settings
@@ -29,7 +32,7 @@ PRIMARY_CONNECT_TIMEOUT = 10  # seconds
 
 
 class ScopedSession(Session):
-    """A session that knows whose it is, from its first statement to its last."""
+    """A session with one scope for its whole life."""
 
     repeatable = False
 
@@ -50,24 +53,24 @@ class ScopedSession(Session):
         return self.scope.actor
 
     def close(self) -> None:
-        """What only read ends with COMMIT: a ROLLBACK makes the driver forget every statement that it prepared, and
-        planning costs more than reading."""
+        """End a reading transaction with COMMIT. After a ROLLBACK the driver would drop all prepared statements, and planning
+        them again costs more than reading."""
         if not self._guard.write and self.in_transaction():
             self.expunge_all()
-            with suppress(SQLAlchemyError):  # a connection that broke: closing says the rest
+            with suppress(SQLAlchemyError):  # the connection broke; closing raises nothing more
                 self.commit()
         super().close()
 
     def commit(self) -> None:
         super().commit()
         if self._guard.write and not self.repeatable:
-            conflicts.note_effect()
+            transaction_retry.note_effect()
 
     def flush(self, objects: Any = None) -> None:
         try:
             super().flush(objects)
         finally:
-            self._guard.flushing = False  # whatever the unit of work did, the net is up again
+            self._guard.flushing = False  # statements are checked again, even after an error
 
 
 class Database:
@@ -76,10 +79,20 @@ class Database:
         self.engine = _engine(settings.database_url, settings)
         self.replica = Replica(_engine(settings.database_replica_url, settings, replica=True)) if settings.database_replica_url else None
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.disk_space = DiskSpace(self.engine, settings)
+        self.poolers = [Pooler(self.engine, "DATABASE_URL", settings.prepare_threshold, PRIMARY_CONNECT_TIMEOUT)]
+        if self.replica is not None:
+            self.poolers.append(Pooler(self.replica.engine, "DATABASE_REPLICA_URL", settings.prepare_threshold, CONNECT_TIMEOUT))
+        self.engines = (self.engine, self.replica.engine) if self.replica else (self.engine,)
+        for engine, database in zip(self.engines, ("primary", "replica"), strict=False):
+            timing.watch(engine, database)
 
     @contextmanager
     def open(self, scope: Scope, write: bool = False, replica: bool = False, repeatable: bool = False) -> Iterator[ScopedSession]:
-        """`repeatable`: what is written may be written once more, so that a request which is run again (core/rerun.py) does it twice."""
+        """Open a session; commit on a clean exit if `write`.
+
+        `repeatable`: writing the same rows twice is harmless, so a request with it can be run again (core/request_retry.py).
+        """
         session = self.session(scope, write, replica)
         session.repeatable = repeatable
         try:
@@ -90,15 +103,15 @@ class Database:
             session.close()
 
     def session(self, scope: Scope, write: bool = False, replica: bool = False) -> ScopedSession:
-        """A session whose end the caller owns (the request's edge). Everybody else uses `open`.
+        """Return a session that the caller must end. Only the request's session uses this; use `open` everywhere else.
 
-        `replica`: it may read from the replica, where there is one that is usable now.
+        `replica`: read from the replica, if there is one that is usable now.
         """
         use = replica and not write and self.replica is not None and self.replica.usable()
         return ScopedSession(scope, write, self.replica.engine if use and self.replica else self.engine)
 
     def replica_of(self, session: ScopedSession | None) -> Replica | None:
-        """The replica that a session reads from; None where it is on the primary."""
+        """Return the replica that a session reads from; None for the primary."""
         on_replica = self.replica is not None and session is not None and session.get_bind().engine.url == self.replica.engine.url
         return self.replica if on_replica else None
 
@@ -110,10 +123,10 @@ class Database:
 
 
 def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
-    one: guard.Guard = session._guard  # type: ignore[attr-defined]
-    connection.info["guard"] = one
+    item: guard.Guard = session._guard  # type: ignore[attr-defined]
+    connection.info["guard"] = item
     if connection.dialect.name == "postgresql":
-        rls.enter(connection, one.scope)
+        rls.enter(connection, item.scope)
 
 
 def _engine(url: str, settings: Settings, replica: bool = False) -> Engine:
@@ -125,8 +138,13 @@ def _engine(url: str, settings: Settings, replica: bool = False) -> Engine:
         _sqlite(engine)
     else:
         seconds = CONNECT_TIMEOUT if replica else PRIMARY_CONNECT_TIMEOUT
-        engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_use_lifo=True,
-                               connect_args={"prepare_threshold": settings.prepare_threshold, "connect_timeout": seconds})
+        engine = create_engine(
+            parsed,
+            pool_size=8,
+            max_overflow=8,
+            pool_use_lifo=True,
+            connect_args={"prepare_threshold": settings.prepare_threshold, "connect_timeout": seconds},
+        )
         _ping_when_idle(engine)
     guard.install(engine)
 
@@ -141,8 +159,8 @@ def _engine(url: str, settings: Settings, replica: bool = False) -> Engine:
 
 
 def _ping_when_idle(engine: Engine) -> None:
-    """A connection that rested may be gone: ask before using it. A busy one is not asked: a request opens three
-    transactions, and a round trip before each is what a page can spare least."""
+    """Ping a connection that was idle before it is used again, because it may be closed. A busy connection is not pinged: a
+    request opens three transactions, and a round trip before each would slow every page."""
 
     @event.listens_for(engine, "checkout")
     def ask(dbapi: Any, record: Any, _proxy: Any) -> None:
@@ -157,7 +175,7 @@ def _ping_when_idle(engine: Engine) -> None:
 def _sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def pragmas(dbapi: Any, _record: Any) -> None:
-        dbapi.isolation_level = None  # we say BEGIN ourselves
+        dbapi.isolation_level = None  # the listener below issues BEGIN
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
             dbapi.execute(f"PRAGMA {pragma}")
 

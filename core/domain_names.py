@@ -1,8 +1,8 @@
-"""Domain names in ASCII: the only place that encodes or decodes internationalized names (IDNA 2008, RFC 5891).
+"""Convert internationalized domain names to ASCII and back (IDNA 2008, RFC 5891). No other module does this.
 
 Names are mapped by UTS 46, non-transitional: `faß.de` is `xn--fa-hia.de` and never `fass.de`. Python's own codec ("idna")
-implements IDNA 2003, which sends mail and requests for one owner's domain to another owner's. Libraries that encode names by
-themselves (smtplib, ssl, Werkzeug, httpx) are given ASCII.
+implements IDNA 2003, which can turn the name into the domain of another owner. Libraries that encode names
+themselves (smtplib, ssl, Werkzeug, httpx) therefore get ASCII.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import idna
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})  # host names of this machine
+
 
 class BadDomain(ValueError):
     """The text is not a domain name that can be written in ASCII."""
 
 
 def ascii_domain(name: str) -> str:
-    """The name in lower-case ASCII: letters, digits and hyphens stay, other labels become A-labels (RFC 5890 §2.3.2.1).
+    """Return the name in lower-case ASCII; labels with other characters become A-labels (RFC 5890 §2.3.2.1).
 
-    An IP address and a name of plain ASCII labels come back in lower case. Raises BadDomain.
+    IP addresses and ASCII names are only lower-cased. Raises BadDomain.
     """
     lower = name.lower()
     if lower.isascii() and "xn--" not in lower:
@@ -31,7 +33,7 @@ def ascii_domain(name: str) -> str:
 
 
 def unicode_domain(name: str) -> str:
-    """The name as people read it, which `ascii_domain` turns into the same ASCII again; an A-label that does not is kept."""
+    """Return the name in Unicode. An A-label is kept if `ascii_domain` would not turn it into the same ASCII again."""
     try:
         shown = idna.decode(name)
         return shown if ascii_domain(shown) == ascii_domain(name) else name
@@ -40,9 +42,9 @@ def unicode_domain(name: str) -> str:
 
 
 def ascii_url(url: str) -> str:
-    """The URL with its host in ASCII; a URL without a host, and one that cannot be read, come back unchanged.
+    """Return the URL with its host in ASCII. A URL without a host, or one that cannot be parsed, is returned unchanged.
 
-    Raises BadDomain for a host that is no domain name.
+    Raises BadDomain if the host is not a domain name.
     """
     try:
         parts = urlsplit(url)
@@ -57,9 +59,9 @@ def ascii_url(url: str) -> str:
 
 
 def ascii_address(address: str) -> str:
-    """An email address with its domain in ASCII, as envelopes and headers carry it; the local part is not touched.
+    """Return an email address with its domain in ASCII, for envelopes and headers. The local part is unchanged.
 
-    Raises BadDomain for text without an `@`, or whose domain is no domain name.
+    Raises BadDomain for text without an `@`, or with an invalid domain.
     """
     local, at, domain = address.rpartition("@")
     if not (at and local and domain):

@@ -1,14 +1,13 @@
-"""Turns a Scope into row filters, and refuses every statement that slips past them.
+"""Turn a Scope into row filters, and refuse every statement without them.
 
-Three layers, each enough on its own against most mistakes (safety §1):
+There are three layers (safety §1):
 
-1. ORM criteria, one `if`-free lambda per table kind, attached to every ORM statement (refreshes and relationship loads too).
-2. Flush and attach checks: rows outside the scope can be neither written nor adopted.
-3. The engine net, just before the driver runs a statement: owned tables need layer 1's marker (or the unit of
-   work, or `everything`) and no part beside their entity; reading sessions write nothing; raw SQL is for `core/`
-   and `migrations/` only.
+1. ORM criteria: one lambda per kind of table, attached to every ORM statement, including refreshes and relationship loads.
+2. Flush and attach checks: rows outside the scope cannot be written or attached.
+3. Engine check, before the driver runs a statement. Owned tables need the mark of layer 1, the unit of work, or `everything`,
+   and may not occur outside their entity. Reading sessions cannot write. Raw SQL is allowed in `core/` and `migrations/` only.
 
-On PostgreSQL row-level security checks the same scope a fourth time (`core/rls.py`).
+On PostgreSQL, row-level security checks the same scope again (`core/rls.py`).
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader
 from core.errors import ScopeError
 from core.models import BusinessOwned, Catalogue, CustomerOwned, PersonOwned, kind_of, mapped
 from core.scope import Scope
-from core.statements import columns_set, kinds, loose_tables, tables_in
+from core.sql_inspection import columns_set, kinds, loose_tables, tables_in
 
 MARK = "scoped"
 _raw_allowed: ContextVar[bool] = ContextVar("raw_allowed", default=False)
 
-# Kinds of table a scope may touch at all. Everything else raises, even where it would return nothing.
+# Kinds of table that each kind of scope may use. Every other table raises, even if no row would match.
 _READS: dict[str, frozenset[Any]] = {
     "nobody": frozenset(),
     "resolving": frozenset({CustomerOwned, Catalogue, PersonOwned}),
@@ -47,7 +46,7 @@ _RESOLVING = frozenset({"customers", "businesses", "identities", "identity_email
 
 @contextmanager
 def raw_sql() -> Iterator[None]:
-    """Allow hand-written SQL for a moment. Only `core/` and `migrations/` import this (a guard test holds it)."""
+    """Allow hand-written SQL in this context. Only `core/` and `migrations/` may use it; a test checks that."""
     token = _raw_allowed.set(True)
     try:
         yield
@@ -56,13 +55,13 @@ def raw_sql() -> Iterator[None]:
 
 
 class Guard:
-    """One per session, for its whole life."""
+    """The checks of one session."""
 
     def __init__(self, scope: Scope, write: bool, arrays: bool = False) -> None:
         self.scope = scope
         self.write = write
         self.flushing = False
-        self.refresh = object()  # the mark of the ORM's own load of one row by its key
+        self.refresh = object()  # marks the ORM's own load of one row by its key
         self.criteria = tuple(_criteria(scope, arrays))
         self.allowed = _READS.get(scope.kind, frozenset())
 
@@ -84,9 +83,9 @@ class Guard:
         if state.is_update and not _OWNERSHIP.isdisjoint(columns_set(state)):
             raise ScopeError("a row keeps its owner")
         if not state.is_orm_statement:
-            return  # unmarked: the engine net refuses it if it touches an owned table
+            return  # unmarked: the engine check refuses it if it uses an owned table
         state.update_execution_options(**{MARK: self.refresh if state.is_column_load else self})
-        state.statement = state.statement.options(*self.criteria)  # type: ignore[attr-defined]
+        state.statement = state.statement.options(*self.criteria)
 
     # --- layer 2
     def before_flush(self, session: Session, _context: UOWTransaction, _instances: Any) -> None:
@@ -94,10 +93,10 @@ class Guard:
             raise ScopeError("this session only reads")
         for row in [*session.new, *session.dirty, *session.deleted]:
             self.check_row(row)
-        self.flushing = True  # until ScopedSession.flush() returns, whichever way
+        self.flushing = True  # until ScopedSession.flush() returns or raises
 
     def before_attach(self, _session: Session, row: object) -> None:
-        """A row loaded elsewhere names its owner itself, so what it says is not proof: it is loaded again, never adopted."""
+        """Refuse rows of other sessions: their owner columns prove nothing, so they must be loaded through this session."""
         if not self.scope.is_everything and inspect(row).key is not None:
             raise ScopeError(f"{type(row).__name__} was loaded elsewhere; load it through this session")
 
@@ -146,14 +145,16 @@ class Guard:
             raise ScopeError(f"{', '.join(sorted(loose))} beside its entity; name the mapped class instead")
 
     def check_target(self, kind: Any) -> None:
-        """Who reads a shop window does not dress it; while addresses are resolved nothing is written at all."""
+        """Customers cannot write catalogue rows, and nothing can be written while addresses are resolved."""
         if self.scope.kind == "resolving" or (kind is Catalogue and self.scope.kind != "business"):
             raise ScopeError(f"a {self.scope.kind!r} scope does not write here")
 
 
 def _criteria(scope: Scope, arrays: bool) -> Iterator[Any]:
-    """One lambda per kind, with bound values and no branches inside (SQLAlchemy traces a lambda once per class).
-    `arrays`: the engine takes a list as one value (PostgreSQL)."""
+    """Yield one lambda per kind, with bound values and no branches (SQLAlchemy traces a lambda once per class).
+
+    `arrays`: the engine accepts a list as one value (PostgreSQL).
+    """
     if scope.is_everything:
         return
     identity, addresses = scope.identity_id or "", list(scope.addresses)
@@ -175,7 +176,7 @@ def _criteria(scope: Scope, arrays: bool) -> Iterator[Any]:
 
 
 def _of_one(business: str, customer: str) -> Iterator[Any]:
-    """Plain equality: only then does an index on (business, customer, date) give the rows in order."""
+    """Yield plain equality conditions, so that an index on (business, customer, date) gives the rows in order."""
     yield with_loader_criteria(
         CustomerOwned, lambda cls: (cls.business_id == business) & (cls.customer_id == customer), include_aliases=True
     )
@@ -187,18 +188,19 @@ def _of_lists(scope: Scope) -> Iterator[Any]:
     yield with_loader_criteria(
         CustomerOwned, lambda cls: cls.business_id.in_(businesses) & cls.customer_id.in_(customers), include_aliases=True
     )
-    if len(businesses) > 1:  # ids are unique within a business only: one business's id beside another's must not match
-        yield with_loader_criteria(
-            CustomerOwned, lambda cls: (cls.business_id + "/" + cls.customer_id).in_(pairs), include_aliases=True
-        )
+    if len(businesses) > 1:  # ids are unique only within a business, so the pair must match
+        yield with_loader_criteria(CustomerOwned, lambda cls: (cls.business_id + "/" + cls.customer_id).in_(pairs), include_aliases=True)
     yield with_loader_criteria(Catalogue, lambda cls: cls.business_id.in_(businesses), include_aliases=True)
 
 
 def _of_arrays(scope: Scope) -> Iterator[Any]:
-    """The same for PostgreSQL, a list being one value: the statement and its plan are the same however many businesses
-    somebody buys from. Spelled out value by value, planning took three times as long as reading the rows."""
-    businesses, customers, pairs = (any_(literal(list(ids), ARRAY(String)))
-                                    for ids in (scope.business_ids, scope.customer_ids, scope.joined_pairs))
+    """Like `_of_lists` for PostgreSQL, with a list as one value: the statement and its plan do not depend on the list's length.
+
+    With one parameter per value, planning took three times as long as reading the rows.
+    """
+    businesses, customers, pairs = (
+        any_(literal(list(ids), ARRAY(String))) for ids in (scope.business_ids, scope.customer_ids, scope.joined_pairs)
+    )
     yield with_loader_criteria(
         CustomerOwned, lambda cls: (cls.business_id == businesses) & (cls.customer_id == customers), include_aliases=True
     )
@@ -208,7 +210,7 @@ def _of_arrays(scope: Scope) -> Iterator[Any]:
 
 
 def install(engine: Engine) -> None:
-    """Put the engine net in place. Connections opened outside a session may not touch mapped tables at all."""
+    """Install the engine check. Connections outside a session cannot use mapped tables."""
 
     @event.listens_for(engine, "before_cursor_execute")
     def net(conn: Connection, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool) -> None:

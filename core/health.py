@@ -1,4 +1,4 @@
-"""`/healthz` (the process answers), `/readyz` (it can serve: database, schema, mode, database role), `/metrics` (operators)."""
+"""`/healthz` (the process runs), `/readyz` (it can serve: database, schema, mode, database role) and `/metrics` (operators)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import time
 
 from flask import Flask, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core import guard, replica, revisions
-from core.bounds import METHODS
+from core import guard, revisions
 from core.errors import NotFound
-from core.web import House, house, is_operator
-
-REGISTRY = CollectorRegistry()
-REQUESTS = Counter("portal_requests_total", "Requests answered", ["endpoint", "method", "status"], registry=REGISTRY)
-REFUSED = Counter("portal_refused_total", "Requests given up before or after they had a thread", ["why"], registry=REGISTRY)
-SECONDS = Histogram("portal_request_seconds", "Time to answer", ["endpoint"], registry=REGISTRY)
-REPLICA_UP = Gauge("portal_replica_up", "1 while pages read from the replica", registry=REGISTRY)
-REPLICA_LAG = Gauge("portal_replica_lag_seconds", "How far the replica is behind; NaN while it does not answer", registry=REGISTRY)
+from core.metrics.exposition import CONTENT_TYPE, knows_secret, scrape
+from core.metrics.instruments import REFUSED as REFUSED
+from core.metrics.instruments import REQUESTS, SECONDS
+from core.operator_access import is_operator
+from core.request_context import services
+from core.request_limits import METHODS
+from core.services import Services
 
 
 def init(app: Flask) -> None:
@@ -33,29 +30,34 @@ def _healthz() -> ResponseReturnValue:
 
 
 def _readyz() -> ResponseReturnValue:
-    troubles = checks(house())
-    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles, notes=notes(house())), 200 if not troubles else 503
+    troubles = checks(services())
+    return jsonify(status="ok" if not troubles else "not ready", troubles=troubles, notes=notes(services())), 200 if not troubles else 503
 
 
 def _metrics() -> ResponseReturnValue:
-    if not is_operator():
+    """Answer on any Host header, because a scraper connects to each process by its address. Others than operators get 404."""
+    if not (is_operator() or knows_secret(services().settings, request.headers.get("Authorization", ""))):
         raise NotFound()
-    replica.measure(house().database.replica, REPLICA_UP, REPLICA_LAG)
-    return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+    return Response(scrape(services()), content_type=CONTENT_TYPE)
 
 
-def notes(of: House) -> list[str]:
-    """What does not keep this process from serving, but should be looked at."""
-    found = of.database.replica
+def notes(of: Services) -> list[str]:
+    """Return warnings that do not keep this process from serving."""
+    found, others = of.database.replica, of.database.disk_space.notes()
     if found is None or found.usable():
-        return []
-    return ["the replica does not answer: everything is read from the primary" if found.lag is None
-            else f"the replica is {found.lag:.0f} seconds behind: everything is read from the primary"]
+        return others
+    return [
+        "the replica does not answer; all reads go to the primary"
+        if found.lag is None
+        else f"the replica is {found.lag:.0f} seconds behind; all reads go to the primary",
+        *others,
+    ]
 
 
-def checks(of: House) -> list[str]:
-    """What keeps this process from serving, in words; empty when all is well. Never raises, says no addresses."""
-    troubles: list[str] = []
+def checks(of: Services) -> list[str]:
+    """Return the reasons why this process cannot serve; empty when it can. Never raises, contains no addresses."""
+    troubles = ["this process is shutting down"] if of.lifecycle.draining else []
+    troubles += of.database.disk_space.problems()
     try:
         with guard.raw_sql(), of.database.engine.connect() as connection:
             run = connection.exec_driver_sql
@@ -71,14 +73,16 @@ def checks(of: House) -> list[str]:
                 ).one()
                 if any(role):
                     troubles.append("the database role is a superuser, an owner of tables, or bypasses row-level security")
-    except Exception as why:  # whatever it is, this process is not ready; the name is enough, the message may hold a password
-        troubles.append(f"the database does not answer as it should ({type(why).__name__})")
-    return troubles
+    except Exception as error:  # any error means not ready; only its name is shown, because the message may hold a password
+        troubles.append(f"the database does not answer as it should ({type(error).__name__})")
+        if getattr(getattr(error, "orig", None), "sqlstate", None) is None:
+            return troubles  # no answer: testing the pooler would wait again
+    return troubles + [problem for pooler in of.database.poolers if (problem := pooler.problem())]
 
 
 def _count(response: Response) -> Response:
     name = request.endpoint or "unknown"
-    method = request.method if request.method in METHODS else "other"  # clients may write anything there
+    method = request.method if request.method in METHODS else "other"  # clients may send any method
     REQUESTS.labels(name, method, str(response.status_code)).inc()
     if "started" in g:
         SECONDS.labels(name).observe(time.perf_counter() - g.started)

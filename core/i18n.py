@@ -1,6 +1,7 @@
-"""Which language, which zone. Locale: cookie `lang` (the visitor's explicit choice) → the visitor's profile → Accept-Language → en.
+"""Choose the language and time zone of a request.
 
-At a business's door only its own languages count, and its default stands in the place of English. See `core/languages.py`.
+The locale comes from the cookie `lang`, the visitor's profile, Accept-Language, then English. At a business's door only its
+languages are used, and its default instead of English. See `core/languages.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["COOKIE", "best_locale", "chosen_locale", "chosen_zone", "direction",
 
 COOKIE = "lang"
 _YEAR = 365 * 24 * 3600
-_speaker: Flask | None = None  # any application will do: catalogues are the same in all of them
+_speaker: Flask | None = None  # any application: all have the same catalogs
 
 
 def init(app: Flask, settings: Settings) -> None:
@@ -38,27 +39,27 @@ def init(app: Flask, settings: Settings) -> None:
 
 
 def chosen_locale() -> str:
-    """The locale of this request; English outside of one."""
+    """Return the locale of this request; English outside a request."""
     if not has_request_context():
         return "en"
-    theirs, visitor = _host(), g.get("visitor")
-    wishes = [request.cookies.get(COOKIE), getattr(visitor, "locale", None), *(tag for tag, _quality in request.accept_languages)]
-    return best_locale(wishes, getattr(theirs, "languages", ())) or best_locale([getattr(theirs, "locale", None)]) or "en"
+    host, visitor = _host(), g.get("visitor")
+    wanted = [request.cookies.get(COOKIE), getattr(visitor, "locale", None), *(tag for tag, _quality in request.accept_languages)]
+    return best_locale(wanted, getattr(host, "languages", ())) or best_locale([getattr(host, "locale", None)]) or "en"
 
 
 def offered() -> tuple[str, ...]:
-    """The languages one may choose from here: a business's own at its door, all of them elsewhere."""
+    """Return the languages to choose from: those of the business at its door, else all."""
     return among(getattr(_host(), "languages", ())) if has_request_context() else supported()
 
 
 def _host() -> object:
-    """The business whose door its customers came through; None at every other door, the console's among them."""
+    """Return the business at a business's or sign-in door; None at other doors."""
     door = g.get("door")
     return door.business if door is not None and door.kind in ("business", "auth") else None
 
 
 def chosen_zone() -> str:
-    """IANA zone of the visitor, of the business whose door it is, or UTC."""
+    """Return the IANA zone of the visitor, else of the door's business, else UTC."""
     for place in (g.get("visitor"), getattr(g.get("door"), "business", None)):
         zone = getattr(place, "zone", None)
         if isinstance(zone, str) and zone in _zones():
@@ -67,8 +68,8 @@ def chosen_zone() -> str:
 
 
 def zones() -> list[str]:
-    """IANA time zones that people choose from, by name."""
-    return sorted(one for one in _zones() if "/" in one and not one.startswith(("Etc/", "posix/", "right/"))) + ["UTC"]
+    """Return the IANA time zones to choose from, sorted by name."""
+    return sorted(zone for zone in _zones() if "/" in zone and not zone.startswith(("Etc/", "posix/", "right/"))) + ["UTC"]
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +78,7 @@ def _zones() -> frozenset[str]:
 
 
 def locale() -> str:
-    """The current locale's name: `de`, `pt_BR`. Within `speaking`, that one."""
+    """Return the current locale's name, such as `de` or `pt_BR`. Within `speaking`, its locale."""
     return str(get_locale() or "en")
 
 
@@ -87,13 +88,13 @@ def html_lang(name: str) -> str:
 
 @lru_cache(maxsize=128)
 def direction(name: str) -> str:
-    """`ltr` or `rtl`."""
+    """Return `ltr` or `rtl`."""
     return Locale.parse(name).text_direction if known(name) else "ltr"
 
 
 @lru_cache(maxsize=1024)
 def zone_city(zone: str, in_locale: str) -> str:
-    """`Europe/London` → `London`; UTC stays UTC."""
+    """Return the city of a zone, `Europe/London` → `London`; UTC for UTC."""
     if zone in ("UTC", "Etc/UTC"):
         return "UTC"
     return str(get_timezone_location(ZoneInfo(zone), locale=Locale.parse(in_locale), return_city=True))
@@ -101,7 +102,7 @@ def zone_city(zone: str, in_locale: str) -> str:
 
 @contextmanager
 def in_application() -> Iterator[Flask]:
-    """An application context where there is none: the worker has words and letters to make too."""
+    """Provide an application context if there is none, so that the worker can translate and render emails."""
     if current_app:
         yield current_app._get_current_object()  # type: ignore[attr-defined]
         return
@@ -113,14 +114,14 @@ def in_application() -> Iterator[Flask]:
 
 @contextmanager
 def speaking(name: str | None) -> Iterator[str]:
-    """Within, `_()` speaks this locale; an unknown one falls back to English. Works in the worker, outside of requests."""
+    """Translate to this locale within the context; English if it is unknown. Works outside requests."""
     use = best_locale([name]) or "en"
     with in_application(), force_locale(use):
         yield use
 
 
 def _remember_language() -> ResponseReturnValue:
-    """`lang` from the footer's form → cookie, back to where one was."""
+    """Store `lang` from the footer's form in a cookie and redirect back."""
     answer = redirect(safe_next(request.form.get("next")), 303)
     name = best_locale([request.form.get("lang")])
     if name:

@@ -1,4 +1,4 @@
-"""Prefixed ids (contract §1.6), secrets, and the keyed hashes under which secrets are stored."""
+"""Prefixed ids (contract §1.6), random secrets, and keyed hashes for storing secrets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import string
 
 _ALPHABET = string.ascii_letters + string.digits
 CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""For codes people type: no 0/O, 1/I/L, U/V confusion."""
+"""Characters of codes that people type, without 0/O, 1/I/L and U/V."""
 
 
 def new_id(prefix: str) -> str:
-    """`cus` → `cus_` and 21 random URL-safe characters (125 bits)."""
+    """Return the prefix, `_` and 21 random URL-safe characters (125 bits)."""
     return prefix + "_" + "".join(secrets.choice(_ALPHABET) for _ in range(21))
 
 
@@ -22,22 +22,22 @@ def secret_token(nbytes: int = 32) -> str:
 
 
 def keyed_hash(keys: tuple[str, ...], purpose: str, text: str) -> str:
-    """Hex HMAC-SHA256 of `text` under the newest key, bound to `purpose`. What the database holds of a secret."""
+    """Return the hex HMAC-SHA256 of `text` with the newest key, bound to `purpose`. The database stores secrets in this form."""
     return _mac(keys[0], purpose, text)
 
 
 def keyed_hashes(keys: tuple[str, ...], purpose: str, text: str) -> list[str]:
-    """The same under every key of the ring, so that a rotated key still finds older rows."""
+    """Return the hashes with every key of the ring, so that older rows are found after a rotation."""
     return [_mac(key, purpose, text) for key in keys]
 
 
 def derive(keys: tuple[str, ...], purpose: str, text: str) -> bytes:
-    """32 bytes bound to key, purpose and text: link tokens and codes are derived, never stored."""
+    """Return 32 bytes derived from key, purpose and text. Link tokens and codes are derived, not stored."""
     return hmac.new(keys[0].encode(), f"{purpose}\0{text}".encode(), hashlib.sha256).digest()
 
 
 def code_from(raw: bytes, length: int = 8) -> str:
-    """A code people can type, from derived bytes."""
+    """Return a code that people can type, from derived bytes."""
     number = int.from_bytes(raw, "big")
     out = []
     for _ in range(length):

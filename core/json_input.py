@@ -1,6 +1,6 @@
-"""Reading JSON that somebody else sent: one function for every entrance.
+"""Read JSON from clients and other systems.
 
-What it returns can be stored on both engines and read again by every client: text without NUL and without lone surrogates
+The result can be stored on both engines and read by every client: text without NUL and without lone surrogates
 (RFC 8259 section 8.2), finite numbers, integers of 64 bits (RFC 7493 section 2.2 wants less; identifiers of that size are
 common), and at most 64 levels.
 """
@@ -16,11 +16,11 @@ LARGEST = 2**63 - 1
 
 
 class UnreadableJson(ValueError):
-    """Not JSON, or text that cannot be stored."""
+    """Invalid JSON, or text that cannot be stored."""
 
 
 class OutOfRange(ValueError):
-    """A number that cannot be stored: infinite, not a number, or an integer of more than 64 bits. `field`: dotted, may be empty."""
+    """A number that cannot be stored: infinite, NaN, or an integer of more than 64 bits. `field`: dotted path, may be empty."""
 
     def __init__(self, field: str) -> None:
         self.field = field
@@ -28,7 +28,7 @@ class OutOfRange(ValueError):
 
 
 def read_json(raw: bytes | str) -> Any:
-    """Raises UnreadableJson, OutOfRange (both ValueError)."""
+    """Parse and check. Raises UnreadableJson or OutOfRange (both ValueError)."""
     try:
         sent = json.loads(raw, parse_constant=_no_constant, parse_int=_integer)
     except (ValueError, RecursionError) as wrong:  # UnicodeDecodeError is a ValueError
@@ -38,7 +38,7 @@ def read_json(raw: bytes | str) -> Any:
 
 
 def _check(sent: Any) -> None:
-    """Level by level, without recursion."""
+    """Check texts, numbers and depth, level by level without recursion."""
     level: list[tuple[str, Any]] = [("", sent)]
     for _ in range(DEPTH):
         below: list[tuple[str, Any]] = []
@@ -50,11 +50,11 @@ def _check(sent: Any) -> None:
             elif isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
                 raise OutOfRange(field)
             elif isinstance(value, dict):
-                for name, one in value.items():
+                for name, item in value.items():
                     _check_text(name)
-                    below.append((f"{field}.{name}" if field else name, one))
+                    below.append((f"{field}.{name}" if field else name, item))
             elif isinstance(value, list):
-                below += [(f"{field}.{n}" if field else str(n), one) for n, one in enumerate(value)]
+                below += [(f"{field}.{n}" if field else str(n), item) for n, item in enumerate(value)]
         if not below:
             return
         level = below
@@ -69,7 +69,7 @@ def _check_text(text: str) -> None:
 
 
 def _integer(text: str) -> int | float:
-    """Python refuses to read more than 4300 digits; out of range is out of range before that."""
+    """Parse an integer. A very long one becomes infinite, because Python refuses to parse more than 4300 digits."""
     return int(text) if len(text) <= 40 else math.inf
 
 

@@ -1,7 +1,7 @@
-"""Which languages there are, and which one somebody gets who wishes for others. No web in here.
+"""The available languages, and the best one for a list of wishes. Independent of Flask.
 
-There are English, the source language, and every folder `translations/<locale>/LC_MESSAGES`. A business may offer fewer: `offered`
-below is its list, and an empty one means all of them.
+The languages are English (the source) and every folder `translations/<locale>/LC_MESSAGES`. A business may offer fewer:
+`offered` is its list, and an empty list means all languages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
 
 @lru_cache(maxsize=1)
 def supported() -> tuple[str, ...]:
-    """CLDR names with `_`, English first."""
+    """Return the CLDR names (with `_`), English first."""
     found = sorted(folder.parent.name for folder in TRANSLATIONS.glob("*/LC_MESSAGES") if known(folder.parent.name))
     return ("en", *(name for name in found if name != "en"))
 
@@ -33,20 +33,20 @@ def known(name: str) -> bool:
 
 @lru_cache(maxsize=128)
 def own_name(name: str) -> str:
-    """A language in its own words: `Deutsch`, `العربية`."""
+    """Return a language's name in that language: `Deutsch`, `العربية`."""
     words = Locale.parse(name).get_display_name(name) or name
     return words[:1].upper() + words[1:]
 
 
 def among(offered: Collection[str]) -> tuple[str, ...]:
-    """Those of ours that are offered, in our order; all of them where none is."""
+    """Return the supported languages that are offered; all of them if none is."""
     return tuple(name for name in supported() if name in offered) or supported()
 
 
 def best_locale(wanted: Iterable[str | None], offered: Collection[str] = ()) -> str | None:
-    """The first of the wanted names (`de-CH`, `pt_BR`, anything) that is offered, or is in its language; None when none fits.
+    """Return the offered language for the first wanted name (`de-CH`, `pt_BR`, any text) that fits; None if none does.
 
-    A reader of another Portuguese than ours is better served by it than by their second language: `pt`, `pt-PT` → `pt_BR`.
+    A wish fits a variant of the same language: `pt` and `pt-PT` give `pt_BR`.
     """
     ours = among(offered)
     exact = {name.lower(): name for name in ours}
@@ -56,5 +56,5 @@ def best_locale(wanted: Iterable[str | None], offered: Collection[str] = ()) -> 
 
 
 def spoken(wished: Iterable[str | None], offered: Collection[str], default: str) -> str:
-    """What somebody is written to in: the first of their wishes that is offered, in their own form of it (`de-CH`); else the default."""
-    return next((one for one in wished if one and best_locale([one], offered)), default)
+    """Return the locale for emails: the first wish that is offered, with its own region (`de-CH`), else the default."""
+    return next((item for item in wished if item and best_locale([item], offered)), default)

@@ -1,11 +1,11 @@
-"""Leases: who does a piece of work in the deployment, and until when. By the wall clock."""
+"""Leases: at most one process of the deployment does a piece of work at a time. By the wall clock."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
@@ -15,7 +15,7 @@ from core.scope import everything
 
 
 class Lease(Base):
-    """Who runs a job, and until when."""
+    """The holder of a named lease and its end."""
 
     __tablename__ = "leases"
 
@@ -25,23 +25,21 @@ class Lease(Base):
 
 
 def take(database: Database, name: str, holder: str, length: timedelta) -> bool:
-    """True when `holder` has the lease from now on; False while an earlier one lasts, whoever holds it."""
+    """Take the lease for `holder`. Returns False while an earlier lease lasts, even of the same holder.
+
+    One statement, so that two processes can take a new lease at the same time without a unique violation.
+    """
     at = clock.wall()
-    try:
-        with database.open(everything("take a lease"), write=True) as db:
-            lease = db.get(Lease, name, with_for_update=not database.is_sqlite)
-            if lease is None:
-                db.add(Lease(name=name, holder=holder, until=at + length))
-                return True
-            if lease.until > at:
-                return False
-            lease.holder, lease.until = holder, at + length
-            return True
-    except IntegrityError:  # two processes wrote the first row at once; the other one has it
-        return False
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    wanted = insert(Lease).values(name=name, holder=holder, until=at + length)
+    taken = wanted.on_conflict_do_update(
+        index_elements=[Lease.name], set_={"holder": wanted.excluded.holder, "until": wanted.excluded.until}, where=Lease.until <= at
+    ).returning(Lease.name)
+    with database.open(everything("take a lease"), write=True) as db:
+        return db.execute(taken).scalar() is not None
 
 
 def release(database: Database, name: str, holder: str) -> None:
-    """Give it back before its end. Nothing happens where somebody else has taken over."""
-    with database.open(everything("give a lease back"), write=True) as db:
+    """End a lease early. Does nothing if another holder has it."""
+    with database.open(everything("release a lease"), write=True) as db:
         db.execute(delete(Lease).where(Lease.name == name, Lease.holder == holder), execution_options={"synchronize_session": False})

@@ -1,7 +1,7 @@
-"""The SMTP server that email goes out through: connections to it, and whether it takes addresses beyond ASCII (RFC 6531).
+"""Connections to the outgoing SMTP server, and whether it accepts non-ASCII addresses (SMTPUTF8, RFC 6531).
 
-The worker asks the server every ten minutes, and looks at every connection it sends through; one row keeps the answer for the
-processes that serve pages, so that an address which cannot be written to is refused when it is typed.
+The worker checks every ten minutes and on every connection it sends through. The result is stored in one row for the web
+processes, so that forms can refuse an address that cannot receive email.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-SEND_TIMEOUT, ASK_TIMEOUT = 30.0, 3.0
-"""Seconds for each step of the SMTP dialogue: when the worker sends, and when a request waits for the answer."""
+SEND_TIMEOUT, ASK_TIMEOUT, QUIT_TIMEOUT = 30.0, 3.0, 3.0
+"""Seconds per step of the SMTP dialogue: when the worker sends, when a web request waits, and for QUIT."""
 EVERY = timedelta(minutes=10)
 KEPT = 60.0
-"""Seconds for which a process keeps an answer before it reads the row again."""
+"""Seconds for which a process caches the answer before it reads the row again."""
 
 
 class KnownMailServer(Base):
-    """What a server said of itself. `id` is host:port, so another server in the settings is another row."""
+    """Capabilities of a mail server. `id` is host:port, so a change of server in the settings uses a new row."""
 
     __tablename__ = "mail_servers"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     smtputf8: Mapped[bool]
-    asked_at: Mapped[datetime]
+    checked_at: Mapped[datetime]
 
 
 class MailServer:
@@ -59,16 +59,16 @@ class MailServer:
 
     @contextmanager
     def connect(self, timeout: float = SEND_TIMEOUT) -> Iterator[smtplib.SMTP]:
-        """A connection that said EHLO, over TLS where that is set, logged in where a name is set.
-
-        Raises OSError, smtplib.SMTPException.
-        """
+        """Yield a connection after EHLO, with TLS and login if configured. Raises OSError, smtplib.SMTPException."""
         settings = self.settings
         host = ascii_domain(settings.mail_server)  # getaddrinfo and ssl would encode it with IDNA 2003
         secured = ssl.create_default_context() if settings.mail_use_tls or settings.mail_use_ssl else None
-        name, port = _our_name(settings), settings.mail_port or 25
-        smtp = (smtplib.SMTP_SSL(host, port, local_hostname=name, timeout=timeout, context=secured) if settings.mail_use_ssl
-                else smtplib.SMTP(host, port, local_hostname=name, timeout=timeout))
+        name, port = _ehlo_name(settings), settings.mail_port or 25
+        smtp = (
+            smtplib.SMTP_SSL(host, port, local_hostname=name, timeout=timeout, context=secured)
+            if settings.mail_use_ssl
+            else smtplib.SMTP(host, port, local_hostname=name, timeout=timeout)
+        )
         try:
             smtp.ehlo_or_helo_if_needed()
             if settings.mail_use_tls:
@@ -77,13 +77,15 @@ class MailServer:
             if settings.mail_username and settings.mail_password:
                 smtp.login(settings.mail_username, settings.mail_password)
             yield smtp
-            with suppress(OSError, smtplib.SMTPException):  # what was sent is sent, whatever the server answers to this
+            with suppress(OSError, smtplib.SMTPException):  # the email is already sent, whatever the server replies to QUIT
+                if smtp.sock is not None:
+                    smtp.sock.settimeout(QUIT_TIMEOUT)
                 smtp.quit()
         finally:
             smtp.close()
 
     def note(self, smtp: smtplib.SMTP) -> bool:
-        """Whether this connection offers SMTPUTF8. The answer is kept, and written down when it is new or old."""
+        """Return whether this connection offers SMTPUTF8. Caches the answer, and stores it if it changed or the stored one is old."""
         offered = smtp.has_extn("smtputf8")
         now = time.monotonic()
         if offered != self._answer or now - self._stored_at >= EVERY.total_seconds():
@@ -93,18 +95,20 @@ class MailServer:
         return offered
 
     def learn(self) -> None:
-        """Ask the server, at most every ten minutes; the worker's chore. A server that does not answer is asked again later."""
+        """Ask the server, at most every ten minutes. Called by the worker; an unreachable server is asked again later."""
         if not self.settings.mail_server or time.monotonic() - self._stored_at < EVERY.total_seconds():
             return
         try:
             with self.connect() as smtp:
                 self.note(smtp)
         except (OSError, smtplib.SMTPException) as problem:
-            log.warning("mail server not reached", error=type(problem).__name__)
+            log.warning("mail server unreachable", error=type(problem).__name__)
 
     def offers_smtputf8(self) -> bool:
-        """Whether addresses with a local part beyond ASCII can be written to. Without a server (test mode) all are kept in the
-        mailbox, so they can. Where no worker has asked yet, this process asks once; a server that does not answer offers nothing.
+        """Return whether addresses with a non-ASCII local part can receive email.
+
+        True without a server (test mode), because all emails then go to the mailbox. If no worker has asked yet, this process asks
+        once; a server that does not answer counts as not offering SMTPUTF8.
         """
         if not self.settings.mail_server:
             return True
@@ -127,35 +131,35 @@ class MailServer:
 
     def _read(self) -> bool | None:
         try:
-            with self.database.open(everything("what the mail server offers")) as db:
+            with self.database.open(everything("mail server capabilities")) as db:
                 row = db.get(KnownMailServer, self.id)
                 return row.smtputf8 if row is not None else None
         except SQLAlchemyError:
             return None
 
     def _store(self, offered: bool) -> None:
-        """Never raises: an email that was sent must not be sent again because this could not be written."""
+        """Store the answer. Never raises: a failure here must not cause a sent email to be sent again."""
         try:
-            with self.database.open(everything("what the mail server offers"), write=True) as db:
+            with self.database.open(everything("mail server capabilities"), write=True) as db:
                 row = db.get(KnownMailServer, self.id)
                 if row is None:
-                    db.add(KnownMailServer(id=self.id, smtputf8=offered, asked_at=clock.wall()))
+                    db.add(KnownMailServer(id=self.id, smtputf8=offered, checked_at=clock.wall()))
                 else:
-                    row.smtputf8, row.asked_at = offered, clock.wall()
+                    row.smtputf8, row.checked_at = offered, clock.wall()
         except SQLAlchemyError as problem:
-            log.warning("mail server's answer not kept", error=type(problem).__name__)
+            log.warning("mail server capability not stored", error=type(problem).__name__)
 
 
 def offers_smtputf8() -> bool:
-    """`MailServer.offers_smtputf8` of the application at hand; True where there is none, which sends no email."""
+    """Return `MailServer.offers_smtputf8` of the current application; True without one, since no email is sent then."""
     if not current_app:
         return True
     mailer = getattr(current_app.extensions.get("portal"), "mailer", None)
     return mailer is None or bool(mailer.server.offers_smtputf8())
 
 
-def _our_name(settings: Settings) -> str:
-    """What we call ourselves in EHLO (RFC 5321 §4.1.3): the portal's host. Left to smtplib, it would ask DNS for one."""
+def _ehlo_name(settings: Settings) -> str:
+    """Return the host name for EHLO (RFC 5321 §4.1.3). By default smtplib would look one up in DNS."""
     host = settings.hostname
     try:
         ip = ip_address(host)

@@ -1,10 +1,10 @@
-"""The test mailbox: every letter a test deployment writes, kept where one can read it. Live mode never writes here."""
+"""The test mailbox: stores every email of a test deployment for reading. Live mode never writes to it."""
 
 from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, func, select
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,13 +15,13 @@ from core.scope import everything
 
 if TYPE_CHECKING:
     from core.db import Database
-    from core.mail import Letter
+    from core.mail import EmailMessage
 
 SHOWN = 200
 
 
-class MailboxLetter(Base):
-    """A plain table: only `everything` may touch it. `attachments`: [{filename, content_type, data (base64)}]."""
+class MailboxEmail(Base):
+    """Accessible only under `everything`. `attachments`: [{filename, content_type, data (base64)}]."""
 
     __tablename__ = "mailbox"
 
@@ -30,30 +30,43 @@ class MailboxLetter(Base):
     subject: Mapped[str]
     text: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)
-    attachments: Mapped[list] = mapped_column(default=list)
+    attachments: Mapped[list[Any]] = mapped_column(default=list)
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
-def put(database: Database, id: str, letter: Letter) -> None:
-    """Keep a letter once: a retry with the same id changes nothing."""
+def put(database: Database, id: str, message: EmailMessage) -> None:
+    """Store an email. Idempotent: a second call with the same id changes nothing."""
     with database.open(everything(why="test mailbox"), write=True) as db:
-        if db.get(MailboxLetter, id) is None:
-            db.add(MailboxLetter(
-                id=id, to=letter.to, subject=letter.subject, text=letter.text, html=letter.html, created_at=clock.wall(),
-                attachments=[{"filename": one.filename, "content_type": one.content_type, "data": base64.b64encode(one.data).decode()}
-                             for one in letter.attachments],
-            ))
+        if db.get(MailboxEmail, id) is None:
+            db.add(
+                MailboxEmail(
+                    id=id,
+                    to=message.to,
+                    subject=message.subject,
+                    text=message.text,
+                    html=message.html,
+                    created_at=clock.wall(),
+                    attachments=[
+                        {
+                            "filename": attachment.filename,
+                            "content_type": attachment.content_type,
+                            "data": base64.b64encode(attachment.data).decode(),
+                        }
+                        for attachment in message.attachments
+                    ],
+                )
+            )
 
 
-def letters(database: Database, to: str = "") -> list[MailboxLetter]:
-    """The newest first, at most 200; `to` narrows to one address, however it is written."""
-    query = select(MailboxLetter).order_by(MailboxLetter.created_at.desc(), MailboxLetter.id).limit(SHOWN)
+def recent_emails(database: Database, to: str = "") -> list[MailboxEmail]:
+    """Return at most 200 emails, newest first. `to` filters by address, ignoring case."""
+    query = select(MailboxEmail).order_by(MailboxEmail.created_at.desc(), MailboxEmail.id).limit(SHOWN)
     if to:
-        query = query.where(func.lower(MailboxLetter.to) == to.lower())
+        query = query.where(func.lower(MailboxEmail.to) == to.lower())
     with database.open(everything(why="test mailbox")) as db:
         return list(db.scalars(query))
 
 
-def letter(database: Database, id: str) -> MailboxLetter | None:
+def find_email(database: Database, id: str) -> MailboxEmail | None:
     with database.open(everything(why="test mailbox")) as db:
-        return db.scalar(select(MailboxLetter).where(MailboxLetter.id == id))
+        return db.scalar(select(MailboxEmail).where(MailboxEmail.id == id))

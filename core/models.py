@@ -1,15 +1,15 @@
-"""The base of every table, the four kinds of ownership, and the column types.
+"""The base class of tables, the four kinds of ownership, and the column types.
 
-Owned tables have the primary key (business_id, id): partitionable by business, and no unique violation
-can tell one business about another. Kinds (safety 1.1):
+Owned tables have the primary key (business_id, id). They can be partitioned by business, and a unique violation cannot
+reveal rows of another business. Kinds (safety 1.1):
 
-* CustomerOwned  one customer of one business; that customer, and the business, may read it
-* Catalogue      a business's shop window; its customers may read it, the business too
-* BusinessOwned  staff, keys and the system of that business only
-* PersonOwned    an identity's own rows, no business involved
+* CustomerOwned  belongs to one customer of one business; readable by that customer and the business
+* Catalogue      belongs to a business; readable by the business and its customers
+* BusinessOwned  readable by staff, API keys and the system of that business only
+* PersonOwned    belongs to an identity, without a business
 
-A table of none of these kinds is refused under every scope but `everything`, unless it says `__open__ = "open"`
-(anybody's session) or `__open__ = "insert"` (anybody may leave a row, only `everything` reads them).
+Other tables need the scope `everything`, unless they set `__open__ = "open"` (usable in every scope) or
+`__open__ = "insert"` (every scope may insert, only `everything` may read).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC instant. Text of fixed width on SQLite, so that it sorts and compares; timestamptz on PostgreSQL."""
+    """An aware UTC datetime: timestamptz on PostgreSQL, sortable text of fixed width on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -45,21 +45,24 @@ class UTCDateTime(TypeDecorator[datetime]):
             return None
         if isinstance(value, str):
             return datetime.fromisoformat(value)
-        return value.astimezone(UTC)
+        at: datetime = value.astimezone(UTC)
+        return at
 
 
 JSONType = JSON().with_variant(JSONB(), "postgresql")
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: UTCDateTime, dict: JSONType, list: JSONType, str: String, int: BigInteger}
-    metadata = MetaData(naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    })
+    type_annotation_map = {datetime: UTCDateTime, dict[str, Any]: JSONType, list[Any]: JSONType, str: String, int: BigInteger}
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
 
 
 class CustomerOwned:
@@ -110,18 +113,20 @@ KINDS: tuple[type, ...] = (CustomerOwned, Catalogue, BusinessOwned, PersonOwned)
 
 
 def of_customer() -> ForeignKeyConstraint:
-    """The foreign key that makes a row of mixed ownership impossible. First in every CustomerOwned `__table_args__`."""
+    """Return the foreign key to the owning customer. It comes first in the `__table_args__` of every CustomerOwned table."""
     return ForeignKeyConstraint(["business_id", "customer_id"], ["customers.business_id", "customers.customer_id"])
 
 
 def within_customer(column: str, target: str, at_commit: bool = False) -> ForeignKeyConstraint:
-    """Reference to a row of the same customer of the same business: column → target.id.
+    """Return a foreign key column → target.id to a row of the same customer of the same business.
 
-    `at_commit`: checked when the transaction ends, where both rows may be new in one flush.
+    `at_commit`: check at the end of the transaction, because both rows may be new in one flush.
     """
     return ForeignKeyConstraint(
-        ["business_id", "customer_id", column], [f"{target}.business_id", f"{target}.customer_id", f"{target}.id"],
-        deferrable=at_commit or None, initially="DEFERRED" if at_commit else None,
+        ["business_id", "customer_id", column],
+        [f"{target}.business_id", f"{target}.customer_id", f"{target}.id"],
+        deferrable=at_commit or None,
+        initially="DEFERRED" if at_commit else None,
     )
 
 
@@ -134,7 +139,7 @@ def kind_of(mapped: type) -> type | None:
 
 
 def tables_by_kind() -> dict[str, type | None | str]:
-    """Table name → its kind, 'open', or None (everything-only). Read by the guard and the migrations."""
+    """Map each table name to its kind, 'open', 'insert', or None (`everything` only)."""
     out: dict[str, type | None | str] = {}
     for mapper in Base.registry.mappers:
         name = mapper.local_table.name  # type: ignore[attr-defined]
@@ -143,10 +148,10 @@ def tables_by_kind() -> dict[str, type | None | str]:
 
 
 def mapped(table: str) -> Any:
-    """The mapped class of a table, for rooms that may not import the one that owns it."""
+    """Return the mapped class of a table, for packages that may not import the one that defines it."""
     return next(mapper.class_ for mapper in Base.registry.mappers if mapper.local_table.name == table)  # type: ignore[attr-defined]
 
 
 def dumps(value: Any) -> str:
-    """JSON with stable key order."""
+    """Return JSON with a stable key order."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

@@ -1,4 +1,4 @@
-"""Money is an integer number of minor units that knows its currency. No floats, no sums across currencies."""
+"""Money as an integer number of minor units with a currency. No floats, no sums across currencies."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-# ISO 4217 exponents that differ from 2. One table for wire, gateway and display (safety 4.10).
+# ISO 4217 exponents other than 2, for API, gateway and display (safety 4.10).
 _EXPONENTS: dict[str, int] = dict.fromkeys(
     "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
 ) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
 
-# Sources disagree on these (ISO says 2, the contract says 0, or Babel prints another): refused until mapped.
+# Sources disagree on these (ISO says 2, the contract says 0, or Babel prints another): refused.
 DISPUTED: frozenset[str] = frozenset({"MGA", "MRU", "IQD", "UYW", "CLF"})
 
 # The largest price, in major units: 20 million where a unit is worth about a dollar, more where it is worth about a cent or less.
 _LARGEST: dict[str, int] = dict.fromkeys(
     "AFN ALL AMD AOA ARS BDT BTN CRC CZK DJF DOP DZD EGP ETB GYD HTG HUF INR ISK JMD JPY KES KGS KMF KZT LKR LRD MKD MUR MZN NPR PHP PKR"
-    " RSD RUB SDG SSP THB TRY TWD UAH VUV XAF XOF XPF YER".split(), 2_000_000_000
+    " RSD RUB SDG SSP THB TRY TWD UAH VUV XAF XOF XPF YER".split(),
+    2_000_000_000,
 ) | dict.fromkeys(
     "BIF CDF CLP COP GNF IDR IRR KHR KRW LAK LBP MMK MNT MWK NGN PYG RWF SLE SLL SOS STN SYP TZS UGX UZS VES VND ZWG ZWL".split(),
     200_000_000_000,
 )
 _USUAL_LARGEST = 20_000_000
 LARGEST_ANYWHERE = 200_000_000_000 * 100
-"""Minor units that no price of any currency exceeds."""
+"""The largest price of all currencies, in minor units."""
 
 
 def largest(currency: str) -> int:
-    """The largest price in a currency, in its minor units."""
+    """Return the largest price in a currency, in minor units."""
     return int(_LARGEST.get(currency, _USUAL_LARGEST) * 10 ** exponent(currency))
 
 
 def exponent(currency: str) -> int:
-    """Number of decimals of a currency code, per ISO 4217."""
+    """Return the number of decimals of a currency (ISO 4217)."""
     return _EXPONENTS.get(currency, 2)
 
 
@@ -76,31 +77,31 @@ class Money:
         return other.minor
 
     def split(self, parts: int) -> list[Money]:
-        """Equal parts that add up exactly; the first ones carry the remainder."""
+        """Return equal parts with the same sum; the first ones get the remainder."""
         quotient, rest = divmod(self.minor, parts)
         return [Money(quotient + (1 if i < rest else 0), self.currency) for i in range(parts)]
 
 
 def round_half_up(value: Fraction) -> int:
-    """Nearest integer, halves away from zero."""
+    """Round to the nearest integer, halves away from zero."""
     sign = -1 if value < 0 else 1
     return sign * int(abs(value) + Fraction(1, 2))
 
 
 def tax_on(net: int, basis_points: int) -> int:
-    """Tax to add on a net amount; `basis_points` 2000 = 20 %."""
+    """Return the tax on a net amount; `basis_points` 2000 = 20 %."""
     return round_half_up(Fraction(net * basis_points, 10_000))
 
 
 def tax_within(gross: int, basis_points: int) -> int:
-    """Tax contained in a gross (tax inclusive) amount."""
+    """Return the tax contained in a gross (tax-inclusive) amount."""
     return gross - round_half_up(Fraction(gross * 10_000, 10_000 + basis_points))
 
 
 def largest_remainder(exact: Sequence[Fraction], total: int) -> list[int]:
-    """Whole shares of `total`, each `exact` one rounded down or up, that add up to `total`: the largest remainders are rounded up.
+    """Round the `exact` shares so that they add up to `total`: the largest remainders are rounded up.
 
-    Every share is its floor or its ceiling as long as `total` differs from the sum of `exact` by less than one.
+    Each share is its floor or ceiling if `total` differs from the sum of `exact` by less than one.
     """
     shares = [value.numerator // value.denominator for value in exact]
     order = sorted(range(len(exact)), key=lambda n: (shares[n] - exact[n], n))
@@ -110,5 +111,5 @@ def largest_remainder(exact: Sequence[Fraction], total: int) -> list[int]:
 
 
 def major(minor: int, currency: str, more: int = 0) -> str:
-    """`minor` units as a decimal number of major units: major(1999, "EUR") → "19.99". `more`: decimals beyond the currency's."""
+    """Return minor units as a decimal number of major units: major(1999, "EUR") → "19.99". `more`: additional decimals."""
     return format(Decimal(minor).scaleb(-exponent(currency) - more), "f")

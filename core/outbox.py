@@ -1,6 +1,6 @@
-"""Write first, speak after: a state change leaves its event in the same transaction; a worker carries it to the world.
+"""The transactional outbox: a state change writes its event in the same transaction, and a worker handles it later.
 
-`events` is the history a customer or business may read; `outbox` is the work queue (ids only, never a secret).
+`events` is the history that customers and businesses read; `outbox` is the work queue (ids only, no secrets).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from core.models import Base, CustomerOwned
 from core.scope import Actor
 
 SIGN_IN = "auth"
-"""The lane of emails that let people in, whichever business's door they stand at."""
+"""The lane of sign-in emails, for all businesses."""
+MAIL_PART = ".mail"
+"""Suffix of the id of a row with the emails of an event whose other work failed."""
 
 
 class Event(Base, CustomerOwned):
-    """What happened, who did it. Append-only. `customer_id` is '' for what concerns a business alone."""
+    """An event and its actor. Append-only. `customer_id` is '' for events of a business without a customer."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -38,14 +40,14 @@ class Event(Base, CustomerOwned):
     noun_id: Mapped[str | None]
     actor_type: Mapped[str]
     actor_id: Mapped[str | None]
-    data: Mapped[dict]
+    data: Mapped[dict[str, Any]]
     at: Mapped[datetime]
 
 
 class Outbox(Base):
-    """One piece of work. Claimed under a lease with a fencing number; parked after too many failures.
+    """One piece of work. Claimed under a lease with a fencing number; given up after too many failures.
 
-    `lane`: whose turn it takes (`lane_of`).
+    `lane`: its queue (`lane_of`). `state`: pending; mail (only emails are left); done; `given_up`.
     """
 
     __tablename__ = "outbox"
@@ -60,29 +62,29 @@ class Outbox(Base):
     noun_id: Mapped[str | None]
     actor_type: Mapped[str]
     actor_id: Mapped[str | None]
-    data: Mapped[dict]
+    data: Mapped[dict[str, Any]]
     at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(default="pending")  # pending, done, parked
+    state: Mapped[str] = mapped_column(default="pending")  # pending, mail, done, given_up, or set_aside by an operator
     due_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(default=0)
     fence: Mapped[int] = mapped_column(default=0)
-    done: Mapped[list] = mapped_column(default=list)
+    done: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[str | None]
 
 
 def lane_of(type: str, business_id: str | None) -> str:
-    """Work takes turns by its business; sign-in emails have a lane of their own; the rest goes by the first word of its type."""
+    """Return the lane: "auth" for sign-in emails, else the business id, else the first word of the type."""
     first = type.partition(".")[0]
     return SIGN_IN if first == SIGN_IN else business_id or first
 
 
 def event_id() -> str:
-    """`evt_` + milliseconds in base 16 + randomness: sorts by time."""
+    """Return `evt_`, the time in milliseconds (hexadecimal) and random digits, so that ids sort by time."""
     return f"evt_{int(time.time() * 1000):012x}{secrets.token_hex(5)}"
 
 
 def written_at(event_id: str) -> datetime:
-    """By the world's clock; an event's own `at` is billing time, which may be turned."""
+    """Return the real time of an event from its id. The event's `at` is billing time, which tests can move."""
     return datetime.fromtimestamp(int(event_id[4:16], 16) / 1000, UTC)
 
 
@@ -99,19 +101,28 @@ def emit(
     private: dict[str, Any] | None = None,
     due_at: datetime | None = None,
 ) -> str:
-    """Leave an event (where a business is concerned) and its work. `silent`: history that was loaded sends nothing.
+    """Write an event (if there is a business) and its work. Returns the event's id.
 
-    Returns the event's id. `data` is JSON-safe and holds no secret. `private`: for the work, beside `data`, and no part of the
-    history that the business reads. `due_at`: when the work is to be done, by the wall clock; None is at once.
+    `silent`: write no work, for imported history. `data` is JSON-safe and holds no secret. `private`: more data for the work,
+    not visible in the history. `due_at`: time of the work by the wall clock; None means now.
     """
-    who = actor or db.scope.actor
-    one = event_id()
+    actor = actor or db.scope.actor
+    item = event_id()
     at = clock.now()
-    common = {"type": type, "actor_type": who.type, "actor_id": who.id, "data": data or {}, "at": at, "noun_id": noun}
+    common = {"type": type, "actor_type": actor.type, "actor_id": actor.id, "data": data or {}, "at": at, "noun_id": noun}
     if business_id:
-        db.add(Event(business_id=business_id, id=one, customer_id=customer_id or "", **common))
+        db.add(Event(business_id=business_id, id=item, customer_id=customer_id or "", **common))
     if not silent:
         common |= {"data": {**(data or {}), **(private or {})}}
-        db.add(Outbox(id=one, lane=lane_of(type, business_id), business_id=business_id, customer_id=customer_id,
-                      due_at=due_at or clock.wall(), done=[], **common))
-    return one
+        db.add(
+            Outbox(
+                id=item,
+                lane=lane_of(type, business_id),
+                business_id=business_id,
+                customer_id=customer_id,
+                due_at=due_at or clock.wall(),
+                done=[],
+                **common,
+            )
+        )
+    return item

@@ -1,8 +1,7 @@
-"""Who a request comes from when proxies stand in between: the setting PORTAL_TRUSTED_PROXIES, and what it makes of X-Forwarded-For.
+"""Find a request's client behind proxies: the setting PORTAL_TRUSTED_PROXIES and the header X-Forwarded-For.
 
-Each proxy appends the address it was asked from to `X-Forwarded-For`, so only the entries at the end, written by proxies that
-are ours, say the truth; those before them are the client's own words and are never believed. Without the setting the header is
-not looked at.
+Each proxy appends the address of its client to `X-Forwarded-For`. Only the last entries, which trusted proxies wrote, are
+used; the client can forge the others. Without the setting the header is ignored.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 log = structlog.get_logger()
 MOST = 10  # proxies in a row
-WIDEST = {4: 8, 6: 16}  # a network with a shorter prefix is half of the internet, not a set of proxies
+WIDEST = {4: 8, 6: 16}  # shortest prefix of a network of proxies
 
 
 @dataclass(frozen=True)
 class TrustedProxies:
-    """Either the number of proxies in a row, or the networks they are in. Neither: no proxy is trusted."""
+    """Either the number of proxies in a row, or their networks. Without both no proxy is trusted."""
 
     count: int = 0
     networks: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> TrustedProxies:
-        """`""`, `"0"`, a number such as `"1"`, or addresses and networks such as `"127.0.0.1, 10.0.0.0/8"`. Raises ValueError in words."""
+        """`""`, `"0"`, a number such as `"1"`, or addresses and networks such as `"127.0.0.1, 10.0.0.0/8"`. Raises ValueError."""
         text = text.strip()
         if not text:
             return cls()
         if text.lstrip("+-").isdigit():
             if not (text.isascii() and text.isdigit()) or int(text) > MOST:
-                raise ValueError(f"{text!r} is no number of proxies from 0 to {MOST}")
+                raise ValueError(f"{text!r} is not a number of proxies from 0 to {MOST}")
             return cls(count=int(text))
         return cls(networks=tuple(_network(part.strip()) for part in text.split(",")))
 
@@ -45,9 +44,9 @@ class TrustedProxies:
         return bool(self.count or self.networks)
 
     def client(self, peer: str, forwarded: Iterable[str]) -> str:
-        """The client's address. `peer`: who opened the connection; `forwarded`: the entries of X-Forwarded-For in order.
+        """Return the client's address. `peer`: address of the connection; `forwarded`: the entries of X-Forwarded-For in order.
 
-        Where a trusted proxy left an entry that is no address, the proxy stands for its clients.
+        If a trusted proxy wrote an entry that is not an address, the proxy's address is returned.
         """
         chain = [*forwarded]
         found = _address(peer)
@@ -66,8 +65,8 @@ class TrustedProxies:
         return passed < self.count
 
 
-class Peeled:
-    """WSGI middleware: REMOTE_ADDR becomes the client's address, for every budget and log alike."""
+class ForwardedClient:
+    """WSGI middleware: set REMOTE_ADDR to the client's address, for rate limits and logs."""
 
     def __init__(self, app: Callable[..., Any], trusted: TrustedProxies) -> None:
         self.app, self.trusted = app, trusted
@@ -79,8 +78,20 @@ class Peeled:
             environ["REMOTE_ADDR"] = self.trusted.client(environ.get("REMOTE_ADDR", ""), forwarded[-2000:].split(","))
         elif forwarded and not self._warned and _is_private(environ.get("REMOTE_ADDR", "")):
             self._warned = True
-            log.warning("a proxy passes requests on, and PORTAL_TRUSTED_PROXIES is not set: all clients share one budget")
+            log.warning("request came through a proxy, but PORTAL_TRUSTED_PROXIES is not set: all clients share one rate limit")
         return self.app(environ, start_response)
+
+
+def operator_networks(text: str) -> tuple[Network, ...]:
+    """Parse the comma-separated addresses and networks of operators. Raises ValueError."""
+    try:
+        found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of addresses and networks (such as 10.8.0.0/24, without host bits)") from None
+    for network in found:
+        if network.prefixlen < WIDEST[network.version]:
+            raise ValueError(f"{str(network)!r} is too large a network to allow")
+    return found
 
 
 def _network(text: str) -> Network:
@@ -89,14 +100,14 @@ def _network(text: str) -> Network:
     except ValueError:
         raise ValueError(f"{text!r} is neither an address nor a network (such as 10.0.0.0/8, without host bits)") from None
     if network.prefixlen < WIDEST[network.version]:
-        raise ValueError(f"{text!r} is too wide a network to trust: everybody in it could write another client's address")
+        raise ValueError(f"{text!r} is too large a network to trust: every host in it could forge client addresses")
     if network.is_multicast or (network.network_address.is_unspecified and network.prefixlen == network.max_prefixlen):
-        raise ValueError(f"{text!r} is no address that a proxy can have")
+        raise ValueError(f"{text!r} is not a possible address of a proxy")
     return network
 
 
 def _address(text: str) -> Address | None:
-    """An entry as proxies write it: `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`."""
+    """Parse an entry of X-Forwarded-For: `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7`, `[2001:db8::7]:4711`."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,6 +1,6 @@
-"""Redirects stay where one is: relative to the host (RFC 9110 section 10.2.2), and pages answer at one address each.
+"""Make redirects relative to the host (RFC 9110 section 10.2.2), and remove trailing slashes.
 
-Behind a proxy we do not know the scheme that people see, so an absolute address made from the request would lead to plain http.
+Behind a proxy the public scheme is unknown, so an absolute URL made from the request would use plain http.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, NotFound
 
+from core.operator_access import is_operator_path
 from core.security import is_api
 
 
@@ -21,23 +22,23 @@ def init(app: Flask) -> None:
 
 
 def without_slash() -> ResponseReturnValue | None:
-    """`/subscriptions/` → `/subscriptions`, where that is a page. Links get such an ending in emails and address bars."""
+    """Redirect `/subscriptions/` to `/subscriptions`, if that page exists. Links in emails sometimes get such an ending."""
     path, adapter = request.path, request_ctx.url_adapter
-    if request.method not in ("GET", "HEAD") or not path.endswith("/") or is_api(path) or adapter is None:
+    if request.method not in ("GET", "HEAD") or not path.endswith("/") or is_api(path) or is_operator_path(path) or adapter is None:
         return None
     if not isinstance(request.routing_exception, NotFound):
         return None
     wanted = "/" + path.strip("/")
     try:
         adapter.match(wanted, method="GET")
-    except HTTPException:  # no page, or itself a redirect
+    except HTTPException:  # not found, or itself a redirect
         return None
     query = request.query_string.decode("latin-1")
     return redirect(quote(wanted) + (f"?{query}" if query else ""), 308)
 
 
 def make_relative(response: Response) -> Response:
-    """The path of a `Location` at the host that was asked; other hosts stay as they are."""
+    """Reduce a `Location` on the request's host to its path. Other hosts are unchanged."""
     place = response.headers.get("Location", "")
     parts = urlsplit(place)
     if not parts.scheme or parts.netloc != request.host or parts.scheme not in ("http", "https"):

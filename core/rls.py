@@ -1,7 +1,7 @@
-"""Row-level security (PostgreSQL): the same scope, checked again by the database, for a role that owns nothing.
+"""Row-level security (PostgreSQL): the database checks the scope again, for a role that owns no tables.
 
-Variables are set per transaction (`set_config(…, true)`), never per session: a pooled connection would carry them
-to its next user. `statements()` is what the migration runs; `enter()` is what each transaction begins with.
+Variables are set per transaction (`set_config(…, true)`), because a pooled connection would keep session variables for its next
+user. Migrations run `statements()`; each transaction begins with `enter()`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ _SET = text(
 
 
 def enter(connection: Connection, scope: Scope) -> None:
-    """Tell this transaction whose it is. Raises ScopeError for an id that would read as two."""
-    if any("," in one or "\n" in one for one in (*scope.joined_pairs, *scope.business_ids)) or any("\n" in one for one in scope.addresses):
+    """Set the scope's variables for this transaction. Raises ScopeError for an id that contains a separator."""
+    if any("," in item or "\n" in item for item in (*scope.joined_pairs, *scope.business_ids)) or any(
+        "\n" in address for address in scope.addresses
+    ):
         raise ScopeError("an id or address with a separator in it")
     with raw_sql():
-        connection.execute(_SET, {
-            "kind": scope.kind,
-            "business": scope.business or "" if scope.kind == "business" else "",
-            "businesses": ",".join(scope.business_ids),
-            "identity": scope.identity_id or "",
-            "addresses": "\n".join(scope.addresses),
-            "pairs": ",".join(scope.joined_pairs),
-        })
+        connection.execute(
+            _SET,
+            {
+                "kind": scope.kind,
+                "business": scope.business or "" if scope.kind == "business" else "",
+                "businesses": ",".join(scope.business_ids),
+                "identity": scope.identity_id or "",
+                "addresses": "\n".join(scope.addresses),
+                "pairs": ",".join(scope.joined_pairs),
+            },
+        )
 
 
 def _var(name: str) -> str:
@@ -46,8 +51,8 @@ def _list(name: str) -> str:
     return f"(SELECT string_to_array({_var(name)}, ','))::text[]"
 
 
-# Each variable is set only under the kinds of scope that it speaks for, so one comparison is enough. A sub-select is
-# evaluated once per statement, not once per row.
+# Each variable is set only for the kinds of scope that use it, so one comparison is enough. A sub-select is evaluated
+# once per statement, not once per row.
 _KIND = f"(SELECT {_var('kind')})"
 _ALL = f"{_KIND} = 'everything'"
 _BUSINESS = f"business_id = (SELECT {_var('business')})"
@@ -58,7 +63,7 @@ _RESOLVE = f"email_key = ANY ((SELECT string_to_array({_var('addresses')}, E'\\n
 
 
 def policy(table: str, kind: type | None) -> tuple[str, str]:
-    """(USING, WITH CHECK) of a table."""
+    """Return (USING, WITH CHECK) of a table."""
     if kind is CustomerOwned:
         rule = f"{_ALL} OR {_BUSINESS} OR {_MINE}"
         return (f"{rule} OR {_RESOLVE}" if table == "customers" else rule), rule
@@ -73,7 +78,7 @@ def policy(table: str, kind: type | None) -> tuple[str, str]:
 
 
 def statements(table: str, kind: type | str | None) -> Iterator[str]:
-    """What the migration runs for a table. Kind "insert": anybody leaves a row, only everything() sees one."""
+    """Yield the statements of a migration for a table. Kind "insert": every scope may insert, only `everything` may read."""
     using, check = (_ALL, _ALL) if isinstance(kind, str) else policy(table, kind)
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"

@@ -1,6 +1,6 @@
-"""Scope: who is asking, and which rows exist for them. The file to read first.
+"""Scope: the actor of a request or job, and the rows that are visible to it. Read this file first.
 
-A frozen value. `core.db.Database.open(scope)` is the only way to a database session, and
+A scope is immutable. `core.db.Database.open(scope)` is the only way to a database session, and
 `core/guard.py` turns the scope into row filters. A row outside the scope does not exist: 404, never 403.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+ActorType = Literal["customer", "staff", "api_key", "system", "visitor"]
 Kind = Literal["nobody", "resolving", "person", "customer", "business", "everything"]
 Pair = tuple[str, str]
 """(business_id, customer_id)"""
@@ -17,9 +18,9 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it; written on every event (contract: cancelled_by.actor_type)."""
+    """The actor of an action, stored with every event (contract: cancelled_by.actor_type)."""
 
-    type: Literal["customer", "staff", "api_key", "system", "visitor"]
+    type: ActorType
     id: str | None = None
 
 
@@ -45,7 +46,7 @@ class Scope:
 
     @property
     def joined_pairs(self) -> tuple[str, ...]:
-        """business_id/customer_id, as one value each: for filters that must not mix one pair with another."""
+        """Return each pair as one value `business_id/customer_id`, for filters that must not mix pairs."""
         return tuple(f"{business}/{customer}" for business, customer in self.pairs)
 
     @property
@@ -54,31 +55,34 @@ class Scope:
 
     @property
     def is_customer(self) -> bool:
-        """Somebody who buys (at either door), rather than staff, a program or the system."""
+        """Whether the actor is a customer (at either door), not staff, an API key or the system."""
         return self.kind in ("person", "customer")
 
 
 def nobody() -> Scope:
-    """Before anybody is known: open tables only; any owned table raises."""
+    """Before authentication: only open tables; every owned table raises ScopeError."""
     return Scope("nobody", Actor("visitor"))
 
 
 def resolving(addresses: Iterable[str], *, identity_id: str | None = None) -> Scope:
-    """Find the customer rows of proved addresses (folded), once, before the session is narrowed."""
+    """Find the customer rows of verified addresses (case-folded), before the final scope is known."""
     return Scope("resolving", Actor("system"), identity_id=identity_id, addresses=tuple(addresses))
 
 
 def person(identity_id: str, customers: Iterable[Pair]) -> Scope:
-    """A person at the unified door: the customer rows of their proved addresses, in every business."""
+    """A person at the unified door: the customer rows of their verified addresses, in every business."""
     return Scope("person", Actor("customer", identity_id), identity_id=identity_id, pairs=tuple(customers))
 
 
 def customer_of(business_id: str, customer_ids: str | Iterable[str], identity_id: str | None = None) -> Scope:
-    """The customer rows (mostly one) of somebody at one business's door. `identity_id` only where a person was proved."""
+    """The customer rows (usually one) of a visitor at one business's door. `identity_id` only for a signed-in person."""
     ids = (customer_ids,) if isinstance(customer_ids, str) else tuple(customer_ids)
     return Scope(
-        "customer", Actor("customer", identity_id or (ids[0] if ids else None)), identity_id=identity_id,
-        pairs=tuple((business_id, one) for one in ids), business=business_id,
+        "customer",
+        Actor("customer", identity_id or (ids[0] if ids else None)),
+        identity_id=identity_id,
+        pairs=tuple((business_id, row_id) for row_id in ids),
+        business=business_id,
     )
 
 
@@ -91,12 +95,12 @@ def api_key(business_id: str, key_id: str) -> Scope:
 
 
 def system(business_id: str, actor: Actor | None = None) -> Scope:
-    """Work for one business on behalf of `actor` (the system itself, unless somebody asked for it)."""
+    """Work for one business on behalf of `actor`, by default the system."""
     return Scope("business", actor or Actor("system"), business=business_id)
 
 
 def everything(why: str) -> Scope:
-    """Every row of every business. Greppable, logged; for sweeps and operators, never for a request's page."""
+    """Every row of every business. Logged; for recurring jobs and operators, never for a page."""
     if not why:
         raise ValueError("everything() needs a reason")
     return Scope("everything", Actor("system"), why=why)

@@ -1,4 +1,4 @@
-"""Headers, forms that prove where they come from, and links that stay where they may go."""
+"""Security headers, CSRF and origin checks, and safe redirect targets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from core.settings import Settings
 View = TypeVar("View", bound=Callable[..., Any])
 _TOKEN_PATHS = ("/login/link/", "/session/", "/invite/")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")
-_CLIMBS = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)  # browsers resolve `..` and `%2e%2e` alike
+_CLIMBS = re.compile(r"/(\.|%2e){1,2}(/|$)", re.IGNORECASE)  # browsers resolve both `..` and `%2e%2e`
 csrf = CSRFProtect()
 
 
 def init(app: Flask, settings: Settings) -> None:
-    """Cookie of the mode, CSRF and Origin checks for unsafe methods, security headers on every answer."""
+    """Configure the session cookie, CSRF and Origin checks for unsafe methods, and security headers."""
     secure = settings.is_https
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
@@ -33,12 +33,12 @@ def init(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_PATH="/",
-        WTF_CSRF_CHECK_DEFAULT=False,  # we call it ourselves, after the Origin check
+        WTF_CSRF_CHECK_DEFAULT=False,  # check_form calls it after the Origin check
         WTF_CSRF_TIME_LIMIT=None,  # a form lives as long as its session
         WTF_CSRF_SSL_STRICT=False,  # the Origin check below replaces the Referer one
     )
     interface = SecureCookieSessionInterface()
-    interface.salt = f"cookie-session-{settings.mode}"  # a test cookie is nothing in live mode
+    interface.salt = f"cookie-session-{settings.mode}"  # live mode does not accept cookies of test mode
     app.session_interface = interface
     csrf.init_app(app)
     app.before_request(check_form)
@@ -46,7 +46,7 @@ def init(app: Flask, settings: Settings) -> None:
 
 
 def cookie_name(settings: Settings, name: str) -> str:
-    """`__Host-portal-live` over https; over plain http (test mode) without the prefix, which browsers would refuse."""
+    """Return a name such as `__Host-portal-live`; over plain http without the prefix, which browsers would refuse."""
     return f"{'__Host-' if settings.is_https else ''}{name}-{settings.mode}"
 
 
@@ -55,13 +55,13 @@ def is_api(path: str) -> bool:
 
 
 def csrf_exempt(view: View) -> View:
-    """For a view that never looks at a cookie (notifications, token endpoints, one-click unsubscribe): no form check."""
+    """Exempt a view that uses no cookie (notifications, token endpoints, one-click unsubscribe) from the form check."""
     view._csrf_exempt = True  # type: ignore[attr-defined]
     return view
 
 
 def check_form() -> None:
-    """Refuse an unsafe request that a page of ours did not make. /api takes bearer tokens only and ignores cookies."""
+    """Refuse an unsafe request from another site. /api is exempt: it uses bearer tokens and ignores cookies."""
     if request.method in ("GET", "HEAD", "OPTIONS", "TRACE") or request.endpoint is None or is_api(request.path):
         return
     if getattr(current_app.view_functions.get(request.endpoint), "_csrf_exempt", False):
@@ -71,9 +71,17 @@ def check_form() -> None:
     csrf.protect()
 
 
+def is_from_here() -> bool:
+    """Whether the request comes from this portal, for views that are exempt from the form check."""
+    return _from_here()
+
+
 def _from_here() -> bool:
-    """Origin, or else Referer, is ours. `Origin: null` is what browsers send from a no-referrer page of our own
-    (the token pages), so there Sec-Fetch-Site decides; without any of the three the CSRF token stands alone."""
+    """Whether Origin, or else Referer, is this portal's.
+
+    Browsers send `Origin: null` from no-referrer pages (the token pages); then Sec-Fetch-Site decides. Without any of the
+    three headers only the CSRF token protects the form.
+    """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None and site not in ("same-origin", "none"):
         return False
@@ -90,7 +98,7 @@ def _from_here() -> bool:
 
 
 def csp_nonce() -> str:
-    """One unguessable value per answer; only tags that carry it run."""
+    """Return the random nonce of this response. Only scripts and styles with it are executed."""
     if "csp_nonce" not in g:
         g.csp_nonce = secrets.token_urlsafe(16)
     nonce: str = g.csp_nonce
@@ -98,17 +106,17 @@ def csp_nonce() -> str:
 
 
 def token_page() -> None:
-    """Mark this answer as one whose URL or body holds a secret: not stored, never referred from."""
+    """Mark this response as one with a secret in its URL or body: not cached, and without a referrer."""
     g.token_page = True
 
 
 def allow_form_to(*origins: str) -> None:
-    """Let forms of this page end at another origin: browsers hold `form-action` against the redirects that follow too."""
+    """Allow forms of this page to redirect to other origins, because browsers apply `form-action` to redirects too."""
     g.form_origins = [*g.get("form_origins", ()), *(o for o in map(_header_url, origins) if o and not re.search(r"[\s;,]", o))]
 
 
 def allow_from(*origins: str) -> None:
-    """Let this page load a widget of other origins (a hosted captcha that the operator chose): its script, frame and calls."""
+    """Allow this page to load a widget, such as a hosted captcha, from other origins: script, frame and requests."""
     g.widget_origins = [*g.get("widget_origins", ()), *(o for o in origins if not re.search(r"[\s;,]", o))]
 
 
@@ -118,7 +126,7 @@ def add_headers(response: Response) -> Response:
     if "Location" in headers:
         headers["Location"] = _header_url(headers["Location"]) or "/"
     targets = " ".join(("'self'", *g.get("form_origins", ())))
-    widgets = "".join(f" {one}" for one in g.get("widget_origins", ()))
+    widgets = "".join(f" {row}" for row in g.get("widget_origins", ()))
     nonce = csp_nonce()
     headers.setdefault(
         "Content-Security-Policy",
@@ -142,8 +150,10 @@ def add_headers(response: Response) -> Response:
 
 
 def _header_url(url: str) -> str:
-    """The URL with its host in ASCII: Werkzeug would encode it with IDNA 2003, and send people to somebody else's host.
-    Empty for a host that is no domain name."""
+    """Return the URL with its host in ASCII; empty if the host is invalid.
+
+    Werkzeug would encode the host with IDNA 2003, which can give a different domain.
+    """
     try:
         return ascii_url(url)
     except BadDomain:
@@ -151,9 +161,9 @@ def _header_url(url: str) -> str:
 
 
 def safe_next(value: str | None, allow: Iterable[str] = (), default: str = "/") -> str:
-    """Where to go after this: a path of ours, or an https URL on the allow list; else `default`.
+    """Return `value` if it is a path of this portal or an allowed https URL, else `default`.
 
-    `allow` holds origins (`https://shop.example`) or URL prefixes with a path (`https://shop.example/account`).
+    `allow` holds origins (`https://shop.example`) or URL prefixes (`https://shop.example/account`).
     Refused: `//host`, backslashes, control characters and spaces, other schemes, credentials in the host part.
     """
     if not value or len(value) > 2000 or _CONTROL.search(value):
@@ -168,6 +178,6 @@ def safe_next(value: str | None, allow: Iterable[str] = (), default: str = "/") 
 
 def _within(parts: Any, entry: Any) -> bool:
     path = entry.path.rstrip("/")
-    here, there = (_header_url(f"https://{one.netloc}").lower() for one in (entry, parts))
+    here, there = (_header_url(f"https://{item.netloc}").lower() for item in (entry, parts))
     same = entry.scheme == "https" and here == there != ""
     return bool(same and (parts.path == path or parts.path.startswith(path + "/") or not path) and not _CLIMBS.search(parts.path))

@@ -1,7 +1,8 @@
-"""Reading one setting: what it may be, and one clear sentence when it is something else."""
+"""Parse single settings, with a clear error message for invalid values."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
 class Misconfigured(click.ClickException):
-    """The settings cannot be served. The message says which one and what to do; commands print it and exit with 2."""
+    """A setting is invalid. The message names it and says what to do; commands print it and exit with 2."""
 
     exit_code = 2
 
@@ -36,19 +37,19 @@ def number(get: Get, name: str, default: int, lowest: int, highest: int) -> int:
 
 
 def number_or_none(get: Get, name: str, default: int, highest: int) -> int | None:
-    """`none` and `off` are None."""
+    """Like `number`; `none` and `off` give None."""
     return None if get(name).lower() in ("none", "off") else number(get, name, default, 0, highest)
 
 
 def choice(get: Get, name: str, default: str, known: Collection[str]) -> str:
     text = get(name) or default
     if text not in known:
-        raise Misconfigured(f"{name} is {text!r}; known are {', '.join(sorted(known))}.")
+        raise Misconfigured(f"{name} is {text!r}; choose from {', '.join(sorted(known))}.")
     return text
 
 
 def database_url(get: Get, name: str, default: str = "") -> str:
-    """The URL people know (postgresql://…) with the driver that SQLAlchemy needs named."""
+    """Return a URL such as postgresql://… with the driver for SQLAlchemy."""
     url = get(name) or default
     for plain in ("postgres://", "postgresql://"):
         if url.startswith(plain):
@@ -58,14 +59,29 @@ def database_url(get: Get, name: str, default: str = "") -> str:
     try:
         backend = make_url(url).get_backend_name()
     except (ArgumentError, ValueError):  # the value is not repeated: it may hold a password
-        raise Misconfigured(f"{name} is no URL of a database, such as postgresql://user:password@host/name.") from None
+        raise Misconfigured(f"{name} is not a database URL, such as postgresql://user:password@host/name.") from None
     if backend not in ("sqlite", "postgresql"):
         raise Misconfigured(f"{name} names {backend!r}; the portal runs on postgresql and sqlite.")
     return url
 
 
+def listen_address(get: Get, name: str) -> tuple[str, int] | None:
+    """Parse `127.0.0.1:9464` or `[::1]:9464` to (address, port); None if it is not set."""
+    text = get(name)
+    if not text:
+        return None
+    try:
+        parts = urlsplit("//" + text)
+        host, port = str(ipaddress.ip_address(parts.hostname or "")), parts.port
+    except ValueError:
+        host, port = "", None
+    if not port or parts.netloc != text or "@" in text:
+        raise Misconfigured(f"{name} is {text!r}; it must be an IP address and a port, such as 127.0.0.1:9464.")
+    return host, port
+
+
 def web_url(name: str, url: str) -> str:
-    """An http or https URL of a host, without a path. Raises Misconfigured."""
+    """Check an http or https URL without a path. Raises Misconfigured."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/") and not parts.query and not parts.fragment

@@ -1,6 +1,6 @@
-"""Everything that is configured, read once. One deployment has one mode.
+"""The settings of a deployment, read once. A deployment has one mode.
 
-`Settings.from_env(environ)` reads the names of docs/self-hosting.md and refuses what a live deployment must not have.
+`Settings.from_env(environ)` reads the variables of docs/self-hosting.md and refuses unsafe settings in live mode.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core import oidc_settings
+from core.address_policy import is_loopback
 from core.domain_names import BadDomain, ascii_domain, ascii_url
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
-from core.proxies import TrustedProxies
-from core.setting_values import Misconfigured, boolean, choice, database_url, number, number_or_none, web_url
+from core.proxies import Network, TrustedProxies, operator_networks
+from core.setting_values import Misconfigured, boolean, choice, database_url, listen_address, number, number_or_none, web_url
 
 __all__ = ["DEFAULT_SECRET", "Misconfigured", "Mode", "Settings"]
 
@@ -46,14 +47,19 @@ class Settings:
     mail_default_sender: str = "portal@localhost"
     data_dir: Path = _ROOT / "var"
     operator_secret: str = ""
+    metrics_listen: tuple[str, int] | None = None  # address of /metrics of a worker
+    sentry_dsn: str = ""
+    traces_endpoint: str = ""  # URL of an OTLP/HTTP collector
+    operator_networks: tuple[Network, ...] = ()
     support_email: str = ""
     worker: str = "thread"
+    drain_delay: int = 0  # seconds between SIGTERM and closing the port
     allow_sqlite: bool = False
     outgoing_loopback: bool = False
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
     trusted_proxies: TrustedProxies = TrustedProxies()
-    api_rate: int = 3000  # calls a minute of one API key; 0: as many as it likes
+    api_rate: int = 3000  # calls per minute for each API key; 0 means no limit
     oidc_providers: tuple[OidcProvider, ...] = ()
     bot_check: str = "work"
     bot_site_key: str = ""
@@ -64,17 +70,22 @@ class Settings:
         return self.mode == "test"
 
     @property
+    def can_collect(self) -> bool:
+        """Whether this deployment has a payment processor and can charge."""
+        return self.gateway != "none"
+
+    @property
     def is_sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
 
     @property
     def host(self) -> str:
-        """host[:port] of the base URL, as a Host header carries it."""
+        """Return host[:port] of the base URL, as in a Host header."""
         return urlsplit(self.base_url).netloc
 
     @property
     def hostname(self) -> str:
-        """The host of the base URL without a port; an IPv6 address without its brackets."""
+        """Return the host of the base URL without port; an IPv6 address without brackets."""
         return urlsplit(self.base_url).hostname or "localhost"
 
     @property
@@ -97,9 +108,7 @@ class Settings:
         mode = choice(get, "PORTAL_MODE", "test", ("test", "live"))
         data_dir = Path(get("PORTAL_DATA_DIR") or cls.data_dir)
         port = number(get, "PORT", 5000, 1, 65535)
-        base_url = get("PORTAL_BASE_URL") or (
-            f"http://127.0.0.1:{port}" if mode == "test" else "https://customer.dodopayments.com"
-        )
+        base_url = get("PORTAL_BASE_URL") or (f"http://127.0.0.1:{port}" if mode == "test" else "https://customer.dodopayments.com")
         settings = cls(
             mode="live" if mode == "live" else "test",
             base_url=web_url("PORTAL_BASE_URL", _in_ascii(base_url)),
@@ -119,8 +128,13 @@ class Settings:
             mail_default_sender=get("MAIL_DEFAULT_SENDER") or _sender(base_url),
             data_dir=data_dir,
             operator_secret=get("PORTAL_OPERATOR_SECRET"),
+            metrics_listen=listen_address(get, "PORTAL_METRICS_LISTEN"),
+            sentry_dsn=get("SENTRY_DSN"),
+            traces_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            operator_networks=_operator_networks(get("PORTAL_OPERATOR_NETWORKS")),
             support_email=get("PORTAL_SUPPORT_EMAIL"),
             worker=choice(get, "PORTAL_WORKER", "thread", ("thread", "off")),
+            drain_delay=number(get, "PORTAL_DRAIN_DELAY", cls.drain_delay, 0, 300),
             allow_sqlite=boolean(get, "PORTAL_ALLOW_SQLITE"),
             outgoing_loopback=boolean(get, "PORTAL_OUTGOING_LOOPBACK"),
             prepare_threshold=number_or_none(get, "DATABASE_PREPARE_THRESHOLD", 5, 1_000_000),
@@ -135,33 +149,37 @@ class Settings:
         return settings.checked()
 
     def checked(self) -> Settings:
-        """Refuse what must not be served. Returns itself."""
+        """Raise Misconfigured for invalid or unsafe settings. Returns itself."""
         if self.gateway not in ("sandbox", "none"):
-            raise Misconfigured(f"PORTAL_GATEWAY is {self.gateway!r}; known are 'sandbox' and 'none'.")
+            raise Misconfigured(f"PORTAL_GATEWAY is {self.gateway!r}; choose 'sandbox' or 'none'.")
         if self.mail_use_tls and self.mail_use_ssl:
-            raise Misconfigured("MAIL_USE_TLS (STARTTLS, usually port 587) and MAIL_USE_SSL (usually port 465) exclude each other.")
+            raise Misconfigured("Set only one of MAIL_USE_TLS (STARTTLS, usually port 587) and MAIL_USE_SSL (usually port 465).")
         if self.bot_check not in ("work", "turnstile", "hcaptcha", "none"):
-            raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; known are 'work', 'turnstile', 'hcaptcha' and 'none'.")
+            raise Misconfigured(f"PORTAL_BOT_CHECK is {self.bot_check!r}; choose 'work', 'turnstile', 'hcaptcha' or 'none'.")
         if self.bot_check in ("turnstile", "hcaptcha") and not (self.bot_site_key and self.bot_secret):
             raise Misconfigured("PORTAL_BOT_SITE_KEY and PORTAL_BOT_SECRET must be set for this PORTAL_BOT_CHECK.")
+        if self.metrics_listen and not self.operator_secret and not is_loopback(self.metrics_listen[0]):
+            raise Misconfigured("PORTAL_METRICS_LISTEN is not a loopback address, so PORTAL_OPERATOR_SECRET must be set.")
         try:
             if not address_of(self.mail_default_sender).isascii():
                 raise BadDomain("only ASCII before the @")
         except BadDomain as wrong:
-            raise Misconfigured(f"MAIL_DEFAULT_SENDER is no address that every mail server takes: {wrong}.") from wrong
+            raise Misconfigured(f"MAIL_DEFAULT_SENDER is not an address that every mail server accepts: {wrong}.") from wrong
         if self.is_test:
             return self
+        if self.operator_secret and len(self.operator_secret) < 20:
+            raise Misconfigured("PORTAL_OPERATOR_SECRET must be random text of 20 characters or more in live mode.")
         weak = [key for key in self.secret_keys if key == DEFAULT_SECRET or len(key) < 32]
         if weak:
             raise Misconfigured("SECRET_KEY must be set in live mode, to random text of 32 characters or more.")
         if not self.is_https:
             raise Misconfigured("PORTAL_BASE_URL must start with https:// in live mode.")
         if self.gateway == "sandbox":
-            raise Misconfigured("PORTAL_GATEWAY=sandbox takes no real money; it is refused in live mode.")
+            raise Misconfigured("PORTAL_GATEWAY=sandbox charges no real money; it is not allowed in live mode.")
         if self.outgoing_loopback:
-            raise Misconfigured("PORTAL_OUTGOING_LOOPBACK lets merchants' addresses reach this machine; it is refused in live mode.")
+            raise Misconfigured("PORTAL_OUTGOING_LOOPBACK lets merchants' URLs reach this machine; it is not allowed in live mode.")
         if not self.mail_server:
-            raise Misconfigured("MAIL_SERVER must be set in live mode: people sign in by letter.")
+            raise Misconfigured("MAIL_SERVER must be set in live mode: people sign in by email.")
         if self.is_sqlite and not self.allow_sqlite:
             raise Misconfigured("DATABASE_URL must be PostgreSQL in live mode (or set PORTAL_ALLOW_SQLITE=1 for one machine).")
         return self
@@ -181,12 +199,19 @@ def _proxies(text: str) -> TrustedProxies:
         raise Misconfigured(f"PORTAL_TRUSTED_PROXIES: {wrong}.") from wrong
 
 
+def _operator_networks(text: str) -> tuple[Network, ...]:
+    try:
+        return operator_networks(text)
+    except ValueError as wrong:
+        raise Misconfigured(f"PORTAL_OPERATOR_NETWORKS: {wrong}.") from wrong
+
+
 def _mail_host(name: str) -> str:
-    """The resolver and TLS would encode an internationalized name by IDNA 2003."""
+    """Return the name in ASCII, because the resolver and TLS would encode it by IDNA 2003."""
     try:
         return ascii_domain(name) if name else ""
     except BadDomain as wrong:
-        raise Misconfigured(f"MAIL_SERVER is no host name: {wrong}.") from wrong
+        raise Misconfigured(f"MAIL_SERVER is not a host name: {wrong}.") from wrong
 
 
 def _sender(base_url: str) -> str:
@@ -195,8 +220,8 @@ def _sender(base_url: str) -> str:
 
 
 def _in_ascii(base_url: str) -> str:
-    """Links and Host headers carry the ASCII form of an internationalized name."""
+    """Return the URL with its host in ASCII, as in links and Host headers."""
     try:
         return ascii_url(base_url)
     except BadDomain as wrong:
-        raise Misconfigured(f"PORTAL_BASE_URL is no URL: {wrong}.") from wrong
+        raise Misconfigured(f"PORTAL_BASE_URL is not a URL: {wrong}.") from wrong

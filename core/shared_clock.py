@@ -1,7 +1,7 @@
-"""The billing clock of a whole test deployment: one row says how far it is turned, and every process follows it.
+"""Share the billing clock of a test deployment: one row holds its offset, and every process follows it.
 
-A process keeps the shift itself (`core/clock.py`), since a page cannot afford to ask. Workers look at the row once a
-round; a serving process without a worker looks before a request, once a second at most. Live mode has no such row.
+Each process caches the offset (`core/clock.py`), so that pages need no query. A worker reads the row once per round; a serving
+process without a worker reads it before a request, at most once a second. Live mode has no such row.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ EVERY = timedelta(seconds=1)
 
 
 class TurnedClock(Base):
-    """One row, or none where nobody turned anything. `offset_us`: microseconds ahead of real time. While the clock is on
-    its way: `goal` is where to (billing time), `left_at` where it was."""
+    """One row, or none if the clock was never moved. `offset_us`: microseconds ahead of real time.
 
-    __tablename__ = "turned_clock"
+    While the clock is moving, `goal` is the target and `left_at` the start (both billing time).
+    """
+
+    __tablename__ = "shared_clock"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     offset_us: Mapped[int]
@@ -49,25 +51,25 @@ class SharedClock:
             return _turned(db.get(TurnedClock, "this"))
 
     def follow(self) -> Turned:
-        """Take over what the row says. A shift made only within this process (tests, the demo) stays until the row changes."""
+        """Apply the row's offset. An offset set only in this process (tests, the demo) stays until the row changes."""
         found = self.read()
         self._looked_at = clock.wall()
         self._take(found.offset)
         return found
 
     def follow_at_times(self) -> None:
-        """The same, at most once a second."""
+        """Like `follow`, at most once a second."""
         if self._looked_at is None or clock.wall() - self._looked_at >= EVERY:
             self.follow()
 
     def head_for(self, goal: datetime | None) -> None:
-        """Say where to; whoever steps the clock goes there. None: stay where it is now."""
+        """Set the target time of the clock. None: stop at the present billing time."""
         with self.database.open(everything("set the billing clock's goal"), write=True) as db:
             row = self._row(db)
             row.goal, row.left_at = goal, clock.now() if goal else None
 
     def step_to(self, moment: datetime) -> bool:
-        """Turn to `moment`, while there is a goal to go to; clears the goal on arrival. False: somebody called it off."""
+        """Move the clock to `moment` if there is a goal; clear the goal when it is reached. Returns False if it was cancelled."""
         with self.database.open(everything("step the billing clock"), write=True) as db:
             row = self._row(db)
             if row.goal is None:
@@ -80,7 +82,7 @@ class SharedClock:
         return True
 
     def reset(self) -> None:
-        """Back to real time, at once."""
+        """Return to real time immediately."""
         with self.database.open(everything("reset the billing clock"), write=True) as db:
             row = self._row(db)
             row.offset_us, row.goal, row.left_at = 0, None, None

@@ -1,7 +1,7 @@
-"""Backups that check themselves: `flask backup DIR` writes one, `flask restore DIR` loads it, `--check` compares it with a database.
+"""Verified backups: `flask backup DIR` writes one, `flask restore DIR` loads it, `--check` compares it with a database.
 
-A backup is a directory: the database (`database.sqlite3`, or `database.dump` of pg_dump), in test mode the sandbox's books, and
-`manifest.json`, written last, with the rows of every table and a hash over every document at the same moment.
+A backup is a directory with the database (`database.sqlite3`, or `database.dump` of pg_dump) and, in test mode, the sandbox's
+database. `manifest.json` is written last, with the row counts of all tables and a hash of all documents in the same snapshot.
 """
 
 from __future__ import annotations

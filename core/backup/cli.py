@@ -1,4 +1,4 @@
-"""`flask backup DIR` and `flask restore DIR [--check]`. They work without the application: on a database that is empty, too."""
+"""`flask backup DIR` and `flask restore DIR [--check]`. They work without the application, also on an empty database."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ def register(app: Flask, settings: Settings) -> None:
     @app.cli.command("backup")
     @click.argument("folder", type=click.Path(path_type=Path))
     def backup(folder: Path) -> None:
-        """Write a backup of everything to the new directory FOLDER, and check it. Safe while the portal runs."""
+        """Write a backup to the new directory FOLDER and verify it. Safe while the portal is running."""
         with _Problems():
-            _say(save(settings, folder), f"The backup is in {folder}.")
+            _print(save(settings, folder), f"The backup is in {folder}.")
 
     @app.cli.command("restore")
     @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-    @click.option("--check", is_flag=True, help="Change nothing: compare the database of the settings with the backup.")
+    @click.option("--check", is_flag=True, help="Only compare the configured database with the backup.")
     def restore(folder: Path, check: bool) -> None:
-        """Load the backup in FOLDER into an empty database, and compare the two."""
+        """Load the backup in FOLDER into an empty database and verify it."""
         with _Problems():
             if not check:
                 load(settings, folder)
-            _say(compare(settings, folder), "The database and the backup are equal.")
+            _print(compare(settings, folder), "The database and the backup are equal.")
 
 
 def save(settings: Settings, folder: Path) -> Manifest:
-    """Write a backup to a new directory. Raises BadBackup; an unfinished one has no manifest."""
+    """Write a backup to a new directory. Raises BadBackup. An unfinished backup has no manifest."""
     try:
         folder.mkdir(parents=True, mode=0o700)
     except FileExistsError:
-        raise BadBackup(f"{folder} exists already. A backup goes to a new directory.") from None
+        raise BadBackup(f"{folder} already exists. Choose a new directory.") from None
     found = (sqlite if settings.is_sqlite else postgres).save(settings, folder)
     books = settings.data_dir / sqlite.SANDBOX
     if settings.gateway == "sandbox" and books.is_file():
         sqlite.copy(books, folder / sqlite.SANDBOX)
-    finished = replace(found, files={path.name: manifest.file_sha256(path) for path in sorted(folder.iterdir())})
+    finished: Manifest = replace(found, files={path.name: manifest.file_sha256(path) for path in sorted(folder.iterdir())})
     finished.write(folder)
     return finished
 
@@ -59,14 +59,14 @@ def load(settings: Settings, folder: Path) -> None:
     books = settings.data_dir / sqlite.SANDBOX
     has_books = sqlite.SANDBOX in wanted.files
     if has_books and books.exists():
-        raise BadBackup(f"{books} exists already; move it away first.")
+        raise BadBackup(f"{books} already exists; move it away first.")
     (sqlite if settings.is_sqlite else postgres).load(settings, folder)
     if has_books:
         sqlite.copy(folder / sqlite.SANDBOX, books)
 
 
 def compare(settings: Settings, folder: Path) -> Manifest:
-    """The database's own figures, when they are those of the backup. Raises BadBackup with every difference."""
+    """Return the manifest of the database. Raises BadBackup with all differences to the backup."""
     wanted = manifest.read(folder)
     found = sqlite.count(sqlite.path_of(settings)) if settings.is_sqlite else postgres.count(settings)
     if different := list(manifest.differences(wanted, found)):
@@ -74,15 +74,17 @@ def compare(settings: Settings, folder: Path) -> Manifest:
     return found
 
 
-def _say(found: Manifest, sentence: str) -> None:
-    click.echo(f"{sentence} {len(found.rows)} tables, {sum(found.rows.values())} rows, {found.rows['documents']} documents, "
-               f"schema {', '.join(found.schema)}, {found.mode} mode.")
+def _print(found: Manifest, sentence: str) -> None:
+    click.echo(
+        f"{sentence} {len(found.rows)} tables, {sum(found.rows.values())} rows, {found.rows['documents']} documents, "
+        f"schema {', '.join(found.schema)}, {found.mode} mode."
+    )
     for tool, version in found.versions.items():
         click.echo(f"{tool} {version}")
 
 
 class _Problems:
-    """What goes wrong is one message on the error stream and exit code 1, not a traceback."""
+    """Turn errors into one message on stderr and exit code 1, without a traceback."""
 
     def __enter__(self) -> None:
         return None

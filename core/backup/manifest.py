@@ -1,4 +1,4 @@
-"""What a backup holds, counted: mode, schema, rows per table, and a hash over all documents."""
+"""The manifest of a backup: mode, schema, rows per table, and a hash of all documents."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FORMAT = 1
 
 
 class BadBackup(RuntimeError):
-    """The backup, or the database beside it, is not what it should be. The message says what and where, in words."""
+    """The backup or the database is invalid. The message says what and where."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The facts of a database at one moment. `documents_sha256`: over (business, id, hash of the PDF's bytes), in order."""
+    """Figures of a database in one snapshot. `documents_sha256`: hash of (business, id, hash of the PDF), in order."""
 
     mode: str
     engine: str
@@ -36,7 +36,7 @@ class Manifest:
     format: int = _FORMAT
 
     def write(self, folder: Path) -> None:
-        """Write it in one step: a backup that was interrupted has no manifest."""
+        """Write the file atomically, so that an interrupted backup has no manifest."""
         partial = folder / f"{NAME}.partial"
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(asdict(self), file, indent=1, sort_keys=True)
@@ -46,11 +46,11 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a finished backup. Raises BadBackup where it is missing, unreadable, or a file beside it has changed."""
+    """Read the manifest of a finished backup. Raises BadBackup if it is missing or unreadable, or another file has changed."""
     try:
         found = Manifest(**json.loads((folder / NAME).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise BadBackup(f"{folder} has no {NAME}: this is no backup, or one that was interrupted.") from None
+        raise BadBackup(f"{folder} has no {NAME}: it is not a backup, or the backup was interrupted.") from None
     except (ValueError, TypeError) as wrong:
         raise BadBackup(f"{folder / NAME} cannot be read: {wrong}") from None
     if found.format != _FORMAT:
@@ -65,7 +65,7 @@ def read(folder: Path) -> Manifest:
 
 
 def take(connection: Connection) -> Manifest:
-    """Count a database within one transaction. Raises BadBackup where it has no stamp, or a stored document is damaged."""
+    """Create the manifest of a database in one transaction. Raises BadBackup without tables, or if a document is damaged."""
     tables = sorted(inspect(connection).get_table_names())
     if "deployment" not in tables or "alembic_version" not in tables:
         raise BadBackup("The database has no tables of the portal.")
@@ -73,14 +73,17 @@ def take(connection: Connection) -> Manifest:
     quote = connection.dialect.identifier_preparer.quote
     rows = {name: int(run(f"SELECT count(*) FROM {quote(name)}").scalar_one()) for name in tables}  # noqa: S608 - names of tables
     return Manifest(
-        mode=str(run("SELECT mode FROM deployment").scalar()), engine=connection.dialect.name,
-        schema=sorted(run("SELECT version_num FROM alembic_version").scalars()), rows=rows,
-        documents_sha256=_documents(connection), made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        mode=str(run("SELECT mode FROM deployment").scalar()),
+        engine=connection.dialect.name,
+        schema=sorted(run("SELECT version_num FROM alembic_version").scalars()),
+        rows=rows,
+        documents_sha256=_documents(connection),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
 def differences(backup: Manifest, database: Manifest) -> Iterator[str]:
-    """What a database lacks, has too much of, or has otherwise than a backup: one sentence each, none when they are equal."""
+    """Yield one sentence per difference between a backup and a database."""
     if backup.mode != database.mode:
         yield f"The backup is of a {backup.mode} deployment, the database of a {database.mode} deployment."
     if backup.schema != database.schema:
@@ -101,7 +104,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _documents(connection: Connection) -> str:
-    """One hash over every stored PDF. Raises BadBackup for a document whose bytes do not have the hash stored beside them."""
+    """Return one hash of all stored PDFs. Raises BadBackup if a document does not match its stored hash."""
     collate = ' COLLATE "C"' if connection.dialect.name == "postgresql" else ""
     total = hashlib.sha256()
     found = connection.exec_driver_sql(

@@ -1,4 +1,4 @@
-"""Backups of SQLite: a consistent copy while the portal runs, by SQLite's own online backup."""
+"""Backups of SQLite: a consistent copy while the portal runs, with SQLite's online backup."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def save(settings: Settings, folder: Path) -> Manifest:
 
 
 def load(settings: Settings, folder: Path) -> None:
-    """Put the copy where the settings say. Raises BadBackup where a database is there already."""
+    """Copy the backup to the configured path. Raises BadBackup if a database exists there."""
     target = path_of(settings)
     if target.exists():
-        raise BadBackup(f"{target} exists already. A backup is restored to where no database is; move the file away first.")
+        raise BadBackup(f"{target} already exists. Move the file away first.")
     copy(folder / FILE, target)
 
 
@@ -41,14 +41,14 @@ def count(path: Path) -> Manifest:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A consistent copy of a database in use, readable by its owner only. Raises BadBackup when the copy is damaged."""
+    """Make a consistent, private copy of a database in use. Raises BadBackup if the copy is damaged."""
     if not source.is_file():
         raise BadBackup(f"There is no database at {source}.")
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.touch(mode=0o600)
     with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new, pages=1024, sleep=0.005)  # in steps, so that writers are not kept waiting
-        new.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        old.backup(new, pages=1024, sleep=0.005)  # in steps, so that writers are not blocked
+        new.execute("PRAGMA journal_mode=DELETE")  # one file, without a separate log
         problems = [row[0] for row in new.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
         orphans = new.execute("PRAGMA foreign_key_check").fetchall()
     if problems or orphans:
