@@ -1,8 +1,8 @@
-"""The cookies of signing in. HttpOnly, SameSite=Lax, Secure and `__Host-` over https; the mode is in each name.
+"""Sign-in cookies. HttpOnly, SameSite=Lax, Secure and `__Host-` over https; each name includes the mode.
 
-    signed-in  random reference of the browser's session row
-    browser    random; binds a challenge to the browser that asked
-    known      signed; the addresses (hashed) that signed in here before
+signed-in  random reference of the browser's session row
+browser    random; binds a challenge to the browser that requested it
+known      signed; the addresses (hashed) that signed in here before
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def drop(settings: Settings, answer: Response, name: str) -> None:
 
 
 def browser(settings: Settings) -> str:
-    """This browser's own secret, or a new one where it has none yet (put it with `keep_browser`)."""
+    """Return this browser's secret, or a new one if it has none (store it with `keep_browser`)."""
     found = read(settings, "browser")
     return found if found and re.fullmatch(r"[\w-]{43}", found) else ids.secret_token()
 
@@ -51,20 +51,20 @@ def keep_signed_in(settings: Settings, answer: Response, secret: str) -> None:
 
 
 def knows(settings: Settings, address_key: str) -> str | None:
-    """This browser's number in the budgets when the address signed in here before, else None."""
+    """Return this browser's rate-limit id if the address signed in here before, else None."""
     number, addresses = _known(settings)
     return number if tokens.hashed(settings, "known-address", address_key)[:16] in addresses else None
 
 
 def keep_known(settings: Settings, answer: Response, address_key: str) -> None:
     number, addresses = _known(settings)
-    one = tokens.hashed(settings, "known-address", address_key)[:16]
-    addresses = [one, *(a for a in addresses if a != one)][:_MOST_KNOWN]
+    item = tokens.hashed(settings, "known-address", address_key)[:16]
+    addresses = [item, *(a for a in addresses if a != item)][:_MOST_KNOWN]
     put(settings, answer, "known", tokens.sign(settings, "known", [number, addresses]), _YEAR)
 
 
 def _known(settings: Settings) -> tuple[str, list[str]]:
     value = tokens.unsign(settings, "known", read(settings, "known"), max_age=_YEAR)
     if isinstance(value, list) and len(value) == 2:
-        return str(value[0]), [str(one) for one in value[1]]
+        return str(value[0]), [str(item) for item in value[1]]
     return ids.secret_token(9), []

@@ -1,12 +1,13 @@
-"""Who somebody is, and what their browser has proved. Secrets are here as keyed hashes only.
+"""Identities, sessions and proofs. Secrets are stored only as keyed hashes.
 
-Tables that are read before anybody is known (sessions, challenges, links, budgets) are open: they hold no secret that
-could be used, and nothing of a business but ids.
+Tables that are read before the visitor is known (sessions, challenges, links, rate limits) are open: they contain no usable
+secret, and only ids of businesses.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,7 +16,7 @@ from core.models import Base, JSONType, PersonOwned, of_customer
 
 
 class Identity(Base, PersonOwned):
-    """A person. Customers are found by this person's verified addresses, never stored here."""
+    """A person. Their customer rows are found by verified address and are not stored here."""
 
     __tablename__ = "identities"
 
@@ -36,11 +37,11 @@ class IdentityEmail(Base, PersonOwned):
     email_key: Mapped[str] = mapped_column(unique=True)
     is_primary: Mapped[bool] = mapped_column(default=False)
     verified_at: Mapped[datetime]
-    came_from: Mapped[str | None]  # the account it was in before two became one (auth/merging.py)
+    came_from: Mapped[str | None]  # the account it belonged to before a merge (auth/account_merge.py)
 
 
 class BrowserSession(Base):
-    """One signed-in browser. Its cookie holds a random reference; `secret_hash` is what we keep of it."""
+    """One signed-in browser. Its cookie holds a random secret; `secret_hash` is its hash."""
 
     __tablename__ = "browser_sessions"
     __open__ = "open"
@@ -53,12 +54,12 @@ class BrowserSession(Base):
     last_seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
-    proved_at: Mapped[datetime | None]  # the newest proof of the person; a merchant's link never sets it
-    proof: Mapped[str | None]
+    proved_at: Mapped[datetime | None]  # the newest proof of the person; a portal link never sets it
+    sign_in_method: Mapped[str | None]
 
 
 class Grant(Base):
-    """What a session may open: everything of proved addresses (`unified`), or one customer of one business."""
+    """Access of a session: everything of the proved addresses (`unified`), or one customer of one business."""
 
     __tablename__ = "session_grants"
     __open__ = "open"
@@ -69,21 +70,21 @@ class Grant(Base):
     door: Mapped[str]  # unified, business
     business_id: Mapped[str | None]
     customer_id: Mapped[str | None]
-    proof: Mapped[str]  # email, link, passkey, provider, sso
+    sign_in_method: Mapped[str]  # email, link, passkey, provider, sso
     address_key: Mapped[str | None] = mapped_column(index=True)
     link_id: Mapped[str | None]
     return_url: Mapped[str | None]
-    party: Mapped[str | None]  # the provider that proved it, and what its logout finds it by (keyed hashes)
+    party: Mapped[str | None]  # the provider that proved it, and keyed hashes by which its logout finds the grant
     party_session: Mapped[str | None]
     party_subject: Mapped[str | None]
-    passkey_id: Mapped[str | None]  # the passkey that proved it; none for those from before it was written down
+    passkey_id: Mapped[str | None]  # the passkey that proved it; None for grants from before this column existed
     proved_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
 
 class Challenge(Base):
-    """Somebody asked to prove an address. Link and code are derived from `id` when the letter is written."""
+    """A request to prove an address. Link and code are derived from `id` when the email is sent."""
 
     __tablename__ = "challenges"
     __open__ = "open"
@@ -106,16 +107,18 @@ class Challenge(Base):
     device: Mapped[str]
     locale: Mapped[str]
     next: Mapped[str]
-    joins: Mapped[dict | None] = mapped_column(JSONType)  # sign_in: a provider's subject; change_email: whose records
+    # sign_in: the provider account to link; change_email: the customers to change
+    joins: Mapped[dict[str, Any] | None] = mapped_column(JSONType)
     created_at: Mapped[datetime]
-    send_at: Mapped[datetime | None]  # when its email is due: later than asked where the address had another email just before
+    send_at: Mapped[datetime | None]  # when its email is due: delayed if the address got another email just before
+    sent_at: Mapped[datetime | None]  # when its email was handed to the mail server
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
 
 
 class DynamicLink(Base):
-    """A merchant vouches: one click opens this one customer of this one business, for 24 hours, once."""
+    """A portal link: works once within 24 hours and opens one customer of one business."""
 
     __tablename__ = "dynamic_links"
     __open__ = "open"
@@ -134,10 +137,10 @@ class DynamicLink(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class Budget(Base):
-    """How often something was done since `window_start`. Keys hold hashes, never an address."""
+class RateLimitCount(Base):
+    """Number of actions since `window_start`. Keys contain hashes, never an address."""
 
-    __tablename__ = "budgets"
+    __tablename__ = "rate_limit_counts"
     __open__ = "open"
 
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -145,11 +148,28 @@ class Budget(Base):
     count: Mapped[int] = mapped_column(default=0)
 
 
-class NeverAgain(Base):
-    """An address that wants no letter about purchases it does not have."""
+class EmailOptOut(Base):
+    """An address that opted out of emails about missing purchases."""
 
-    __tablename__ = "never_again"
+    __tablename__ = "email_opt_outs"
     __open__ = "open"
 
     address_hash: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
+
+
+class Merge(Base):
+    """A pending merge: a person of `into_id` proved `email`, an address of `from_id`. Complete when both sides agreed."""
+
+    __tablename__ = "account_merges"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    into_id: Mapped[str] = mapped_column(index=True)
+    from_id: Mapped[str] = mapped_column(index=True)
+    email: Mapped[str]
+    email_key: Mapped[str]
+    into_agreed_at: Mapped[datetime | None]
+    from_agreed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Signing in with a passkey: the browser asks for options, its authenticator answers, a form brings the answer here."""
+"""Sign-in with a passkey: the browser fetches options, the authenticator responds, and a form posts the response."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from flask import Response, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import budgets, cookies, doors, passkeys, sessions
+from auth import cookies, passkey_ceremonies, passkeys, rate_limits, sessions, sign_in_context
 from auth.devices import device_words
-from auth.views import bp
+from auth.sign_in_views import bp
 from core.errors import NotFound, TooMany
+from core.metrics.instruments import SIGN_IN_FAILURES
+from core.request_context import services
 from core.security import token_page
-from core.web import house
 
-CEREMONY = "passkey"  # in the signed cookie: which ceremony this browser is in
+CEREMONY = "passkey"  # key in the signed cookie: the current ceremony of this browser
 
 
 @bp.post("/login/passkey/options")
 def passkey_options() -> ResponseReturnValue:
-    """JSON for navigator.credentials.get(). Names nobody's passkeys."""
+    """Return JSON for navigator.credentials.get(). Lists nobody's passkeys."""
     token_page()
-    settings, party = house().settings, passkeys.relying_party(house().settings)
+    settings, party = services().settings, passkey_ceremonies.relying_party(services().settings)
     if party is None:
         raise NotFound()
-    if not budgets.spend(house().database, budgets.asks(settings, doors.source())):
+    if not rate_limits.spend(services().database, rate_limits.sign_in_requests(settings, sign_in_context.source())):
         raise TooMany()
     browser = cookies.browser(settings)
-    session[CEREMONY], options = passkeys.ask_to_sign_in(house().database, settings, party, browser)
+    session[CEREMONY], options = passkeys.authentication_options(services().database, settings, party, browser)
     answer = Response(options, mimetype="application/json")
     cookies.keep_browser(settings, answer, browser)
     return answer
@@ -37,22 +38,30 @@ def passkey_options() -> ResponseReturnValue:
 @bp.post("/login/passkey")
 def passkey() -> ResponseReturnValue:
     token_page()
-    settings, party = house().settings, passkeys.relying_party(house().settings)
+    settings, party = services().settings, passkey_ceremonies.relying_party(services().settings)
     if party is None:
         raise NotFound()
     business_id = request.form.get("business_id") or None
-    face = doors.face_or_404(business_id) if business_id else None
-    doors.stand_at(face)
+    profile = sign_in_context.profile_or_404(business_id) if business_id else None
+    sign_in_context.require_sign_in_context(profile)
     proved = passkeys.sign_in(
-        house().database, settings, party, str(session.pop(CEREMONY, "")), cookies.read(settings, "browser") or "",
-        request.form.get("credential", ""), sessions.current(), device_words(request.user_agent.string),
-        lambda key: cookies.knows(settings, key))
+        services().database,
+        settings,
+        party,
+        ceremony_id=str(session.pop(CEREMONY, "")),
+        browser=cookies.read(settings, "browser") or "",
+        credential=request.form.get("credential", ""),
+        before=sessions.current_visit(),
+        device=device_words(request.user_agent.string),
+        knows=lambda key: cookies.knows(settings, key),
+    )
     if proved is None:
-        wrong = _("That passkey did not open an account here. Use the letter instead; it always works.")
+        SIGN_IN_FAILURES.labels("passkey").inc()
+        wrong = _("That passkey does not belong to an account here. Sign in by email instead.")
         next_ = request.form.get("next", "")
-        return render_template("auth/sign_in.html", business=face, email="", error="", next=next_, passkey_error=wrong), 422
+        return render_template("auth/sign_in.html", business=profile, email="", error="", next=next_, passkey_error=wrong), 422
     secret, keys = proved
     next_ = request.form.get("next", "")
-    # at a business's door the static link decides: it lets in who buys there, and says so to who does not
-    goal = f"/login/{business_id}?" + urlencode({"next": next_}) if business_id else doors.landing(next_, None)
-    return doors.welcome(redirect(goal, 303), secret, keys)
+    # for a business, its permanent sign-in link decides whether this person is a customer there
+    goal = f"/login/{business_id}?" + urlencode({"next": next_}) if business_id else sign_in_context.landing(next_, None)
+    return sign_in_context.welcome(redirect(goal, 303), secret, keys)

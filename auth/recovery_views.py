@@ -1,4 +1,4 @@
-"""The page for people who do not know any more which address they bought with."""
+"""The page for people who forgot which address they bought with."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from flask import render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import doors, recovery
+from auth import recovery, sign_in_context
 from auth.devices import device_words
-from auth.views import bp
-from core.web import house
+from auth.sign_in_views import bp
+from core.request_context import services
 
 
 @bp.route("/login/recovery", methods=["GET", "POST"])
@@ -23,15 +23,26 @@ def recover_at_business(business_id: str) -> ResponseReturnValue:
 
 
 def _page(business_id: str | None) -> ResponseReturnValue:
-    face = doors.face_or_404(business_id) if business_id else None
-    doors.stand_at(face)
+    profile = sign_in_context.profile_or_404(business_id) if business_id else None
+    sign_in_context.require_sign_in_context(profile)
     action = f"/login/{business_id}/recovery" if business_id else "/login/recovery"
     if request.method != "POST":
-        return render_template("auth/recovery.html", business=face, action=action, error="", is_done=False)
+        return render_template("auth/recovery.html", business=profile, action=action, error="", is_done=False)
     typed = request.form.get("receipt", "").strip()
     if not 3 <= len(typed) <= recovery.LONGEST:
-        return render_template("auth/recovery.html", business=face, action=action, is_done=False,
-                               error=_("Type a licence key or an invoice number, as it stands on your receipt.")), 422
-    recovery.ask(house().database, house().settings, typed, business_id=business_id, device=device_words(request.user_agent.string),
-                 source=doors.source())
-    return render_template("auth/recovery.html", business=face, action=action, error="", is_done=True)
+        return render_template(
+            "auth/recovery.html",
+            business=profile,
+            action=action,
+            is_done=False,
+            error=_("Enter a license key or an invoice number exactly as on your receipt."),
+        ), 422
+    recovery.request_recovery(
+        services().database,
+        services().settings,
+        typed,
+        business_id=business_id,
+        device=device_words(request.user_agent.string),
+        source=sign_in_context.source(),
+    )
+    return render_template("auth/recovery.html", business=profile, action=action, error="", is_done=True)

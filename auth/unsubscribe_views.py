@@ -1,22 +1,22 @@
-"""The page of the link "send me no more of these" in emails about purchases that an address does not have."""
+"""The page of the "Stop these emails" link in emails to addresses without purchases."""
 
 from __future__ import annotations
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from auth import doors, letters, tokens
-from auth.views import bp
+from auth import email_opt_out, sign_in_context, tokens
+from auth.sign_in_views import bp
+from core.request_context import services
 from core.security import token_page
-from core.web import house
 
 
-@bp.route("/login/never-again/<token>", methods=["GET", "POST"])
-def never_again(token: str) -> ResponseReturnValue:
+@bp.route("/login/email-opt-out/<token>", methods=["GET", "POST"])
+def opt_out_page(token: str) -> ResponseReturnValue:
     token_page()
-    doors.stand_at(None)
-    address = tokens.unsign(house().settings, "never-again", token)
+    sign_in_context.require_sign_in_context(None)
+    address = tokens.unsign(services().settings, "never-again", token)
     if request.method == "POST" and isinstance(address, str):
-        letters.never_again(house(), address)
-        return render_template("auth/never_again.html", is_done=True)
-    return render_template("auth/never_again.html", is_done=False, is_known=isinstance(address, str)), 200 if address else 404
+        email_opt_out.opt_out(services().database, address)
+        return render_template("auth/unsubscribe.html", is_done=True)
+    return render_template("auth/unsubscribe.html", is_done=False, is_known=isinstance(address, str)), 200 if address else 404

@@ -1,10 +1,11 @@
-"""A business's own domain: its portal, and nothing else, at a host of its own (safety 6.5).
+"""Custom domains: a business's portal, and nothing else, at its own host (safety 6.5).
 
-    models.py    rows: a domain, codes on their way, and the sessions that browsers have there
-    dns.py       the port to DNS: TXT records of a name
-    binding.py   claimed, verified by DNS, looked at again every day, given up
-    visiting.py  a code made here and exchanged there; a session that lives by a grant of the browser's session here
-    views.py     the gate every request to such a host goes through, and the two ends of coming in
+models.py           rows: domains, sign-in codes in transit, and sessions at domains
+dns.py              DNS lookups of TXT records
+verification.py     add a domain, verify it by DNS, recheck it daily, remove it
+session_handoff.py  a code issued here and exchanged there; the session there depends on a grant of the session here
+views.py            the check of every request to such a host, and both ends of the handoff
+certificates.py     which hosts may get a TLS certificate, for the proxy in front
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from core.web import House
+    from core.services import Services
 
 
-def register(app: Flask, house: House) -> None:
-    from auth.domains.binding import Binding
-    from auth.domains.dns import texts
+def register(app: Flask, services: Services) -> None:
+    from auth.domains import certificates
+    from auth.domains.dns import lookup_txt
+    from auth.domains.session_handoff import sweep
+    from auth.domains.verification import Binding
     from auth.domains.views import bp, gate
-    from auth.domains.visiting import forget
     from core.lanes import Lanes
     from core.worker import Tick
 
-    binding = Binding(house.database, house.settings, texts, app.extensions["errands"])
+    binding = Binding(services.database, services.settings, lookup_txt, app.extensions["background_calls"])
     app.extensions["domains"] = binding
-    house.domain_of = binding.serving
+    services.domain_of = binding.serving
     app.before_request(gate)
     app.register_blueprint(bp)
-    house.worker.lanes.append(Lanes("domains", house.database, binding.due, lambda business_id, turn: binding.look_again(business_id) > 0,
-                                    poll=60.0))
-    house.worker.ticks.append(Tick("sessions at domains", timedelta(hours=1), lambda: forget(house.database)))
+    certificates.register(app, binding)
+    services.worker.lanes.append(
+        Lanes("domains", services.database, binding.due, lambda business_id, turn: binding.recheck(business_id) > 0, poll=60.0)
+    )
+    services.metrics.add_queue("domains", binding.backlog)
+    services.worker.ticks.append(Tick("sessions at domains", timedelta(hours=1), lambda: sweep(services.database)))

@@ -1,4 +1,4 @@
-"""The port to DNS. Tests answer in its place (`Binding(resolve=…)`)."""
+"""DNS lookups. Tests replace them (`Binding(resolve=…)`)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import dns.exception
 import dns.resolver
 
 Resolve = Callable[[str], list[str]]
-"""A name's TXT records, [] where there are none. Raises Unknown when nobody could say."""
+"""Returns the TXT records of a name, or [] if there are none. Raises Unknown if DNS did not answer."""
 
 
 class Unknown(Exception):
-    """No answer, or a broken one: neither yes nor no."""
+    """No answer or an invalid answer, so the result is unknown."""
 
 
-def texts(name: str) -> list[str]:
+def lookup_txt(name: str) -> list[str]:
     try:
         resolver = dns.resolver.Resolver()
         resolver.lifetime = 5.0
         answer = resolver.resolve(name, "TXT")
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []
-    except dns.exception.DNSException as odd:
-        raise Unknown(str(odd)) from odd
+    except dns.exception.DNSException as error:
+        raise Unknown(str(error)) from error
     return [b"".join(record.strings).decode("utf-8", "replace") for record in answer]

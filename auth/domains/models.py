@@ -11,9 +11,9 @@ from core.models import Base, BusinessOwned
 
 
 class Domain(Base, BusinessOwned):
-    """A host a business wants its portal at. It is served while `verified_at` is set and `removed_at` is not.
+    """A custom host of a business's portal. It is served while `verified_at` is set and `removed_at` is not.
 
-    `token` is what its DNS has to say: no secret, but nobody else's.
+    `token` must be in its DNS record. It is unique but not secret.
     """
 
     __tablename__ = "domains"
@@ -28,7 +28,7 @@ class Domain(Base, BusinessOwned):
 
 
 class DomainCode(Base):
-    """Somebody signed in here is on the way to a domain: works once, there, within a minute, in the browser that set out."""
+    """A code that carries a sign-in to a domain. It works once, there, within a minute, in the same browser."""
 
     __tablename__ = "domain_codes"
 
@@ -43,7 +43,7 @@ class DomainCode(Base):
 
 
 class DomainSession(Base):
-    """A browser at a domain. It lives by a grant of its session here: when that ends, so does this, on the next request."""
+    """A browser session at a domain. It depends on a grant of the session here and ends with it, on the next request."""
 
     __tablename__ = "domain_sessions"
     __table_args__ = (Index("ix_domain_sessions_domain", "domain_id"),)
