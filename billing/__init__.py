@@ -1,0 +1,1 @@
+"""Implements the billing domain: catalogue, subscriptions, charges, invoices, licenses and imports."""

@@ -1,8 +1,8 @@
-"""Fonts beyond those kept in this folder: from packages, read and loaded only for a document that needs them.
+"""Finds additional fonts in installed packages and loads them only for documents that need them.
 
-`manimgx-fonts` has the Noto Sans of 20 more scripts and Noto Emoji, `noto-cjk-sans-jp-regular` all of Noto Sans CJK. Both are under the SIL
-Open Font License 1.1, whose text the packages carry. A letter is looked for in the fonts of this folder first, so that documents which
-need no more print as they always did.
+`manimgx-fonts` has Noto Sans for 20 more scripts and Noto Emoji. `noto-cjk-sans-jp-regular` has all of Noto Sans CJK. Both are under the
+SIL Open Font License 1.1, whose text is in the packages. The fonts of this folder take precedence, so that documents which need no
+other font always print the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 PACKAGES = ("manimgx_fonts", "noto_cjk_sans_jp_regular")
 
 
-def has_letter(letter: str) -> bool:
-    return any(ord(letter) in coverage(package) for package in PACKAGES)
+def has_character(character: str) -> bool:
+    return any(ord(character) in coverage(package) for package in PACKAGES)
 
 
-def folders_for(text: str, is_kept: frozenset[int]) -> list[str]:
-    """The folders of fonts to load for what of `text` is not among the `is_kept` code points."""
-    missing = {ord(letter) for letter in text} - is_kept
+def folders_for(text: str, bundled: frozenset[int]) -> list[str]:
+    """Return the font folders to load for the characters of `text` that are not among the `bundled` code points."""
+    missing = {ord(character) for character in text} - bundled
     out = []
     for package in PACKAGES:
         if missing and missing & coverage(package):
@@ -31,8 +31,8 @@ def folders_for(text: str, is_kept: frozenset[int]) -> list[str]:
 
 @lru_cache(maxsize=len(PACKAGES))
 def coverage(package: str) -> frozenset[int]:
-    """The code points that a package's fonts have a glyph for."""
-    from fontTools.ttLib import TTFont  # most processes never need it
+    """Return the code points for which the fonts of a package have a glyph."""
+    from fontTools.ttLib import TTFont  # slow to import and rarely needed
 
     folder = _folder(package)
     files = sorted(folder.glob("*.[ot]tf")) if folder else []

@@ -1,4 +1,7 @@
-"""Links to a document that need no sign-in: one document, one mode, 30 days, and over at once when the business says so."""
+"""Creates and checks links that open one document without sign-in, in one mode, for 30 days.
+
+A business can disable all such links at any time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from core.settings import Settings
 
 DAYS = 30
-VERSION = 1  # of what the token says; raising it ends every link that is out
+VERSION = 1  # of the token's contents; raising it invalidates every link that was sent
 Noun = Literal["payments", "refunds"]
 
 
@@ -22,14 +25,20 @@ def document_url(settings: Settings, noun: Noun, business_id: str, id: str) -> s
 
 
 def business_of_token(settings: Settings, token: str, noun: Noun, id: str) -> str | None:
-    """The business whose document this token opens; None for another document's, mode's, version's or an old one."""
+    """Return the business whose document this token opens.
+
+    None if the token is expired or belongs to another document, mode or version.
+    """
     try:
-        said = _signer(settings).loads(token, max_age=DAYS * 86400)
+        contents = _signer(settings).loads(token, max_age=DAYS * 86400)
     except BadSignature:
         return None
-    return said[2] if isinstance(said, list) and len(said) == 4 and [said[0], said[1], said[3]] == [VERSION, noun, id] else None
+    if not isinstance(contents, list) or len(contents) != 4:
+        return None
+    version, token_noun, business_id, token_id = contents
+    return business_id if [version, token_noun, token_id] == [VERSION, noun, id] else None
 
 
 def _signer(settings: Settings) -> URLSafeTimedSerializer:
-    # the newest key signs, every key of the ring still opens
+    # the newest key signs; every key of the ring verifies
     return URLSafeTimedSerializer(list(reversed(settings.secret_keys)), salt=f"document, {settings.mode} mode")

@@ -1,6 +1,6 @@
-"""The child process: reads one document's data from stdin (JSON), writes the PDF to stdout. Run as a script, isolated.
+"""Runs as a child process: reads one document's data from stdin (JSON) and writes the PDF to stdout.
 
-Exit 3 with typst's words on stderr when it refuses. Not imported by anything.
+Exits with 3 and typst's message on stderr if typst refuses the document. No module imports this script.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import resource
 import sys
 from pathlib import Path
 
-# Set here, before anything else is loaded: the parent may be threaded, where code between fork and exec is unsafe.
+# The limits are set here, before anything else is loaded: the parent may have threads, and code between fork and exec is then unsafe.
 resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-# Memory that is used, not address space: every thread of a large machine reserves some it never touches.
+# This limits used memory and not address space, because the threads of a large machine reserve address space that they never use.
 resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
 
 import typst  # noqa: E402
@@ -21,18 +21,20 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """stdin: {"data": strings of the template, "timestamp": Unix seconds, "standards": ["a-3a", "ua-1"],
-    "fonts": further folders of fonts}."""
-    order = json.load(sys.stdin)
-    compiler = typst.Compiler(HERE / "document.typ", root=HERE, font_paths=[HERE / "fonts", *order["fonts"]], ignore_system_fonts=True)
+    """Read {"data": strings of the template, "timestamp": Unix seconds, "standards": ["a-3a", "ua-1"], "fonts": more font folders}."""
+    request = json.load(sys.stdin)
+    compiler = typst.Compiler(HERE / "document.typ", root=HERE, font_paths=[HERE / "fonts", *request["fonts"]], ignore_system_fonts=True)
     try:
         pdf = compiler.compile(
-            sys_inputs={"data": json.dumps(order["data"])}, pdf_standards=order["standards"], timestamp=order["timestamp"], format="pdf"
+            sys_inputs={"data": json.dumps(request["data"])},
+            pdf_standards=request["standards"],
+            timestamp=request["timestamp"],
+            format="pdf",
         )
     except typst.TypstError as error:
         sys.stderr.write(str(error)[:2000])
         return 3
-    sys.stdout.buffer.write(pdf)  # type: ignore[arg-type]  # a list only for formats with many files
+    sys.stdout.buffer.write(pdf)  # type: ignore[arg-type]  # typst returns a list only for formats with several files
     return 0
 
 

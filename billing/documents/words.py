@@ -1,169 +1,19 @@
-"""The words printed on documents, by language. A language is complete or absent: half-translated documents look forged.
+"""Finds the labels printed on documents in a language.
 
-To add one, add an entry with the same keys and placeholders (the test compares them). The language of a document is
-the entry that was found, so its figures and dates are written the same way as its words.
+A language is complete or absent, so that no document mixes languages. To add one, add a module to `languages` with the same keys and
+placeholders (a test compares them), and an entry to `LABELS`. Amounts and dates are formatted in the language of the labels found.
 """
 
 from __future__ import annotations
 
-from core.format import locale_of
+from billing.documents.languages import de, en, it, pt_br, sv
+from core.formatting import locale_of
 
-_EN = {
-    "language": "en",
-    "invoice": "Invoice", "refund": "Refund",
-    "issued": "Issued", "period": "For the time", "span": "{first} to {last}",
-    "corrects": "Corrects", "credits": "Refunds invoice", "currency": "Currency", "reason": "Reason",
-    "from": "From", "to": "To", "tax_id": "Tax no. {id}",
-    "what": "What", "quantity": "Qty", "each": "Each", "rate": "Tax", "amount": "Amount",
-    "subtotal": "Subtotal", "tax": "Tax {rate} on {net}", "total": "Total", "credit": "Credit used",
-    "due": "To pay", "paid": "Paid", "refunded": "Refunded", "void": "Not to be paid",
-    "state_paid": "Paid", "state_open": "Not paid yet", "state_void": "Void",
-    "refund_paid": "Refunded", "refund_open": "On its way", "refund_void": "Not taken",
-    "card": "{brand} ending {last4}",
-    "said_paid": "{amount} was paid on {day} with {method}.", "said_paid_day": "{amount} was paid on {day}.",
-    "said_open": "{amount} is to be paid.", "said_void": "This invoice is void: nothing is to be paid.",
-    "said_refund_paid": "{amount} was sent back on {day} to {method}.", "said_refund_paid_day": "{amount} was sent back on {day}.",
-    "said_refund_open": "{amount} is on its way back.", "said_refund_void": "This refund was not made.",
-    "settled": "Nothing is to be paid: credit covers it.",
-    "less": "{price} less {off} discount", "unused": "Unused time on {name}", "credit_line": "Credit from earlier",
-    "tax_AE": "Reverse charge, tax {rate} on {net}",
-    "carried": "Carried over from earlier", "carried_on": "Carried over to the next invoice",
-    "article": "Article {number} of Directive 2006/112/EC",
-    "note_AE": "Reverse charge: the recipient accounts for the VAT (Article 196 of Directive 2006/112/EC).",
-    "note_K": "Intra-Community supply, exempt from VAT (Article 138 of Directive 2006/112/EC).",
-    "note_G": "Export outside the EU, exempt from VAT (Article 146 of Directive 2006/112/EC).",
-    "note_E": "Exempt from tax: {reason}", "note_Z": "Zero-rated: taxed at 0%.", "note_O": "Not subject to tax: {reason}",
-    "inclusive": "Prices that include tax are shown here before tax. The total is the price with tax.",
-    "questions": "Questions about this document: {email}",
-    "fixed": "This document cannot change; a correction is a new one beside it.",
-    "page": "Page {page} of {pages}", "test": "Test mode: no real money",
-}
-_DE = {
-    "language": "de",
-    "invoice": "Rechnung", "refund": "Erstattung",
-    "issued": "Ausgestellt", "period": "Für die Zeit", "span": "{first} bis {last}",
-    "corrects": "Berichtigt", "credits": "Erstattet Rechnung", "currency": "Währung", "reason": "Grund",
-    "from": "Von", "to": "An", "tax_id": "Steuernr. {id}",
-    "what": "Leistung", "quantity": "Menge", "each": "Einzeln", "rate": "Steuer", "amount": "Betrag",
-    "subtotal": "Zwischensumme", "tax": "Steuer {rate} auf {net}", "total": "Gesamt", "credit": "Guthaben verrechnet",
-    "due": "Zu zahlen", "paid": "Bezahlt", "refunded": "Erstattet", "void": "Nicht zu zahlen",
-    "state_paid": "Bezahlt", "state_open": "Noch nicht bezahlt", "state_void": "Ungültig",
-    "refund_paid": "Erstattet", "refund_open": "Unterwegs", "refund_void": "Nicht erfolgt",
-    "card": "{brand} mit Endziffern {last4}",
-    "said_paid": "{amount} wurden am {day} mit {method} bezahlt.", "said_paid_day": "{amount} wurden am {day} bezahlt.",
-    "said_open": "{amount} sind zu zahlen.", "said_void": "Diese Rechnung ist ungültig: Es ist nichts zu zahlen.",
-    "said_refund_paid": "{amount} wurden am {day} auf {method} zurückgezahlt.",
-    "said_refund_paid_day": "{amount} wurden am {day} zurückgezahlt.",
-    "said_refund_open": "{amount} sind auf dem Weg zurück.", "said_refund_void": "Diese Erstattung ist nicht erfolgt.",
-    "settled": "Es ist nichts zu zahlen: Das Guthaben deckt den Betrag.",
-    "less": "{price} abzüglich {off} Rabatt", "unused": "Nicht genutzte Zeit: {name}", "credit_line": "Guthaben von früher",
-    "tax_AE": "Reverse-Charge, Steuer {rate} auf {net}", "carried": "Übertrag von früher",
-    "carried_on": "Übertrag auf die nächste Rechnung",
-    "article": "Artikel {number} der Richtlinie 2006/112/EG",
-    "note_AE": "Steuerschuldnerschaft des Leistungsempfängers (Reverse-Charge, Artikel 196 der Richtlinie 2006/112/EG).",
-    "note_K": "Steuerfreie innergemeinschaftliche Lieferung (Artikel 138 der Richtlinie 2006/112/EG).",
-    "note_G": "Steuerfreie Ausfuhrlieferung (Artikel 146 der Richtlinie 2006/112/EG).",
-    "note_E": "Steuerfrei: {reason}", "note_Z": "Steuersatz 0 %.", "note_O": "Nicht steuerbar: {reason}",
-    "inclusive": "Preise, die Steuer enthalten, stehen hier ohne Steuer. Der Gesamtbetrag ist der Preis mit Steuer.",
-    "questions": "Fragen zu diesem Dokument: {email}",
-    "fixed": "Dieses Dokument ändert sich nicht; eine Berichtigung ist ein neues daneben.",
-    "page": "Seite {page} von {pages}", "test": "Testmodus: kein echtes Geld",
-}
-# A refund on paper is the credit note that Italian and Swedish bookkeeping asks for, and is called by that name there.
-_IT = {
-    "language": "it",
-    "invoice": "Fattura", "refund": "Nota di credito",
-    "issued": "Emessa", "period": "Per il periodo", "span": "{first} – {last}",
-    "corrects": "Corregge", "credits": "Storna la fattura", "currency": "Valuta", "reason": "Motivo",
-    "from": "Da", "to": "A", "tax_id": "N. fiscale {id}",
-    "what": "Descrizione", "quantity": "Qtà", "each": "Prezzo", "rate": "Imposta", "amount": "Importo",
-    "subtotal": "Imponibile", "tax": "Imposta {rate} su {net}", "total": "Totale", "credit": "Credito usato",
-    "due": "Da pagare", "paid": "Pagato", "refunded": "Rimborsato", "void": "Da non pagare",
-    "state_paid": "Pagata", "state_open": "Non ancora pagata", "state_void": "Annullata",
-    "refund_paid": "Rimborsata", "refund_open": "In arrivo", "refund_void": "Non eseguita",
-    "card": "{brand} che termina con {last4}",
-    "said_paid": "{amount} pagati il giorno {day} con {method}.", "said_paid_day": "{amount} pagati il giorno {day}.",
-    "said_open": "Da pagare: {amount}.", "said_void": "Questa fattura è annullata: non c’è nulla da pagare.",
-    "said_refund_paid": "{amount} restituiti il giorno {day} su {method}.", "said_refund_paid_day": "{amount} restituiti il giorno {day}.",
-    "said_refund_open": "Il rimborso di {amount} è in arrivo.", "said_refund_void": "Questo rimborso non è stato eseguito.",
-    "settled": "Non c’è nulla da pagare: il credito copre l’importo.",
-    "less": "{price} meno {off} di sconto", "unused": "Tempo non utilizzato: {name}", "credit_line": "Credito precedente",
-    "tax_AE": "Inversione contabile, imposta {rate} su {net}", "carried": "Riportato da prima",
-    "carried_on": "Riportato alla prossima fattura", "article": "Articolo {number} della direttiva 2006/112/CE",
-    "note_AE": "Inversione contabile: l’IVA è dovuta dal destinatario (articolo 196 della direttiva 2006/112/CE).",
-    "note_K": "Cessione intracomunitaria, esente da IVA (articolo 138 della direttiva 2006/112/CE).",
-    "note_G": "Esportazione fuori dall’UE, esente da IVA (articolo 146 della direttiva 2006/112/CE).",
-    "note_E": "Esente da imposta: {reason}", "note_Z": "Aliquota zero.", "note_O": "Non soggetto a imposta: {reason}",
-    "inclusive": "I prezzi che comprendono l’imposta sono indicati qui senza imposta. Il totale è il prezzo con imposta.",
-    "questions": "Domande su questo documento: {email}",
-    "fixed": "Questo documento non può cambiare; una correzione è un nuovo documento accanto.",
-    "page": "Pagina {page} di {pages}", "test": "Modalità di prova: niente denaro vero",
-}
-# An invoice is a "fatura": a "nota fiscal" is the tax authority's own document.
-_PT = {
-    "language": "pt_BR",
-    "invoice": "Fatura", "refund": "Reembolso",
-    "issued": "Emissão", "period": "Período", "span": "{first} a {last}",
-    "corrects": "Corrige", "credits": "Reembolsa a fatura", "currency": "Moeda", "reason": "Motivo",
-    "from": "De", "to": "Para", "tax_id": "N.º fiscal {id}",
-    "what": "Descrição", "quantity": "Qtd.", "each": "Unitário", "rate": "Imposto", "amount": "Valor",
-    "subtotal": "Subtotal", "tax": "Imposto {rate} sobre {net}", "total": "Total", "credit": "Crédito usado",
-    "due": "A pagar", "paid": "Pago", "refunded": "Reembolsado", "void": "Nada a pagar",
-    "state_paid": "Paga", "state_open": "Ainda não paga", "state_void": "Anulada",
-    "refund_paid": "Reembolsado", "refund_open": "A caminho", "refund_void": "Não realizado",
-    "card": "{brand} com final {last4}",
-    "said_paid": "{amount} pagos em {day} com {method}.", "said_paid_day": "{amount} pagos em {day}.",
-    "said_open": "Valor a pagar: {amount}.", "said_void": "Esta fatura está anulada: não há nada a pagar.",
-    "said_refund_paid": "{amount} devolvidos em {day} para {method}.", "said_refund_paid_day": "{amount} devolvidos em {day}.",
-    "said_refund_open": "{amount} estão a caminho de volta.", "said_refund_void": "Este reembolso não foi realizado.",
-    "settled": "Não há nada a pagar: o crédito cobre o valor.",
-    "less": "{price} menos {off} de desconto", "unused": "Tempo não utilizado: {name}", "credit_line": "Crédito anterior",
-    "tax_AE": "Autoliquidação, imposto {rate} sobre {net}", "carried": "Transportado de antes",
-    "carried_on": "Transportado para a próxima fatura", "article": "Artigo {number} da Diretiva 2006/112/CE",
-    "note_AE": "Autoliquidação: o IVA é devido pelo adquirente (artigo 196 da Diretiva 2006/112/CE).",
-    "note_K": "Transmissão intracomunitária, isenta de IVA (artigo 138 da Diretiva 2006/112/CE).",
-    "note_G": "Exportação para fora da UE, isenta de IVA (artigo 146 da Diretiva 2006/112/CE).",
-    "note_E": "Isento de imposto: {reason}", "note_Z": "Taxa zero.", "note_O": "Não sujeito a imposto: {reason}",
-    "inclusive": "Os preços que incluem imposto aparecem aqui sem imposto. O total é o preço com imposto.",
-    "questions": "Dúvidas sobre este documento: {email}",
-    "fixed": "Este documento não pode mudar; uma correção é um novo documento ao lado dele.",
-    "page": "Página {page} de {pages}", "test": "Modo de teste: sem dinheiro de verdade",
-}
-_SV = {
-    "language": "sv",
-    "invoice": "Faktura", "refund": "Kreditfaktura",
-    "issued": "Utställd", "period": "För tiden", "span": "{first} till {last}",
-    "corrects": "Rättar", "credits": "Krediterar faktura", "currency": "Valuta", "reason": "Skäl",
-    "from": "Från", "to": "Till", "tax_id": "Skattenr {id}",
-    "what": "Beskrivning", "quantity": "Antal", "each": "À-pris", "rate": "Skatt", "amount": "Belopp",
-    "subtotal": "Delsumma", "tax": "Skatt {rate} på {net}", "total": "Totalt", "credit": "Använt tillgodohavande",
-    "due": "Att betala", "paid": "Betalt", "refunded": "Återbetalt", "void": "Ska inte betalas",
-    "state_paid": "Betald", "state_open": "Inte betald än", "state_void": "Makulerad",
-    "refund_paid": "Återbetald", "refund_open": "På väg", "refund_void": "Inte genomförd",
-    "card": "{brand} som slutar på {last4}",
-    "said_paid": "{amount} betalades den {day} med {method}.", "said_paid_day": "{amount} betalades den {day}.",
-    "said_open": "Att betala: {amount}.", "said_void": "Fakturan är makulerad: inget ska betalas.",
-    "said_refund_paid": "{amount} betalades tillbaka den {day} till {method}.",
-    "said_refund_paid_day": "{amount} betalades tillbaka den {day}.",
-    "said_refund_open": "{amount} är på väg tillbaka.", "said_refund_void": "Återbetalningen genomfördes inte.",
-    "settled": "Inget ska betalas: tillgodohavandet täcker beloppet.",
-    "less": "{price} minus {off} rabatt", "unused": "Oanvänd tid: {name}", "credit_line": "Tillgodohavande från tidigare",
-    "tax_AE": "Omvänd betalningsskyldighet, skatt {rate} på {net}", "carried": "Överfört från tidigare",
-    "carried_on": "Överförs till nästa faktura", "article": "Artikel {number} i direktiv 2006/112/EG",
-    "note_AE": "Omvänd betalningsskyldighet: köparen redovisar momsen (artikel 196 i direktiv 2006/112/EG).",
-    "note_K": "Gemenskapsintern leverans, undantagen från moms (artikel 138 i direktiv 2006/112/EG).",
-    "note_G": "Export utanför EU, undantagen från moms (artikel 146 i direktiv 2006/112/EG).",
-    "note_E": "Undantaget från skatt: {reason}", "note_Z": "Nollskattesats.", "note_O": "Omfattas inte av skatt: {reason}",
-    "inclusive": "Priser som innehåller skatt visas här utan skatt. Totalen är priset med skatt.",
-    "questions": "Frågor om dokumentet: {email}",
-    "fixed": "Dokumentet kan inte ändras; en rättelse är ett nytt bredvid det.",
-    "page": "Sida {page} av {pages}", "test": "Testläge: inga riktiga pengar",
-}
-WORDS: dict[str, dict[str, str]] = {"en": _EN, "de": _DE, "it": _IT, "pt_BR": _PT, "sv": _SV}
-_BY_LANGUAGE = {name.partition("_")[0]: entry for name, entry in WORDS.items()}
+LABELS: dict[str, dict[str, str]] = {"en": en.LABELS, "de": de.LABELS, "it": it.LABELS, "pt_BR": pt_br.LABELS, "sv": sv.LABELS}
+_BY_LANGUAGE = {name.partition("_")[0]: entry for name, entry in LABELS.items()}
 
 
-def words(locale: str) -> dict[str, str]:
-    """The words of a CLDR locale: its own entry, else one of its language ("pt-PT" reads "pt_BR"), else English."""
+def labels_for(locale: str) -> dict[str, str]:
+    """Return the labels of a CLDR locale: its own, else those of its language ("pt-PT" gets "pt_BR"), else English."""
     found = locale_of(locale or "en")
-    return WORDS.get(str(found)) or _BY_LANGUAGE.get(found.language) or _EN
+    return LABELS.get(str(found)) or _BY_LANGUAGE.get(found.language) or en.LABELS

@@ -1,4 +1,4 @@
-"""A whole pretend payment provider: its own database, hosted card page, test cards, journal. It moves no money."""
+"""A test payment provider with its own database, hosted card page, test cards and journal. It moves no money."""
 
 from gateways.sandbox.gateway import SandboxGateway
 

@@ -1,7 +1,7 @@
-"""Cards as the sandbox sees them: published test numbers, what each does, and the checks of a typed card.
+"""Published test card numbers with their behavior, and the validation of a submitted card.
 
-A number lives only in the memory of the call it came with. What is kept of it is brand, last four and the *name* of a
-behaviour, from which the number cannot be told.
+A card number exists only in memory during one call. The sandbox stores the brand, the last four digits and the *name* of a
+behavior. The number cannot be derived from these.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateways.sandbox.declines import N_
 
 @dataclass(frozen=True)
 class TestCard:
-    """A published number. `behaviour` is `ok`, `renewals_fail`, `challenge`, `slow`, `lost`, or a decline code."""
+    """A published test card number. `behaviour` is `ok`, `renewals_fail`, `challenge`, `slow`, `lost`, or a decline code."""
 
     number: str
     brand: str
@@ -34,16 +34,16 @@ TEST_CARDS: tuple[TestCard, ...] = (
     TestCard("5555555555554444", "mastercard", "ok", N_("Succeeds")),
     TestCard("4576238912771450", "visa", "ok", N_("Succeeds (India)")),
     TestCard("5409162669381034", "mastercard", "ok", N_("Succeeds (India)")),
-    TestCard("4000000000000002", "visa", "GENERIC_DECLINE", N_("Declined, without a reason")),
-    TestCard("4000000000009995", "visa", "INSUFFICIENT_FUNDS", N_("Declined: not enough money")),
+    TestCard("4000000000000002", "visa", "GENERIC_DECLINE", N_("Declined without a reason")),
+    TestCard("4000000000009995", "visa", "INSUFFICIENT_FUNDS", N_("Declined: insufficient funds")),
     TestCard("4706131211212123", "visa", "CARD_DECLINED", N_("Declined (India)")),
     TestCard("5105105105105100", "mastercard", "CARD_DECLINED", N_("Declined (India)")),
-    TestCard("4000000000000069", "visa", "EXPIRED_CARD", N_("Declined: expired")),
+    TestCard("4000000000000069", "visa", "EXPIRED_CARD", N_("Declined: expired card")),
     TestCard("4000000000000127", "visa", "INCORRECT_CVC", N_("Declined: wrong security code")),
     TestCard("4000000000000341", "visa", "renewals_fail", N_("Succeeds now, declined at every renewal")),
-    TestCard("4000002500003155", "visa", "challenge", N_("The bank asks for a confirmation (3-D Secure)")),
-    TestCard("4000000000000259", "visa", "slow", N_("Stays in progress for some seconds, then succeeds")),
-    TestCard("4000000000006975", "visa", "lost", N_("Succeeds, but the answer is lost on its way")),
+    TestCard("4000002500003155", "visa", "challenge", N_("Asks for confirmation by the bank (3-D Secure)")),
+    TestCard("4000000000000259", "visa", "slow", N_("Stays in progress for a few seconds, then succeeds")),
+    TestCard("4000000000006975", "visa", "lost", N_("Succeeds, but the answer is lost")),
 )
 _BEHAVIOURS = {card.number: card.behaviour for card in TEST_CARDS}
 _PREFIXES = (("4", "visa"), ("5[1-5]", "mastercard"), ("2[2-7]", "mastercard"), ("3[47]", "amex"), ("6", "discover"),
@@ -53,8 +53,8 @@ BRAND_NAMES = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Exp
 
 
 @dataclass(frozen=True)
-class Card:
-    """A card that passed the checks. It holds no number."""
+class CheckedCard:
+    """A card that passed validation, without its number."""
 
     brand: str
     last4: str
@@ -66,8 +66,8 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What somebody typed. Kept out of every repr, so that no log line can carry it."""
+class CardForm:
+    """The submitted card fields. Sensitive fields are excluded from `repr`, so that they never reach a log."""
 
     number: str = field(repr=False)
     expiry: str = ""
@@ -77,38 +77,38 @@ class Typed:
     postal_code: str = ""
 
 
-def check(typed: Typed) -> Card:
-    """The card behind what was typed. `cvc` None means it was not asked for (saved by a program).
+def check(typed: CardForm) -> CheckedCard:
+    """Validate a submitted card. `cvc` is None when a program saves the card without a security code.
 
     Raises Invalid, with `fields` among number, expiry, cvc, name, country, postal_code.
     """
     bad: dict[str, str] = {}
     number = re.sub(r"[\s-]", "", typed.number)
     if not (number.isascii() and number.isdigit() and 12 <= len(number) <= 19 and luhn(number)):
-        bad["number"] = N_("This is not a card number. Check its digits.")
+        bad["number"] = N_("This card number is not valid. Check the digits.")
     expiry = parse_expiry(typed.expiry)
     if expiry is None:
-        bad["expiry"] = N_("Write the month and year as on the card, such as 06/32.")
+        bad["expiry"] = N_("Enter the month and year as on the card, such as 06/32.")
     elif expired(*expiry):
-        bad["expiry"] = N_("This date has passed. Use a card that is still valid.")
+        bad["expiry"] = N_("This card has expired. Use another card.")
     if typed.cvc is not None and not re.fullmatch(r"[0-9]{3,4}", typed.cvc.strip()):
-        bad["cvc"] = N_("The security code has three or four digits.")
+        bad["cvc"] = N_("Enter a security code of three or four digits.")
     holder = typed.holder.strip()
     if not holder:
-        bad["name"] = N_("Write the name that is on the card.")
+        bad["name"] = N_("Enter the name on the card.")
     elif holds_number(holder) or len(holder) > 120:
-        bad["name"] = N_("This is not a name. Write the name that is on the card.")
+        bad["name"] = N_("This is not a valid name. Enter the name on the card.")
     if typed.country and not re.fullmatch("[A-Z]{2}", typed.country):
         bad["country"] = N_("Choose a country.")
     if holds_number(typed.postal_code) or len(typed.postal_code) > 20:
-        bad["postal_code"] = N_("This is not a postal code.")
+        bad["postal_code"] = N_("This postal code is not valid.")
     if bad or expiry is None:
         raise Invalid(fields=bad)
-    return Card(brand(number), number[-4:], *expiry, _BEHAVIOURS.get(number, "ok"), holder, typed.country or None)
+    return CheckedCard(brand(number), number[-4:], *expiry, _BEHAVIOURS.get(number, "ok"), holder, typed.country or None)
 
 
 def verdict(behaviour: str, *, present: bool, month: int, year: int) -> tuple[str, str | None]:
-    """(state, decline code) of a charge. `present`: the person is there. `lost` is a success nobody hears of."""
+    """Return (state, decline code) of a charge. `present`: the cardholder takes part. `lost`: it succeeds, but the answer is lost."""
     if expired(month, year):
         return "declined", "EXPIRED_CARD"
     if behaviour == "challenge":
@@ -139,7 +139,7 @@ def label(brand_code: str, last4: str) -> str:
 
 
 def parse_expiry(text: str) -> tuple[int, int] | None:
-    """`06/32`, `0632`, `06 / 2032`, `2032-06` → (6, 2032); None for anything else."""
+    """Parse `06/32`, `0632`, `06 / 2032` or `2032-06` to (6, 2032). Return None for anything else."""
     text = re.sub(r"\s", "", text)
     if found := re.fullmatch(r"(\d{4})-(\d{2})", text, re.ASCII):
         year, month = int(found[1]), int(found[2])
@@ -151,11 +151,11 @@ def parse_expiry(text: str) -> tuple[int, int] | None:
 
 
 def expired(month: int, year: int) -> bool:
-    """A card is good until its month ends, in billing time: turning the clock ages cards as well."""
+    """Return whether the month is over in billing time. Moving the billing clock forward also expires cards."""
     today: datetime = now()
     return (year, month) < (today.year, today.month)
 
 
 def holds_number(text: str) -> bool:
-    """Whether a field that is kept has a card number in it by mistake."""
+    """Return whether a stored field could contain a card number, that is 12 digits or more."""
     return len(re.sub(r"\D", "", text)) >= 12

@@ -1,4 +1,4 @@
-"""SandboxGateway: the six verbs of the port, and what only a pretend provider has (pages, journal, knobs)."""
+"""SandboxGateway: the six operations of the gateway port, plus hosted pages, a journal and test controls."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from billing.ports import Charge, Collect, HostedPage, MethodDetails, Notification, Outcome, Refund
+from billing.charging.ports import ChargeOutcome, ChargeRequest, CollectRequest, HostedPage, MethodDetails, Notification, RefundRequest
 from core.errors import Invalid
 from core.money import Money
-from gateways.sandbox import cards, hosted, journal, knobs, methods, notifications, operations, transfers
+from gateways.sandbox import cards, hosted, journal, methods, notifications, operations, test_controls, transfers
 from gateways.sandbox.store import Store
 
 log = logging.getLogger(__name__)
@@ -20,13 +20,13 @@ Notify = Callable[[dict[str, str], bytes], None]
 
 
 class SandboxGateway:
-    """A whole payment provider that moves no money. Safe to share between threads; processes share its file."""
+    """A payment provider that moves no money. Threads can share an instance; processes share its database file."""
 
     name = "dodo"
     resend_window = timedelta(hours=24)
 
     def __init__(self, database_path: Path, base_url: str, signing_secret: str, notify: Notify | None = None):
-        """`base_url`: where the portal is reached, without a slash at the end. `notify(headers, body)` may be set later."""
+        """`base_url`: the address of the portal without a trailing slash. `notify(headers, body)` can be set later."""
         self.store = Store(database_path)
         self.base_url = base_url.rstrip("/")
         self.notify = notify
@@ -34,16 +34,16 @@ class SandboxGateway:
 
     # --- the port ---
 
-    def collect(self, request: Collect) -> HostedPage:
+    def collect(self, request: CollectRequest) -> HostedPage:
         if request.amount is not None and request.amount.minor < 0:
             raise Invalid(fields={"amount": "An amount cannot be negative."})
         if urlsplit(request.return_url).scheme not in ("http", "https"):
-            raise Invalid(fields={"return_url": "This has to be an http or https address."})
+            raise Invalid(fields={"return_url": "Enter an http or https address."})
         with self.store.write() as c:
             reference = hosted.open_page(c, request if request.amount else replace(request, amount=None))
         return HostedPage(f"{self.base_url}/sandbox/pages/{reference}", reference)
 
-    def charge(self, request: Charge) -> Outcome:
+    def charge(self, request: ChargeRequest) -> ChargeOutcome:
         _positive(request.amount)
         with self.store.write() as c:
             operations.settle_due(c)
@@ -51,7 +51,7 @@ class SandboxGateway:
             outcome = operations.outcome(c, row, self.base_url)
         return _after(outcome, lost, knob)
 
-    def refund(self, request: Refund) -> Outcome:
+    def refund(self, request: RefundRequest) -> ChargeOutcome:
         _positive(request.amount)
         with self.store.write() as c:
             operations.settle_due(c)
@@ -59,13 +59,13 @@ class SandboxGateway:
             outcome = operations.outcome(c, row, self.base_url)
         return _after(outcome, lost, knob)
 
-    def look_up(self, key: str) -> Outcome:
+    def look_up(self, key: str) -> ChargeOutcome:
         self.settle()
         with self.store.read() as c:
             row = operations.find(c, key)
-            return operations.outcome(c, row, self.base_url) if row else Outcome("not_found", key)
+            return operations.outcome(c, row, self.base_url) if row else ChargeOutcome("not_found", key)
 
-    def cancel(self, key: str) -> Outcome:
+    def cancel(self, key: str) -> ChargeOutcome:
         with self.store.write() as c:
             operations.settle_due(c)
             return operations.outcome(c, operations.cancel(c, key), self.base_url)
@@ -73,10 +73,10 @@ class SandboxGateway:
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:
         return notifications.read(self._secret, headers, body)
 
-    # --- what happens by itself ---
+    # --- background work ---
 
     def settle(self) -> None:
-        """Let slow charges whose time has come succeed. Costs one read when there is nothing to do."""
+        """Settle slow charges that are due as succeeded. Costs one read when none is due."""
         with self.store.read() as c:
             if not operations.has_due(c):
                 return
@@ -84,7 +84,7 @@ class SandboxGateway:
             operations.settle_due(c)
 
     def deliver_due(self) -> int:
-        """Deliver every notification that is due; how many got through. One that fails is tried again later."""
+        """Deliver every due notification and return how many were delivered. Failed ones are tried again later."""
         self.settle()
         through = 0
         while self.notify is not None and self._anything_due():
@@ -95,7 +95,7 @@ class SandboxGateway:
             try:
                 self.notify(delivery.headers, delivery.body)
             except Exception:
-                log.exception("sandbox notification %s was not taken", delivery.headers["sandbox-id"])
+                log.exception("sandbox notification %s could not be delivered", delivery.headers["sandbox-id"])
                 self._note(delivery, "failed")
                 continue
             with self.store.write() as c:
@@ -108,41 +108,41 @@ class SandboxGateway:
         with self.store.read() as c:
             return notifications.any_due(c)
 
-    def _note(self, delivery: notifications.Delivery, result: str) -> None:
+    def _note(self, delivery: notifications.NotificationDelivery, result: str) -> None:
         with self.store.write() as c:
             journal.write(c, "notify", operations.need(c, delivery.key), result)
 
     # --- the hosted pages ---
 
-    def page(self, reference: str) -> hosted.Page:
-        """Raises NotFound, as all of these do."""
+    def page(self, reference: str) -> hosted.HostedSession:
+        """Return the hosted page. Raises NotFound, like all functions of this section."""
         self.settle()
         with self.store.read() as c:
             return hosted.read(c, page=reference)
 
-    def submit_page(self, reference: str, typed: cards.Typed) -> hosted.Page:
-        """Try a card. The page is still open after a decline (`error_code`) or for a challenge (`challenged`).
+    def submit_page(self, reference: str, typed: cards.CardForm) -> hosted.HostedSession:
+        """Try a card. The page stays open after a decline (`error_code`) or for a challenge (`challenged`).
 
-        Raises Invalid with `fields` when the card cannot be one; nothing was tried then.
+        Raises Invalid with `fields` when the card is not valid. Nothing is tried in that case.
         """
         card = cards.check(typed)
         with self.store.write() as c:
             operations.settle_due(c)
             page, knob = hosted.submit(c, reference, card)
         if knob == "crash_after":
-            knobs.crash()
+            test_controls.crash()
         return page
 
-    def leave_page(self, reference: str) -> hosted.Page:
+    def leave_page(self, reference: str) -> hosted.HostedSession:
         with self.store.write() as c:
             return hosted.leave(c, reference)
 
-    def challenge(self, reference: str) -> hosted.Page:
+    def challenge(self, reference: str) -> hosted.HostedSession:
         self.settle()
         with self.store.read() as c:
             return hosted.read(c, challenge=reference)
 
-    def answer_challenge(self, reference: str, approved: bool) -> hosted.Page:
+    def answer_challenge(self, reference: str, approved: bool) -> hosted.HostedSession:
         with self.store.write() as c:
             return hosted.answer(c, reference, approved)
 
@@ -151,8 +151,8 @@ class SandboxGateway:
     def save_method(
         self, customer_id: str, card_number: str, exp_month: int, exp_year: int, holder: str, country: str | None = None
     ) -> MethodDetails:
-        """Save a card without a page or a charge; a card that declines is saved, and declines when charged."""
-        typed = cards.Typed(card_number, f"{exp_month:02}/{exp_year}", None, holder, country or "")
+        """Save a card without a page or a charge. A declining card is saved too, and declines when charged."""
+        typed = cards.CardForm(card_number, f"{exp_month:02}/{exp_year}", None, holder, country or "")
         card = cards.check(typed)
         with self.store.write() as c:
             saved = methods.details(c, methods.keep(c, customer_id, card, saved=True))
@@ -160,17 +160,17 @@ class SandboxGateway:
         return saved
 
     def turn_knob(self, name: str, value: object) -> None:
-        """Misbehave: names and values in `knobs`. None puts a knob back."""
+        """Set a test control (see `test_controls`). None restores its default."""
         with self.store.write() as c:
-            knobs.turn(c, name, value)
+            test_controls.turn(c, name, value)
 
-    def journal(self, before: int | None = None) -> tuple[list[journal.Line], int | None]:
-        """What was asked and done, newest first, and what to pass as `before` for the next page."""
+    def journal(self, before: int | None = None) -> tuple[list[journal.JournalLine], int | None]:
+        """Return a page of journal lines, newest first, and the `before` argument of the next page."""
         with self.store.read() as c:
             return journal.read(c, before)
 
     def movements(self) -> list[tuple[str, str, Money]]:
-        """(kind, key, amount) of all money that moved, oldest first: what a ledger has to agree with."""
+        """Return (kind, key, amount) of every movement of money, oldest first, for comparison with a ledger."""
         self.settle()
         with self.store.read() as c:
             rows = c.execute(
@@ -181,11 +181,11 @@ class SandboxGateway:
 
 def _positive(amount: Money) -> None:
     if amount.minor <= 0:
-        raise Invalid(fields={"amount": "An amount has to be more than nothing."})
+        raise Invalid(fields={"amount": "The amount must be more than 0."})
 
 
-def _after(outcome: Outcome, lost: bool, knob: str) -> Outcome:
-    """What the caller gets of an effect that is committed: nothing, no answer, or the answer."""
+def _after(outcome: ChargeOutcome, lost: bool, knob: str) -> ChargeOutcome:
+    """Return the answer to a committed operation. Crash or lose the answer when a test control says so."""
     if knob == "crash_after":
-        knobs.crash()
-    return Outcome("unknown", outcome.key) if lost else outcome
+        test_controls.crash()
+    return ChargeOutcome("unknown", outcome.key) if lost else outcome

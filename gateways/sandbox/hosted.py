@@ -1,6 +1,6 @@
-"""Hosted pages and challenges: what happens when a person types a card, answers their bank, or goes back.
+"""Hosted pages and bank challenges: submitting a card, answering the challenge, and leaving the page.
 
-A decline leaves the page open for another card; the key settles on success, when the person leaves, or by `cancel`.
+A decline leaves the page open for another card. The key settles on success, when the customer leaves, or by `cancel`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from billing.ports import Collect
+from billing.charging.ports import CollectRequest
 from core.errors import NotFound
 from core.ids import new_id
 from core.money import Money
-from gateways.sandbox import cards, journal, knobs, methods, operations
+from gateways.sandbox import cards, journal, methods, operations, test_controls
 from gateways.sandbox.store import stamp
 
 
 @dataclass(frozen=True)
-class Page:
+class HostedSession:
     """A hosted page, or the challenge of a saved card (then `reference` is None). `state` is the operation's."""
 
     reference: str | None
@@ -41,14 +41,14 @@ class Page:
 
     @property
     def status(self) -> str:
-        """The word the return address gets. A lost answer looks like one in progress: only look-up knows."""
+        """The status sent to the return address. A lost answer is reported as `processing`: only `look_up` returns the result."""
         if self.state == "declined":
             return "cancelled" if self.reference else "failed"
         return "processing" if self.lost else self.state
 
 
-def open_page(c: sqlite3.Connection, request: Collect) -> str:
-    """The reference of the page of the request's key: a new one, or the one it already has."""
+def open_page(c: sqlite3.Connection, request: CollectRequest) -> str:
+    """Return the reference of the page of the request's key. Create the page if the key has none."""
     operation, _ = operations.arrive(c, request, "requires_action")
     known = c.execute("SELECT reference FROM pages WHERE key = ?", (request.key,)).fetchone()
     if known:
@@ -67,8 +67,8 @@ def open_page(c: sqlite3.Connection, request: Collect) -> str:
     return reference
 
 
-def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | None = None, lost: bool = False) -> Page:
-    """By the page's reference or by the operation's. Raises NotFound."""
+def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | None = None, lost: bool = False) -> HostedSession:
+    """Return the session of a page reference or of an operation reference. Raises NotFound."""
     row = c.execute(
         "SELECT p.reference, o.reference AS challenge, o.key, o.state, p.state AS page_state, o.challenged, o.error_code, o.amount,"
         " o.currency, o.description, o.business_id, coalesce(p.return_url, o.return_url) AS return_url, p.cancel_url, p.locale, p.prefill"
@@ -77,7 +77,7 @@ def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | Non
     ).fetchone()
     if row is None or row["business_id"] is None:
         raise NotFound()
-    return Page(
+    return HostedSession(
         row["reference"], row["challenge"], row["key"], row["state"],
         row["state"] == "requires_action" and row["page_state"] != "open", row["error_code"],
         Money(row["amount"], row["currency"]) if row["amount"] is not None else None, row["description"] or "",
@@ -85,17 +85,17 @@ def read(c: sqlite3.Connection, *, page: str | None = None, challenge: str | Non
     )  # fmt: skip
 
 
-def submit(c: sqlite3.Connection, reference: str, card: cards.Card) -> tuple[Page, str]:
-    """Try a card on an open page: the page as it stands then, and the knob that was used (for crash and loss)."""
+def submit(c: sqlite3.Connection, reference: str, card: cards.CheckedCard) -> tuple[HostedSession, str]:
+    """Try a card on an open page. Return the page afterwards and the test control that was used."""
     page = read(c, page=reference)
     if not page.open or page.challenged:
         return page, ""
-    knob = knobs.take(c, "next_charge") if page.amount else ""
+    knob = test_controls.take(c, "next_charge") if page.amount else ""
     state, code = cards.verdict(card.behaviour, present=True, month=card.expiry_month, year=card.expiry_year)
     if knob == "slow" and state == "succeeded":
         state = "processing"
     if not page.amount and state in ("processing", "lost"):
-        state = "succeeded"  # saving alone moves no money: nothing to wait for, nothing to lose
+        state = "succeeded"  # saving a card moves no money, so there is no outcome to wait for or to lose
     if state == "declined":
         operation = operations.need(c, page.key)
         journal.write(c, "try", operation, "declined", error_code=code, card=cards.label(card.brand, card.last4))
@@ -111,8 +111,8 @@ def submit(c: sqlite3.Connection, reference: str, card: cards.Card) -> tuple[Pag
     return read(c, page=reference, lost=lost), knob
 
 
-def answer(c: sqlite3.Connection, challenge: str, approved: bool) -> Page:
-    """The bank's challenge was confirmed or not. On a hosted page a failed one lets the person try another card."""
+def answer(c: sqlite3.Connection, challenge: str, approved: bool) -> HostedSession:
+    """Record the answer to the bank's challenge. After a failed challenge on a hosted page, another card can be tried."""
     page = read(c, challenge=challenge)
     if not page.challenged:
         return page
@@ -129,8 +129,8 @@ def answer(c: sqlite3.Connection, challenge: str, approved: bool) -> Page:
     return read(c, challenge=challenge)
 
 
-def leave(c: sqlite3.Connection, reference: str) -> Page:
-    """The person goes back: a page whose last try was declined settles as declined, an untouched one as cancelled."""
+def leave(c: sqlite3.Connection, reference: str) -> HostedSession:
+    """Close the page. It settles as declined if the last card was declined, otherwise as cancelled."""
     page = read(c, page=reference)
     if page.open:
         declined = page.amount is not None and page.error_code is not None and not page.challenged

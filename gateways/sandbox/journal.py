@@ -1,4 +1,4 @@
-"""What the sandbox was asked and what it did, for people to read. No URLs, no secrets, no numbers."""
+"""The sandbox journal: requests and results for people to read. It contains no URLs, secrets or card numbers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PAGE = 50
 
 
 @dataclass(frozen=True)
-class Line:
-    """`verb` is collect, try, challenge, leave, charge, refund, settle, cancel or notify; `result` a state or a word."""
+class JournalLine:
+    """`verb` is collect, try, challenge, leave, charge, refund, settle, cancel or notify; `result` is a state, `delivered` or `failed`."""
 
     number: int
     at: datetime
@@ -39,13 +39,11 @@ def write(
     )  # fmt: skip
 
 
-def read(c: sqlite3.Connection, before: int | None) -> tuple[list[Line], int | None]:
-    """A page of lines, newest first, and the number to ask the next page with (None at the end)."""
-    rows = c.execute(
-        "SELECT * FROM journal WHERE number < ? ORDER BY number DESC LIMIT ?", (before or 2**62, PAGE + 1)
-    ).fetchall()
+def read(c: sqlite3.Connection, before: int | None) -> tuple[list[JournalLine], int | None]:
+    """Return a page of lines, newest first, and the `before` number of the next page (None at the end)."""
+    rows = c.execute("SELECT * FROM journal WHERE number < ? ORDER BY number DESC LIMIT ?", (before or 2**62, PAGE + 1)).fetchall()
     lines = [
-        Line(r["number"], datetime.fromtimestamp(r["at"], UTC), r["verb"], r["key"], r["business_id"], r["customer_id"],
+        JournalLine(r["number"], datetime.fromtimestamp(r["at"], UTC), r["verb"], r["key"], r["business_id"], r["customer_id"],
              None if r["amount"] is None else Money(r["amount"], r["currency"]), r["result"], r["error_code"], r["card"])
         for r in rows[:PAGE]
     ]  # fmt: skip

@@ -1,17 +1,17 @@
-"""Saved cards: brand, last four, expiry, holder, country and the name of a behaviour."""
+"""Saved cards: brand, last four digits, expiry, holder, country and the name of a behavior."""
 
 from __future__ import annotations
 
 import sqlite3
 
-from billing.ports import MethodDetails
+from billing.charging.ports import MethodDetails
 from core.ids import new_id
 from gateways.sandbox import cards
 from gateways.sandbox.store import stamp
 
 
-def keep(c: sqlite3.Connection, customer_id: str, card: cards.Card, *, saved: bool) -> str:
-    """Write a card and return its reference. `saved` False: it waits for the bank's confirmation."""
+def keep(c: sqlite3.Connection, customer_id: str, card: cards.CheckedCard, *, saved: bool) -> str:
+    """Store a card and return its reference. With `saved` False it is pending the bank's confirmation."""
     reference = new_id("sbm")
     c.execute(
         "INSERT INTO methods (reference, customer_id, brand, last4, expiry_month, expiry_year, holder, country, behaviour, saved, created)"
@@ -27,7 +27,7 @@ def confirm(c: sqlite3.Connection, reference: str | None) -> None:
 
 
 def find(c: sqlite3.Connection, reference: str | None) -> sqlite3.Row | None:
-    """The row of a saved card; None when there is none, or it was never confirmed."""
+    """Return the row of a saved card; None if it does not exist or was never confirmed."""
     row: sqlite3.Row | None = c.execute("SELECT * FROM methods WHERE reference = ? AND saved = 1", (reference,)).fetchone()
     return row
 
@@ -48,6 +48,6 @@ def details(c: sqlite3.Connection, reference: str | None) -> MethodDetails | Non
 
 
 def label_of(c: sqlite3.Connection, reference: str | None) -> str | None:
-    """`Visa 4242`, for the journal."""
+    """Return the label of a card for the journal, such as `Visa 4242`."""
     row = c.execute("SELECT brand, last4 FROM methods WHERE reference = ?", (reference,)).fetchone()
     return cards.label(row["brand"], row["last4"]) if row else None

@@ -1,9 +1,9 @@
-"""Notifications: signed hints that a key settled, delivered at least once, late or out of order when a knob says so.
+"""Signed notifications that a key has settled. They are delivered at least once; test controls can delay or reorder them.
 
-    sandbox-id          `ntf_…`, the same for every delivery of one notification
-    sandbox-timestamp   Unix seconds of this delivery
-    sandbox-signature   `v1=` and the hex HMAC-SHA256 of "<id>.<timestamp>." and the body
-    body                {"id", "key", "kind", "created_at"} as JSON
+sandbox-id          `ntf_…`, the same for every delivery of one notification
+sandbox-timestamp   Unix seconds of this delivery
+sandbox-signature   `v1=` and the hex HMAC-SHA256 of "<id>.<timestamp>." and the body
+body                {"id", "key", "kind", "created_at"} as JSON
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from billing.ports import Notification
+from billing.charging.ports import Notification
 from core.errors import Unauthorized
 from core.ids import new_id
-from gateways.sandbox import knobs
+from gateways.sandbox import test_controls
 from gateways.sandbox.store import stamp
 
 TOLERANCE_SECONDS = 300
 BACK_OFF_SECONDS = (5, 30, 120, 600, 3600)
-"""After each failure, the last one for ever: a portal that was down for a week still hears of everything."""
+"""Wait after each failed delivery. The last value repeats without end, so that a portal that was down for a week misses nothing."""
 
 
 @dataclass(frozen=True)
-class Delivery:
+class NotificationDelivery:
     number: int
     key: str
     headers: dict[str, str]
@@ -38,7 +38,7 @@ def enqueue(c: sqlite3.Connection, key: str, kind: str) -> None:
     at = stamp()
     c.execute(
         "INSERT INTO notifications (id, key, kind, due_at, remaining, created) VALUES (?, ?, ?, ?, ?, ?)",
-        (new_id("ntf"), key, kind, at + float(knobs.get(c, "delay")), int(knobs.get(c, "repeat")), at),
+        (new_id("ntf"), key, kind, at + float(test_controls.get(c, "delay")), int(test_controls.get(c, "repeat")), at),
     )
 
 
@@ -46,19 +46,20 @@ def any_due(c: sqlite3.Connection) -> bool:
     return c.execute("SELECT 1 FROM notifications WHERE remaining > 0 AND due_at <= ?", (stamp(),)).fetchone() is not None
 
 
-def claim(c: sqlite3.Connection, secret: str) -> Delivery | None:
-    """The next due one, signed. It is put off at once: whoever dies with it in hand is followed by the next try."""
-    order = "number DESC" if knobs.get(c, "reorder") == "yes" else "due_at, number"
+def claim(c: sqlite3.Connection, secret: str) -> NotificationDelivery | None:
+    """Return the next due notification, signed. Its next attempt is scheduled first, so that a crash during delivery loses nothing."""
+    order = "number DESC" if test_controls.get(c, "reorder") == "yes" else "due_at, number"
     at = stamp()
     row = c.execute(
-        f"SELECT * FROM notifications WHERE remaining > 0 AND due_at <= ? ORDER BY {order} LIMIT 1", (at,)  # noqa: S608
+        f"SELECT * FROM notifications WHERE remaining > 0 AND due_at <= ? ORDER BY {order} LIMIT 1",  # noqa: S608
+        (at,),
     ).fetchone()
     if row is None:
         return None
     wait = BACK_OFF_SECONDS[min(row["attempts"], len(BACK_OFF_SECONDS) - 1)]
     c.execute("UPDATE notifications SET attempts = attempts + 1, due_at = ? WHERE number = ?", (at + wait, row["number"]))
     body = json.dumps({"id": row["id"], "key": row["key"], "kind": row["kind"], "created_at": row["created"]}).encode()
-    return Delivery(row["number"], row["key"], sign(secret, row["id"], int(at), body), body)
+    return NotificationDelivery(row["number"], row["key"], sign(secret, row["id"], int(at), body), body)
 
 
 def delivered(c: sqlite3.Connection, number: int) -> None:
@@ -74,13 +75,13 @@ def sign(secret: str, identity: str, timestamp: int, body: bytes) -> dict[str, s
 
 
 def read(secret: str, headers: Mapping[str, str], body: bytes) -> Notification:
-    """Raises Unauthorized when the signature, the time or the shape is not right; says no more than that."""
-    given = {name.lower(): value for name, value in headers.items()}
-    identity, timestamp = given.get("sandbox-id", ""), given.get("sandbox-timestamp", "")
+    """Verify and parse a notification. Raises Unauthorized, without the reason, if signature, time or format is wrong."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    identity, timestamp = lowered.get("sandbox-id", ""), lowered.get("sandbox-timestamp", "")
     if not (timestamp.isascii() and timestamp.isdigit()) or abs(stamp() - int(timestamp)) > TOLERANCE_SECONDS:
         raise _refused()
     expected = sign(secret, identity, int(timestamp), body)["sandbox-signature"]
-    if not hmac.compare_digest(expected.encode(), given.get("sandbox-signature", "").encode()):
+    if not hmac.compare_digest(expected.encode(), lowered.get("sandbox-signature", "").encode()):
         raise _refused()
     raw = json.loads(body)
     if raw.get("id") != identity or raw.get("kind") not in ("charge", "refund", "collect"):

@@ -1,7 +1,7 @@
-"""Operations: what a key was asked to do and what became of it. Every function works inside the caller's transaction.
+"""Operations: the request of a key and its outcome. Every function works inside the caller's transaction.
 
-States are the port's, `lost` excepted, which is stored as succeeded. `requires_action` is a page or a challenge that
-is open; `processing` a slow charge that settles at `due_at`. Final states never change.
+States are those of the gateway port; `lost` is stored as succeeded. `requires_action` means an open page or challenge.
+`processing` is a slow charge that settles at `due_at`. Final states never change.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import hashlib
 import json
 import sqlite3
 
-from billing.ports import FINAL, Charge, Collect, Outcome, Refund
+from billing.charging.ports import FINAL, ChargeOutcome, ChargeRequest, CollectRequest, RefundRequest
 from core.errors import Conflict
 from core.ids import new_id
 from core.money import Money
-from gateways.sandbox import journal, knobs, methods, notifications
+from gateways.sandbox import journal, methods, notifications, test_controls
 from gateways.sandbox.declines import reason
 from gateways.sandbox.store import stamp
 
@@ -24,6 +24,10 @@ def find(c: sqlite3.Connection, key: str) -> sqlite3.Row | None:
     return row
 
 
+# Kept with each operation, so that a class may be renamed without an old key meaning something else.
+KINDS: dict[type, str] = {CollectRequest: "Collect", ChargeRequest: "Charge", RefundRequest: "Refund"}
+
+
 def need(c: sqlite3.Connection, key: str) -> sqlite3.Row:
     row = find(c, key)
     if row is None:
@@ -31,31 +35,31 @@ def need(c: sqlite3.Connection, key: str) -> sqlite3.Row:
     return row
 
 
-def fingerprint(request: Collect | Charge | Refund) -> str:
-    """A hash of what money depends on. Words and addresses may change between two tries of one intent."""
+def fingerprint(request: CollectRequest | ChargeRequest | RefundRequest) -> str:
+    """Return a hash of the fields that affect money. Descriptions and addresses may differ between two tries of one request."""
     amount = request.amount
-    told = [type(request).__name__, request.business_id, amount and amount.minor, amount and amount.currency]
-    if isinstance(request, Refund):
-        told += [request.charge_key]
+    fields = [KINDS[type(request)], request.business_id, amount and amount.minor, amount and amount.currency]
+    if isinstance(request, RefundRequest):
+        fields += [request.charge_key]
     else:
-        told += [request.customer_id]
-    if isinstance(request, Charge):
-        told += [request.method_reference, request.off_session]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        fields += [request.customer_id]
+    if isinstance(request, ChargeRequest):
+        fields += [request.method_reference, request.off_session]
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
-def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, state: str) -> tuple[sqlite3.Row, bool]:
-    """The operation of the request's key, and whether it is new. A new one is written in `state`.
+def arrive(c: sqlite3.Connection, request: CollectRequest | ChargeRequest | RefundRequest, state: str) -> tuple[sqlite3.Row, bool]:
+    """Return the operation of the request's key and whether it is new. A new operation starts in `state`.
 
-    A key that was cancelled before it arrived stays cancelled. Raises Conflict when the key meant something else.
+    A key cancelled before its request arrived stays cancelled. Raises Conflict if the key belongs to a different request.
     """
     known, parameters = find(c, request.key), fingerprint(request)
     if known is not None and known["parameters"] not in ("", parameters):
-        raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was used before, for something else.")
+        raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was already used for a different request.")
     if known is not None and known["parameters"]:
         return known, False
-    kind = type(request).__name__.lower()
-    customer_id = None if isinstance(request, Refund) else request.customer_id
+    kind = KINDS[type(request)].lower()
+    customer_id = None if isinstance(request, RefundRequest) else request.customer_id
     amount = request.amount
     c.execute(
         "INSERT INTO operations (key, reference, kind, parameters, business_id, customer_id, amount, currency, state, charge_key,"
@@ -76,11 +80,11 @@ def arrive(c: sqlite3.Connection, request: Collect | Charge | Refund, state: str
 def move(
     c: sqlite3.Connection, key: str, state: str, *, verb: str, error_code: str | None = None, method: str | None = None
 ) -> sqlite3.Row:
-    """Lead an open operation to `state`, note it, and tell the portal when it is final. A final one is left alone."""
+    """Move an open operation to `state`, journal it, and notify the portal if the state is final. Final operations do not change."""
     row = need(c, key)
     if row["state"] in FINAL:
         return row
-    due_at = stamp() + float(knobs.get(c, "settle_after")) if state == "processing" else None
+    due_at = stamp() + float(test_controls.get(c, "settle_after")) if state == "processing" else None
     c.execute(
         "UPDATE operations SET state = ?, error_code = ?, method = coalesce(?, method), due_at = ?, settled_at = ? WHERE key = ?",
         (state, error_code, method, due_at, stamp() if state in FINAL else None, key),
@@ -93,7 +97,7 @@ def move(
 
 
 def settle_due(c: sqlite3.Connection) -> None:
-    """Slow charges whose time has come succeed."""
+    """Settle slow charges that are due as succeeded."""
     for row in c.execute("SELECT key FROM operations WHERE state = 'processing' AND due_at <= ?", (stamp(),)).fetchall():
         move(c, row["key"], "succeeded", verb="settle")
 
@@ -103,7 +107,7 @@ def has_due(c: sqlite3.Connection) -> bool:
 
 
 def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
-    """Close `key`. One never seen is written as cancelled, so that what is still travelling arrives in vain."""
+    """Cancel `key`. An unknown key is stored as cancelled, so that a request still on its way has no effect."""
     unseen = c.execute(
         "INSERT INTO operations (key, reference, kind, parameters, state, created, settled_at) VALUES (?, ?, '', '', 'cancelled', ?, ?)"
         " ON CONFLICT (key) DO NOTHING",
@@ -116,12 +120,12 @@ def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
     return row
 
 
-def outcome(c: sqlite3.Connection, row: sqlite3.Row, base_url: str) -> Outcome:
-    """What the port may know of an operation."""
+def outcome(c: sqlite3.Connection, row: sqlite3.Row, base_url: str) -> ChargeOutcome:
+    """Return the outcome of an operation as the gateway port defines it."""
     open_page = c.execute("SELECT reference FROM pages WHERE key = ? AND state = 'open'", (row["key"],)).fetchone()
     path = f"pages/{open_page['reference']}" if open_page else f"challenge/{row['reference']}"
     moved = row["state"] == "succeeded" and row["amount"] is not None
-    return Outcome(
+    return ChargeOutcome(
         state=row["state"],
         key=row["key"],
         reference=row["reference"],

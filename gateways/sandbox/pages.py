@@ -1,7 +1,7 @@
 """The sandbox's pages: the hosted card form, the bank's challenge, and the journal. They need no JavaScript.
 
-A page's reference is its key (125 random bits), as with real providers: nobody has to be signed in. A typed number
-never goes back into a page, a log or a row.
+The reference in the address (125 random bits) gives access, as with real providers; nobody signs in. A submitted card number
+is never written to a page, a log or a row.
 """
 
 from __future__ import annotations
@@ -16,73 +16,72 @@ from flask_babel import gettext as _
 
 from core import i18n
 from core.errors import Invalid, NotFound
-from core.format import locale_of
+from core.formatting import locale_of
+from core.operator_access import is_operator
+from core.request_context import Door, enter, services
 from core.security import allow_form_to, token_page
-from core.web import Door, enter, house, is_operator
-from gateways.sandbox import words
-from gateways.sandbox.cards import TEST_CARDS, Typed, holds_number
+from gateways.sandbox import labels
+from gateways.sandbox.cards import TEST_CARDS, CardForm, holds_number
 from gateways.sandbox.gateway import SandboxGateway
-from gateways.sandbox.hosted import Page
+from gateways.sandbox.hosted import HostedSession
 
 _NO_COUNTRY = frozenset({"EU", "EZ", "UN", "QO", "ZZ", "XA", "XB", "AC", "CP", "CQ", "DG", "EA", "IC", "TA"})
 
 
 def make_blueprint(gateway: SandboxGateway) -> Blueprint:
-    """`/sandbox/…`. Register it on test deployments only."""
+    """Return the blueprint of `/sandbox/…`. Register it in test deployments only."""
     pages = Blueprint("sandbox", __name__, url_prefix="/sandbox")
 
-    @pages.before_request
-    def come_in() -> None:
-        enter(Door(kind="auth", title=house().settings.name))
+    pages.before_request(enter_page)
 
     @pages.get("/")
     def journal() -> ResponseReturnValue:
         if not is_operator():
             raise NotFound()
         lines, older = gateway.journal(request.args.get("before", type=int))
-        return render_template("sandbox/journal.html", lines=lines, older=older, words=words)
+        return render_template("sandbox/journal.html", lines=lines, older=older, labels=labels)
 
     @pages.get("/pages/<reference>")
     def page(reference: str) -> ResponseReturnValue:
-        found = _secret(gateway.page(reference))
+        found = _protected(gateway.page(reference))
         if found.challenged:
             return redirect(url_for(".challenge", reference=found.challenge), 303)
         return _form(found, _first_values(found)) if found.open else _done(found)
 
     @pages.post("/pages/<reference>")
     def submit(reference: str) -> ResponseReturnValue:
-        _secret(gateway.page(reference))
-        typed = Typed(*(request.form.get(name, "") for name in ("number", "expiry", "cvc", "name", "country", "postal_code")))
+        _protected(gateway.page(reference))
+        typed = CardForm(*(request.form.get(name, "") for name in ("number", "expiry", "cvc", "name", "country", "postal_code")))
         try:
             found = gateway.submit_page(reference, typed)
         except Invalid as refused:
-            return _form(gateway.page(reference), _kept(typed), refused.fields), 422
+            return _form(gateway.page(reference), _retained_values(typed), refused.fields), 422
         if found.challenged:
             return redirect(url_for(".challenge", reference=found.challenge), 303)
-        return (_form(found, _kept(typed)), 422) if found.open else _go_back(found)
+        return (_form(found, _retained_values(typed)), 422) if found.open else _go_back(found)
 
     @pages.post("/pages/<reference>/cancel")
     def leave(reference: str) -> ResponseReturnValue:
-        _secret(gateway.page(reference))
+        _protected(gateway.page(reference))
         return _go_back(gateway.leave_page(reference))
 
     @pages.get("/challenge/<reference>")
     def challenge(reference: str) -> ResponseReturnValue:
-        found = _secret(gateway.challenge(reference))
+        found = _protected(gateway.challenge(reference))
         if found.open and not found.challenged:
             return redirect(url_for(".page", reference=found.reference), 303)
         if not found.open:
             return _done(found)
-        with _speaking(found):
+        with _page_language(found):
             return render_template("sandbox/challenge.html", page=found)
 
     @pages.post("/challenge/<reference>")
     def answer(reference: str) -> ResponseReturnValue:
-        _secret(gateway.challenge(reference))
+        _protected(gateway.challenge(reference))
         found = gateway.answer_challenge(reference, approved=request.form.get("answer") == "approve")
         return redirect(url_for(".page", reference=found.reference), 303) if found.open else _go_back(found)
 
-    def _go_back(found: Page) -> ResponseReturnValue:
+    def _go_back(found: HostedSession) -> ResponseReturnValue:
         gateway.deliver_due()
         target = return_address(found)
         return redirect(target, 303) if target else _done(found)
@@ -90,8 +89,12 @@ def make_blueprint(gateway: SandboxGateway) -> Blueprint:
     return pages
 
 
-def return_address(page: Page) -> str | None:
-    """Where the person goes: the caller's address, untouched, with `status` added to its query."""
+def enter_page() -> None:
+    enter(Door(kind="auth", title=services().settings.name))
+
+
+def return_address(page: HostedSession) -> str | None:
+    """Return the caller's address unchanged, with `status` added to its query."""
     paid = page.state in ("succeeded", "processing") or not page.reference
     url = page.return_url if paid else page.cancel_url or page.return_url
     if not url:
@@ -102,14 +105,14 @@ def return_address(page: Page) -> str | None:
 
 
 def countries(locale: str) -> list[tuple[str, str]]:
-    """(ISO code, name) in the reader's language, by name."""
+    """Return (ISO code, name) of the countries in the given language, sorted by name."""
     known = locale_of(locale).territories
     return sorted(((code, name) for code, name in known.items() if len(code) == 2 and code.isalpha() and code not in _NO_COUNTRY),
                   key=lambda pair: pair[1])  # fmt: skip
 
 
-def _secret(page: Page) -> Page:
-    """Nothing of this page is kept or referred from; its forms may end at the caller's address."""
+def _protected(page: HostedSession) -> HostedSession:
+    """Disable caching and the referrer for this page. Allow its forms to redirect to the caller's addresses."""
     token_page()
     for url in (page.return_url, page.cancel_url):
         if url:
@@ -118,38 +121,38 @@ def _secret(page: Page) -> Page:
     return page
 
 
-def _form(page: Page, values: dict[str, str], errors: dict[str, str] | None = None) -> str:
-    with _speaking(page):
+def _form(page: HostedSession, values: dict[str, str], errors: dict[str, str] | None = None) -> str:
+    with _page_language(page):
         return render_template(
             "sandbox/page.html", page=page, values=values, errors={name: _(sentence) for name, sentence in (errors or {}).items()},
-            countries=[("", _("Not said")), *countries(i18n.locale())], cards=TEST_CARDS, words=words,
+            countries=[("", _("Choose a country")), *countries(i18n.locale())], cards=TEST_CARDS, labels=labels,
         )  # fmt: skip
 
 
-def _done(page: Page) -> str:
-    with _speaking(page):
-        return render_template("sandbox/done.html", page=page, back=return_address(page), words=words)
+def _done(page: HostedSession) -> str:
+    with _page_language(page):
+        return render_template("sandbox/done.html", page=page, back=return_address(page), labels=labels)
 
 
-def _first_values(page: Page) -> dict[str, str]:
+def _first_values(page: HostedSession) -> dict[str, str]:
     return {"name": page.prefill or "", "country": locale_of(page.locale).territory or ""}
 
 
-def _kept(typed: Typed) -> dict[str, str]:
-    """What a second try starts with: never the number, never the code, nor a number typed into another field."""
+def _retained_values(typed: CardForm) -> dict[str, str]:
+    """Return the values that a second attempt starts with. Card numbers and the security code are never included."""
     values = {"name": typed.holder, "expiry": typed.expiry, "country": typed.country, "postal_code": typed.postal_code}
     return {name: "" if holds_number(value) else value for name, value in values.items()}
 
 
 @contextmanager
-def _speaking(page: Page) -> Iterator[None]:
-    """In the language the caller asked for, unless the visitor chose one."""
+def _page_language(page: HostedSession) -> Iterator[None]:
+    """Use the language of the request, unless the visitor has chosen one."""
     if request.cookies.get(i18n.COOKIE):
         yield
         return
     with i18n.speaking(page.locale):
-        g.pop("words", None)
+        g.pop("formatter", None)
         try:
             yield
         finally:
-            g.pop("words", None)
+            g.pop("formatter", None)

@@ -1,7 +1,7 @@
-"""The sandbox's own database: what a provider would hold, never a card number, in a file apart from the portal's.
+"""The sandbox's own SQLite database, separate from the portal's. It contains what a provider would store, but no card numbers.
 
-One short connection per call, so that threads and processes may share the file; commits are the sandbox's own, so that
-a crash of the portal's transaction undoes nothing here. Times are Unix seconds of the world's clock.
+Each call opens one short connection, so that threads and processes can share the file. The sandbox commits separately, so that
+a rollback of the portal's transaction undoes nothing here. Times are Unix seconds of real time, not of the billing clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.clock import wall
-from core.private import private_database
+from core.private_files import private_database
 
 BUSY_SECONDS = 30
 
@@ -50,20 +50,20 @@ CREATE TABLE IF NOT EXISTS knobs (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 
 def stamp() -> float:
-    """Seconds since 1970, world's clock."""
+    """Return the real time in Unix seconds."""
     return wall().timestamp()
 
 
 class Store:
-    """Opens connections to the sandbox's file and makes its tables on first use."""
+    """Open connections to the sandbox's database file and create its tables on first use."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
         private_database(self.path)
-        self._found()
+        self._create_tables()
 
-    def _found(self) -> None:
-        """Two processes may start at once; turning WAL on ignores the busy time-out, so it is asked again."""
+    def _create_tables(self) -> None:
+        """Create the tables. Retried, because two processes may start at once and switching to WAL ignores the busy time-out."""
         for attempt in range(50):
             try:
                 with self.read() as c:
@@ -88,7 +88,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that holds the write lock from its first line: what is read in it stays true."""
+        """Open a transaction that takes the write lock at once, so that nothing read in it can change meanwhile."""
         with self.read() as c:
             c.execute("BEGIN IMMEDIATE")
             try:

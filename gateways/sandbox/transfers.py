@@ -1,6 +1,6 @@
-"""Charges of saved cards and refunds: money that moves without a page. Inside the caller's transaction.
+"""Charges of saved cards, and refunds. Both need no hosted page and work inside the caller's transaction.
 
-Each answers the operation, whether its answer gets lost on the way, and the knob that was used. A knob is read before
+Each returns the operation, whether its answer is lost, and the test control that was used. The control is read before
 anything is written, so that `crash_before` leaves nothing behind.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 
-from billing.ports import Charge, Refund
-from gateways.sandbox import cards, knobs, methods, operations
+from billing.charging.ports import ChargeRequest, RefundRequest
+from gateways.sandbox import cards, methods, operations, test_controls
 
 
-def charge(c: sqlite3.Connection, request: Charge) -> tuple[sqlite3.Row, bool, str]:
-    knob = knobs.take(c, "next_charge") if operations.find(c, request.key) is None else ""
+def charge(c: sqlite3.Connection, request: ChargeRequest) -> tuple[sqlite3.Row, bool, str]:
+    knob = test_controls.take(c, "next_charge") if operations.find(c, request.key) is None else ""
     operation, new = operations.arrive(c, request, "processing")
     if not new:
         return operation, False, knob
@@ -32,8 +32,8 @@ def charge(c: sqlite3.Connection, request: Charge) -> tuple[sqlite3.Row, bool, s
     return row, state == "lost" or knob == "lost", knob
 
 
-def refund(c: sqlite3.Connection, request: Refund) -> tuple[sqlite3.Row, bool, str]:
-    knob = knobs.take(c, "next_refund") if operations.find(c, request.key) is None else ""
+def refund(c: sqlite3.Connection, request: RefundRequest) -> tuple[sqlite3.Row, bool, str]:
+    knob = test_controls.take(c, "next_refund") if operations.find(c, request.key) is None else ""
     operation, new = operations.arrive(c, request, "processing")
     if not new:
         return operation, False, knob
@@ -44,14 +44,14 @@ def refund(c: sqlite3.Connection, request: Refund) -> tuple[sqlite3.Row, bool, s
     return row, knob == "lost", knob
 
 
-def refundable(c: sqlite3.Connection, request: Refund) -> bool:
-    """Whether the charge succeeded, for that business and currency, and enough of it is left."""
+def refundable(c: sqlite3.Connection, request: RefundRequest) -> bool:
+    """Return whether the charge succeeded for this business and currency, and enough of it is not yet refunded."""
     paid = operations.find(c, request.charge_key)
     if paid is None or paid["state"] != "succeeded" or paid["kind"] not in ("charge", "collect"):
         return False
     if paid["business_id"] != request.business_id or paid["currency"] != request.amount.currency:
         return False
-    (given,) = c.execute(
+    (refunded,) = c.execute(
         "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge_key,)
     ).fetchone()
-    return bool(given + request.amount.minor <= paid["amount"])
+    return bool(refunded + request.amount.minor <= paid["amount"])

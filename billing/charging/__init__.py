@@ -1,0 +1,1 @@
+"""Charges and refunds payments through a payment processor, records the outcomes and reconciles what stays open."""

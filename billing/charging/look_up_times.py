@@ -1,0 +1,20 @@
+"""When the reconciler looks up a charge or refund whose outcome is not known (wall clock)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from core import clock
+
+LEASE = timedelta(seconds=60)
+"""The time that one process has for a gateway call. Then another process may look it up."""
+RETRY = [timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800, 3600, 6 * 3600)]
+
+
+def after_lease() -> datetime:
+    return clock.wall() + LEASE
+
+
+def next_look_up(tries: int) -> datetime:
+    """Return the time of the next look-up after `tries` calls. The waits grow from seconds to hours."""
+    return clock.wall() + RETRY[min(tries, len(RETRY) - 1)]

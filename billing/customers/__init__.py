@@ -1,0 +1,1 @@
+"""Manages the records and settings of businesses and of their customers."""

@@ -1,0 +1,1 @@
+"""Holds the labels and sentences printed on documents, one module per language."""

@@ -1,0 +1,1 @@
+"""Sends the actions of subscriptions that another billing system collects to that system."""

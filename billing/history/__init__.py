@@ -1,0 +1,1 @@
+"""Reads past payments, invoices, refunds and events for pages, emails, the API and staff."""

@@ -1,0 +1,1 @@
+"""Activates, validates, manages and finds license keys."""

@@ -1,0 +1,69 @@
+"""The public profile of a business, which anyone may see on its sign-in page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.model import policy
+from billing.model.parties import Business
+from core.brand import logo_path
+from core.db import Database
+from core.languages import spoken
+from core.scope import everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusinessProfile:
+    business_id: str
+    name: str
+    legal_name: str = ""
+    support_email: str = ""
+    locale: str = "en"  # if a reader prefers none of its languages
+    zone: str = "UTC"
+    brand: dict[str, Any] = field(default_factory=dict)
+    town: str = ""
+    archived_at: datetime | None = None
+    languages: tuple[str, ...] = ()  # the languages it offers; empty means all supported languages
+
+    @property
+    def logo_url(self) -> str | None:
+        return logo_path(self.business_id, self.brand)
+
+    @property
+    def accent(self) -> str | None:
+        return self.brand.get("accent")
+
+    def language_for(self, *preferred: str | None) -> str:
+        """Return the first of the reader's preferred languages that this business offers, else its default."""
+        return spoken(preferred, self.languages, self.locale)
+
+    @property
+    def seller(self) -> str:
+        """Return the legal name and the town in one line."""
+        return ", ".join(part for part in (self.legal_name or self.name, self.town) if part)
+
+
+def profile_of(business: Business) -> BusinessProfile:
+    return BusinessProfile(
+        business_id=business.business_id,
+        name=business.name,
+        legal_name=business.legal_name,
+        support_email=business.support_email,
+        locale=business.locale,
+        zone=business.zone,
+        brand=dict(business.brand or {}),
+        town=str((business.address or {}).get("city") or ""),
+        archived_at=business.archived_at,
+        languages=tuple(policy.setting(business, "languages")),
+    )
+
+
+def public_profile(database: Database, business_id: str) -> BusinessProfile | None:
+    """Return the profile of a business, or None if it does not exist. Uses one query."""
+    with database.open(everything("public profile")) as db:
+        business = db.scalar(select(Business).where(Business.business_id == business_id))
+        return profile_of(business) if business else None

@@ -1,0 +1,1 @@
+"""Offers, quotes, confirms and schedules plan changes of subscriptions."""

@@ -1,0 +1,1 @@
+"""Calculates billing dates, prices, tax, proration, credit and the next charge."""

@@ -1,0 +1,1 @@
+"""Starts, pauses, cancels, ends, reschedules and reads subscriptions."""

@@ -1,0 +1,89 @@
+"""Schedule a cancellation at the end of the period, undo it, and end a subscription. A reason is always optional."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from billing.external.enqueue import is_delegated
+from billing.model import lifecycle, policy
+from billing.model.events import emit_about
+from billing.model.invoices import Invoice
+from billing.model.licenses import LicenseKey
+from billing.model.parties import Business
+from billing.model.subscriptions import Subscription, load_subscription
+from core import clock
+from core.db import ScopedSession
+from core.errors import N_, Conflict, Forbidden, Invalid
+
+FEEDBACK = ("too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other")
+COMMENT_LIMIT = 500  # the error message contains this number
+EXTERNAL = N_("This subscription is billed by another system. Cancel it there.")
+
+
+def cancel_at_period_end(db: ScopedSession, subscription_id: str, feedback: str | None = None, comment: str | None = None) -> Subscription:
+    """Schedule the end of the subscription for its next billing date. Idempotent.
+
+    Raises Conflict (state), Forbidden (the business does not let customers cancel), Invalid (feedback, comment).
+    """
+    subscription = load_subscription(db, subscription_id)
+    if db.scope.is_customer:
+        business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
+        if business is None or not policy.allows(business, "cancel"):
+            raise Forbidden("CANCELLATION_DISABLED", N_("To cancel, contact this business."))
+    if feedback and feedback not in FEEDBACK:
+        raise Invalid(fields={"feedback": N_("Choose a reason from the list, or none.")})
+    comment = (comment or "").strip() or None
+    if comment and len(comment) > COMMENT_LIMIT:
+        raise Invalid(fields={"comment": N_("Please keep it under 500 characters.")})
+    lifecycle.move(
+        lifecycle.SUBSCRIPTION, subscription.status, "schedule_cancel"
+    )  # first, because an ended subscription may still have the flag
+    if subscription.cancel_at_period_end:
+        return subscription
+    if is_delegated(db, subscription, "cancel", EXTERNAL, feedback=feedback, comment=comment):
+        return subscription
+    subscription.cancel_at_period_end = True
+    subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
+    actor = db.scope.actor
+    by = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}.get(actor.type, "dodo_team")
+    subscription.cancelled_by = {"type": by}
+    emit_about(db, subscription, "subscription.cancellation_scheduled", feedback=feedback, ends_at=_ends_at(subscription))
+    return subscription
+
+
+def keep(db: ScopedSession, subscription_id: str) -> Subscription:
+    """Undo a scheduled cancellation; allowed until it takes effect. Raises NotFound, Conflict."""
+    subscription = load_subscription(db, subscription_id)
+    if not lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "keep"):
+        raise Conflict("SUBSCRIPTION_INACTIVE", N_("This subscription has ended. The cancellation can no longer be undone."))
+    if not subscription.cancel_at_period_end:
+        return subscription
+    if is_delegated(db, subscription, "keep", EXTERNAL):
+        return subscription
+    subscription.cancel_at_period_end = False
+    subscription.cancellation_feedback = subscription.cancellation_comment = subscription.cancelled_by = None
+    emit_about(db, subscription, "subscription.cancellation_revoked", ends_at=_ends_at(subscription))
+    return subscription
+
+
+def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> None:
+    """End the subscription now. `verb`: `cancel` or `expire`.
+
+    Nothing is refunded. Open invoices become void; a payment for one that arrives later is refunded.
+    """
+    subscription.status = lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, verb)
+    subscription.cancelled_at = clock.now() if verb == "cancel" else None
+    subscription.next_billing_at = None if verb == "expire" else subscription.next_billing_at
+    owed = select(Invoice).where(Invoice.subscription_id == subscription.id, Invoice.status == "open")
+    for invoice in db.scalars(owed.with_for_update()):
+        invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "void")
+        subscription.credit_minor += invoice.credit_applied_minor  # the credit the void invoice had used
+        emit_about(db, invoice, "invoice.void")
+    keys = select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status.in_(("active", "disabled")))
+    for key in db.scalars(keys):
+        key.status = "expired" if verb == "expire" else "disabled"
+    emit_about(db, subscription, f"subscription.{subscription.status}", ends_at=_ends_at(subscription))
+
+
+def _ends_at(subscription: Subscription) -> str | None:
+    return subscription.next_billing_at.isoformat() if subscription.next_billing_at else None

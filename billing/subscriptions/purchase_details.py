@@ -1,0 +1,36 @@
+"""Choose the billing details of a purchase: those sent with it, or else those of the customer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing.model.buyer_details import BuyerDetails, is_within, whole_address
+from billing.model.parties import Customer
+from billing.subscriptions.billing_details import check_tax_id
+from core.errors import N_, Invalid
+
+
+def details_for_purchase(
+    customer: Customer, address: Mapping[str, Any] | None, business_name: str | None, tax_id: str | None
+) -> BuyerDetails:
+    """Take the address and the company each as a whole, either as sent or from the customer.
+
+    A country alone that equals the customer's country means the customer's address. The customer's tax number is used only for
+    an address in the customer's country, because a tax number is valid in the country that issued it. The company name stays
+    on the invoice in any case; missing details can be added later. Raises Invalid (tax_id) for an invalid number that was sent.
+    """
+    own = customer.billing or {}
+    sent = whole_address(address)
+    chosen = sent if sent and not is_within(sent, own) else dict(own)
+    country = (chosen.get("country") or "").upper()
+    if business_name and not tax_id:
+        raise Invalid("INVALID_TAX_ID", fields={"tax_id": N_("Enter the company's tax number.")})
+    if tax_id:
+        return BuyerDetails(chosen, business_name, check_tax_id(tax_id, country))
+    if customer.tax_id and (own.get("country") or country) == country:
+        try:
+            return BuyerDetails(chosen, customer.business_name, check_tax_id(customer.tax_id, country))
+        except Invalid:  # it was saved before the country was known
+            pass
+    return BuyerDetails(chosen, customer.business_name, None)

@@ -1,0 +1,210 @@
+"""Read subscriptions as pages show them: with product, payment method, open invoice and open payment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from billing.model.catalogue import Product
+from billing.model.lifecycle import ENDED, LIVE, UNPAID_STATES
+from billing.model.provenance import made_here_first
+from billing.model.subscriptions import Subscription
+from billing.pricing.terms import ProductTerms
+from billing.subscriptions.row_query import select_rows
+from core.db import ScopedSession
+from core.errors import NotFound
+
+SHOWN = (*LIVE, "pending")
+
+
+@dataclass(slots=True)
+class SubscriptionRow:
+    """A subscription. Amounts in minor units of `currency`. `due_minor`: the unpaid amount of the open invoice."""
+
+    business_id: str
+    customer_id: str
+    id: str
+    status: str
+    quantity: int
+    currency: str
+    unit_minor: int
+    tax_inclusive: bool
+    addons: list[dict[str, Any]]
+    discounts: list[dict[str, Any]]
+    interval: str
+    interval_count: int
+    zone: str
+    anchor_at: datetime | None
+    period_n: int
+    previous_billing_at: datetime | None
+    next_billing_at: datetime | None
+    trial_ends_at: datetime | None
+    expires_at: datetime | None
+    cancel_at_period_end: bool
+    cancelled_at: datetime | None
+    paused_at: datetime | None
+    on_hold_at: datetime | None
+    billing: dict[str, Any]
+    tax_id: str | None
+    business_name: str | None
+    collected_by: str
+    credit_minor: int
+    created_at: datetime
+    product_id: str
+    name: str
+    method_id: str | None
+    brand: str | None
+    last4: str | None
+    kind: str | None
+    expiry_month: int | None
+    expiry_year: int | None
+    invoice_id: str | None
+    invoice_number: str | None
+    due_minor: int | None
+    payment_id: str | None
+    payment_status: str | None
+    payment_unknown: bool | None
+    payment_minor: int | None
+    payment_at: datetime | None
+    payment_sent_at: datetime | None
+    payment_url: str | None  # the provider's or the bank's page of the open payment
+    payment_kind: str | None
+    planned_product_id: str | None = None  # the change scheduled for the next billing date
+    planned_name: str | None = None
+    planned_quantity: int | None = None
+    planned_unit_minor: int | None = None
+    planned_addons: list[dict[str, Any]] | None = None
+    planned_tax_inclusive: bool | None = None
+    planned_interval: str | None = None
+    planned_interval_count: int | None = None
+    planned_discounts: list[dict[str, Any]] | None = None
+    tax_category: str | None = None
+    planned_tax_category: str | None = None
+    has_other_plans: bool = False  # the subscription may change to another plan
+    offered_addons: list[str] | None = None
+    price_type: str = ""
+
+    @property
+    def product(self) -> ProductTerms:
+        """The product as prices need it. Its name is the subscription's."""
+        return ProductTerms(self.product_id, self.name, self.tax_category)
+
+    @property
+    def is_trial(self) -> bool:
+        return self.status == "active" and self.trial_ends_at is not None and self.period_n == 0
+
+    @property
+    def is_ending(self) -> bool:
+        return self.cancel_at_period_end and self.status in LIVE
+
+    @property
+    def is_checking(self) -> bool:
+        """The outcome of the open payment is unknown, so no other payment may be offered."""
+        return bool(self.payment_unknown)
+
+    @property
+    def is_confirming(self) -> bool:
+        """The customer has just answered the bank, and the bank's decision is pending."""
+        return self.payment_status == "processing" and not self.payment_unknown and self.payment_url is not None
+
+    @property
+    def may_replace(self) -> bool:
+        """A renewal waits for the bank's confirmation and may also be paid with another method."""
+        return self.needs_confirming and self.payment_kind == "renewal" and self.collected_by == "us"
+
+    @property
+    def in_flight(self) -> bool:
+        return self.payment_id is not None and self.payment_status != "requires_payment_method"
+
+    @property
+    def needs_confirming(self) -> bool:
+        return self.payment_status == "requires_customer_action" and not self.payment_unknown
+
+    @property
+    def is_unfinished(self) -> bool:
+        """A first payment or a plan change is open on the provider's page: no card entered yet, or the bank's confirmation is pending."""
+        return (
+            self.payment_status == "requires_payment_method"
+            and self.payment_kind in ("new", "plan_change")
+            and self.payment_url is not None
+        )
+
+    @property
+    def price_minor(self) -> int:
+        """The agreed price of one period with add-ons, before tax unless `tax_inclusive`."""
+        addons = sum(int(addon.get("unit_minor", 0)) * int(addon.get("quantity", 1)) for addon in self.addons)
+        return self.unit_minor * self.quantity + addons
+
+    @property
+    def dues_minor(self) -> int:
+        """The amount to pay now. Zero while a payment is in progress."""
+        if self.status not in UNPAID_STATES or self.in_flight:
+            return 0
+        return self.due_minor or 0
+
+    def coming(self) -> SubscriptionRow:
+        """The row as it will be at its next billing date, with the scheduled change applied."""
+        if self.planned_product_id is None:
+            return self
+        return replace(
+            self,
+            product_id=self.planned_product_id,
+            name=self.planned_name or self.name,
+            quantity=self.planned_quantity or 1,
+            unit_minor=self.planned_unit_minor or 0,
+            addons=self.planned_addons or [],
+            discounts=self.planned_discounts or [],
+            tax_inclusive=bool(self.planned_tax_inclusive),
+            interval=self.planned_interval or self.interval,
+            interval_count=self.planned_interval_count or 1,
+            tax_category=self.planned_tax_category,
+            planned_product_id=None,
+        )
+
+
+def live(db: ScopedSession, limit: int = 500) -> list[SubscriptionRow]:
+    """Subscriptions that have not ended, by next billing date. One statement, whatever the number of businesses."""
+    query = select_rows().where(Subscription.status.in_(SHOWN)).order_by(Subscription.next_billing_at, Subscription.id).limit(limit)
+    return unique_rows(db.execute(query))
+
+
+def past(db: ScopedSession, before: tuple[datetime, str] | None = None, limit: int = 25) -> list[SubscriptionRow]:
+    """Subscriptions that have ended, newest first. `before`: (created_at, id) of the last row seen."""
+    query = select_rows().where(Subscription.status.in_(ENDED))
+    query = query.order_by(Subscription.created_at.desc(), Subscription.id.desc()).limit(limit)
+    if before:
+        at, item = before
+        query = query.where((Subscription.created_at < at) | ((Subscription.created_at == at) & (Subscription.id < item)))
+    return unique_rows(db.execute(query))
+
+
+def get_subscription(db: ScopedSession, subscription_id: str) -> SubscriptionRow:
+    """The subscription of an id. Raises NotFound for an unknown id and for another customer's."""
+    rows = unique_rows(
+        db.execute(
+            select_rows().where(Subscription.id == subscription_id).order_by(made_here_first(Subscription), Subscription.business_id)
+        )
+    )
+    if not rows:
+        raise NotFound()
+    return rows[0]
+
+
+def product_of(db: ScopedSession, business_id: str, product_id: str) -> Product:
+    """The product of a subscription, with its picture and download. Raises NotFound."""
+    found = db.scalar(select(Product).where(Product.business_id == business_id, Product.id == product_id))
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def unique_rows(rows: Any) -> list[SubscriptionRow]:
+    """Convert rows, keeping the first of each subscription: several open invoices repeat it."""
+    found: dict[tuple[str, str], SubscriptionRow] = {}
+    for row in rows:
+        subscription_row = SubscriptionRow(*row)
+        found.setdefault((subscription_row.business_id, subscription_row.id), subscription_row)
+    return list(found.values())
