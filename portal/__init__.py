@@ -1,4 +1,4 @@
-"""The pages a customer sees, written once and hung on both doors. A page asks `db()` and never knows where it stands."""
+"""The customer pages. Both the unified portal and each business portal register this blueprint."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from flask import Blueprint
 if TYPE_CHECKING:
     from flask import Flask
 
-    from core.web import House
+    from core.services import Services
 
 bp = Blueprint("portal", __name__)
 
-from portal import (  # noqa: E402 - the pages hang themselves on `bp`
+from portal import (  # noqa: E402
     activity,
     billing_details,
     cancellation,
     documents,
-    elsewhere,
     email_change,
     history,
-    keys,
-    methods,
-    pausing,
-    paying,
+    license_keys,
+    pause,
+    pay,
+    payment_methods,
     payments,
     plan_change,
     plan_codes,
@@ -36,15 +35,34 @@ from portal import (  # noqa: E402 - the pages hang themselves on `bp`
 )
 
 __all__ = [
-    "activity", "billing_details", "bp", "cancellation", "documents", "elsewhere", "email_change", "history", "keys", "methods", "pausing",
-    "paying", "payments", "plan_change", "plan_codes", "profile", "purchases", "register", "search", "sessions", "subscriptions",
-]  # fmt: skip
+    "activity",
+    "billing_details",
+    "bp",
+    "cancellation",
+    "documents",
+    "email_change",
+    "history",
+    "license_keys",
+    "pause",
+    "pay",
+    "payment_methods",
+    "payments",
+    "plan_change",
+    "plan_codes",
+    "profile",
+    "purchases",
+    "register",
+    "search",
+    "sessions",
+    "subscriptions",
+]
 
 
-def register(app: Flask, house: House) -> None:
-    """The pages themselves come with each door; here, the letters about what happens on them."""
-    from portal import act_letters, address_letters, letters
+def register(app: Flask, services: Services) -> None:
+    """Register the emails about what customers buy and change. The pages are registered by each door."""
+    from portal.emails import actions, address_change
+    from portal.emails import purchases as purchase_emails
 
-    letters.register(house)
-    act_letters.register(house)
-    address_letters.register(house)
+    purchase_emails.register(services)
+    actions.register(services)
+    address_change.register(services)

@@ -1,4 +1,4 @@
-"""The reader's own activity: what they did, what businesses did with what is theirs, and who looked."""
+"""The customer's activity page: their own actions, the actions of businesses, and staff who viewed the portal as them."""
 
 from __future__ import annotations
 
@@ -11,41 +11,51 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from auth.tokens import mask
-from billing.queries import story
-from core.web import db, here
+from billing.history import timeline
+from core.links import here
+from core.request_context import db
 from portal import bp, cursor
-from portal.deeds import STAFF_ONLY, deed
-from portal.standing import businesses, is_several
+from portal.event_sentences import STAFF_ONLY, event_sentence
+from portal.request_accounts import businesses, is_several
 
 PAGE = 30
 
 
 @dataclass(frozen=True)
-class Line:
+class ActivityLine:
     at: datetime
     business_id: str
     what: str
-    who: str
+    actor: str
 
 
 @bp.get("/activity")
 def activity() -> ResponseReturnValue:
     before = cursor.read(request.args.get("before"))
-    found = story.happenings(db(replica=True), without=STAFF_ONLY, before=before, limit=PAGE + 1)
+    found = timeline.events_of(db(replica=True), without=STAFF_ONLY, before=before, limit=PAGE + 1)
     older = f"{here('activity')}?before={cursor.write(found[PAGE - 1].at, found[PAGE - 1].id)}" if len(found) > PAGE else ""
-    shown = [Line(one.at, one.business_id, deed(one.type, _told(one)), _who(one)) for one in found[:PAGE]]
-    return render_template("portal/activity.html", lines=shown, older=older, newest=here("activity") if before else "",
-                           businesses=businesses(), several=is_several())
+    shown = [
+        ActivityLine(item.at, item.business_id, event_sentence(item.type, _masked_data(item)), _actor_name(item)) for item in found[:PAGE]
+    ]
+    return render_template(
+        "portal/activity.html",
+        lines=shown,
+        older=older,
+        newest=here("activity") if before else "",
+        businesses=businesses(),
+        several=is_several(),
+    )
 
 
-def _told(one: story.Happened) -> dict[str, Any]:
-    """Whoever had the row before may be somebody else: enough of their address for who knows it, too little for who does not."""
-    return one.data | {"old": mask(str(one.data["old"]))} if one.type == "customer.email_changed" and "old" in one.data else one.data
+def _masked_data(timeline_event: timeline.TimelineEvent) -> dict[str, Any]:
+    """Return the event data with former email addresses masked, because they may belong to another person."""
+    hidden = {"customer.email_changed": "old", "email.refused": "email"}.get(timeline_event.type)
+    return timeline_event.data | {hidden: mask(str(timeline_event.data[hidden]))} if hidden in timeline_event.data else timeline_event.data
 
 
-def _who(one: story.Happened) -> str:
-    if one.actor_type == "customer":
+def _actor_name(timeline_event: timeline.TimelineEvent) -> str:
+    if timeline_event.actor_type == "customer":
         return _("You")
-    if one.actor_type in ("staff", "api_key"):
-        return businesses()[one.business_id].name
+    if timeline_event.actor_type in ("staff", "api_key"):
+        return businesses()[timeline_event.business_id].name
     return ""

@@ -1,4 +1,4 @@
-"""What needs the reader, worst first; nothing when nothing does."""
+"""The items that need the customer's attention, most urgent first."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
 
-from billing.elsewhere import can
-from billing.queries.overview import Holding
-from billing.queries.subscriptions import SubscriptionRow
-from core.pages import amount_tag, date_tag, words
-from core.web import exists_here, here
-from portal.words import card, is_soon, last_day, sentence
+from billing.external.port import can
+from billing.history.overview import SubscriptionSummary
+from billing.subscriptions.queries import SubscriptionRow
+from core.links import exists_here, here
+from core.template_context import amount_tag, date_tag, formatter
+from portal.phrases import card, is_soon, last_day, sentence
+from portal.renewals import is_charged
 
 
 @dataclass
-class Need:
-    """One line of the slip: icon and voice, a bold fact, a sentence, at most one button."""
+class AttentionItem:
+    """One line of the list: an icon with its tone, a bold fact, a sentence and at most one button.
+
+    `spoken` and `about` are read out by screen readers only.
+    """
 
     icon: str
     voice: str
@@ -32,109 +36,163 @@ class Need:
     is_main: bool = False
 
 
-def needs(rows: list[SubscriptionRow]) -> list[Need]:
+def needs(rows: list[SubscriptionRow]) -> list[AttentionItem]:
     prefix = here("subscriptions")
     out = [_due(row, f"{prefix}/{row.id}") for row in rows if row.dues_minor]
     if out:
         out[0].is_main = True  # one filled button a page
-    out += [_held_elsewhere(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
+    out += [_on_hold_externally(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
     out += [_confirm(row) for row in rows if row.needs_confirming]
     out += [_finish(row) for row in rows if is_left_open(row)]
     out += _cards(rows)
     return out + [_checking(row) for row in rows if row.is_checking]
 
 
-def unconfirmed(names: list[str], url: str) -> list[Need]:
-    """Businesses that were paid under the reader's address, who have not said yet whether that was them."""
+def unconfirmed(names: list[str], url: str) -> list[AttentionItem]:
+    """Return an item that asks whether purchases made with the customer's email address are theirs."""
     if not names:
         return []
     listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
-    return [Need("ask", "check", _("New here"), sentence(_("New here: %(names)s."), names=listed),
-                 _("It was paid under your address. Say whether that was you."), url, _("Look at it"), listed)]
+    return [
+        AttentionItem(
+            "ask",
+            "check",
+            _("New purchases"),
+            sentence(_("A purchase used your email: %(names)s."), names=listed),
+            _("Is it yours? Please confirm it or say that it isn’t."),
+            url,
+            _("Review purchase"),
+            listed,
+        )
+    ]
 
 
-def _due(row: SubscriptionRow, url: str) -> Need:
+def _due(row: SubscriptionRow, url: str) -> AttentionItem:
     amount = amount_tag(row.dues_minor, row.currency)
-    pattern = _("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is late. %(amount)s is due.")
-    why = sentence(_("The last payment did not go through. It starts again as soon as this is paid."))
+    pattern = _("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is past due. %(amount)s is due.")
+    why = sentence(_("The last payment didn’t go through. It becomes active again as soon as this is paid."))
     since = row.on_hold_at or row.next_billing_at
     if since:
-        why = sentence(_("The payment did not go through, and it stopped on %(date)s. It starts again as soon as this is paid."),
-                       date=date_tag(since, "day"))
+        why = sentence(
+            _("The payment didn’t go through, and it stopped on %(date)s. It becomes active again as soon as this is paid."),
+            date=date_tag(since, "day"),
+        )
     pay = exists_here("payment_method")
-    said = words().money(row.dues_minor, row.currency)
-    return Need("hold", "due", _("On hold"), sentence(pattern, name=row.name, amount=amount), why,
-                f"{url}/payment-method" if pay else url, _("Pay %(amount)s", amount=said) if pay else _("Look at it"),
-                _("for %(what)s", what=row.name))
+    amount_text = formatter().money(row.dues_minor, row.currency)
+    return AttentionItem(
+        "hold",
+        "due",
+        _("On hold"),
+        sentence(pattern, name=row.name, amount=amount),
+        why,
+        f"{url}/payment-method" if pay else url,
+        _("Pay %(amount)s", amount=amount_text) if pay else _("View subscription"),
+        _("for %(what)s", what=row.name),
+    )
 
 
-def _held_elsewhere(row: SubscriptionRow, url: str) -> Need:
-    """The system that collects it says neither what is due nor takes it here."""
+def _on_hold_externally(row: SubscriptionRow, url: str) -> AttentionItem:
+    """Return an item without an amount: the external billing system does not report what is due."""
     pay = can(row.collected_by, "change_method") and exists_here("payment_method")
-    return Need("hold", "due", _("On hold"), sentence(_("%(name)s is on hold."), name=row.name), _("Its last payment did not go through."),
-                f"{url}/payment-method" if pay else url, _("Pay on its page") if pay else _("Look at it"), row.name)
+    return AttentionItem(
+        "hold",
+        "due",
+        _("On hold"),
+        sentence(_("%(name)s is on hold."), name=row.name),
+        _("The last payment didn’t go through."),
+        f"{url}/payment-method" if pay else url,
+        _("Pay on the billing page") if pay else _("View subscription"),
+        row.name,
+    )
 
 
-def _confirm(row: SubscriptionRow) -> Need:
-    fact = sentence(_("Your bank needs you to confirm %(amount)s for %(name)s."),
-                    amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
-    other = _("Nothing is taken until you do. You can also use another card.") if row.may_replace else _("Nothing is taken until you do.")
-    return Need("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
+def _confirm(row: SubscriptionRow) -> AttentionItem:
+    fact = sentence(
+        _("Your bank needs you to confirm %(amount)s for %(name)s."), amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name
+    )
+    other = (
+        _("You won’t be charged until you do. You can also use another card.")
+        if row.may_replace
+        else _("You won’t be charged until you do.")
+    )
+    return AttentionItem("late", "wait", _("Confirm with your bank"), fact, other, confirm_url(row), _("Continue"), row.name)
 
 
-def _finish(row: SubscriptionRow) -> Need:
+def _finish(row: SubscriptionRow) -> AttentionItem:
     fact = sentence(_("%(amount)s for %(what)s"), amount=amount_tag(row.payment_minor or 0, row.currency), what=row.name)
-    why = f"{_('The payment provider’s page is still open.')} {_('Nothing is taken until you finish it.')}"
-    return Need("clock", "wait", _("Not finished yet"), fact, why, confirm_url(row), _("Continue"), row.name)
+    why = f"{_('The payment provider’s page is still open.')} {_('You won’t be charged until you finish.')}"
+    return AttentionItem("clock", "wait", _("Not finished yet"), fact, why, confirm_url(row), _("Continue"), row.name)
 
 
 def is_left_open(row: SubscriptionRow) -> bool:
-    """Not for a reader who comes from that page just now (`status`): its result is on the way."""
+    """Return whether the provider's page was left open. False right after returning from it (`status`): the result is pending."""
     return row.is_unfinished and not request.args.get("status")
 
 
 def confirm_url(row: SubscriptionRow) -> str:
-    """Where an open challenge or page is continued: that page, or the payment's page for whoever only looks."""
+    """Return the URL that continues an open bank confirmation or provider page.
+
+    In read-only views it is the page of the payment instead.
+    """
     page: str = here("payment", payment_id=row.payment_id)
     return row.payment_url or page if exists_here("payment_method") else page
 
 
-def unfinished(held: list[Holding]) -> list[Need]:
-    """Purchases that wait for the bank's confirmation."""
+def unfinished(summaries: list[SubscriptionSummary]) -> list[AttentionItem]:
+    """Return items for purchases that need confirmation with the bank."""
     return [
-        Need("late", "wait", _("Confirm with your bank"),
-             sentence(_("Your bank needs you to confirm %(amount)s for %(name)s."), amount=amount_tag(one.minor or 0, one.currency or ""),
-                      name=one.name or _("a purchase")),
-             _("Nothing is taken until you do."), here("payment", payment_id=one.id), _("Continue"), one.name or _("Purchase"))
-        for one in held if one.kind == "purchase" and one.status == "requires_customer_action"
+        AttentionItem(
+            "late",
+            "wait",
+            _("Confirm with your bank"),
+            sentence(
+                _("Your bank needs you to confirm %(amount)s for %(name)s."),
+                amount=amount_tag(summary.minor or 0, summary.currency or ""),
+                name=summary.name or _("a purchase"),
+            ),
+            _("You won’t be charged until you do."),
+            here("payment", payment_id=summary.id),
+            _("Continue"),
+            summary.name or _("Purchase"),
+        )
+        for summary in summaries
+        if summary.kind == "purchase" and summary.status == "requires_customer_action"
     ]
 
 
-def _cards(rows: list[SubscriptionRow]) -> list[Need]:
+def _cards(rows: list[SubscriptionRow]) -> list[AttentionItem]:
     found: dict[tuple[str, str], list[SubscriptionRow]] = {}
     for row in rows:
-        if row.last4 and not row.is_ending and row.collected_by == "us" and is_soon(row.expiry_month, row.expiry_year):
+        if row.last4 and not row.is_ending and row.collected_by == "us" and is_charged(row) and is_soon(row.expiry_month, row.expiry_year):
             found.setdefault((row.brand or "", row.last4), []).append(row)
-    return [_expiring(using) for using in found.values()]
+    return [_expiring(affected) for affected in found.values()]
 
 
-def _expiring(using: list[SubscriptionRow]) -> Need:
-    first = using[0]
+def _expiring(affected: list[SubscriptionRow]) -> AttentionItem:
+    first = affected[0]
     day = last_day(first.expiry_month, first.expiry_year)
     assert day is not None
-    gone = day < words().today()
-    pattern = _("Your %(card)s expired on %(date)s.") if gone else _("Your %(card)s expires on %(date)s.")
+    has_expired = day < formatter().today()
+    pattern = _("Your %(card)s expired on %(date)s.") if has_expired else _("Your %(card)s expires on %(date)s.")
     fact = sentence(pattern, card=card(first.brand, first.last4, first.kind), date=date_tag(day, "day"))
-    names = list(dict.fromkeys(row.name for row in using))
+    names = list(dict.fromkeys(row.name for row in affected))
     listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
-    uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(using), names=listed)
-    url = f"{here('subscriptions')}/{first.id}/payment-method" if len(using) == 1 else here("payment_methods")
-    return Need("card", "wait", _("Card expiring"), fact, uses, url, _("Replace the card"))
+    uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(affected), names=listed)
+    url = f"{here('subscriptions')}/{first.id}/payment-method" if len(affected) == 1 else here("payment_methods")
+    return AttentionItem("card", "wait", _("Card expiring"), fact, uses, url, _("Replace card"))
 
 
-def _checking(row: SubscriptionRow) -> Need:
-    fact = sentence(_("We are checking %(amount)s for %(name)s with the bank."),
-                    amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
-    return Need("ask", "check", _("Checking"), fact,
-                _("We do not know yet whether it was taken. Nothing to do, and please do not pay again."),
-                here("payment", payment_id=row.payment_id), _("See the payment"), row.name)
+def _checking(row: SubscriptionRow) -> AttentionItem:
+    fact = sentence(
+        _("We’re checking %(amount)s for %(name)s with the bank."), amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name
+    )
+    return AttentionItem(
+        "ask",
+        "check",
+        _("Checking"),
+        fact,
+        _("We don’t know yet whether you were charged. You don’t need to do anything. Please don’t pay again."),
+        here("payment", payment_id=row.payment_id),
+        _("View payment"),
+        row.name,
+    )

@@ -1,4 +1,4 @@
-"""Cancelling, at the period's end or now, and taking it back: as easy the one as the other, a reason never asked for twice."""
+"""Cancel a subscription at the end of the billing period or immediately, and undo a scheduled cancellation."""
 
 from __future__ import annotations
 
@@ -9,131 +9,134 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from billing.commands import cancelling
-from billing.commands.ending import cancel_now
-from billing.elsewhere import can
-from billing.queries import held_keys
-from billing.queries import subscriptions as query
-from billing.queries.subscriptions import SubscriptionRow
+from billing.external.port import can
+from billing.licenses import queries as license_queries
+from billing.subscriptions import cancel as cancel_subscription
+from billing.subscriptions import queries as query
+from billing.subscriptions.end_now import cancel_now
+from billing.subscriptions.queries import SubscriptionRow
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
-from core.pages import words
-from core.web import db, here, house
-from portal import bp, elsewhere
-from portal.lines import ends_at, may_cancel, may_keep
-from portal.proof import is_fresh, prove
-from portal.standing import account, open_account
-from portal.words import days_to
+from core.links import here
+from core.request_context import db, services
+from core.template_context import formatter
+from portal import bp, external_billing
+from portal.billing_services import processor
+from portal.phrases import days_until
+from portal.request_accounts import account, open_account
+from portal.step_up import is_fresh, prove
+from portal.subscription_rows import ends_at, may_cancel, may_keep
 
 
 @bp.get("/subscriptions/<subscription_id>/cancellation")
 def cancellation(subscription_id: str) -> ResponseReturnValue:
-    row = query.one(db(), subscription_id)
+    row = query.get_subscription(db(), subscription_id)
     theirs = account(row.business_id, row.customer_id)
     if may_keep(row, theirs) or not may_cancel(row, theirs):
-        return redirect(_of(row.id), 303)
-    return _ask(row, typed=request.args)
+        return redirect(_url(row.id), 303)
+    return _page(row, typed=request.args)
 
 
 @bp.post("/subscriptions/<subscription_id>/cancellation")
 def cancel(subscription_id: str) -> ResponseReturnValue:
-    """At the period's end; or, with `when=now`, at once, on a fresh proof."""
+    """Cancel at the end of the period. With `when=now`, cancel immediately, which requires a recent sign-in."""
     if request.form.get("when") == "now":
-        return _now(subscription_id)
-    row = _ours(query.one(db(), subscription_id))
+        return _cancel_immediately(subscription_id)
+    row = _require_cancellable(query.get_subscription(db(), subscription_id))
     try:
-        cancelling.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
+        cancel_subscription.cancel_at_period_end(db(), row.id, request.form.get("feedback") or None, request.form.get("comment") or None)
     except Invalid as wrong:
-        return _ask(row, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
+        return _page(row, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
     if row.collected_by != "us":
-        return elsewhere.asked(row)
+        return external_billing.back_to_subscription(row)
     day = ends_at(row)
     if day:
-        flash(_("%(name)s ends on %(date)s. You can take it back until then.", name=row.name, date=words().date(day, "sentence")), "good")
+        flash(_("%(name)s ends on %(date)s. You can undo this until then.", name=row.name, date=formatter().date(day, "sentence")), "good")
     else:
-        flash(_("%(name)s ends with its period. You can take it back until then.", name=row.name), "good")
-    return redirect(_of(row.id), 303)
+        flash(_("%(name)s ends at the end of the billing period. You can undo this until then.", name=row.name), "good")
+    return redirect(_url(row.id), 303)
 
 
 @bp.post("/subscriptions/<subscription_id>/cancellation/revocation")
 def keep(subscription_id: str) -> ResponseReturnValue:
-    row = _ours(query.one(db(), subscription_id))
-    cancelling.keep(db(), row.id)
+    row = _require_cancellable(query.get_subscription(db(), subscription_id))
+    cancel_subscription.keep(db(), row.id)
     if row.collected_by != "us":
-        return elsewhere.asked(row)
+        return external_billing.back_to_subscription(row)
     day = ends_at(row)
     if day:
-        flash(_("%(name)s goes on. It next renews on %(date)s.", name=row.name, date=words().date(day, "sentence")), "good")
+        flash(_("%(name)s is active again. It next renews on %(date)s.", name=row.name, date=formatter().date(day, "sentence")), "good")
     else:
-        flash(_("%(name)s goes on.", name=row.name), "good")
-    return redirect(_of(row.id), 303)
+        flash(_("%(name)s will not be cancelled.", name=row.name), "good")
+    return redirect(_url(row.id), 303)
 
 
-def _now(subscription_id: str) -> ResponseReturnValue:
-    """The command opens sessions of its own; one of this request would wait for them."""
+def _cancel_immediately(subscription_id: str) -> ResponseReturnValue:
+    """Cancel without a database session of this request: it would block the sessions of the command."""
     scope, form = db().scope, request.form
-    with house().database.open(scope) as reading:
-        row = _ours(query.one(reading, subscription_id))
+    with services().database.open(scope) as reading:
+        row = _require_cancellable(query.get_subscription(reading, subscription_id))
         if not is_fresh():
-            asked = {"when": "now"} | ({"feedback": form["feedback"]} if form.get("feedback") else {})
-            return prove(f"{_of(row.id)}/cancellation?{urlencode(asked)}")
+            query_args = {"when": "now"} | ({"feedback": form["feedback"]} if form.get("feedback") else {})
+            return prove(f"{_url(row.id)}/cancellation?{urlencode(query_args)}")
         others = _others(reading, row)
     try:
-        cancel_now(house().till, scope, row.id, form.get("feedback") or None, form.get("comment") or None)
+        cancel_now(processor(), scope, row.id, form.get("feedback") or None, form.get("comment") or None)
     except Invalid as wrong:
-        return _ask(row, wrong.fields, others=others), 422
+        return _page(row, wrong.fields, others=others), 422
     if row.collected_by != "us":
-        return elsewhere.asked(row)
-    flash(_("%(name)s has ended. Nothing more is taken.", name=row.name), "good")
-    return redirect(_of(row.id), 303)
+        return external_billing.back_to_subscription(row)
+    flash(_("%(name)s has ended. You won’t be charged again.", name=row.name), "good")
+    return redirect(_url(row.id), 303)
 
 
-def _ours(row: SubscriptionRow) -> SubscriptionRow:
-    """Raises BusinessArchived, Conflict (another system bills it)."""
+def _require_cancellable(row: SubscriptionRow) -> SubscriptionRow:
+    """Return the row. Raises BusinessArchived, and Conflict if another system bills the subscription."""
     open_account(row.business_id, row.customer_id)
     if not can(row.collected_by, "cancel"):
-        raise Conflict("NOT_COLLECTED_HERE", _("The business bills this itself; ask it to end it."))
+        raise Conflict("NOT_COLLECTED_HERE", _("The business bills this subscription itself. Contact the business to cancel it."))
     return row
 
 
 def _others(reading: ScopedSession, row: SubscriptionRow) -> list[str]:
-    names = (one.name for one in query.live(reading) if one.business_id == row.business_id and one.id != row.id)
+    """Return the names of the customer's other subscriptions with the business."""
+    names = (item.name for item in query.live(reading) if item.business_id == row.business_id and item.id != row.id)
     return list(dict.fromkeys(names))
 
 
-def _ask(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any = None, others: list[str] | None = None) -> str:
+def _page(row: SubscriptionRow, errors: dict[str, str] | None = None, typed: Any = None, others: list[str] | None = None) -> str:
     others = _others(db(), row) if others is None else others
     theirs = account(row.business_id, row.customer_id)
     return render_template(
         "portal/cancellation.html",
         row=row,
         account=theirs,
-        url=_of(row.id),
+        url=_url(row.id),
         reasons=reasons(),
         others=others,
         ends_at=ends_at(row),
         errors={name: _(sentence) for name, sentence in (errors or {}).items()},
         typed=request.form if typed is None else typed,
         is_fresh=is_fresh(),
-        has_keys=held_keys.has_keys(db(), row.id),
-        days_left=days_to(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
+        has_keys=license_queries.has_keys(db(), row.id),
+        days_left=days_until(row.next_billing_at) if ends_at(row) and row.status == "active" else 0,
     )
 
 
 def reasons() -> list[tuple[str, str]]:
-    """(code of the contract, words); the first is none."""
+    """Return (API code, label) of the cancellation reasons; the first is the empty choice."""
     return [
-        ("", _("No reason")),
-        ("too_expensive", _("It costs too much")),
-        ("missing_features", _("Something is missing")),
-        ("switched_service", _("I use something else now")),
-        ("unused", _("I do not use it")),
-        ("customer_service", _("The help I got")),
-        ("low_quality", _("It is not good enough")),
-        ("too_complex", _("It is too complicated")),
-        ("other", _("Something else")),
+        ("", _("Choose a reason")),
+        ("too_expensive", _("It’s too expensive")),
+        ("missing_features", _("Features are missing")),
+        ("switched_service", _("I switched to another service")),
+        ("unused", _("I don’t use it")),
+        ("customer_service", _("Customer service")),
+        ("low_quality", _("The quality is too low")),
+        ("too_complex", _("It’s too complicated")),
+        ("other", _("Another reason")),
     ]
 
 
-def _of(subscription_id: str) -> str:
+def _url(subscription_id: str) -> str:
     return f"{here('subscriptions')}/{subscription_id}"

@@ -1,4 +1,7 @@
-"""The address businesses know the reader by: asked for here, confirmed from the new address, told to the old one."""
+"""Change the email address that businesses store for the customer.
+
+The new address is confirmed by an emailed link. The old address is notified.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import cookies, doors, own_email, sessions
+from auth import cookies, sessions, sign_in_context
+from auth import email_change as email_change_requests
 from auth.devices import device_words
 from auth.sessions import Visit
 from core import i18n
-from core.errors import Forbidden, Invalid
-from core.web import here, house
-from portal import bp, proof
-from portal.standing import accounts, is_several
+from core.errors import N_, Forbidden, Invalid
+from core.links import here
+from core.request_context import services
+from portal import bp, step_up
+from portal.request_accounts import accounts, is_several
 
 
 @bp.get("/profile/email")
@@ -22,44 +27,70 @@ def email_change() -> ResponseReturnValue:
 
 
 @bp.post("/profile/email")
-def ask_email_change() -> ResponseReturnValue:
-    """The answer is the same whoever the new address belongs to."""
-    visit, settings, email = _person(), house().settings, request.form.get("email", "")
-    if not proof.is_fresh():
-        return proof.prove(here("email_change"))
-    wanted = request.form.getlist("to") if is_several() else [one.customer_id for one in accounts()]
-    pairs = [(one.business_id, one.customer_id) for one in accounts() if one.customer_id in wanted and not one.archived_at]
+def request_email_change() -> ResponseReturnValue:
+    """Request the change. The response does not reveal whether the new address has an account."""
+    visit, settings, email = _person(), services().settings, request.form.get("email", "")
+    if not step_up.is_fresh():
+        return step_up.prove(here("email_change"))
+    wanted = request.form.getlist("to") if is_several() else [account.customer_id for account in accounts()]
+    pairs = [
+        (account.business_id, account.customer_id) for account in accounts() if account.customer_id in wanted and not account.archived_at
+    ]
     browser = cookies.browser(settings)
     try:
-        due = own_email.ask(house().database, settings, visit, email, pairs, browser=browser, source=request.remote_addr,
-                            device=device_words(request.user_agent.string), locale=i18n.locale(), next=here("profile"))
+        due = email_change_requests.request_change(
+            services().database,
+            settings,
+            visit,
+            email,
+            pairs,
+            browser=browser,
+            source=request.remote_addr,
+            device=device_words(request.user_agent.string),
+            locale=i18n.locale(),
+            next=here("profile"),
+        )
     except Invalid as wrong:
         return _page({name: _(sentence) for name, sentence in wrong.fields.items()}, email[:320], wanted), 422
-    if wait := doors.seconds_until(due):
-        flash(_("We will email %(address)s in about %(seconds)d seconds. Open the link in this browser; until then nothing changes.",
-                address=email.strip(), seconds=wait), "good")
+    if wait := sign_in_context.seconds_until(due):
+        flash(
+            _(
+                "We will email %(address)s in about %(seconds)d seconds. Open the link in this browser. Nothing changes until then.",
+                address=email.strip(),
+                seconds=wait,
+            ),
+            "good",
+        )
     else:
-        flash(_("We sent a letter to %(address)s. Open its link in this browser; until then nothing changes.", address=email.strip()),
-              "good")
+        flash(_("We emailed %(address)s. Open the link in this browser. Nothing changes until then.", address=email.strip()), "good")
     answer = redirect(here("profile"), 303)
     cookies.keep_browser(settings, answer, browser)
     return answer
 
 
 def _person() -> Visit:
-    """Somebody who proved who they are; a business's own link never changes where its letters go."""
-    visit = sessions.current()
+    """Return the visit of a signed-in person.
+
+    Raises Forbidden for portal links of a business, which must not change the email address.
+    """
+    visit = sessions.current_visit()
     if visit is None or not visit.is_person or visit.link:
-        raise Forbidden("PROOF_NEEDED", "Sign in by letter first.")
+        raise Forbidden("PROOF_NEEDED", _("Sign in by email first."))
     if len(visit.addresses) < len(visit.emails):
-        raise Forbidden("PROOF_NEEDED", "Sign in with your main address first.")
+        raise Forbidden("PROOF_NEEDED", N_("Sign in with your main address first."))
     return visit
 
 
 def _page(errors: dict[str, str], email: str, wanted: list[str] | None) -> str:
     _person()
-    open_ones = [one for one in accounts() if not one.archived_at]
+    open_ones = [account for account in accounts() if not account.archived_at]
     return render_template(
-        "portal/email_change.html", errors=errors, email=email, accounts=open_ones, several=is_several(), is_fresh=proof.is_fresh(),
-        wanted=[one.customer_id for one in open_ones] if wanted is None else wanted,
-        prove_url=sessions.fresh_proof_url(here("email_change")))
+        "portal/email_change.html",
+        errors=errors,
+        email=email,
+        accounts=open_ones,
+        several=is_several(),
+        is_fresh=step_up.is_fresh(),
+        wanted=[item.customer_id for item in open_ones] if wanted is None else wanted,
+        prove_url=sessions.fresh_proof_url(here("email_change")),
+    )

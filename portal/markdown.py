@@ -1,4 +1,4 @@
-"""A business's own words on our page: a little Markdown, made into HTML here and then cleaned; links only where they can do no harm."""
+"""Convert a Markdown subset written by businesses to sanitized HTML. Only https links are allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 
 def safe_html(text: str | None) -> Markup:
-    """Paragraphs, lists, emphasis, code and https links; everything else is shown as it was typed."""
+    """Return HTML with paragraphs, lists, emphasis, code and https links. Other markup is shown as plain text."""
     blocks = [_block(part) for part in re.split(r"\n\s*\n", (text or "").replace("\r", "").strip()[:10_000]) if part.strip()]
     cleaned = nh3.clean(
         "".join(blocks), tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"https"}, link_rel="noopener noreferrer nofollow"
@@ -25,7 +25,7 @@ def safe_html(text: str | None) -> Markup:
 
 
 def safe_link(url: str | None) -> str:
-    """An https address, or nothing."""
+    """Return the URL if it is a valid https URL, otherwise an empty string."""
     parts = urlsplit(url or "")
     return url or "" if parts.scheme == "https" and parts.netloc and not re.search(r"[\s\x00-\x1f\\]", url or "") else ""
 
@@ -38,12 +38,12 @@ def _block(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    said = str(escape(text))
-    for pattern, made in (
+    html = str(escape(text))
+    for pattern, replacement in (
         (_CODE, r"<code>\1</code>"),
         (_LINK, r'<a href="\2">\1</a>'),
         (_STRONG, r"<strong>\1</strong>"),
         (_EM, r"<em>\1</em>"),
     ):
-        said = pattern.sub(made, said)
-    return said
+        html = pattern.sub(replacement, html)
+    return html

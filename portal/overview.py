@@ -1,4 +1,7 @@
-"""The parts of an overview, the same at both doors: four statements, whatever the number of businesses."""
+"""The data of an overview page, the same in the unified portal and in a business portal.
+
+It takes four SQL statements, whatever the number of businesses and subscriptions.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,21 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from billing.queries import overview, subscriptions
-from billing.queries.overview import Holding
-from core.pages import words
-from core.web import db
+from billing.history import overview
+from billing.history.overview import SubscriptionSummary
+from billing.subscriptions import running
+from billing.subscriptions.queries import SubscriptionRow
+from core.request_context import db
+from core.template_context import formatter
 from portal.attention import needs, unfinished
-from portal.drawing import drawn
-from portal.keys import masked
-from portal.lines import lines, sort
-from portal.renewals import ahead
-from portal.standing import businesses
+from portal.license_keys import mask_key
+from portal.renewals import upcoming_renewals
+from portal.request_accounts import businesses
+from portal.safe_rows import safe_rows
+from portal.subscription_rows import lines, sort
+
+LISTED = 40
+"""Maximum number of subscriptions on an overview: those that need attention first, then those with the next dates."""
 
 
 @dataclass
@@ -25,27 +33,39 @@ class Month:
 
 
 def parts(sort_by: str = "date") -> dict[str, Any]:
-    """What `unified/dashboard.html` and `tenants/overview.html` draw."""
+    """Return the context of `unified/dashboard.html` and `tenants/overview.html`."""
     session = db(replica=True)
-    rows = subscriptions.live(session)
-    months = overview.months_back(words().today())
+    first = running.page(session, None, LISTED)
+    months = overview.months_back(formatter().today())
     invoices = overview.recent_invoices(session)
-    held = overview.holdings(session)
+    summaries = overview.subscription_summaries(session)
     spent = overview.spend(session, months)
     names = businesses()
-    listed, left_out = drawn(rows, lambda some: {"needs": needs(some), "ahead": ahead(some), "lines": lines(sort(some, sort_by))})
+
+    def draw(rows: list[SubscriptionRow]) -> dict[str, Any]:
+        return {"needs": needs(rows), "ahead": upcoming_renewals(rows), "lines": lines(sort(rows, sort_by))}
+
+    listed, left_out = safe_rows(first.rows, draw)
     return {
-        **listed, "needs": listed["needs"] + unfinished(held), "left_out": left_out, "sort_by": sort_by,
-        "purchases": [one for one in held if one.kind == "purchase" and one.status == "succeeded"][:3],
-        "keys": _keys(held), "invoices": invoices,
-        "spent": spent, "months": _table(spent, months), "businesses": names,
+        **listed,
+        "needs": [*listed["needs"], *unfinished(summaries)],
+        "is_new": not (first.rows or summaries or invoices or spent),  # nothing to list: one page of help instead of empty sections
+        "left_out": left_out,
+        "sort_by": sort_by,
+        "is_cut": first.next is not None,
+        "purchases": [item for item in summaries if item.kind == "purchase" and item.status == "succeeded"][:3],
+        "keys": _keys(summaries),
+        "invoices": invoices,
+        "spent": spent,
+        "months": _table(spent, months),
+        "businesses": names,
     }
 
 
-def _keys(held: list[Holding]) -> list[Holding]:
-    keys = [one for one in held if one.kind == "key"][:3]
-    for one in keys:
-        one.key = masked(one.key or "")
+def _keys(summaries: list[SubscriptionSummary]) -> list[SubscriptionSummary]:
+    keys = [item for item in summaries if item.kind == "key"][:3]
+    for item in keys:
+        item.key = mask_key(item.key or "")
     return keys
 
 

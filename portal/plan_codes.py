@@ -1,6 +1,6 @@
-"""Discount codes of a plan change: one more or one fewer makes a new slip, and everything else that was chosen stays.
+"""Add and remove discount codes of a plan change. Each change creates a new quote with the same plan, quantity and add-ons.
 
-A code that is none counts against who tried it and where from, so that nobody finds one by trying; a good one does not count.
+Wrong codes count against rate limits per person and source, so that codes cannot be guessed. Valid codes do not count.
 """
 
 from __future__ import annotations
@@ -9,121 +9,126 @@ from flask import flash, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth import budgets, doors, sessions
-from billing.commands import plan_codes as command
-from billing.commands import plan_elsewhere
-from billing.discounts import AT_MOST
-from billing.queries import plan_choices
-from billing.queries import subscriptions as query
-from billing.queries.subscriptions import SubscriptionRow
-from billing.quotes import Quote
-from billing.redeeming import Refused
+from auth import rate_limits, sessions, sign_in_context
+from billing.charging.discount_redemption import DiscountRefused
+from billing.model.discounts import AT_MOST
+from billing.model.quotes import Quote
+from billing.plan_changes import choices, external
+from billing.plan_changes import discount_codes as command
+from billing.plan_changes.eligibility import PlanSelection
+from billing.subscriptions import queries as query
+from billing.subscriptions.queries import SubscriptionRow
 from core.errors import Conflict
-from core.web import house, scope
+from core.request_context import scope, services
 from portal import bp
-from portal.plan_slip import Field, slip_page, slip_url
-from portal.standing import open_account
+from portal.billing_services import dispatcher
+from portal.plan_slip import CodeField, slip_page, slip_url
+from portal.request_accounts import open_account
 
 
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes/<quote_id>/discounts")
 def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
-    """Opens no session of this request: what is counted is written at once, and one would wait for the other."""
-    row, shown = _found(subscription_id, quote_id)
+    """Apply a code without a database session of this request: it would block the session that writes the rate limit."""
+    row, shown = _load(subscription_id, quote_id)
     typed = request.form.get("discount_code", "")
-    code, held = _folded(typed), [one["code"] for one in shown.quote.discounts]
+    code, applied = _normalize(typed), [discount["code"] for discount in shown.quote.discounts]
     if shown.is_settled:
         return redirect(slip_url(row.id, quote_id), 303)
-    if len(set(held)) >= AT_MOST:
-        return slip_page(row, shown, Field(typed, _("%(count)s codes are the most for one plan.", count=AT_MOST))), 422
+    if len(set(applied)) >= AT_MOST:
+        return slip_page(row, shown, CodeField(typed, _("You can use at most %(count)s codes.", count=AT_MOST))), 422
     if not code:
-        return slip_page(row, shown, Field("", _("Type the code first."))), 422
-    if code in held:
-        return slip_page(row, shown, Field("", _("%(code)s is applied already.", code=code))), 422
-    limits = [] if code in {one["code"] for one in row.discounts or []} else _limits(row)  # one's own is no guess
-    if not budgets.spend(house().database, limits):
-        too_many = _("Too many codes were wrong. Please wait an hour before you try another; the change itself can go on.")
-        return slip_page(row, shown, Field(typed, too_many)), 429
+        return slip_page(row, shown, CodeField("", _("Enter a discount code."))), 422
+    if code in applied:
+        return slip_page(row, shown, CodeField("", _("%(code)s is already applied.", code=code))), 422
+    limits = (
+        [] if code in {discount["code"] for discount in row.discounts or []} else _limits(row)
+    )  # the customer's own codes are not guesses
+    if not rate_limits.spend(services().database, limits):
+        too_many = _("Too many wrong codes. Please wait an hour before you try another. You can still change your plan.")
+        return slip_page(row, shown, CodeField(typed, too_many)), 429
     try:
-        made = _with(row, shown, [*held, code])
-    except Refused as wrong:
-        if wrong.which != code:  # one that was there before
-            _give_back(limits)
-        return slip_page(row, shown, Field(typed, why(wrong, code, shown.name))), 422
+        made = _requote(row, shown, [*applied, code])
+    except DiscountRefused as wrong:
+        if wrong.which != code:  # a code that was applied before
+            _refund_limits(limits)
+        return slip_page(row, shown, CodeField(typed, refusal_sentence(wrong, code, shown.name))), 422
     except Conflict as wrong:
         if wrong.code != "REFUSED_ELSEWHERE":
-            _give_back(limits)
+            _refund_limits(limits)
             raise
-        return slip_page(row, shown, Field(typed, wrong.sentence)), 422  # the other system's own words
+        return slip_page(row, shown, CodeField(typed, wrong.sentence)), 422  # message of the external system
     except Exception:
-        _give_back(limits)
+        _refund_limits(limits)
         raise
-    _give_back(limits)
-    flash(_("%(code)s is applied.", code=code), "good")
+    _refund_limits(limits)
+    flash(_("%(code)s was applied.", code=code), "good")
     return redirect(slip_url(row.id, made), 303)
 
 
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes/<quote_id>/discounts/removal")
 def remove_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
-    row, shown = _found(subscription_id, quote_id)
-    code, held = _folded(request.form.get("discount_code", "")), [one["code"] for one in shown.quote.discounts]
-    if shown.is_settled or code not in held:
+    row, shown = _load(subscription_id, quote_id)
+    code, applied = _normalize(request.form.get("discount_code", "")), [discount["code"] for discount in shown.quote.discounts]
+    if shown.is_settled or code not in applied:
         return redirect(slip_url(row.id, quote_id), 303)
     try:
-        made = _with(row, shown, [one for one in held if one != code])
-    except Refused as wrong:
-        return slip_page(row, shown, Field("", why(wrong, wrong.which, shown.name))), 422
-    flash(_("%(code)s is taken away.", code=code), "good")
+        made = _requote(row, shown, [shown_code for shown_code in applied if shown_code != code])
+    except DiscountRefused as wrong:
+        return slip_page(row, shown, CodeField("", refusal_sentence(wrong, wrong.which, shown.name))), 422
+    flash(_("%(code)s was removed.", code=code), "good")
     return redirect(slip_url(row.id, made), 303)
 
 
-def _with(row: SubscriptionRow, shown: plan_choices.Shown, codes: list[str]) -> str:
-    """The id of a new quote."""
+def _requote(row: SubscriptionRow, shown: choices.ShownPlans, codes: list[str]) -> str:
+    """Return the id of a new quote with these codes."""
     if row.collected_by == "us":
-        return command.with_codes(house().database, scope(), shown.quote.id, codes)
-    return asked_again(row, shown.quote, codes)
+        return command.with_codes(services().database, scope(), shown.quote.id, codes)
+    return requote_externally(row, shown.quote, codes)
 
 
-def asked_again(row: SubscriptionRow, quote: Quote, codes: list[str]) -> str:
-    """The same change with these codes, asked of the system that collects it: the id of a new quote."""
-    staying = [one["code"] for one in quote.discounts if not one["named"]]
-    chosen = [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in quote.addons]
-    return plan_elsewhere.foresee(house().database, house().forwarder.systems, scope(), row.id, quote.product_id, quote.quantity, chosen,
-                                  [one for one in codes if one not in staying], staying)
+def requote_externally(row: SubscriptionRow, quote: Quote, codes: list[str]) -> str:
+    """Return the id of a new quote from the external billing system for the same change with these codes."""
+    staying = [discount["code"] for discount in quote.discounts if not discount["named"]]
+    chosen = [{"addon_id": addon["addon_id"], "quantity": addon["quantity"]} for addon in quote.addons]
+    selection = PlanSelection(row.id, quote.product_id, quote.quantity, chosen)
+    entered = [code for code in codes if code not in staying]
+    return external.quote_external(services().database, dispatcher().systems, scope(), selection, codes=entered, staying=staying)
 
 
-def why(wrong: Refused, code: str, plan: str) -> str:
-    """Why a code cannot be had. Another business's code is no code here: both get the same words."""
-    one, code = (wrong.which or code)[:20], wrong.code
+def refusal_sentence(wrong: DiscountRefused, code: str, plan: str) -> str:
+    """Return why a code was refused. Unknown codes and codes of other businesses give the same sentence."""
+    shown_code, code = (wrong.which or code)[:20], wrong.code
     return {
-        "DISCOUNT_NOT_YET_ACTIVE": _("%(code)s cannot be used yet.", code=one),
-        "DISCOUNT_CODE_EXPIRED": _("%(code)s has run out.", code=one),
-        "DISCOUNT_CODE_USAGE_LIMIT_EXCEEDED": _("%(code)s was used up.", code=one),
-        "DISCOUNT_PER_CUSTOMER_USAGE_LIMIT_EXCEEDED": _("You have used %(code)s already.", code=one),
-        "DISCOUNT_CUSTOMER_NOT_ELIGIBLE": _("%(code)s is not meant for your account.", code=one),
-        "DISCOUNT_NOT_AVAILABLE_FOR_PRODUCT": _("%(code)s is not for %(plan)s.", code=one, plan=plan),
-        "DISCOUNT_NOT_APPLICABLE_TO_NEW_PRODUCT": _("%(code)s is not for %(plan)s.", code=one, plan=plan),
-        "DISCOUNT_ALREADY_USED_ON_SUBSCRIPTION": _("%(code)s belongs to the plan you have now and ends with it.", code=one),
-    }.get(code, _("There is no code %(code)s here. Look at how it is spelled.", code=one))
+        "DISCOUNT_NOT_YET_ACTIVE": _("%(code)s can’t be used yet.", code=shown_code),
+        "DISCOUNT_CODE_EXPIRED": _("%(code)s has expired.", code=shown_code),
+        "DISCOUNT_CODE_USAGE_LIMIT_EXCEEDED": _("%(code)s has reached its usage limit.", code=shown_code),
+        "DISCOUNT_PER_CUSTOMER_USAGE_LIMIT_EXCEEDED": _("You’ve already used %(code)s.", code=shown_code),
+        "DISCOUNT_CUSTOMER_NOT_ELIGIBLE": _("%(code)s isn’t available for your account.", code=shown_code),
+        "DISCOUNT_NOT_AVAILABLE_FOR_PRODUCT": _("%(code)s doesn’t apply to %(plan)s.", code=shown_code, plan=plan),
+        "DISCOUNT_NOT_APPLICABLE_TO_NEW_PRODUCT": _("%(code)s doesn’t apply to %(plan)s.", code=shown_code, plan=plan),
+        "DISCOUNT_ALREADY_USED_ON_SUBSCRIPTION": _("%(code)s belongs to your current plan and ends with it.", code=shown_code),
+    }.get(code, _("We don’t recognize the code %(code)s. Check the spelling.", code=shown_code))
 
 
-def _found(subscription_id: str, quote_id: str) -> tuple[SubscriptionRow, plan_choices.Shown]:
-    with house().database.open(scope()) as reading:
-        row = query.one(reading, subscription_id)
+def _load(subscription_id: str, quote_id: str) -> tuple[SubscriptionRow, choices.ShownPlans]:
+    """Return the subscription and the quote. Raises NotFound and BusinessArchived."""
+    with services().database.open(scope()) as reading:
+        row = query.get_subscription(reading, subscription_id)
         open_account(row.business_id, row.customer_id)
-        return row, plan_choices.shown(reading, row.id, quote_id)
+        return row, choices.shown(reading, row.id, quote_id)
 
 
-def _folded(typed: str) -> str:
-    """As codes are kept. What no code can be is cut: it is as wrong as before."""
+def _normalize(typed: str) -> str:
+    """Return the code in its stored form: without spaces, in upper case, at most 64 characters."""
     return "".join(typed.split()).upper()[:64]
 
 
-def _limits(row: SubscriptionRow) -> list[budgets.Limit]:
-    visit = sessions.current()
-    who = (visit.identity_id if visit else None) or row.customer_id
-    return budgets.discounts(house().settings, who, doors.source())
+def _limits(row: SubscriptionRow) -> list[rate_limits.Limit]:
+    visit = sessions.current_visit()
+    subject = (visit.identity_id if visit else None) or row.customer_id
+    return rate_limits.discounts(services().settings, subject, sign_in_context.source())
 
 
-def _give_back(limits: list[budgets.Limit]) -> None:
-    for one in limits:
-        budgets.give_back(house().database, one)
+def _refund_limits(limits: list[rate_limits.Limit]) -> None:
+    for limit in limits:
+        rate_limits.give_back(services().database, limit)

@@ -1,18 +1,20 @@
-"""What was bought once: what it is, its keys, how to get it, its invoice."""
+"""One-time purchases with their products, downloads, license keys and invoices."""
 
 from __future__ import annotations
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing.queries import documents, held_keys
-from billing.queries import purchases as query
-from core.web import db, here
+from billing.history import documents
+from billing.history import purchases as query
+from billing.licenses import queries as license_queries
+from core.links import here
+from core.request_context import db
 from portal import bp, cursor
-from portal.keys import veiled
+from portal.license_keys import mask_when_impersonated
 from portal.markdown import safe_html, safe_link
-from portal.standing import account, businesses, is_several
-from portal.words import card_of
+from portal.phrases import card_of
+from portal.request_accounts import account, businesses, is_several
 
 PAGE = 25
 
@@ -27,14 +29,24 @@ def purchases() -> ResponseReturnValue:
 @bp.get("/purchases/<payment_id>")
 def purchase(payment_id: str) -> ResponseReturnValue:
     found = documents.purchase(db(), payment_id)
-    counts = {one.get("product_id"): one.get("quantity", 1) for one in found.payment.cart}
-    paid = found.payment  # what was paid back in full is not delivered any more
-    is_theirs = paid.status == "succeeded" and (paid.refunded_minor < paid.amount_minor or not paid.amount_minor)
+    counts = {item.get("product_id"): item.get("quantity", 1) for item in found.payment.cart}
+    paid = found.payment
+    # a fully refunded purchase is no longer delivered
+    is_delivered = paid.status == "succeeded" and (paid.refunded_minor < paid.amount_minor or not paid.amount_minor)
     downloads = [
         (product.name, safe_html((product.download or {}).get("instructions")), safe_link((product.download or {}).get("external_url")))
-        for product in found.products if product.download and is_theirs
+        for product in found.products
+        if product.download and is_delivered
     ]
     return render_template(
-        "portal/purchase.html", found=found, payment=paid, account=account(paid.business_id, paid.customer_id),
-        counts=counts, descriptions={product.id: safe_html(product.description) for product in found.products}, downloads=downloads,
-        keys=veiled(held_keys.keys(db(), payment_id=payment_id)), card=card_of(paid.method), invoices=here("invoices"))
+        "portal/purchase.html",
+        found=found,
+        payment=paid,
+        account=account(paid.business_id, paid.customer_id),
+        counts=counts,
+        descriptions={product.id: safe_html(product.description) for product in found.products},
+        downloads=downloads,
+        keys=mask_when_impersonated(license_queries.keys(db(), payment_id=payment_id)),
+        card=card_of(paid.method),
+        invoices=here("invoices"),
+    )

@@ -1,21 +1,24 @@
-"""What renews in the next sixty days: dated lines, and sums per currency. Amounts come from the function that charges them."""
+"""Renewals in the next 60 days with totals per currency. The amounts come from the function that charges them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
-from billing import pricing
-from billing.calendar import nth
-from billing.elsewhere import can
-from billing.queries.subscriptions import SubscriptionRow
-from core.pages import words
-from portal.standing import Account, account
+from auth.visit_rows import Account
+from billing.external.port import UNDECIDED, can
+from billing.model.lifecycle import UNPAID_STATES
+from billing.pricing import prices
+from billing.pricing.calendar import nth
+from billing.pricing.terms import Seller
+from billing.subscriptions.queries import SubscriptionRow
+from core.request_context import services
+from core.template_context import formatter
+from portal.request_accounts import account
 
 SHOWN = 14
-"""Lines in one half; what is beyond is counted in words and in the sums."""
+"""Maximum number of renewals listed per half. The totals include the others."""
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Renewal:
 
 @dataclass
 class Half:
-    """Thirty days: from the day after `start` to `end`."""
+    """The renewals of thirty days, ending on `end`."""
 
     end: date
     renewals: list[Renewal] = field(default_factory=list)
@@ -45,49 +48,70 @@ class Half:
     @property
     def totals(self) -> list[tuple[int, str]]:
         sums: dict[str, int] = {}
-        for one in self.renewals:
-            sums[one.row.currency] = sums.get(one.row.currency, 0) + one.minor
+        for renewal in self.renewals:
+            sums[renewal.row.currency] = sums.get(renewal.row.currency, 0) + renewal.minor
         return sorted(((minor, currency) for currency, minor in sums.items()), key=lambda pair: pair[1])
 
 
-def next_charge(row: SubscriptionRow, business: Account, starts: datetime | None = None, after: int = 0) -> list[pricing.Line]:
-    """The lines of the next full period, or of the one so many `after` it: a discount may end before."""
+def is_charged(row: SubscriptionRow) -> bool:
+    """Return whether the next period is charged automatically, here or by an external billing system.
+
+    False if this deployment collects but has no payment processor, or if the business has not decided yet who collects.
+    """
+    return services().settings.can_collect if row.collected_by == "us" else row.collected_by != UNDECIDED
+
+
+def renews_after_resuming(row: SubscriptionRow, resumed_at: datetime) -> datetime | None:
+    """Return the next billing date if the subscription is resumed at that time: resuming keeps the paid time that is left."""
+    if row.paused_at and row.next_billing_at:
+        return resumed_at + (row.next_billing_at - row.paused_at)
+    return row.next_billing_at
+
+
+def next_charge(row: SubscriptionRow, business: Seller, starts: datetime | None = None, after: int = 0) -> list[prices.PriceLine]:
+    """Return the price lines of the next full period, or of the period `after` periods later (discounts may end before)."""
     at = starts or row.next_billing_at or row.created_at
     ends = nth(at, row.zone, row.interval, row.interval_count, 1)
-    product = SimpleNamespace(id=row.product_id, name=row.name, tax_category=row.tax_category)
-    return pricing.for_period(business, row, product, at, ends, row.period_n + 1 + after)  # type: ignore[arg-type]
+    return prices.for_period(business, row, row.product, at, ends, row.period_n + 1 + after)
 
 
-def ahead(rows: list[SubscriptionRow]) -> dict[str, Any]:
-    """{"halves": two Half, "dated": [(day, account)], "waiting": names not counted because they are to be paid first}."""
-    said, today = words(), words().today()
+def upcoming_renewals(rows: list[SubscriptionRow]) -> dict[str, Any]:
+    """Return {"halves": two Half, "dated": [(day, account)], "waiting": names that are excluded until they are paid}."""
+    fmt, today = formatter(), formatter().today()
     halves = [Half(today + timedelta(days=30)), Half(today + timedelta(days=60))]
     waiting = []
     for row in rows:
-        if row.status in ("on_hold", "past_due"):
+        if row.status in UNPAID_STATES:
             waiting.append(row.name)
-        if row.status != "active" or row.is_ending or row.next_billing_at is None or not can(row.collected_by, "keep"):
+        if (
+            row.status != "active"
+            or row.is_ending
+            or row.next_billing_at is None
+            or not can(row.collected_by, "keep")
+            or not is_charged(row)
+        ):
             continue
         business = account(row.business_id, row.customer_id)
         if business.archived_at:
             continue
         row = row.coming()
+        fixed_total = None if row.discounts else prices.total(next_charge(row, business))  # only discounts vary between periods
         for n, moment in enumerate(_moments(row, today)):
-            day = said.local_date(moment)
+            day = fmt.local_date(moment)
             if day > halves[1].end:
                 break
-            minor = pricing.total(next_charge(row, business, moment, n))
+            minor = prices.total(next_charge(row, business, moment, n)) if fixed_total is None else fixed_total
             credit = min(row.credit_minor, minor) if n == 0 else 0
             half = halves[0] if day <= halves[0].end else halves[1]
             half.renewals.append(Renewal(day, row, business, minor - credit, n == 0 and row.is_trial))
     for half in halves:
-        half.renewals.sort(key=lambda one: (one.day, one.account.name.casefold(), one.row.name.casefold()))
-    dated = [(one.day, one.account) for half in halves for one in half.renewals]
+        half.renewals.sort(key=lambda item: (item.day, item.account.name.casefold(), item.row.name.casefold()))
+    dated = [(renewal.day, renewal.account) for half in halves for renewal in half.renewals]
     return {"halves": halves, "dated": dated, "waiting": waiting}
 
 
 def _moments(row: SubscriptionRow, today: date) -> list[datetime]:
-    """The next dates, from the anchor where it is known, for as long as the ruler; a daily one fills it."""
+    """Return the renewal dates within the next 61 days."""
     assert row.next_billing_at is not None
     anchor = row.next_billing_at
     out = []

@@ -1,4 +1,4 @@
-"""Search across everything of the reader's: products and businesses by words, invoices by number, keys by their beginning."""
+"""Search the customer's products and businesses by words, invoices by number, and license keys by prefix."""
 
 from __future__ import annotations
 
@@ -7,66 +7,73 @@ from dataclasses import dataclass
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing.queries import held_keys, history, purchases, subscriptions
-from billing.queries.history import Filter, Words
-from core.web import db
+from billing.history import billing_history, purchases
+from billing.history.billing_history import Filter, SearchTerms
+from billing.licenses import queries as license_queries
+from billing.subscriptions import queries as subscription_queries
+from core.request_context import db
 from portal import bp
-from portal.drawing import drawn
-from portal.keys import masked
-from portal.lines import lines
-from portal.standing import businesses, is_several
+from portal.license_keys import mask_key
+from portal.request_accounts import businesses, is_several
+from portal.safe_rows import safe_rows
+from portal.subscription_rows import lines
 
 LONGEST = 100
 
 
 @bp.get("/search")
 def search() -> ResponseReturnValue:
-    asked = " ".join(request.args.get("q", "").split())[:LONGEST]
-    found = Found.of(asked) if asked else None
-    numbered = history.entries(db(), Filter(words=Words(number=asked)), limit=10) if asked else []
-    keys = held_keys.keys(db(), prefix=asked, limit=10) if len(asked) >= 4 else []
+    search_text = " ".join(request.args.get("q", "").split())[:LONGEST]
+    found = SearchResults.of(search_text) if search_text else None
+    numbered = billing_history.entries(db(), Filter(search=SearchTerms(number=search_text)), limit=10) if search_text else []
+    keys = license_queries.keys(db(), prefix=search_text, limit=10) if len(search_text) >= 4 else []
     return render_template(
         "portal/search.html",
-        q=asked,
-        lines=drawn(found.subscriptions, lines)[0] if found else [],
+        q=search_text,
+        lines=safe_rows(found.subscriptions, lines)[0] if found else [],
         purchases=found.purchases if found else [],
         found_businesses=found.businesses if found else [],
         entries=numbered,
         keys=keys,
-        masked=masked,
+        masked=mask_key,
         businesses=businesses(),
         several=is_several(),
     )
 
 
 @dataclass(frozen=True)
-class Found:
-    """What carries all the words in its own name or its business's. The reader's own rows are few, so we compare them here
-    instead of asking a database for a pattern in the middle of a text, which no index can answer."""
+class SearchResults:
+    """Rows whose name or business name contains all words.
 
-    subscriptions: list[subscriptions.SubscriptionRow]
+    A customer has few rows, so they are compared here. No database index supports a pattern in the middle of a text.
+    """
+
+    subscriptions: list[subscription_queries.SubscriptionRow]
     purchases: list[purchases.PurchaseRow]
     businesses: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, asked: str) -> Found:
+    def of(cls, search_text: str) -> SearchResults:
         names = businesses()
-        parts = asked.casefold().split()
+        parts = search_text.casefold().split()
 
         def has(*texts: str | None) -> bool:
             whole = " ".join(text for text in texts if text).casefold()
             return all(part in whole for part in parts)
 
         session = db()
-        running = [*subscriptions.live(session), *subscriptions.past(session, limit=200)]
+        running = [*subscription_queries.live(session), *subscription_queries.past(session, limit=200)]
         bought = purchases.purchases(session, limit=200)
         return cls(
-            [one for one in running if has(one.name, names[one.business_id].name)],
-            [one for one in bought if has(one.name, names[one.business_id].name)],
-            [(one.business_id, one.name) for one in names.values() if has(one.name)],
+            [item for item in running if has(item.name, names[item.business_id].name)],
+            [item for item in bought if has(item.name, names[item.business_id].name)],
+            [(item.business_id, item.name) for item in names.values() if has(item.name)],
         )
 
-    def words(self, asked: str) -> Words:
-        return Words(
-            asked, [one for one, _name in self.businesses], [one.id for one in self.subscriptions], [one.id for one in self.purchases]
+    def terms(self, search_text: str) -> SearchTerms:
+        return SearchTerms(
+            search_text,
+            [item for item, _name in self.businesses],
+            [subscription.id for subscription in self.subscriptions],
+            [purchase.id for purchase in self.purchases],
         )

@@ -1,46 +1,61 @@
-"""Subscriptions: the list, and one of them with its next payment, facts, payments and history."""
+"""The list of subscriptions, and the page of one with its next payment, details, payments and history."""
 
 from __future__ import annotations
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
-from billing import pricing
-from billing.elsewhere import can
-from billing.queries import history, story
-from billing.queries import subscriptions as query
-from billing.queries.next_invoice import next_lines
-from core.web import db, exists_here, here
-from portal import bp, cursor, elsewhere
-from portal.attention import confirm_url, is_left_open
-from portal.drawing import drawn
-from portal.lines import SORTS, ends_at, line, lines, may_cancel, sort
+from billing.external.port import can
+from billing.history import billing_history, timeline
+from billing.model import lifecycle
+from billing.pricing import prices
+from billing.subscriptions import queries as query
+from billing.subscriptions import running
+from billing.subscriptions.next_invoice import next_lines
+from core.links import exists_here, here
+from core.request_context import db
+from portal import bp, cursor, external_billing
 from portal.markdown import safe_html, safe_link
-from portal.renewals import next_charge
-from portal.standing import account, is_several
-from portal.story import told
-from portal.words import billing_words, card, every, expires, interval
+from portal.phrases import billing_lines, card, every, expires, interval
+from portal.renewals import is_charged, next_charge
+from portal.request_accounts import account, is_several
+from portal.safe_rows import safe_rows
+from portal.state_slip import state_slip
+from portal.subscription_rows import SORTS, line, lines, may_change_method, may_edit_billing, sort
+from portal.timeline import PAYMENT_EVENTS
+from portal.timeline import timeline as timeline_entries
 
-PAGE = 25
+PAGE, LISTED = 25, 100  # page sizes of ended and of current subscriptions
+PAYMENTS = 6
+"""Maximum number of payments on the page of a subscription. The billing history has all."""
 
 
 @bp.get("/subscriptions")
 def subscriptions() -> ResponseReturnValue:
     by = request.args.get("sort", "date")
     by = by if by in SORTS else "date"
-    running, left_out = drawn(query.live(db(replica=True)), lambda some: lines(sort(some, by)))
-    over = query.past(db(), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
-    older = cursor.write(over[PAGE - 1].created_at, over[PAGE - 1].id) if len(over) > PAGE else None
-    past, also = drawn(over[:PAGE], lines)
+    page = running.page(db(replica=True), cursor.read(request.args.get("after")), LISTED)
+    listed, left_out = safe_rows(page.rows, lambda some: lines(sort(some, by)))
+    ended = query.past(db(), before=cursor.read(request.args.get("before")), limit=PAGE + 1)
+    older = cursor.write(ended[PAGE - 1].created_at, ended[PAGE - 1].id) if len(ended) > PAGE else None
+    past, past_left_out = safe_rows(ended[:PAGE], lines)
     return render_template(
-        "portal/subscriptions.html", lines=running, past=past, sort_by=by, older=older, left_out=[*left_out, *also],
-        is_first=not request.args.get("before"))
+        "portal/subscriptions.html",
+        lines=listed,
+        past=past,
+        sort_by=by,
+        older=older,
+        left_out=[*left_out, *past_left_out],
+        is_first=not request.args.get("before"),
+        is_begin=not request.args.get("after"),
+        more=cursor.write(*page.next) if page.next else None,
+    )
 
 
 @bp.get("/subscriptions/<subscription_id>")
 def subscription(subscription_id: str) -> ResponseReturnValue:
-    row = query.one(db(), subscription_id)
-    page, left_out = drawn([row], lambda some: _page(some[0]) if some else "")
+    row = query.get_subscription(db(), subscription_id)
+    page, left_out = safe_rows([row], lambda some: _page(some[0]) if some else "")
     return render_template("portal/left_out.html", row=row, account=account(row.business_id, row.customer_id)) if left_out else page
 
 
@@ -48,21 +63,36 @@ def _page(row: query.SubscriptionRow) -> str:
     theirs = account(row.business_id, row.customer_id)
     url = f"{here('subscriptions')}/{row.id}"
     renews = row.status == "active" and not (row.is_ending or theirs.archived_at) and row.next_billing_at and can(row.collected_by, "keep")
-    charge = next_lines(db(), row, next_charge(row.coming(), theirs)) if renews else []
-    payments = history.entries(db(), history.Filter(business_id=row.business_id, subscription_id=row.id), limit=12)
+    charged = is_charged(row)
+    charge = next_lines(db(), row, next_charge(row.coming(), theirs)) if renews and charged else []
+    summary = line(row, url)
+    payments = billing_history.entries(db(), billing_history.Filter(business_id=row.business_id, subscription_id=row.id), limit=PAYMENTS)
     product = query.product_of(db(), row.business_id, row.product_id)
-    got = product.download or {} if row.status in ("active", "past_due") else {}
+    download = product.download or {} if row.status in lifecycle.HAS_ACCESS else {}
     return render_template(
-        "portal/subscription.html", image=product.image, instructions=safe_html(got.get("instructions")),
-        download=safe_link(got.get("external_url")),
-        row=row, account=theirs, url=url, one=line(row, url), several=is_several(), charge=charge,
-        charge_minor=pricing.total(charge) - min(row.credit_minor, 0), taxes=pricing.tax_rows(charge),
+        "portal/subscription.html",
+        image=product.image,
+        instructions=safe_html(download.get("instructions")),
+        download=safe_link(download.get("external_url")),
+        row=row,
+        account=theirs,
+        url=url,
+        summary=summary,
+        slip=state_slip(summary),
+        several=is_several(),
+        charge=charge,
+        charge_minor=prices.total(charge) - min(row.credit_minor, 0),
+        taxes=prices.tax_rows(charge),
         interval=interval(row.interval, row.interval_count),
-        every=every(row.coming().interval, row.coming().interval_count), ends_at=ends_at(row),
-        card=card(row.brand, row.last4, row.kind), expires=expires(row.expiry_month, row.expiry_year),
-        billed_to=billing_words(row.billing), payments=payments, story=told(story.events(db(), row.business_id, row.id), row),
-        confirm_url=confirm_url(row) if row.needs_confirming or is_left_open(row) else "",
-        may_replace=row.may_replace and exists_here("payment_method"),
-        said=elsewhere.note(row, theirs), can_do=lambda verb: can(row.collected_by, verb),
-        may_cancel=may_cancel(row, theirs), may_pay=bool(row.dues_minor) and not theirs.archived_at and exists_here("payment_method"),
-        can_change={name: exists_here(name) for name in ("plan_change", "payment_method", "billing_details", "pause")})
+        every=every(row.coming().interval, row.coming().interval_count),
+        card=card(row.brand, row.last4, row.kind),
+        expires=expires(row.expiry_month, row.expiry_year),
+        billed_to=billing_lines(row.billing),
+        payments=payments,
+        history=timeline_entries(timeline.events(db(), row.business_id, row.id, without=PAYMENT_EVENTS), row),
+        external_note=external_billing.note(row, theirs),
+        is_charged=charged,
+        can_do=lambda verb: can(row.collected_by, verb),
+        may_change_method=may_change_method(row, theirs) and not row.in_flight and exists_here("payment_method"),
+        may_edit_billing=may_edit_billing(row, theirs) and exists_here("billing_details"),
+    )

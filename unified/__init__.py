@@ -1,4 +1,4 @@
-"""The customer's door to everything: dashboard, search and every page of `portal`, over all businesses."""
+"""The unified portal: the customer pages over all businesses a person buys from."""
 
 from __future__ import annotations
 
@@ -10,44 +10,48 @@ from flask.typing import ResponseReturnValue
 
 import portal
 from auth import sessions
+from core.request_context import Door, enter, open_for_request, services, set_visitor
 from core.scope import person
-from core.web import Door, enter, greet, house, open_for_request
-from portal.standing import account_of, settle
-from portal.visitor import Reader
+from portal.reader import Reader
+from portal.request_accounts import set_accounts
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from core.web import House
+    from core.services import Services
 
 door = Blueprint("unified", __name__)
 
-from unified import addresses, apps, dashboard, merging, own_data, passkeys, planted, providers  # noqa: E402, F401 - their pages hang themselves on `door`
+from unified import acceptance, account_merge, addresses, apps, dashboard, own_data, passkeys, providers  # noqa: E402, F401 - their pages register with `door`
 
-door.register_blueprint(portal.bp)  # at import: a second application must not nest it again
+door.register_blueprint(portal.bp)  # at import, because a second application must not register it again
 
 
 @door.before_request
 def open_the_door() -> ResponseReturnValue | None:
-    """Only a person comes in here; a merchant's link never does. A planted business stays outside of the scope altogether,
-    so that no list, sum or search can show anything of it; only the page that answers it sees its row. What is "not mine" is
-    outside too, and the business that was told so does not ask again through another row."""
-    enter(Door(kind="unified", title=house().settings.name))
-    visit = sessions.current()
+    """Open the database scope of the signed-in person. Portal links of a business are redirected to the sign-in page.
+
+    Unapproved and declined businesses are outside the scope, so that no list, total or search shows them.
+    Only the acceptance endpoints see their rows. A declined business cannot ask again through another row.
+    """
+    enter(Door(kind="unified", title=services().settings.name))
+    visit = sessions.current_visit()
     if visit is None or not visit.is_person:
         return redirect(_sign_in(), 303)
     scope = sessions.scope_for_unified(visit)
-    everyone = [account_of(row) for row in visit.customers]
-    shown = [one for one in everyone if not one.is_planted]
-    g.declined = [account_of(row) for row in visit.declined]
-    told = {one.business_id for one in g.declined}
-    g.planted = [one for one in everyone if one.is_planted and one.business_id not in told]
-    g.unconfirmed = [one for one in shown if one.is_new]
-    visible = [*everyone, *g.declined] if request.endpoint in planted.ENDPOINTS else shown
-    scope = person(scope.identity_id or "", [(one.business_id, one.customer_id) for one in visible])
-    settle(shown)
-    zones = Counter(one.zone for one in shown).most_common(1)
-    greet(Reader(visit.name, visit.email, visit.locale, visit.zone or (zones[0][0] if zones else None)))
+    all_accounts = visit.customers
+    shown = [account for account in all_accounts if not account.is_pending_acceptance]
+    g.declined = visit.declined
+    declined_businesses = {account.business_id for account in g.declined}
+    g.pending_acceptance = [
+        account for account in all_accounts if account.is_pending_acceptance and account.business_id not in declined_businesses
+    ]
+    g.unconfirmed = [account for account in shown if account.is_new]
+    visible = [*all_accounts, *g.declined] if request.endpoint in acceptance.ENDPOINTS else shown
+    scope = person(scope.identity_id or "", [(account.business_id, account.customer_id) for account in visible])
+    set_accounts(shown)
+    zones = Counter(account.zone for account in shown).most_common(1)
+    set_visitor(Reader(visit.name, visit.email, visit.locale, visit.zone or (zones[0][0] if zones else None)))
     open_for_request(scope)
     return None
 
@@ -60,5 +64,5 @@ def _sign_in() -> str:
     return "/login?" + urlencode({"next": request.full_path.rstrip("?")})
 
 
-def register(app: Flask, house: House) -> None:
+def register(app: Flask, services: Services) -> None:
     app.register_blueprint(door)

@@ -1,4 +1,4 @@
-"""The apps of businesses that a person let know them: seen, and taken back."""
+"""List the apps that a person has given access to their details, and revoke that access."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from flask import flash, redirect, render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from auth.provider import consents
-from core.web import db
-from portal.standing import accounts
+from auth.oidc_server import consents
+from core.request_context import db
+from portal.request_accounts import accounts
 from unified import door
 
-_HERE = "/profile/apps"
+_PATH = "/profile/apps"
 
 
-@door.get(_HERE)
+@door.get(_PATH)
 def allowed_apps() -> ResponseReturnValue:
-    names = {one.business_id: one.name for one in accounts()}
+    names = {account.business_id: account.name for account in accounts()}
     return render_template("unified/apps.html", rows=consents.of_person(db()), names=names)
 
 
-@door.post(_HERE + "/<consent_id>/removal")
+@door.post(_PATH + "/<consent_id>/removal")
 def disallow_app(consent_id: str) -> ResponseReturnValue:
     row = consents.revoke(db(), consent_id)
-    flash(_("%(name)s learns nothing about you any more, and you are signed out of it.", name=row.app_name), "good")
-    return redirect(_HERE, 303)
+    flash(_("%(name)s no longer has access to your details, and you are signed out of it.", name=row.app_name), "good")
+    return redirect(_PATH, 303)

@@ -1,4 +1,4 @@
-"""The dashboard: everything a person bought, from every business, on one page. Six statements, sign-in included."""
+"""The dashboard of the unified portal. It takes six SQL statements, including the sign-in check."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from flask.typing import ResponseReturnValue
 from core import clock
 from portal import overview
 from portal.attention import unconfirmed
-from portal.lines import SORTS
+from portal.subscription_rows import SORTS
 from unified import door
 
-AT_ONCE = 5
-"""So many are asked about; the next ones when these are answered."""
+MAX_UNCONFIRMED = 5
+"""Maximum number of unconfirmed purchases shown at once."""
 
 
 @door.get("/")
 def home() -> ResponseReturnValue:
-    wanted = request.args.get("sort", "date")
-    parts = overview.parts(wanted if wanted in SORTS else "date")
-    parts["needs"] += unconfirmed([one.name for one in g.unconfirmed], "#unconfirmed")
-    return render_template("unified/dashboard.html", now=clock.now(), planted=g.planted, unconfirmed=g.unconfirmed[:AT_ONCE], **parts)
+    requested_sort = request.args.get("sort", "date")
+    parts = overview.parts(requested_sort if requested_sort in SORTS else "date")
+    parts["needs"] += unconfirmed([item.name for item in g.unconfirmed], "#unconfirmed")
+    return render_template(
+        "unified/dashboard.html",
+        now=clock.now(),
+        pending_acceptance=g.pending_acceptance,
+        unconfirmed=g.unconfirmed[:MAX_UNCONFIRMED],
+        **parts,
+    )

@@ -1,4 +1,4 @@
-"""The passkeys of a person: add, name, remove. Adding and removing want a fresh proof; every address hears of it."""
+"""A person's passkeys: add, rename, remove. Adding and removing need a recent sign-in and email every address."""
 
 from __future__ import annotations
 
@@ -8,80 +8,88 @@ from flask_babel import gettext as _
 
 from auth import cookies, passkeys, sessions
 from auth.devices import device_words
-from auth.passkeys import RelyingParty
+from auth.passkey_ceremonies import RelyingParty, relying_party
 from auth.sessions import Visit
-from core.errors import Forbidden, Invalid, NotFound, Unauthorized
-from core.web import db, house
-from portal import proof
+from core.errors import N_, Forbidden, Invalid, NotFound, Unauthorized
+from core.request_context import db, services
+from portal import step_up
 from unified import door
 
-_HERE = "/profile/passkeys"
+_PATH = "/profile/passkeys"
 CEREMONY = "passkey"
 
 
-@door.get(_HERE)
+@door.get(_PATH)
 def passkey_list() -> ResponseReturnValue:
     return _page()
 
 
-@door.post(_HERE + "/options")
+@door.post(_PATH + "/options")
 def new_passkey_options() -> ResponseReturnValue:
-    """JSON for navigator.credentials.create()."""
+    """Return the JSON options for navigator.credentials.create()."""
     visit, party = _visit(), _party()
-    if not proof.is_fresh():
-        raise Forbidden("PROOF_NEEDED", "Sign in once more first.")
-    browser = cookies.browser(house().settings)
-    session[CEREMONY], options = passkeys.ask_to_add(house().database, house().settings, party, visit, browser)
+    if not step_up.is_fresh():
+        raise Forbidden("PROOF_NEEDED", _("Sign in again first."))
+    browser = cookies.browser(services().settings)
+    session[CEREMONY], options = passkeys.registration_options(services().database, services().settings, party, visit, browser)
     answer = Response(options, mimetype="application/json")
-    cookies.keep_browser(house().settings, answer, browser)
+    cookies.keep_browser(services().settings, answer, browser)
     return answer
 
 
-@door.post(_HERE)
+@door.post(_PATH)
 def add_passkey() -> ResponseReturnValue:
     visit, party = _visit(), _party()
-    if not proof.is_fresh():
-        return proof.prove(_HERE)
+    if not step_up.is_fresh():
+        return step_up.prove(_PATH)
     name = request.form.get("name", "")
     try:
-        passkeys.add(db(), house().settings, party, visit, str(session.pop(CEREMONY, "")), cookies.read(house().settings, "browser") or "",
-                     request.form.get("credential", ""), name)
+        passkeys.add(
+            db(),
+            services().settings,
+            party,
+            visit,
+            ceremony_id=str(session.pop(CEREMONY, "")),
+            browser=cookies.read(services().settings, "browser") or "",
+            credential=request.form.get("credential", ""),
+            name=name,
+        )
     except Invalid as wrong:
         return _page(name[:60], _(wrong.fields["credential"])), 422
-    flash(_("Your passkey is ready. Next time it signs you in without a letter."), "good")
-    return redirect(_HERE, 303)
+    flash(_("Your passkey is ready. You can use it the next time you sign in."), "good")
+    return redirect(_PATH, 303)
 
 
-@door.post(_HERE + "/<credential_id>/name")
+@door.post(_PATH + "/<credential_id>/name")
 def name_passkey(credential_id: str) -> ResponseReturnValue:
     _visit()
     passkeys.rename(db(), credential_id, request.form.get("name", ""))
     flash(_("Saved."), "good")
-    return redirect(_HERE, 303)
+    return redirect(_PATH, 303)
 
 
-@door.post(_HERE + "/<credential_id>/removal")
+@door.post(_PATH + "/<credential_id>/removal")
 def remove_passkey(credential_id: str) -> ResponseReturnValue:
     visit = _visit()
-    if not proof.is_fresh():
-        return proof.prove(_HERE)
+    if not step_up.is_fresh():
+        return step_up.prove(_PATH)
     passkeys.remove(db(), credential_id, visit.session_id)
-    flash(_("Removed. That passkey does not sign in any more, and other browsers it signed in are signed out."), "good")
-    return redirect(_HERE, 303)
+    flash(_("Passkey removed. Other browsers that signed in with it are signed out."), "good")
+    return redirect(_PATH, 303)
 
 
 def _visit() -> Visit:
-    """Somebody whose session opens everything: a secondary address does not touch the keys of the whole account."""
-    visit = sessions.current()
+    """Return the visit if it opens the whole account. Sessions of a secondary address cannot manage passkeys."""
+    visit = sessions.current_visit()
     if visit is None or not visit.is_person:
         raise Unauthorized()
     if len(visit.addresses) < len(visit.emails):
-        raise Forbidden("PROOF_NEEDED", "Sign in with your main address first.")
+        raise Forbidden("PROOF_NEEDED", N_("Sign in with your main address first."))
     return visit
 
 
 def _party() -> RelyingParty:
-    party = passkeys.relying_party(house().settings)
+    party = relying_party(services().settings)
     if party is None:
         raise NotFound()
     return party
@@ -90,6 +98,11 @@ def _party() -> RelyingParty:
 def _page(name: str = "", error: str = "") -> str:
     _visit()
     return render_template(
-        "unified/passkeys.html", passkeys=passkeys.of_person(db()), name=name or device_words(request.user_agent.string), error=error,
-        is_fresh=proof.is_fresh(), works=passkeys.relying_party(house().settings) is not None, prove_url=sessions.fresh_proof_url(_HERE),
+        "unified/passkeys.html",
+        passkeys=passkeys.of_person(db()),
+        name=name or device_words(request.user_agent.string),
+        error=error,
+        is_fresh=step_up.is_fresh(),
+        works=relying_party(services().settings) is not None,
+        prove_url=sessions.fresh_proof_url(_PATH),
     )

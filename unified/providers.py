@@ -1,4 +1,4 @@
-"""The providers a person signs in with: add one, remove one. The letter stays, so none of them is ever the last way in."""
+"""The identity providers a person signs in with: add one, remove one. Sign-in by email always remains available."""
 
 from __future__ import annotations
 
@@ -7,51 +7,55 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from auth import sessions
-from auth.providers import leaving, parties, views
+from auth.oidc_client import provider_config, unlink, views
 from auth.sessions import Visit
-from core.errors import Forbidden, NotFound, Unauthorized
-from core.web import db, house
-from portal import proof
+from core.errors import N_, Forbidden, NotFound, Unauthorized
+from core.request_context import db, services
+from portal import step_up
 from unified import door
 
-_HERE = "/profile/providers"
+_PATH = "/profile/providers"
 
 
-@door.get(_HERE)
+@door.get(_PATH)
 def provider_list() -> ResponseReturnValue:
     _visit()
-    offered = parties.of_operator(house().settings)
+    offered = provider_config.of_operator(services().settings)
     return render_template(
-        "unified/providers.html", logins=leaving.of_person(db()), names={one.key: one.label for one in offered},
-        offered=[(one.key.removeprefix("op/"), one.label) for one in offered], is_fresh=proof.is_fresh(),
-        prove_url=sessions.fresh_proof_url(_HERE))
+        "unified/providers.html",
+        logins=unlink.of_person(db()),
+        names={item.key: item.label for item in offered},
+        offered=[(item.key.removeprefix("op/"), item.label) for item in offered],
+        is_fresh=step_up.is_fresh(),
+        prove_url=sessions.fresh_proof_url(_PATH),
+    )
 
 
-@door.post(_HERE + "/<provider>")
+@door.post(_PATH + "/<provider>")
 def add_provider(provider: str) -> ResponseReturnValue:
     visit = _visit()
-    party = parties.named(house().settings, provider)
+    party = provider_config.named(services().settings, provider)
     if party is None:
         raise NotFound()
-    if not proof.is_fresh():
-        return proof.prove(_HERE)
-    return views.leave(party, "link", _HERE, visit.identity_id)
+    if not step_up.is_fresh():
+        return step_up.prove(_PATH)
+    return views.redirect_to_provider(party, "link", _PATH, visit.identity_id)
 
 
-@door.post(_HERE + "/<login_id>/removal")
+@door.post(_PATH + "/<login_id>/removal")
 def remove_login(login_id: str) -> ResponseReturnValue:
     visit = _visit()
-    if not proof.is_fresh():
-        return proof.prove(_HERE)
-    leaving.remove(db(), house().settings, login_id, visit.session_id)
-    flash(_("Removed. It does not sign you in any more; the letter always does."), "good")
-    return redirect(_HERE, 303)
+    if not step_up.is_fresh():
+        return step_up.prove(_PATH)
+    unlink.remove(db(), services().settings, login_id, visit.session_id)
+    flash(_("Removed. You can no longer sign in with it. You can always sign in by email."), "good")
+    return redirect(_PATH, 303)
 
 
 def _visit() -> Visit:
-    visit = sessions.current()
+    visit = sessions.current_visit()
     if visit is None or not visit.is_person:
         raise Unauthorized()
     if len(visit.addresses) < len(visit.emails):
-        raise Forbidden("PROOF_NEEDED", "Sign in with your main address first.")
+        raise Forbidden("PROOF_NEEDED", N_("Sign in with your main address first."))
     return visit

@@ -1,4 +1,4 @@
-"""Who reads: the masthead's name, and the language and zone of every word on the page."""
+"""The person who views a page: the name in the header, the language and the time zone."""
 
 from __future__ import annotations
 
