@@ -1,4 +1,4 @@
-"""What a role at a business may do: one table, role × verb. Pages, buttons and the test of every console route ask it."""
+"""Permissions of the roles at a business. Pages, buttons and the test of every console route use this table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from flask_babel import lazy_gettext as _l
 
 Role = Literal["owner", "support", "developer", "read_only"]
 
-ROLES: dict[str, object] = {
-    "owner": _l("Owner"),
-    "support": _l("Support"),
-    "developer": _l("Developer"),
-    "read_only": _l("Read only"),
-}
-"""Role → its word, the widest first."""
+ROLES: dict[str, object] = {"owner": _l("Owner"), "support": _l("Support"), "developer": _l("Developer"), "read_only": _l("Read only")}
+"""Role → its label, widest role first."""
 
 DUTIES: dict[str, object] = {
-    "owner": _l("Everything, the team and secrets included."),
-    "support": _l("Customers, their subscriptions and refunds."),
+    "owner": _l("Everything, including the team and secrets."),
+    "support": _l("Customers, subscriptions and refunds."),
     "developer": _l("Products, brand, API keys and webhooks."),
-    "read_only": _l("Every list and figure; changes nothing."),
+    "read_only": _l("Can view everything, but change nothing."),
 }
 
 VERBS: dict[str, str] = {
@@ -28,7 +23,7 @@ VERBS: dict[str, str] = {
     "customers.write": "owner support",
     "customers.invite": "owner support",
     "customers.export": "owner support",
-    "view_as": "owner support",
+    "impersonate": "owner support",
     "subscriptions.read": "owner support developer read_only",
     "subscriptions.change": "owner support",
     "subscriptions.cancel": "owner support",
@@ -48,11 +43,11 @@ VERBS: dict[str, str] = {
     "team.write": "owner",
     "activity.read": "owner support developer read_only",
 }
-"""Verb → the roles that may, apart by spaces."""
+"""Permission → the roles that have it, separated by spaces."""
 
 _TABLE = {verb: frozenset(roles.split()) for verb, roles in VERBS.items()}
 
 
 def may(role: str, verb: str) -> bool:
-    """May somebody of this role? Raises KeyError for a verb that does not exist: a typing error must not read as "no"."""
+    """Return whether a role has a permission. Raises KeyError for an unknown permission, so that a typo is not taken for "no"."""
     return role in _TABLE[verb]

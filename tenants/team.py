@@ -1,7 +1,7 @@
-"""Who works at a business: memberships and open invitations. The identity comes first, the membership second.
+"""The team of a business: memberships and open invitations.
 
-A membership is found by the identity of the visit, or by one of the addresses that its proofs open; so it follows an
-address that moved to another account of the same person. It is read again on every request.
+A membership is found by the identity of the visit or by one of its verified addresses. It therefore follows an address that moved to
+another account of the same person. It is read on every request.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Index, UniqueConstraint, or_, select, update
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
-from auth.faces import Face, face_of
 from auth.models import IdentityEmail
 from auth.sessions import Visit
-from billing.parties import Business
+from billing.model.business_profile import BusinessProfile, profile_of
+from billing.model.parties import Business
 from core import clock
 from core.db import Database, ScopedSession
 from core.models import Base, BusinessOwned
@@ -26,7 +26,7 @@ INVITATION_LIFE = timedelta(days=7)
 
 
 class Membership(Base, BusinessOwned):
-    """One person at one business; kept after they left, for their name stands in the activity."""
+    """A member of a business's team. Kept after they leave, because the activity shows their name."""
 
     __tablename__ = "memberships"
     __table_args__ = (
@@ -45,7 +45,7 @@ class Membership(Base, BusinessOwned):
 
 
 class Invitation(Base, BusinessOwned):
-    """Somebody was asked to join. It is accepted by whoever proves the address, and by nobody else."""
+    """An invitation to the team. Only a person who verified the address can accept it."""
 
     __tablename__ = "invitations"
     __table_args__ = (Index("ix_invitations_email_key", "email_key"),)
@@ -53,7 +53,7 @@ class Invitation(Base, BusinessOwned):
     email: Mapped[str]
     email_key: Mapped[str]
     role: Mapped[str]
-    invited_by: Mapped[str | None]  # a membership; None: an operator
+    invited_by: Mapped[str | None]  # membership; null for an operator
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     accepted_at: Mapped[datetime | None]
@@ -62,13 +62,13 @@ class Invitation(Base, BusinessOwned):
 
 @dataclass(frozen=True)
 class Member:
-    """A membership of this visit, with the business's face."""
+    """A membership of this visit with the profile of the business."""
 
     id: str
     business_id: str
     role: str
     email: str
-    face: Face
+    profile: BusinessProfile
     currency: str
 
     def may(self, verb: str) -> bool:
@@ -76,8 +76,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Open:
-    """An invitation somebody may accept now."""
+class OpenInvitation:
+    """An invitation that can be accepted."""
 
     id: str
     business_id: str
@@ -87,75 +87,92 @@ class Open:
 
 
 def member(database: Database, visit: Visit, business_id: str) -> Member | None:
-    """What this visit is at that business, or None. Only a person's own proof counts, never a merchant's link."""
+    """Return the membership of this visit at a business, or None. Sessions from a merchant's link do not count."""
     found = memberships(database, visit, business_id)
     return found[0] if found else None
 
 
 def memberships(database: Database, visit: Visit, business_id: str | None = None) -> list[Member]:
-    """By the name of the business. A session that proved a secondary address only is staff by that address only (safety 2.2)."""
+    """Return the memberships of this visit by name of the business.
+
+    A session that only verified a secondary address has only the memberships of that address (safety 2.2).
+    """
     if visit.identity_id is None or not visit.addresses:
         return []
     whose: ColumnElement[bool] = Membership.email_key.in_(visit.addresses)
     if len(visit.addresses) == len(visit.emails):
         whose = or_(Membership.identity_id == visit.identity_id, whose)
     query = (
-        select(Membership, Business).join(Business, Business.business_id == Membership.business_id)
-        .where(whose, Membership.removed_at.is_(None)).order_by(Business.name, Business.business_id)
+        select(Membership, Business)
+        .join(Business, Business.business_id == Membership.business_id)
+        .where(whose, Membership.removed_at.is_(None))
+        .order_by(Business.name, Business.business_id)
     )
     if business_id is not None:
         query = query.where(Membership.business_id == business_id)
     with database.open(everything("whose staff is this")) as db:
         rows = db.execute(query).all()
-    widest = list(ROLES)  # two accounts that became one may both be staff somewhere: the wider role counts, then their own row
+    widest = list(ROLES)  # merged accounts may have two memberships: the wider role counts, then the own row
     own = sorted(rows, key=lambda row: (widest.index(row[0].role), row[0].identity_id != visit.identity_id))
-    found = {m.business_id: Member(m.id, m.business_id, m.role, m.email, face_of(b), b.currency) for m, b in reversed(own)}
-    return [found[one] for one in dict.fromkeys(b.business_id for _, b in rows)]
+    found = {m.business_id: Member(m.id, m.business_id, m.role, m.email, profile_of(b), b.currency) for m, b in reversed(own)}
+    return [found[business_id] for business_id in dict.fromkeys(b.business_id for _, b in rows)]
 
 
 def follow(database: Database, old_id: str, new_id: str) -> None:
-    """Two accounts became one. Memberships are found by the addresses that moved, and leave with them; one whose address was
-    given up before has only its account to go by."""
+    """Move memberships after two accounts were merged. Memberships with an address of the new account are found by that address;
+    others are only found by their account, which is updated here."""
     with database.open(everything("staff whose account became another"), write=True) as db:
         known = select(IdentityEmail.email_key).where(IdentityEmail.identity_id == new_id)
-        there = select(Membership.business_id).where(Membership.identity_id == new_id)
+        new_businesses = select(Membership.business_id).where(Membership.identity_id == new_id)
         db.execute(
             update(Membership)
-            .where(Membership.identity_id == old_id, Membership.email_key.not_in(known), Membership.business_id.not_in(there))
-            .values(identity_id=new_id), execution_options={"synchronize_session": False},
+            .where(Membership.identity_id == old_id, Membership.email_key.not_in(known), Membership.business_id.not_in(new_businesses))
+            .values(identity_id=new_id),
+            execution_options={"synchronize_session": False},
         )
 
 
-def invitations_for(database: Database, visit: Visit) -> list[Open]:
-    """Open invitations to the addresses this visit has proved."""
+def invitations_for(database: Database, visit: Visit) -> list[OpenInvitation]:
+    """Return open invitations to the verified addresses of this visit."""
     if visit.identity_id is None or not visit.addresses:
         return []
     query = (
-        select(Invitation, Business.name).join(Business, Business.business_id == Invitation.business_id)
-        .where(Invitation.email_key.in_(visit.addresses), *is_open()).order_by(Business.name, Invitation.created_at)
+        select(Invitation, Business.name)
+        .join(Business, Business.business_id == Invitation.business_id)
+        .where(Invitation.email_key.in_(visit.addresses), *is_open())
+        .order_by(Business.name, Invitation.created_at)
     )
     with database.open(everything("who is invited")) as db:
-        return [Open(i.id, i.business_id, name, i.role, i.email) for i, name in db.execute(query)]
+        return [OpenInvitation(i.id, i.business_id, name, i.role, i.email) for i, name in db.execute(query)]
 
 
 def invited_address(database: Database, address_key: str) -> str | None:
-    """For the sign-in email: the address of an open invitation, which somebody without purchases may sign in with."""
+    """Return the address of an open invitation. It may be used to sign in without any purchase."""
     with database.open(everything("is this address invited")) as db:
-        return db.scalar(select(Invitation.email).where(Invitation.email_key == address_key, *is_open())
-                         .order_by(Invitation.created_at).limit(1))
+        return db.scalar(
+            select(Invitation.email).where(Invitation.email_key == address_key, *is_open()).order_by(Invitation.created_at).limit(1)
+        )
 
 
 def is_open() -> tuple:  # type: ignore[type-arg]
-    """Conditions of an invitation that can still be accepted: whoever sent it has to be able to send it still."""
+    """Return the conditions of an open invitation. Its sender must still have the right to invite."""
     sender = aliased(Membership)
-    may_still = select(sender.id).where(sender.business_id == Invitation.business_id, sender.id == Invitation.invited_by,
-                                        sender.removed_at.is_(None), sender.role.in_([role for role in ROLES if may(role, "team.write")]))
-    return (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > clock.wall(),
-            or_(Invitation.invited_by.is_(None), may_still.exists()))
+    may_still = select(sender.id).where(
+        sender.business_id == Invitation.business_id,
+        sender.id == Invitation.invited_by,
+        sender.removed_at.is_(None),
+        sender.role.in_([role for role in ROLES if may(role, "team.write")]),
+    )
+    return (
+        Invitation.accepted_at.is_(None),
+        Invitation.revoked_at.is_(None),
+        Invitation.expires_at > clock.wall(),
+        or_(Invitation.invited_by.is_(None), may_still.exists()),
+    )
 
 
 def members(db: ScopedSession) -> list[Membership]:
-    """The team of the session's business, longest first."""
+    """Return the team of the session's business, oldest membership first."""
     return list(db.scalars(select(Membership).where(Membership.removed_at.is_(None)).order_by(Membership.created_at, Membership.id)))
 
 

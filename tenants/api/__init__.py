@@ -1,4 +1,4 @@
-"""The merchant API: the paths and shapes of the contract (reference §2), so that the official SDK works with `<host>/api`."""
+"""The merchant API, with the paths and shapes of the contract (reference §2). The official SDK works with `<host>/api`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from datetime import timedelta
 
 from flask import Flask
 
-from core.web import House
+from core.services import Services
 from core.worker import Tick
-from tenants import repeats
+from tenants import idempotency_store
 from tenants.api import (
     addons,
-    again,
     brands,
-    checkout,
     collection_groups,
     collections,
+    countries,
     customer_extras,
     customers,
     discounts,
@@ -23,7 +22,6 @@ from tenants.api import (
     license_keys,
     licenses,
     openapi,
-    paying,
     payments,
     pictures,
     plan_changes,
@@ -32,20 +30,22 @@ from tenants.api import (
     products,
     refunds,
     subscription_changes,
+    subscription_payments,
     subscriptions,
     webhooks,
 )
-from tenants.api.door import bp
-from tenants.rates import Rates
+from tenants.api.authentication import bp
+from tenants.api.idempotency import middleware
+from tenants.rate_limits import Rates
 
 __all__ = [
-    "addons", "again", "brands", "checkout", "collection_groups", "collections", "customer_extras", "customers", "discounts",
-    "invoices", "license_keys", "licenses", "openapi", "paying", "payments", "pictures", "plan_changes", "portal_sessions",
-    "product_changes", "products", "refunds", "register", "subscription_changes", "subscriptions", "webhooks",
+    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customers", "discounts",
+    "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
+    "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "webhooks",
 ]  # fmt: skip
 
 
-def register(app: Flask, house: House) -> None:
-    app.extensions["api rates"] = Rates(house.database)
+def register(app: Flask, services: Services) -> None:
+    app.extensions["api rates"] = Rates(services.database)
     app.register_blueprint(bp)
-    house.worker.ticks.append(Tick("old calls", timedelta(hours=1), lambda: repeats.sweep(house.database)))
+    services.worker.ticks.append(Tick("old calls", timedelta(hours=1), lambda: idempotency_store.sweep(services.database)))

@@ -1,4 +1,4 @@
-"""The calling business's add-ons."""
+"""Add-ons of the calling business."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Annotated
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from billing.commands import addons as commands
-from billing.commands.pictures import set_picture
-from billing.queries import catalogue as read
-from core.web import db
-from tenants.api.door import bp, caller
-from tenants.api.products import Description, Name, TaxCategory
-from tenants.api.reading import Amount, Body, CurrencyCode, Localized, PageQuery, body, given, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
+from billing.catalogue import addons as commands
+from billing.catalogue import api_queries as read
+from billing.catalogue.pictures import set_picture
+from billing.model.catalogue import TaxCategory
+from core.request_context import db
+from tenants.api.authentication import bp, caller
+from tenants.api.products import Description, Name
+from tenants.api.request_parsing import Amount, Body, CurrencyCode, Localized, PageQuery, body, given, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
 from tenants.api.shapes.catalogue import AddonShape
 
 ImageId = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -43,34 +44,40 @@ class AddonQuery(PageQuery, Localized):
 
 
 @bp.post("/addons", endpoint="create_addon")
-@says(AddonShape, takes=NewAddon)
+@route_spec(AddonShape, body=NewAddon)
 def create() -> ResponseReturnValue:
+    """Create an add-on."""
     sent = body(NewAddon)
     row = commands.create_addon(
         db(), caller().business_id, name=sent.name, currency=sent.currency, price=sent.price, tax_category=sent.tax_category,
         description=sent.description or "",
     )  # fmt: skip
-    return one(AddonShape.of(row))
+    return json_response(AddonShape.of(row))
 
 
 @bp.get("/addons", endpoint="addons")
-@says(AddonShape, form="items", asks=AddonQuery)
+@route_spec(AddonShape, form="items", query=AddonQuery)
 def index() -> ResponseReturnValue:
-    asked = query(AddonQuery)
-    return items(AddonShape.of(row) for row in read.addons(db(), asked.page, archived=asked.archived))
+    """List add-ons, newest first."""
+    params = query(AddonQuery)
+    return items(AddonShape.of(row) for row in read.addons(db(), params.page, archived=params.archived))
 
 
 @bp.get("/addons/<addon_id>", endpoint="addon")
-@says(AddonShape, asks=Localized)
+@route_spec(AddonShape, query=Localized)
 def show(addon_id: str) -> ResponseReturnValue:
+    """Return an add-on."""
     query(Localized)
-    return one(AddonShape.of(read.addon(db(), addon_id)))
+    return json_response(AddonShape.of(read.addon(db(), addon_id)))
 
 
 @bp.patch("/addons/<addon_id>", endpoint="change_addon")
-@says(AddonShape, takes=AddonChange)
+@route_spec(AddonShape, body=AddonChange)
 def change(addon_id: str) -> ResponseReturnValue:
-    """Only what is given changes. `image_id`: one that PUT …/images answered; null takes the picture away."""
+    """Update an add-on. Fields that are not sent stay unchanged.
+
+    `image_id` is an id returned by `PUT /addons/{addon_id}/images`; null removes the image.
+    """
     read.addon(db(), addon_id)
     sent = body(AddonChange)
     if "image_id" in sent.model_fields_set:
@@ -78,18 +85,20 @@ def change(addon_id: str) -> ResponseReturnValue:
     changes = given(sent, {"currency": "currency", "name": "name", "price": "price_minor", "tax_category": "tax_category"})
     if "description" in sent.model_fields_set:
         changes["description"] = sent.description or ""
-    return one(AddonShape.of(commands.update_addon(db(), addon_id, **changes)))
+    return json_response(AddonShape.of(commands.update_addon(db(), addon_id, **changes)))
 
 
 @bp.delete("/addons/<addon_id>", endpoint="archive_addon")
-@says(refuses=(410,))
+@route_spec(errors=(410,))
 def archive(addon_id: str) -> ResponseReturnValue:
+    """Archive an add-on. It cannot be bought any more."""
     commands.archive_addon(db(), addon_id)
     return "", 200
 
 
 @bp.post("/addons/<addon_id>/unarchive", endpoint="unarchive_addon")
-@says()
+@route_spec()
 def unarchive(addon_id: str) -> ResponseReturnValue:
+    """Unarchive an add-on, so that it can be bought again."""
     commands.unarchive_addon(db(), addon_id)
     return "", 200

@@ -1,19 +1,20 @@
-"""A business has one brand here, whose id is the business's (reference §1.6)."""
+"""A business has exactly one brand, with the id of the business (reference §1.6)."""
 
 from __future__ import annotations
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
-from billing import policy
-from billing.parties import Business
-from billing.queries import api as read
+from billing.history import api_lists as read
+from billing.model import policy
+from billing.model.parties import Business
 from core.brand import logo_path
 from core.errors import NotFound
-from core.web import db, external
-from tenants.api.door import bp, caller
-from tenants.api.reading import Query, query
-from tenants.api.saying import says
+from core.links import external
+from core.request_context import db
+from tenants.api.authentication import bp, caller
+from tenants.api.request_parsing import Query, query
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Shape, Stamp
 
 
@@ -42,21 +43,23 @@ class BrandShape(Shape):
 
 
 class BrandQuery(Query):
-    """`include_archived` changes nothing: an archived business has no API key that works, so its brand is never asked for."""
+    """`include_archived` has no effect: the API keys of an archived business do not work."""
 
     include_archived: bool = False
 
 
 @bp.get("/brands", endpoint="brands")
-@says(BrandShape, form="items", asks=BrandQuery)
+@route_spec(BrandShape, form="items", query=BrandQuery)
 def index() -> ResponseReturnValue:
+    """List the brands of the business. There is exactly one, with the id of the business."""
     query(BrandQuery)
     return jsonify(items=[BrandShape.of(read.business(db(), caller().business_id)).json()])
 
 
 @bp.get("/brands/<brand_id>", endpoint="brand")
-@says(BrandShape)
+@route_spec(BrandShape)
 def show(brand_id: str) -> ResponseReturnValue:
+    """Return the brand of the business."""
     if brand_id != caller().business_id:
         raise NotFound()
     return jsonify(BrandShape.of(read.business(db(), brand_id)).json())

@@ -1,4 +1,4 @@
-"""Groups of a collection, and the products in them."""
+"""Groups of a product collection, and the products in them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field
 
-from billing.commands import collection_items, collections
-from billing.queries import catalogue as read
-from billing.queries.catalogue import Grouped
+from billing.catalogue import api_queries as read
+from billing.catalogue import collection_items, collections
+from billing.catalogue.api_queries import Grouped
 from core.errors import NotFound
-from core.web import db
+from core.request_context import db
+from tenants.api.authentication import bp
 from tenants.api.collections import GroupName, NewGroup, Products, pairs
-from tenants.api.door import bp
-from tenants.api.reading import Body, Id, body, given
-from tenants.api.saying import says
-from tenants.api.shapes import one
+from tenants.api.request_parsing import Body, Id, body, given
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import json_response
 from tenants.api.shapes.catalogue import GroupShape, ItemShape
 
 
 class GroupChange(Body):
-    """`product_order`: the id of every item of the group."""
+    """Changes to a group. `product_order` must name the id of every item of the group."""
 
     group_name: GroupName | None = None
     product_order: Annotated[list[Id], Field(max_length=200)] | None = None
@@ -38,18 +38,19 @@ class ItemChange(Body):
 
 
 @bp.post("/product-collections/<collection_id>/groups", endpoint="create_group")
-@says(GroupShape, takes=NewGroup, refuses=(410,))
+@route_spec(GroupShape, body=NewGroup, errors=(410,))
 def create(collection_id: str) -> ResponseReturnValue:
+    """Add a group with products to a collection."""
     collections.load_collection(db(), collection_id)
     group = collections.add_group(db(), collection_id, body(NewGroup).wanted())
-    held = [one for one in read.held(db(), collection_id) if one[0].group_id == group.id]
-    return one(GroupShape.of(Grouped(group, held)))
+    entries = [item for item in read.items_with_products(db(), collection_id) if item[0].group_id == group.id]
+    return json_response(GroupShape.of(Grouped(group, entries)))
 
 
 @bp.patch("/product-collections/<collection_id>/groups/<group_id>", endpoint="change_group")
-@says(takes=GroupChange, refuses=(410,))
+@route_spec(body=GroupChange, errors=(410,))
 def change(collection_id: str, group_id: str) -> ResponseReturnValue:
-    """Only what is given changes; a null group_name takes the name away."""
+    """Update a group. Fields that are not sent stay unchanged; a null `group_name` removes the name."""
     collections.load_group(db(), collection_id, group_id)
     sent = body(GroupChange)
     changes = given(sent, {"status": "enabled"})
@@ -60,37 +61,41 @@ def change(collection_id: str, group_id: str) -> ResponseReturnValue:
 
 
 @bp.delete("/product-collections/<collection_id>/groups/<group_id>", endpoint="delete_group")
-@says(status=204, refuses=(410,))
+@route_spec(status=204, errors=(410,))
 def delete(collection_id: str, group_id: str) -> ResponseReturnValue:
+    """Delete a group and remove its products from the collection."""
     collections.delete_group(db(), collection_id, group_id)
     return "", 204
 
 
 @bp.post("/product-collections/<collection_id>/groups/<group_id>/items", endpoint="add_items")
-@says(ItemShape, form="list", takes=NewItems, refuses=(410,))
+@route_spec(ItemShape, form="list", body=NewItems, errors=(410,))
 def add(collection_id: str, group_id: str) -> ResponseReturnValue:
+    """Add products to a group."""
     group = collections.load_group(db(), collection_id, group_id)
     added = collection_items.add_items(db(), group, pairs(body(NewItems).products))
-    return jsonify([ItemShape.of(held).json() for held in read.held(db(), collection_id, [item.id for item in added])])
+    return jsonify([ItemShape.of(entry).json() for entry in read.items_with_products(db(), collection_id, [item.id for item in added])])
 
 
 @bp.patch("/product-collections/<collection_id>/groups/<group_id>/items/<item_id>", endpoint="change_item")
-@says(takes=ItemChange, refuses=(410,))
+@route_spec(body=ItemChange, errors=(410,))
 def enable(collection_id: str, group_id: str, item_id: str) -> ResponseReturnValue:
-    _item(collection_id, group_id, item_id)
+    """Enable or disable a product of a group. Customers can only switch to enabled products."""
+    _check_item(collection_id, group_id, item_id)
     collection_items.enable_item(db(), collection_id, item_id, body(ItemChange).status)
     return "", 200
 
 
 @bp.delete("/product-collections/<collection_id>/groups/<group_id>/items/<item_id>", endpoint="remove_item")
-@says(status=204, refuses=(410,))
+@route_spec(status=204, errors=(410,))
 def remove(collection_id: str, group_id: str, item_id: str) -> ResponseReturnValue:
-    _item(collection_id, group_id, item_id)
+    """Remove a product from a group."""
+    _check_item(collection_id, group_id, item_id)
     collection_items.remove_item(db(), collection_id, item_id)
     return "", 204
 
 
-def _item(collection_id: str, group_id: str, item_id: str) -> None:
-    """Raises NotFound for an item of another group."""
+def _check_item(collection_id: str, group_id: str, item_id: str) -> None:
+    """Check that the item is in the group. Raises NotFound."""
     if collection_items.load_item(db(), collection_id, item_id).group_id != group_id:
         raise NotFound()

@@ -1,4 +1,4 @@
-"""Product collections: the plans that customers may change between."""
+"""Product collections: groups of plans that customers can switch between."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Annotated, Any
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from billing.commands import collections as commands
-from billing.commands.collections import GroupWanted
-from billing.commands.pictures import set_picture
-from billing.queries import catalogue as read
+from billing.catalogue import api_queries as read
+from billing.catalogue import collections as commands
+from billing.catalogue.collections import GroupWanted
+from billing.catalogue.pictures import set_picture
 from core.errors import Invalid
-from core.web import db
+from core.request_context import db
 from tenants.api.addons import ImageId
-from tenants.api.door import bp, caller
+from tenants.api.authentication import bp, caller
 from tenants.api.products import Description, Name
-from tenants.api.reading import Body, Id, Localized, PageQuery, body, given, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
+from tenants.api.request_parsing import Body, Id, Localized, PageQuery, body, given, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
 from tenants.api.shapes.catalogue import CollectionItemShape, CollectionShape, Failure, Mode, Unarchived, When
 
 DEFAULTS = {
@@ -29,14 +29,14 @@ DEFAULTS = {
 GroupName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
-class ProductIn(Body):
-    """`status`: whether people may move to it."""
+class CollectionProductInput(Body):
+    """A product of the collection. `status` says whether customers can switch to it."""
 
     product_id: Id
     status: bool | None = None
 
 
-Products = Annotated[list[ProductIn], Field(min_length=1, max_length=200)]
+Products = Annotated[list[CollectionProductInput], Field(min_length=1, max_length=200)]
 
 
 class NewGroup(Body):
@@ -74,42 +74,48 @@ class CollectionQuery(PageQuery, Localized):
     brand_id: str | None = None
 
 
-def pairs(products: list[ProductIn]) -> list[tuple[str, bool]]:
+def pairs(products: list[CollectionProductInput]) -> list[tuple[str, bool]]:
     return [(product.product_id, product.status is not False) for product in products]
 
 
 @bp.post("/product-collections", endpoint="create_collection")
-@says(CollectionShape, takes=NewCollection, refuses=(410,))
+@route_spec(CollectionShape, body=NewCollection, errors=(410,))
 def create() -> ResponseReturnValue:
+    """Create a product collection."""
     sent, business_id = body(NewCollection), caller().business_id
     _check_brand(sent.brand_id)
     row = commands.create_collection(
         db(), business_id, name=sent.name, groups=[group.wanted() for group in sent.groups], description=sent.description or "",
         **{column: getattr(sent, name) for name, column in DEFAULTS.items()},
     )  # fmt: skip
-    return one(CollectionShape.of(*read.collection(db(), row.id)))
+    return json_response(CollectionShape.of(*read.collection(db(), row.id)))
 
 
 @bp.get("/product-collections", endpoint="collections")
-@says(CollectionItemShape, form="items", asks=CollectionQuery)
+@route_spec(CollectionItemShape, form="items", query=CollectionQuery)
 def index() -> ResponseReturnValue:
-    asked = query(CollectionQuery)
-    if asked.brand_id not in (None, caller().business_id):
+    """List product collections, newest first."""
+    params = query(CollectionQuery)
+    if params.brand_id not in (None, caller().business_id):
         return items([])
-    return items(CollectionItemShape.of(*row) for row in read.collections(db(), asked.page, archived=asked.archived))
+    return items(CollectionItemShape.of(*row) for row in read.collections(db(), params.page, archived=params.archived))
 
 
 @bp.get("/product-collections/<collection_id>", endpoint="collection")
-@says(CollectionShape, asks=Localized)
+@route_spec(CollectionShape, query=Localized)
 def show(collection_id: str) -> ResponseReturnValue:
+    """Return a product collection with its groups and products."""
     query(Localized)
-    return one(CollectionShape.of(*read.collection(db(), collection_id)))
+    return json_response(CollectionShape.of(*read.collection(db(), collection_id)))
 
 
 @bp.patch("/product-collections/<collection_id>", endpoint="change_collection")
-@says(takes=CollectionChange, refuses=(410,))
+@route_spec(body=CollectionChange, errors=(410,))
 def change(collection_id: str) -> ResponseReturnValue:
-    """Only what is given changes. A null default is inherited from the business. `group_order` names every group."""
+    """Update a product collection. Fields that are not sent stay unchanged.
+
+    A default that is null is inherited from the business. `group_order` must name every group.
+    """
     read.collection(db(), collection_id)
     sent = body(CollectionChange)
     _check_brand(sent.brand_id)
@@ -124,19 +130,24 @@ def change(collection_id: str) -> ResponseReturnValue:
 
 
 @bp.delete("/product-collections/<collection_id>", endpoint="archive_collection")
-@says(refuses=(410,))
+@route_spec(errors=(410,))
 def archive(collection_id: str) -> ResponseReturnValue:
+    """Archive a product collection."""
     commands.archive_collection(db(), collection_id)
     return "", 200
 
 
 @bp.post("/product-collections/<collection_id>/unarchive", endpoint="unarchive_collection")
-@says(Unarchived)
+@route_spec(Unarchived)
 def unarchive(collection_id: str) -> ResponseReturnValue:
+    """Unarchive a product collection.
+
+    `excluded_product_ids` are products that are now archived or in another collection.
+    """
     row, gone = commands.unarchive_collection(db(), collection_id)
-    return one(Unarchived(collection_id=row.id, excluded_product_ids=gone, message="The collection is in use again."))
+    return json_response(Unarchived(collection_id=row.id, excluded_product_ids=gone, message="The collection is active again."))
 
 
 def _check_brand(brand_id: str | None) -> None:
     if brand_id not in (None, caller().business_id):
-        raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
+        raise Invalid(sentence="brand_id: this brand does not exist.", fields={"brand_id": "This brand does not exist."})

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from billing.commands.customers import create_customer, update_customer
-from billing.queries import api as read
-from core.web import db
-from tenants.api.door import bp, caller
-from tenants.api.reading import Body, Locale, Metadata, PageQuery, Words, body, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
+from billing.customers.customers import create_customer, update_customer
+from billing.history import api_lists as read
+from core.request_context import db
+from tenants.api.authentication import bp, caller
+from tenants.api.request_parsing import Body, Locale, Metadata, PageQuery, ShortText, body, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
 from tenants.api.shapes.customers import CustomerShape, PaymentMethodShape
 
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ().\-]{5,30}$")]
@@ -22,14 +22,17 @@ CLEARABLE = frozenset({"phone_number", "preferred_locale", "business_name", "tax
 
 
 class NewCustomer(Body):
-    """`business_name` and `tax_id` are our addition: the company that new purchases are made out to. A name needs a number."""
+    """A new customer. `business_name` and `tax_id` are extensions of the contract: the company that new invoices are issued to.
+
+    `business_name` requires `tax_id`.
+    """
 
     email: str
     name: str
     phone_number: Phone | None = None
     metadata: Metadata | None = None
     preferred_locale: Locale | None = None
-    business_name: Words | None = None
+    business_name: ShortText | None = None
     tax_id: TaxId | None = None
 
 
@@ -39,7 +42,7 @@ class CustomerChange(Body):
     phone_number: Phone | None = None
     metadata: Metadata | None = None
     preferred_locale: Locale | None = None
-    business_name: Words | None = None
+    business_name: ShortText | None = None
     tax_id: TaxId | None = None
 
 
@@ -49,35 +52,39 @@ class CustomerQuery(PageQuery):
 
 
 @bp.post("/customers", endpoint="create_customer")
-@says(CustomerShape, takes=NewCustomer)
+@route_spec(CustomerShape, body=NewCustomer)
 def create() -> ResponseReturnValue:
+    """Create a customer."""
     sent = body(NewCustomer)
     row = create_customer(
         db(), caller().business_id, email=sent.email, name=sent.name, phone=sent.phone_number, locale=sent.preferred_locale,
         metadata=sent.metadata, business_name=sent.business_name, tax_id=sent.tax_id,
     )  # fmt: skip
-    return one(CustomerShape.of(row))
+    return json_response(CustomerShape.of(row))
 
 
 @bp.get("/customers", endpoint="customers")
-@says(CustomerShape, form="items", asks=CustomerQuery)
+@route_spec(CustomerShape, form="items", query=CustomerQuery)
 def index() -> ResponseReturnValue:
-    asked = query(CustomerQuery)
-    return items(CustomerShape.of(row) for row in read.customers(db(), asked.page, email=asked.email, name=asked.name))
+    """List customers, newest first."""
+    params = query(CustomerQuery)
+    return items(CustomerShape.of(row) for row in read.customers(db(), params.page, email=params.email, name=params.name))
 
 
 @bp.get("/customers/<customer_id>", endpoint="customer")
-@says(CustomerShape)
+@route_spec(CustomerShape)
 def show(customer_id: str) -> ResponseReturnValue:
-    return one(CustomerShape.of(read.customer(db(), customer_id)))
+    """Return a customer."""
+    return json_response(CustomerShape.of(read.customer(db(), customer_id)))
 
 
 @bp.patch("/customers/<customer_id>", endpoint="change_customer")
-@says(CustomerShape, takes=CustomerChange)
+@route_spec(CustomerShape, body=CustomerChange)
 def change(customer_id: str) -> ResponseReturnValue:
-    """Only what is given changes. A null clears a phone number, a language, a company or its tax number (which clears the company).
+    """Update a customer. Fields that are not sent stay unchanged.
 
-    Name and e-mail stay as they are.
+    null clears `phone_number`, `preferred_locale`, `business_name` or `tax_id`; clearing `tax_id` clears `business_name` as well. A null
+    `name` or `email` is ignored.
     """
     sent = body(CustomerChange)
     given: dict[str, Any] = {}
@@ -88,11 +95,12 @@ def change(customer_id: str) -> ResponseReturnValue:
         if field in sent.model_fields_set and (value is not None or field in CLEARABLE):
             given[name] = value
     row = read.customer(db(), customer_id)
-    return one(CustomerShape.of(update_customer(db(), row, **given)))
+    return json_response(CustomerShape.of(update_customer(db(), row, **given)))
 
 
 @bp.get("/customers/<customer_id>/payment-methods")
-@says(PaymentMethodShape, form="items")
+@route_spec(PaymentMethodShape, form="items")
 def payment_methods(customer_id: str) -> ResponseReturnValue:
+    """List the saved payment methods of a customer."""
     read.customer(db(), customer_id)
     return items(PaymentMethodShape.of(row) for row in read.payment_methods(db(), customer_id))

@@ -1,4 +1,4 @@
-"""The calling business's discount codes."""
+"""Discount codes of the calling business."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from billing.commands import discounts as commands
-from billing.queries import catalogue as read
+from billing.catalogue import api_queries as read
+from billing.catalogue import discount_codes as commands
 from core.errors import Invalid
 from core.money import LARGEST_ANYWHERE
-from core.web import db
-from tenants.api.door import bp, caller
-from tenants.api.reading import Amount, Body, CurrencyCode, Id, Instant, Metadata, PageQuery, body, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
+from core.request_context import db
+from tenants.api.authentication import bp, caller
+from tenants.api.request_parsing import Amount, Body, CurrencyCode, Id, Instant, Metadata, PageQuery, body, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
 from tenants.api.shapes.catalogue import DiscountShape
 
 Kind = Literal["percentage", "flat"]
@@ -31,7 +31,11 @@ CLEARABLE = frozenset({"name", "usage_limit", "per_customer_usage_limit", "subsc
 
 
 class CurrencyOption(Body):
-    """`max_amount_possible`: what a flat discount takes off, or the most that a share does. `minimum_subtotal`: below it, nothing."""
+    """Terms of a discount in one currency, in minor units.
+
+    `max_amount_possible` is the amount of a flat discount, or the maximum of a percentage discount. The discount applies from
+    `minimum_subtotal`.
+    """
 
     currency: CurrencyCode
     is_default: bool = False
@@ -39,7 +43,7 @@ class CurrencyOption(Body):
     minimum_subtotal: Amount = 0
 
 
-class _Terms(Body):
+class _DiscountTerms(Body):
     code: Code | None = None
     currency_options: Annotated[list[CurrencyOption], Field(max_length=50)] | None = None
     customer_eligibility: Literal["any", "first_time", "existing", "specific"] | None = None
@@ -54,22 +58,29 @@ class _Terms(Body):
     usage_limit: Positive | None = None
 
     def terms(self) -> dict[str, Any]:
-        """What was given, by column. null clears what may be empty, and is nothing elsewhere."""
+        """Return {column: value} of the fields that were sent. null clears optional fields and is ignored for others.
+
+        Raises Invalid (UNSUPPORTED_ACTION) for codes that are limited to specific customers.
+        """
         if self.customer_eligibility == "specific":
-            words = "Codes for named customers are not offered here."
-            raise Invalid("UNSUPPORTED_ACTION", f"customer_eligibility: {words}", fields={"customer_eligibility": words})
+            message = "Codes for specific customers are not supported."
+            raise Invalid("UNSUPPORTED_ACTION", f"customer_eligibility: {message}", fields={"customer_eligibility": message})
         plain = self.model_dump()
         return {COLUMNS[name]: plain[name] for name in self.model_fields_set if plain[name] is not None or name in CLEARABLE}
 
 
-class NewDiscount(_Terms):
-    """`amount`: basis points of a share (540 = 5.4 %); minor units of the business's currency where a flat one names no other."""
+class NewDiscount(_DiscountTerms):
+    """A new discount code. Without `code` a code of 16 characters is generated.
+
+    `amount` is in basis points for a percentage (540 = 5.4 %). For a flat discount it is in minor units of the currency of the
+    business, unless `currency_options` names others.
+    """
 
     amount: Positive
     type: Kind
 
 
-class DiscountChange(_Terms):
+class DiscountChange(_DiscountTerms):
     amount: Positive | None = None
     type: Kind | None = None
 
@@ -82,43 +93,49 @@ class DiscountQuery(PageQuery):
 
 
 @bp.post("/discounts", endpoint="create_discount")
-@says(DiscountShape, takes=NewDiscount)
+@route_spec(DiscountShape, body=NewDiscount)
 def create() -> ResponseReturnValue:
-    """Without a code one of 16 characters is made up."""
+    """Create a discount code."""
     terms = body(NewDiscount).terms()
-    return one(DiscountShape.of(commands.create_discount(db(), caller().business_id, **terms)))
+    return json_response(DiscountShape.of(commands.create_discount(db(), caller().business_id, **terms)))
 
 
 @bp.get("/discounts", endpoint="discounts")
-@says(DiscountShape, form="items", asks=DiscountQuery)
+@route_spec(DiscountShape, form="items", query=DiscountQuery)
 def index() -> ResponseReturnValue:
-    asked = query(DiscountQuery)
-    rows = read.discounts(db(), asked.page, active=asked.active, code=asked.code, kind=asked.discount_type, product_id=asked.product_id)
+    """List discount codes, newest first."""
+    params = query(DiscountQuery)
+    rows = read.discounts(
+        db(), params.page, active=params.active, code=params.code, kind=params.discount_type, product_id=params.product_id
+    )
     return items(DiscountShape.of(row) for row in rows)
 
 
 @bp.get("/discounts/code/<code>", endpoint="discount_by_code")
-@says(DiscountShape)
+@route_spec(DiscountShape)
 def by_code(code: str) -> ResponseReturnValue:
-    return one(DiscountShape.of(read.discount_by_code(db(), code)))
+    """Return the discount with this code."""
+    return json_response(DiscountShape.of(read.discount_by_code(db(), code)))
 
 
 @bp.get("/discounts/<discount_id>", endpoint="discount")
-@says(DiscountShape)
+@route_spec(DiscountShape)
 def show(discount_id: str) -> ResponseReturnValue:
-    return one(DiscountShape.of(read.discount(db(), discount_id)))
+    """Return a discount."""
+    return json_response(DiscountShape.of(read.discount(db(), discount_id)))
 
 
 @bp.patch("/discounts/<discount_id>", endpoint="change_discount")
-@says(DiscountShape, takes=DiscountChange)
+@route_spec(DiscountShape, body=DiscountChange)
 def change(discount_id: str) -> ResponseReturnValue:
-    """For those who use the code from now on; null clears a limit or a date."""
+    """Update a discount code. The change applies to later uses of the code; null clears a limit or a date."""
     read.discount(db(), discount_id)
-    return one(DiscountShape.of(commands.update_discount(db(), discount_id, **body(DiscountChange).terms())))
+    return json_response(DiscountShape.of(commands.update_discount(db(), discount_id, **body(DiscountChange).terms())))
 
 
 @bp.delete("/discounts/<discount_id>", endpoint="delete_discount")
-@says(status=204)
+@route_spec(status=204)
 def delete(discount_id: str) -> ResponseReturnValue:
+    """Delete a discount code."""
     commands.delete_discount(db(), discount_id)
     return "", 204

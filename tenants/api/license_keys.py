@@ -1,4 +1,4 @@
-"""Licence keys and their activations, as the calling business sees them."""
+"""License keys of the calling business and their activations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from billing.commands.license_keys import bring_key, change_key, rename_instance
-from billing.queries import api as read
-from core.web import db
-from tenants.api.door import bp
-from tenants.api.reading import Body, Id, Instant, Many, PageQuery, body, given, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
-from tenants.api.shapes.licences import LicenseInstanceShape, LicenseKeyShape
+from billing.history import api_lists as read
+from billing.licenses.manage import bring_key, change_key, rename_instance
+from core.request_context import db
+from tenants.api.authentication import bp
+from tenants.api.request_parsing import Body, Id, Instant, Many, PageQuery, body, given, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
+from tenants.api.shapes.licenses import LicenseInstanceShape, LicenseKeyShape
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -40,7 +40,7 @@ class NewLicenseKey(Body):
 
 
 class LicenseKeyChange(Body):
-    """null: any number of places, and no end."""
+    """Changes to a license key. A null `activations_limit` means unlimited activations, a null `expires_at` means no expiry."""
 
     activations_limit: Limit | None = None
     disabled: bool | None = None
@@ -52,56 +52,62 @@ class InstanceChange(Body):
 
 
 @bp.post("/license_keys", endpoint="create_license_key")
-@says(LicenseKeyShape, takes=NewLicenseKey, status=201)
+@route_spec(LicenseKeyShape, body=NewLicenseKey, status=201)
 def create() -> ResponseReturnValue:
-    """A key that was made elsewhere, for a customer who has it."""
+    """Import a license key that was created elsewhere and assign it to a customer."""
     sent = body(NewLicenseKey)
-    return one(LicenseKeyShape.of(bring_key(db(), **sent.model_dump())), 201)
+    return json_response(LicenseKeyShape.of(bring_key(db(), **sent.model_dump())), 201)
 
 
 @bp.get("/license_keys", endpoint="license_keys")
-@says(LicenseKeyShape, form="items", asks=LicenseKeyQuery)
+@route_spec(LicenseKeyShape, form="items", query=LicenseKeyQuery)
 def index() -> ResponseReturnValue:
-    asked = query(LicenseKeyQuery)
+    """List license keys, newest first."""
+    params = query(LicenseKeyQuery)
     rows = read.license_keys(
-        db(), asked.page, customer_id=asked.customer_id, product_id=asked.product_id, source=asked.source, status=asked.status
+        db(), params.page, customer_id=params.customer_id, product_id=params.product_id, source=params.source, status=params.status
     )
     return items(LicenseKeyShape.of(row) for row in rows)
 
 
 @bp.get("/license_keys/<key_id>", endpoint="license_key")
-@says(LicenseKeyShape)
+@route_spec(LicenseKeyShape)
 def show(key_id: str) -> ResponseReturnValue:
-    return one(LicenseKeyShape.of(read.license_key(db(), key_id)))
+    """Return a license key."""
+    return json_response(LicenseKeyShape.of(read.license_key(db(), key_id)))
 
 
 @bp.patch("/license_keys/<key_id>", endpoint="change_license_key")
-@says(LicenseKeyShape, takes=LicenseKeyChange)
+@route_spec(LicenseKeyShape, body=LicenseKeyChange)
 def change(key_id: str) -> ResponseReturnValue:
+    """Update a license key. Fields that are not sent stay unchanged."""
     read.license_key(db(), key_id)
     sent = body(LicenseKeyChange)
     changes = given(sent, {"disabled": "disabled"})
     changes |= {name: getattr(sent, name) for name in ("activations_limit", "expires_at") if name in sent.model_fields_set}
-    return one(LicenseKeyShape.of(change_key(db(), key_id, **changes)))
+    return json_response(LicenseKeyShape.of(change_key(db(), key_id, **changes)))
 
 
 @bp.get("/license_key_instances", endpoint="license_instances")
-@says(LicenseInstanceShape, form="items", asks=InstanceQuery)
+@route_spec(LicenseInstanceShape, form="items", query=InstanceQuery)
 def instances() -> ResponseReturnValue:
-    asked = query(InstanceQuery)
-    if asked.grant_id is not None:
-        return items([])  # keys come with products here, not with grants
-    return items(LicenseInstanceShape.of(row) for row in read.license_instances(db(), asked.page, license_key_id=asked.license_key_id))
+    """List the activations of license keys."""
+    params = query(InstanceQuery)
+    if params.grant_id is not None:
+        return items([])  # license keys belong to products; there are no entitlement grants
+    return items(LicenseInstanceShape.of(row) for row in read.license_instances(db(), params.page, license_key_id=params.license_key_id))
 
 
 @bp.get("/license_key_instances/<instance_id>", endpoint="license_instance")
-@says(LicenseInstanceShape)
+@route_spec(LicenseInstanceShape)
 def instance(instance_id: str) -> ResponseReturnValue:
-    return one(LicenseInstanceShape.of(read.license_instance(db(), instance_id)))
+    """Return an activation of a license key."""
+    return json_response(LicenseInstanceShape.of(read.license_instance(db(), instance_id)))
 
 
 @bp.patch("/license_key_instances/<instance_id>", endpoint="change_license_instance")
-@says(LicenseInstanceShape, takes=InstanceChange)
+@route_spec(LicenseInstanceShape, body=InstanceChange)
 def rename(instance_id: str) -> ResponseReturnValue:
+    """Rename an activation of a license key."""
     read.license_instance(db(), instance_id)
-    return one(LicenseInstanceShape.of(rename_instance(db(), instance_id, body(InstanceChange).name)))
+    return json_response(LicenseInstanceShape.of(rename_instance(db(), instance_id, body(InstanceChange).name)))

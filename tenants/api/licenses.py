@@ -1,4 +1,7 @@
-"""What a sold program calls about its key. Open without an API key, so it says little and only so often (safety 5.2)."""
+"""License checks that a sold program makes: activate, deactivate, validate.
+
+These routes need no API key, so they reveal little and are rate-limited (safety 5.2).
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,39 @@ from flask import g, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from auth.budgets import Limit, is_spent, spend
-from billing.commands import licensing
-from billing.queries import license_text as find
-from billing.queries.license_text import Found
-from core.errors import Forbidden, NotFound, TooMany
+from auth.rate_limits import Limit, is_spent, spend
+from billing.licenses import activations
+from billing.licenses import lookup as find
+from billing.licenses.lookup import LicenseMatch
+from core.errors import N_, Forbidden, NotFound, TooMany
+from core.request_context import services
 from core.scope import system
-from core.web import house
-from tenants.api.door import bp, without_key
-from tenants.api.reading import Body, Id
-from tenants.api.reading import body as read_body
-from tenants.api.saying import says
-from tenants.api.shapes import CustomerLimited, Shape, Stamp, one
-from tenants.api.source import source
+from tenants.api.authentication import bp, without_key
+from tenants.api.client_address import source
+from tenants.api.request_parsing import Body, Id
+from tenants.api.request_parsing import body as read_body
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import CustomerLimited, Shape, Stamp, json_response
 
 KeyText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
-class Asked(Body):
-    """`business_id` is our addition: keys that a business brought along may be short, and resolve only with it."""
+class LicenseRequest(Body):
+    """`business_id` is an extension of the contract. Imported keys may be short; they are found only together with it."""
 
     license_key: KeyText
     business_id: Id | None = None
 
 
-class Activation(Asked):
+class Activation(LicenseRequest):
     name: str
 
 
-class Deactivation(Asked):
+class Deactivation(LicenseRequest):
     license_key_instance_id: Id
 
 
-class Validation(Asked):
+class Validation(LicenseRequest):
     license_key_instance_id: Id | None = None
 
 
@@ -66,70 +69,80 @@ class Validity(Shape):
 
 @bp.post("/licenses/activate", endpoint="activate_license")
 @without_key
-@says(Activated, takes=Activation, status=201, refuses=(403,))
+@route_spec(Activated, body=Activation, status=201, errors=(403,))
 def activate() -> ResponseReturnValue:
+    """Activate a license key. Without the API key of its business the name and email of the customer are masked."""
     sent = read_body(Activation)
-    found = _known(sent)
+    found = _find_key(sent)
     if found.archived:
-        raise Forbidden("INACTIVE_LICENSE_KEY", "This licence key is not active.")
-    with house().database.open(system(found.business_id), write=True) as db:
-        place, key = licensing.activate(db, found.id, sent.name)
+        raise Forbidden("INACTIVE_LICENSE_KEY", N_("This license key is not active."))
+    with services().database.open(system(found.business_id), write=True) as db:
+        activation, key = activations.activate(db, found.id, sent.name)
         customer, product_name = find.owner(db, key)
-        buyer = CustomerLimited.of(customer)
+        customer_shape = CustomerLimited.of(customer)
         product = ProductNamed(product_id=key.product_id, name=product_name)
     if g.caller is None or g.caller.business_id != found.business_id:
-        buyer = _masked(buyer)
-    return one(
+        customer_shape = _masked(customer_shape)
+    return json_response(
         Activated(
-            id=place.id, business_id=place.business_id, created_at=place.created_at, customer=buyer, license_key_id=place.license_key_id,
-            name=place.name, product=product,
+            id=activation.id, business_id=activation.business_id, created_at=activation.created_at, customer=customer_shape,
+            license_key_id=activation.license_key_id, name=activation.name, product=product,
         ), 201,
     )  # fmt: skip
 
 
 @bp.post("/licenses/deactivate", endpoint="deactivate_license")
 @without_key
-@says(takes=Deactivation, refuses=(403,))
+@route_spec(body=Deactivation, errors=(403,))
 def deactivate() -> ResponseReturnValue:
+    """Deactivate an activation of a license key. A key can be deactivated 10 times an hour."""
     sent = read_body(Deactivation)
-    found = _known(sent)
-    if not spend(house().database, [Limit(f"licence:free:{found.id}", 10, timedelta(hours=1))]):
+    found = _find_key(sent)
+    if not spend(services().database, [Limit(f"license:free:{found.id}", 10, timedelta(hours=1))]):
         raise TooMany()
-    with house().database.open(system(found.business_id), write=True) as db:
-        licensing.deactivate(db, found.id, sent.license_key_instance_id)
+    with services().database.open(system(found.business_id), write=True) as db:
+        activations.deactivate(db, found.id, sent.license_key_instance_id)
     return "", 200
 
 
 @bp.post("/licenses/validate", endpoint="validate_license")
 @without_key
-@says(Validity, takes=Validation)
+@route_spec(Validity, body=Validation)
 def validate() -> ResponseReturnValue:
+    """Return whether a license key is valid and, with `license_key_instance_id`, whether that activation exists."""
     sent = read_body(Validation)
     try:
-        found = _known(sent)
+        found = _find_key(sent)
     except NotFound:
         return jsonify(valid=False)
-    with house().database.open(system(found.business_id)) as db:
+    with services().database.open(system(found.business_id)) as db:
         return jsonify(valid=not found.archived and find.is_valid(db, found.id, sent.license_key_instance_id))
 
 
-def _known(sent: Asked) -> Found:
-    """The key meant. Raises NotFound, which costs its source one of 20 a minute; TooMany after those."""
+def _find_key(sent: LicenseRequest) -> LicenseMatch:
+    """Return the license key of the request.
+
+    Raises NotFound, which a client address may cause 20 times a minute, and TooMany after that.
+    """
     business_id = sent.business_id or (g.caller.business_id if g.caller else None)
-    limit = Limit(f"licence:unknown:{source()}", 20, timedelta(minutes=1))
-    if is_spent(house().database, limit):
+    limit = Limit(f"license:unknown:{source()}", 20, timedelta(minutes=1))
+    if is_spent(services().database, limit):
         raise TooMany()
-    found = find.by_text(house().database, sent.license_key, business_id)
+    found = find.by_text(services().database, sent.license_key, business_id)
     if found is None:
-        if not spend(house().database, [limit]):
+        if not spend(services().database, [limit]):
             raise TooMany()
-        raise NotFound("LICENSE_KEY_NOT_FOUND", "There is no such licence key.")
+        raise NotFound("LICENSE_KEY_NOT_FOUND", "This license key does not exist.")
     return found
 
 
-def _masked(buyer: CustomerLimited) -> CustomerLimited:
-    """A key found somewhere shall not tell whose it is: `A…`, `a…@example.com`."""
-    local, _, domain = buyer.email.partition("@")
+def _masked(customer_shape: CustomerLimited) -> CustomerLimited:
+    """Hide the owner of the key, because somebody else may have found it: `A…`, `a…@example.com`."""
+    local, _, domain = customer_shape.email.partition("@")
     return CustomerLimited(
-        customer_id=buyer.customer_id, email=f"{local[:1]}…@{domain}", name=f"{buyer.name[:1]}…", metadata={}, phone_number=None
+        customer_id=customer_shape.customer_id,
+        email=f"{local[:1]}…@{domain}",
+        name=f"{customer_shape.name[:1]}…",
+        metadata={},
+        phone_number=None,
     )

@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1, made from the routes and their models. Kept at docs/openapi.json; a test compares."""
+"""Builds the OpenAPI 3.1 description from the routes and their models. A test compares it with docs/openapi.json."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from tenants.api.door import bp, without_key
-from tenants.api.saying import Said, said_of, says
+from tenants.api.authentication import bp, without_key
+from tenants.api.route_spec import RouteSpec, route_spec, spec_of
 
 REF = "#/components/schemas/{model}"
 SAFE = ("get",)
-WORDS = {
-    200: "Done.", 201: "Made.", 204: "Done; there is nothing to say.", 400: "It cannot be read.",
-    401: "No key, or one that is not valid here.", 403: "The key may only read, or the business is archived.",
-    404: "There is no such thing, or it is somebody else's.", 409: "Its state does not allow it; or a first call of this is not answered.",
-    410: "It is archived.", 413: "The body is too large.", 422: "Some of what was sent cannot be used; `fields` says what.",
-    429: "Too many calls.", 503: "Nobody takes the money at the moment.",
+DESCRIPTIONS = {
+    200: "OK.", 201: "Created.", 204: "Done. The response has no body.", 400: "The request is malformed.",
+    401: "The API key is missing or not valid.", 403: "The API key is read-only, or the business is archived.",
+    404: "The object does not exist, or belongs to another business.",
+    409: "The object's state does not allow this, or the same request is still being processed.",
+    410: "The object is archived.", 413: "The request body is too large.",
+    422: "Some values are not accepted. `fields` maps each of them to the reason.",
+    429: "The rate limit is exceeded.", 503: "The payment provider is not available.",
 }  # fmt: skip
 _FILES = {"pdf": "application/pdf", "png": "image/png"}
 
 
 class Error(BaseModel):
-    """`fields` maps what cannot be used to the reason."""
+    """An error. `code` is stable and meant for programs, `message` is for people. `fields` maps each refused field to the reason."""
 
     code: str
     message: str
     fields: dict[str, str] | None = None
 
 
-class Document(BaseModel):
-    """OpenAPI 3.1."""
+class OpenApiDocument(BaseModel):
+    """An OpenAPI 3.1 document."""
 
     openapi: str
     info: dict[str, Any]
@@ -43,24 +45,25 @@ class Document(BaseModel):
 
 @bp.get("/openapi.json", endpoint="description")
 @without_key
-@says(Document)
+@route_spec(OpenApiDocument)
 def description() -> Response:
-    made = current_app.extensions
-    if "api description" not in made:  # routes do not change while it runs
-        made["api description"] = describe(current_app)
-    answer = jsonify(made["api description"])
+    """Return this description as JSON. No API key is needed."""
+    extensions = current_app.extensions
+    if "api description" not in extensions:  # routes do not change while the process runs
+        extensions["api description"] = describe(current_app)
+    answer = jsonify(extensions["api description"])
     answer.headers["Cache-Control"] = "public, max-age=300"
     return answer
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """The whole document; the same for every deployment. Raises LookupError for a route that says nothing."""
+    """Return the whole document, which is the same for every deployment. Raises LookupError for a route without a RouteSpec."""
     routes = list(_routes(app))
-    schemas, names = _schemas([said for _, _, said in routes])
+    schemas, names = _schemas([spec for _, _, spec in routes])
     paths: dict[str, Any] = {}
-    for rule, method, said in routes:
-        paths.setdefault(_path(rule), {})[method] = _operation(app, rule, method, said, names, schemas)
-    _link(paths, schemas)
+    for rule, method, spec in routes:
+        paths.setdefault(_path(rule), {})[method] = _operation(app, rule, method, spec, names)
+    _add_links(paths, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Customer portal", "version": "1", "description": "Compatible with the Dodo Payments API. See docs/api.md."},
@@ -71,88 +74,90 @@ def describe(app: Flask) -> dict[str, Any]:
     }
 
 
-def _routes(app: Flask) -> Iterator[tuple[Rule, str, Said]]:
-    for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+def _routes(app: Flask) -> Iterator[tuple[Rule, str, RouteSpec]]:
+    for rule in sorted(app.url_map.iter_rules(), key=lambda iter_rule: iter_rule.rule):
         if rule.endpoint.split(".")[0] == bp.name:
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-                yield rule, method.lower(), said_of(app.view_functions[rule.endpoint])
+                yield rule, method.lower(), spec_of(app.view_functions[rule.endpoint])
 
 
-def _schemas(said: list[Said]) -> tuple[dict[str, Any], dict[Any, Any]]:
-    """Every model's schema by name, and (model, mode) → the reference to it."""
+def _schemas(specs: list[RouteSpec]) -> tuple[dict[str, Any], dict[Any, Any]]:
+    """Return every model's schema by name, and the reference to it by (model, mode)."""
     wanted: list[Any] = [(Error, "serialization")]
-    for one in said:
-        wanted += [(one.gives, "serialization")] if one.gives else []
-        wanted += [(one.takes, "validation")] if one.takes else []
+    for item in specs:
+        wanted += [(item.response, "serialization")] if item.response else []
+        wanted += [(item.body, "validation")] if item.body else []
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REF)
     return _sorted(definitions["$defs"]), dict(refs)
 
 
-def _operation(app: Flask, rule: Rule, method: str, said: Said, names: dict[Any, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(app: Flask, rule: Rule, method: str, spec: RouteSpec, names: dict[Any, Any]) -> dict[str, Any]:
     view = app.view_functions[rule.endpoint]
     is_open = bool(getattr(view, "_without_key", False))
     name = rule.endpoint.split(".")[1]
     out: dict[str, Any] = {"operationId": name, "summary": name.replace("_", " "), "tags": [rule.rule.split("/")[2]]}
     if view.__doc__:
         out["description"] = " ".join(view.__doc__.split())
-    parameters = [{"name": one, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for one in _named(rule)]
-    parameters += _query(said)
+    parameters = [{"name": item, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for item in _named(rule)]
+    parameters += _query(spec)
     if method == "post" and not is_open:
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255}})
     if parameters:
         out["parameters"] = parameters
-    if said.takes:
-        body = names[(said.takes, "validation")]
+    if spec.body:
+        body = names[(spec.body, "validation")]
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    answers = {said.status: _answer(said, names)}
+    answers = {spec.status: _answer(spec, names)}
     error = {"application/json": {"schema": names[(Error, "serialization")]}}
-    for status in _refusals(rule, method, said, is_open):
-        answers[status] = {"description": WORDS[status], "content": error}
+    for status in _error_statuses(rule, method, spec, is_open):
+        answers[status] = {"description": DESCRIPTIONS[status], "content": error}
     out["responses"] = {str(status): answers[status] for status in sorted(answers)}
     if is_open:
         out["security"] = []
     return out
 
 
-def _refusals(rule: Rule, method: str, said: Said, is_open: bool) -> set[int]:
-    out = {400, 422, 429, *said.refuses}
+def _error_statuses(rule: Rule, method: str, spec: RouteSpec, is_open: bool) -> set[int]:
+    out = {400, 422, 429, *spec.errors}
     if not is_open:
         out |= {401, 403}
     if rule.arguments:
         out.add(404)
-    if said.takes:
+    if spec.body:
         out |= {404, 413}
     if method not in SAFE and not is_open:
         out.add(409)
     return out
 
 
-def _answer(said: Said, names: dict[Any, Any]) -> dict[str, Any]:
-    words = {"description": WORDS[said.status]}
-    if said.form in _FILES:
-        return {**words, "content": {_FILES[said.form]: {"schema": {"type": "string", "format": "binary"}}}}
-    if said.form == "nothing":
-        return words
-    schema: dict[str, Any] = {"type": "string", "pattern": "^[A-Z]{2}$"} if said.form == "codes" else names[(said.gives, "serialization")]
-    if said.form != "one":
+def _answer(spec: RouteSpec, names: dict[Any, Any]) -> dict[str, Any]:
+    base = {"description": DESCRIPTIONS[spec.status]}
+    if spec.form in _FILES:
+        return {**base, "content": {_FILES[spec.form]: {"schema": {"type": "string", "format": "binary"}}}}
+    if spec.form == "empty":
+        return base
+    schema: dict[str, Any] = (
+        {"type": "string", "pattern": "^[A-Z]{2}$"} if spec.form == "codes" else names[(spec.response, "serialization")]
+    )
+    if spec.form != "object":
         schema = {"type": "array", "items": schema}
-    if said.form == "items":
+    if spec.form == "items":
         schema = {"type": "object", "properties": {"items": schema}, "required": ["items"]}
-    return {**words, "content": {"application/json": {"schema": schema}}}
+    return {**base, "content": {"application/json": {"schema": schema}}}
 
 
-def _query(said: Said) -> Iterator[dict[str, Any]]:
-    if said.asks is None:
+def _query(spec: RouteSpec) -> Iterator[dict[str, Any]]:
+    if spec.query is None:
         return
-    schema = said.asks.model_json_schema(mode="validation")
-    for name, one in sorted(schema["properties"].items()):
-        kinds = [kind for kind in one.get("anyOf", [one]) if kind.get("type") != "null"]
+    schema = spec.query.model_json_schema(mode="validation")
+    for name, item in sorted(schema["properties"].items()):
+        kinds = [kind for kind in item.get("anyOf", [item]) if kind.get("type") != "null"]
         bare = {key: value for key, value in kinds[0].items() if key not in ("title", "default")}
         yield {"name": name, "in": "query", "required": name in schema.get("required", []), "schema": bare}
 
 
-def _link(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """From what makes a thing to everything that can be done with it: the answer's id is the next path's argument."""
+def _add_links(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Add OpenAPI links from each create operation to the operations on the created object. The id in the answer is their argument."""
     for path, methods in paths.items():
         answer = methods.get("post", {}).get("responses", {}).get("200") or methods.get("post", {}).get("responses", {}).get("201")
         schema = schemas.get(answer["content"]["application/json"]["schema"].get("$ref", "").split("/")[-1]) if _has_body(answer) else None
@@ -160,7 +165,7 @@ def _link(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
             continue
         for other, operations in paths.items():
             argument = other.removeprefix(path + "/{").split("}")[0] if other.startswith(path + "/{") else ""
-            field = next((one for one in (argument, "id") if argument and one in schema["properties"]), None)
+            field = next((item for item in (argument, "id") if argument and item in schema["properties"]), None)
             if field is None or other.count("{") > 1:
                 continue
             for operation in operations.values():

@@ -1,4 +1,4 @@
-"""Payments of the calling business, and one-time purchases."""
+"""Payments and one-time purchases of the calling business."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Annotated, Literal
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
-from billing.commands.buying import buy
-from billing.pricing import line_words
-from billing.queries import api as read
-from billing.till import PAGE_LIFE
+from billing.charging.payment_processor import PAGE_LIFE
+from billing.history import api_lists as read
+from billing.pricing.prices import line_label
+from billing.subscriptions.subscribe import buy
 from core.errors import Invalid
-from core.web import db, house
-from tenants.api.buyers import Buyer, customer_for
-from tenants.api.door import bp, caller
-from tenants.api.once import once
-from tenants.api.reading import (
+from core.request_context import db, services
+from portal.billing_services import processor
+from tenants.api.authentication import bp, caller
+from tenants.api.customer_input import CustomerInput, customer_for
+from tenants.api.idempotency.money_calls import idempotent
+from tenants.api.request_parsing import (
     Billing,
     Body,
     Codes,
@@ -27,15 +28,15 @@ from tenants.api.reading import (
     PageQuery,
     Quantity,
     Query,
-    Words,
+    ShortText,
     body,
     codes,
     query,
     return_url,
 )
-from tenants.api.saying import says
-from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, one
-from tenants.api.shapes.discounts import ids_of
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, json_response
+from tenants.api.shapes.discounts import discount_ids
 from tenants.api.shapes.payments import PaymentItem, PaymentShape
 
 Status = Literal[
@@ -44,8 +45,8 @@ Status = Literal[
 ]  # fmt: skip
 
 
-class CartItem(Body):
-    """`amount`: what a customer pays for a product whose price they choose. Other products ignore it, and here are no such."""
+class CartItemInput(Body):
+    """One product of the purchase. `amount` is accepted and ignored: products whose price the customer chooses are not supported."""
 
     product_id: Id
     quantity: Quantity
@@ -53,14 +54,18 @@ class CartItem(Body):
 
 
 class NewPayment(Body):
-    """The hosted page always leads back at once (`redirect_immediately`), and no fees are taken for another currency."""
+    """A one-time purchase. Amounts are in minor units.
+
+    `redirect_immediately` and `adaptive_currency_fees_inclusive` have no effect: the hosted page always redirects at the end, and
+    there are no currency conversion fees.
+    """
 
     billing: Billing
-    customer: Buyer
-    product_cart: Annotated[list[CartItem], Field(min_length=1, max_length=100)]
+    customer: CustomerInput
+    product_cart: Annotated[list[CartItemInput], Field(min_length=1, max_length=100)]
     adaptive_currency_fees_inclusive: bool | None = None
     billing_currency: CurrencyCode | None = None
-    customer_business_name: Words | None = None
+    customer_business_name: ShortText | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
     metadata: Metadata | None = None
@@ -73,11 +78,11 @@ class NewPayment(Body):
     @model_validator(mode="after")
     def fits(self) -> NewPayment:
         if self.customer_business_name and not self.tax_id:
-            raise ValueError("customer_business_name needs a tax_id")
+            raise ValueError("customer_business_name requires a tax_id")
         if self.payment_method_id and not self.customer.customer_id:
-            raise ValueError("payment_method_id needs a customer_id")
+            raise ValueError("payment_method_id requires a customer_id")
         if self.payment_method_id and self.payment_link:
-            raise ValueError("payment_link: a payment_method_id is charged at once, without a link")
+            raise ValueError("payment_link cannot be true with a payment_method_id, which is charged immediately")
         return self
 
 
@@ -90,8 +95,8 @@ class PaymentQuery(PageQuery):
     status: Annotated[list[Status] | None, Many] = None
 
 
-class Begun(Shape):
-    client_secret: str = ""  # there is no card form to embed: buyers pay on the hosted page
+class PaymentCreated(Shape):
+    client_secret: str = ""  # always empty: there is no card form to embed, customers pay on the hosted page
     customer: CustomerLimited
     metadata: Json
     payment_id: str
@@ -103,8 +108,8 @@ class Begun(Shape):
     product_cart: list[Json]
 
 
-class LineShape(Shape):
-    """`refundable_amount`: what of it can still be given back, tax included."""
+class LineItemShape(Shape):
+    """One line of a payment. `refundable_amount` is the part that can still be refunded. Amounts include tax, in minor units."""
 
     amount: int
     items_id: str
@@ -114,74 +119,79 @@ class LineShape(Shape):
     name: str | None
 
 
-class PaymentLines(Shape):
+class LineItems(Shape):
     currency: str
-    items: list[LineShape]
+    items: list[LineItemShape]
     partial_refund_allowed: bool
 
 
-class LinesQuery(Query):
+class LineItemsQuery(Query):
     currency: CurrencyCode | None = None
 
 
 @bp.post("/payments", endpoint="create_payment")
-@once
-@says(Begun, takes=NewPayment, refuses=(503,))
+@idempotent
+@route_spec(PaymentCreated, body=NewPayment, errors=(503,))
 def create() -> ResponseReturnValue:
-    """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
+    """Create a one-time payment.
+
+    With a `payment_method_id` it is charged immediately. Otherwise the customer pays on the hosted page at `payment_link`.
+    """
     sent = body(NewPayment)
-    back = return_url(sent.return_url, caller().business_id)
+    url = return_url(sent.return_url, caller().business_id)
     started = buy(
-        house().till, caller().scope, customer_id=customer_for(sent.customer),
+        processor(), caller().scope, customer_id=customer_for(sent.customer),
         cart=[(item.product_id, item.quantity) for item in sent.product_cart], billing=sent.billing.model_dump(exclude_none=True),
-        payment_method_id=sent.payment_method_id, return_url=back, metadata=sent.metadata, currency=sent.billing_currency,
+        payment_method_id=sent.payment_method_id, return_url=url, metadata=sent.metadata, currency=sent.billing_currency,
         tax_id=sent.tax_id, business_name=sent.customer_business_name,
         discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
-    with house().database.open(caller().scope) as db:
+    with services().database.open(caller().scope) as db:
         paid = read.payment(db, started.payment_id)
-    return one(
-        Begun(
+    return json_response(
+        PaymentCreated(
             customer=CustomerLimited.of(paid.customer), metadata=paid.payment.meta or {}, payment_id=started.payment_id,
             total_amount=started.total_minor, payment_link=started.link,
-            expires_on=paid.payment.created_at + PAGE_LIFE if started.link else None, **ids_of(paid.payment.discounts),
+            expires_on=paid.payment.created_at + PAGE_LIFE if started.link else None, **discount_ids(paid.payment.discounts),
             product_cart=[{"product_id": item.product_id, "quantity": item.quantity, "amount": None} for item in sent.product_cart],
         )
     )  # fmt: skip
 
 
 @bp.get("/payments", endpoint="payments")
-@says(PaymentItem, form="items", asks=PaymentQuery)
+@route_spec(PaymentItem, form="items", query=PaymentQuery)
 def index() -> ResponseReturnValue:
-    asked = query(PaymentQuery)
+    """List payments, newest first."""
+    params = query(PaymentQuery)
     rows = read.payments(
-        db(), asked.page, customer_id=asked.customer_id, subscription_id=asked.subscription_id, status=asked.status,
-        currency=asked.currency, brand_id=asked.brand_id, product_id=asked.product_id,
+        db(), params.page, customer_id=params.customer_id, subscription_id=params.subscription_id, status=params.status,
+        currency=params.currency, brand_id=params.brand_id, product_id=params.product_id,
     )  # fmt: skip
     return items(PaymentItem.of(row) for row in rows)
 
 
 @bp.get("/payments/<payment_id>", endpoint="payment")
-@says(PaymentShape)
+@route_spec(PaymentShape)
 def show(payment_id: str) -> ResponseReturnValue:
+    """Return a payment with its refunds."""
     paid = read.payment(db(), payment_id)
-    return one(PaymentShape.of(paid, read.refunds(db(), read.Page(size=100), payment_id=payment_id)))
+    return json_response(PaymentShape.of(paid, read.refunds(db(), read.ListPage(size=100), payment_id=payment_id)))
 
 
 @bp.get("/payments/<payment_id>/line-items", endpoint="payment_lines")
-@says(PaymentLines, asks=LinesQuery)
+@route_spec(LineItems, query=LineItemsQuery)
 def lines(payment_id: str) -> ResponseReturnValue:
-    """What was paid for, line by line, with what of it can still be refunded."""
-    asked, payment = query(LinesQuery), read.payment(db(), payment_id).payment
-    if asked.currency not in (None, payment.currency):
-        words = f"This was paid in {payment.currency}."
-        raise Invalid("INVALID_QUERY_PARAMS", f"currency: {words}", fields={"currency": words})
+    """List the line items of a payment, with the amount of each that can still be refunded."""
+    params, payment = query(LineItemsQuery), read.payment(db(), payment_id).payment
+    if params.currency not in (None, payment.currency):
+        message = f"This payment was made in {payment.currency}."
+        raise Invalid("INVALID_QUERY_PARAMS", f"currency: {message}", fields={"currency": message})
     rows = read.lines_of(db(), payment_id)
-    left = payment.amount_minor - payment.refunded_minor  # less than the lines were, where credit paid for a part of them
+    left = payment.amount_minor - payment.refunded_minor  # less than the sum of the lines if credit paid a part of them
     shaped = [
-        LineShape(items_id=row.id, name=line_words(row.kind, row.description), description=None,
+        LineItemShape(items_id=row.id, name=line_label(row.kind, row.description), description=None,
                   amount=row.net_minor + row.tax_minor, tax=row.tax_minor,
                   refundable_amount=max(min(row.net_minor + row.tax_minor - row.refunded_minor, left), 0))
         for row in rows
     ]  # fmt: skip
-    return one(PaymentLines(currency=payment.currency, items=shaped, partial_refund_allowed=True))
+    return json_response(LineItems(currency=payment.currency, items=shaped, partial_refund_allowed=True))

@@ -1,16 +1,16 @@
-"""A business sends its customer to the portal: one link, one customer, 24 hours."""
+"""Creates links that sign one customer in to the portal for 24 hours."""
 
 from __future__ import annotations
 
 from flask.typing import ResponseReturnValue
 
-from auth.links import create_dynamic_link, mail_portal_link
-from billing.queries import api as read
-from core.web import db
-from tenants.api.door import bp, caller
-from tenants.api.reading import Query, query, return_url
-from tenants.api.saying import says
-from tenants.api.shapes import Shape, one
+from auth.portal_links import create_dynamic_link, mail_portal_link
+from billing.history import api_lists as read
+from core.request_context import db
+from tenants.api.authentication import bp, caller
+from tenants.api.request_parsing import Query, query, return_url
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import Shape, json_response
 
 
 class SessionQuery(Query):
@@ -23,13 +23,16 @@ class PortalLink(Shape):
 
 
 @bp.post("/customers/<customer_id>/customer-portal/session", endpoint="create_portal_session")
-@says(PortalLink, asks=SessionQuery)
+@route_spec(PortalLink, query=SessionQuery)
 def create(customer_id: str) -> ResponseReturnValue:
-    """`link` opens this customer of this business. send_email: the customer gets a letter too, with a token of its own."""
-    asked, business_id = query(SessionQuery), caller().business_id
-    back = return_url(asked.return_url, business_id)
+    """Create a link that signs this customer in to the portal of this business. The link is valid for 24 hours.
+
+    With `send_email` the customer is also emailed a separate link.
+    """
+    params, business_id = query(SessionQuery), caller().business_id
+    url = return_url(params.return_url, business_id)
     read.customer(db(), customer_id)
-    _row, link = create_dynamic_link(db(), business_id, customer_id, return_url=back)
-    if asked.send_email:
-        mail_portal_link(db(), business_id, customer_id, return_url=back)
-    return one(PortalLink(link=link))
+    _row, link = create_dynamic_link(db(), business_id, customer_id, return_url=url)
+    if params.send_email:
+        mail_portal_link(db(), business_id, customer_id, return_url=url)
+    return json_response(PortalLink(link=link))

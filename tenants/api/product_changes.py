@@ -1,4 +1,4 @@
-"""What happens to a product after it was made: other words, another price, no longer sold, sold again."""
+"""Update, archive and unarchive products."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from typing import Any
 
 from flask.typing import ResponseReturnValue
 
-from billing.commands import products as commands
-from billing.commands.pictures import set_picture
-from billing.queries import api as read
+from billing.catalogue import products as commands
+from billing.catalogue.pictures import set_picture
+from billing.history import api_lists as read
+from billing.model.catalogue import TaxCategory
 from core.errors import Invalid
-from core.web import db
+from core.request_context import db
 from tenants.api.addons import ImageId
-from tenants.api.door import bp, caller
-from tenants.api.products import Addons, Delivery, Description, Duration, KeyLimit, KeyMessage, Name, Price, TaxCategory, price_of
-from tenants.api.reading import Body, Id, Metadata, body, given
-from tenants.api.saying import says
+from tenants.api.authentication import bp, caller
+from tenants.api.products import Addons, Description, DigitalDelivery, Duration, KeyLimit, KeyMessage, Name, Price, price_of
+from tenants.api.request_parsing import Body, Id, Metadata, body, given
+from tenants.api.route_spec import route_spec
 
 
 class ProductChange(Body):
     addons: Addons | None = None
     brand_id: Id | None = None
     description: Description | None = None
-    digital_product_delivery: Delivery | None = None
+    digital_product_delivery: DigitalDelivery | None = None
     image_id: ImageId | None = None
     license_key_activation_message: KeyMessage | None = None
     license_key_activations_limit: KeyLimit | None = None
@@ -35,13 +36,16 @@ class ProductChange(Body):
 
 
 @bp.patch("/products/<product_id>", endpoint="change_product")
-@says(takes=ProductChange)
+@route_spec(body=ProductChange)
 def change(product_id: str) -> ResponseReturnValue:
-    """Only what is given changes; what was sold keeps the price it was sold at. null clears what may be empty."""
+    """Update a product. Fields that are not sent stay unchanged; null clears an optional field.
+
+    Existing subscriptions keep the price they were sold at.
+    """
     read.product(db(), product_id)
     sent = body(ProductChange)
     if sent.brand_id not in (None, caller().business_id):
-        raise Invalid(sentence="brand_id: there is no such brand.", fields={"brand_id": "There is no such brand."})
+        raise Invalid(sentence="brand_id: this brand does not exist.", fields={"brand_id": "This brand does not exist."})
     if "image_id" in sent.model_fields_set:
         set_picture(db(), product_id, sent.image_id)
     changes = given(sent, {"addons": "addons", "license_key_enabled": "license_key_enabled", "metadata": "meta", "name": "name",
@@ -53,16 +57,17 @@ def change(product_id: str) -> ResponseReturnValue:
 
 
 @bp.delete("/products/<product_id>", endpoint="archive_product")
-@says(refuses=(410,))
+@route_spec(errors=(410,))
 def archive(product_id: str) -> ResponseReturnValue:
-    """It is not sold any more; who has it keeps it."""
+    """Archive a product. It cannot be bought any more; existing subscriptions are not affected."""
     commands.archive_product(db(), product_id)
     return "", 200
 
 
 @bp.post("/products/<product_id>/unarchive", endpoint="unarchive_product")
-@says()
+@route_spec()
 def unarchive(product_id: str) -> ResponseReturnValue:
+    """Unarchive a product, so that it can be bought again."""
     commands.unarchive_product(db(), product_id)
     return "", 200
 

@@ -7,22 +7,26 @@ from typing import Annotated, Any, Literal
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from billing.commands import refunding
-from billing.invoices import InvoiceLine
-from billing.queries import api as read
+from billing.charging import refund as refund_payment
+from billing.history import api_lists as read
+from billing.model.invoices import InvoiceLine
 from core.errors import Invalid, NotFound
 from core.money import tax_on
-from core.web import db, house
-from tenants.api.door import bp, caller
-from tenants.api.once import once
-from tenants.api.reading import Amount, Body, CurrencyCode, Id, Many, Metadata, PageQuery, body, query
-from tenants.api.saying import says
-from tenants.api.shapes import items, one
+from core.request_context import db, services
+from portal.billing_services import processor
+from tenants.api.authentication import bp, caller
+from tenants.api.idempotency.money_calls import idempotent
+from tenants.api.request_parsing import Amount, Body, CurrencyCode, Id, Many, Metadata, PageQuery, body, query
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import items, json_response
 from tenants.api.shapes.payments import RefundItem, RefundShape
 
 
-class ItemBack(Body):
-    """`item_id`: a line of GET /payments/{id}/line-items, or a product of the payment. Without an amount: all of it."""
+class RefundItemInput(Body):
+    """A line to refund. `item_id` is an `items_id` of `GET /payments/{id}/line-items`, or the id of a product of the payment.
+
+    `amount` is in minor units; without it the whole line is refunded. `tax_inclusive` says whether `amount` includes tax.
+    """
 
     item_id: Id
     amount: Amount | None = None
@@ -30,9 +34,11 @@ class ItemBack(Body):
 
 
 class NewRefund(Body):
+    """A refund. Without `items` everything that is left of the payment is refunded."""
+
     payment_id: Id
     currency: CurrencyCode | None = None
-    items: Annotated[list[ItemBack], Field(max_length=100)] | None = None
+    items: Annotated[list[RefundItemInput], Field(max_length=100)] | None = None
     metadata: Metadata | None = None
     reason: Annotated[str, StringConstraints(max_length=3000)] | None = None
 
@@ -44,54 +50,59 @@ class RefundQuery(PageQuery):
 
 
 @bp.post("/refunds", endpoint="create_refund")
-@once
-@says(RefundShape, takes=NewRefund, refuses=(503,))
+@idempotent
+@route_spec(RefundShape, body=NewRefund, errors=(503,))
 def create() -> ResponseReturnValue:
+    """Refund a payment: in full, or the given `items` only."""
     sent = body(NewRefund)
-    with house().database.open(caller().scope) as reading:
+    with services().database.open(caller().scope) as reading:
         paid = read.payment(reading, sent.payment_id).payment
         lines = read.lines_of(reading, sent.payment_id) if sent.items else []
     if sent.currency not in (None, paid.currency):
-        raise Invalid(sentence=f"currency: this payment was made in {paid.currency}.", fields={"currency": f"It was {paid.currency}."})
-    back = _back(sent.items, lines, paid.amount_minor - paid.refunded_minor) if sent.items else None
-    row = refunding.refund(
-        house().till, caller().scope, sent.payment_id, items=back, reason=sent.reason, metadata=sent.metadata,
+        message = f"This payment was made in {paid.currency}."
+        raise Invalid(sentence=f"currency: {message}", fields={"currency": message})
+    refund_items = _refund_items(sent.items, lines, paid.amount_minor - paid.refunded_minor) if sent.items else None
+    row = refund_payment.refund(
+        processor(), caller().scope, sent.payment_id, items=refund_items, reason=sent.reason, metadata=sent.metadata,
     )  # fmt: skip
-    with house().database.open(caller().scope) as reading:
-        return one(RefundShape.of(*read.refund(reading, row.id)))
+    with services().database.open(caller().scope) as reading:
+        return json_response(RefundShape.of(*read.refund(reading, row.id)))
 
 
 @bp.get("/refunds", endpoint="refunds")
-@says(RefundItem, form="items", asks=RefundQuery)
+@route_spec(RefundItem, form="items", query=RefundQuery)
 def index() -> ResponseReturnValue:
-    asked = query(RefundQuery)
-    rows = read.refunds(db(), asked.page, customer_id=asked.customer_id, subscription_id=asked.subscription_id, status=asked.status)
+    """List refunds, newest first."""
+    params = query(RefundQuery)
+    rows = read.refunds(db(), params.page, customer_id=params.customer_id, subscription_id=params.subscription_id, status=params.status)
     return items(RefundItem.of(row) for row in rows)
 
 
 @bp.get("/refunds/<refund_id>", endpoint="refund")
-@says(RefundShape)
+@route_spec(RefundShape)
 def show(refund_id: str) -> ResponseReturnValue:
-    return one(RefundShape.of(*read.refund(db(), refund_id)))
+    """Return a refund."""
+    return json_response(RefundShape.of(*read.refund(db(), refund_id)))
 
 
-def _back(wanted: list[ItemBack], lines: list[InvoiceLine], unrefunded: int) -> list[dict[str, Any]]:
-    """Which line gives back how much, tax included; of all of it, no more than is left of the payment.
+def _refund_items(wanted: list[RefundItemInput], lines: list[InvoiceLine], unrefunded: int) -> list[dict[str, Any]]:
+    """Return the amount to refund of each line, tax included. Together they do not exceed what is left of the payment.
 
-    Raises NotFound (no such line), Invalid (more than is left, twice).
+    Raises NotFound (no such line), Invalid (more than is left, or the same line twice).
     """
     by_id = {**{row.product_id: row for row in lines if row.product_id}, **{row.id: row for row in lines}}
     out: dict[str, int] = {}
     for place, item in enumerate(wanted):
         row = by_id.get(item.item_id)
         if row is None:
-            raise NotFound(sentence=f"items.{place}.item_id: there is no such item in this payment.")
+            raise NotFound(sentence=f"items.{place}.item_id: this payment has no such item.")
         left = min(row.net_minor + row.tax_minor - row.refunded_minor, unrefunded - sum(out.values()))
         amount = left if item.amount is None else item.amount if item.tax_inclusive else item.amount + tax_on(item.amount, row.tax_bps)
         if row.id in out or amount > left or amount <= 0:
             raise Invalid(
                 "REFUND_AMOUNT_EXCEEDS_PAID_AMOUNT" if amount > left else "INVALID_REQUEST_BODY",
-                f"items.{place}: at most {left} of this item can be refunded, once.", fields={f"items.{place}.amount": f"At most {left}."},
+                f"items.{place}: at most {left} of this item can be refunded, and each item only once.",
+                fields={f"items.{place}.amount": f"At most {left}."},
             )  # fmt: skip
         out[row.id] = amount
     return [{"line_id": line_id, "amount_minor": amount} for line_id, amount in out.items()]

@@ -1,4 +1,4 @@
-"""PATCH of a subscription: what the contract lists, checked as a whole before anything of it is done."""
+"""Updates a subscription. All fields are checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
-from billing import lifecycle
-from billing.commands.billing_details import edit_billing
-from billing.commands.cancelling import cancel_at_period_end, keep, load
-from billing.commands.customers import update_customer
-from billing.commands.ending import cancel_now
-from billing.commands.moving_dates import extend_term, move_next_date
-from billing.commands.pausing import pause, resume
-from billing.parties import Customer
-from billing.queries import api as read
-from billing.subscriptions import Subscription
+from billing.customers.customers import update_customer
+from billing.history import api_lists as read
+from billing.model import lifecycle
+from billing.model.parties import Customer
+from billing.model.subscriptions import Subscription, load_subscription
+from billing.subscriptions.billing_details import edit_billing
+from billing.subscriptions.cancel import cancel_at_period_end, keep
+from billing.subscriptions.end_now import cancel_now
+from billing.subscriptions.pause import pause, resume
+from billing.subscriptions.reschedule import extend_term, move_next_date
 from core.db import ScopedSession
 from core.errors import Invalid
-from core.web import house
-from tenants.api.door import bp, caller
-from tenants.api.once import once
-from tenants.api.paying import known
-from tenants.api.reading import Billing, Body, Instant, Interval, Metadata, Words, body
-from tenants.api.saying import says
-from tenants.api.shapes import one
-from tenants.api.shapes.subscriptions import SubscriptionShape, whole
+from core.request_context import services
+from portal.billing_services import processor
+from tenants.api.authentication import bp, caller
+from tenants.api.idempotency.money_calls import idempotent
+from tenants.api.request_parsing import Billing, Body, Instant, Interval, Metadata, ShortText, body
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import json_response
+from tenants.api.shapes.subscriptions import SubscriptionShape, subscription_shape
+from tenants.api.subscription_payments import check_subscription
 
 Feedback = Literal[
     "too_expensive", "missing_features", "switched_service", "unused", "customer_service", "low_quality", "too_complex", "other",
@@ -36,8 +37,8 @@ Reason = Literal[
     "cancelled_by_customer", "cancelled_by_merchant", "cancelled_by_merchant_send_dunning", "cancelled_by_merchant_grace_period_expired",
     "dodo_team",
 ]  # fmt: skip
-DETAILS = ("billing", "customer_business_name", "customer_name", "tax_id")
-OF_CANCELLING = ("cancel_reason", "cancellation_comment", "cancellation_feedback")
+BILLING_FIELDS = ("billing", "customer_business_name", "customer_name", "tax_id")
+CANCELLATION_FIELDS = ("cancel_reason", "cancellation_comment", "cancellation_feedback")
 NAMES = {"business_name": "customer_business_name", "name": "customer_name", "tax_id": "tax_id"}
 
 
@@ -49,7 +50,7 @@ class SubscriptionChange(Body):
     cancel_reason: Reason | None = None
     cancellation_comment: Annotated[str, StringConstraints(max_length=500)] | None = None
     cancellation_feedback: Feedback | None = None
-    customer_business_name: Words | None = None
+    customer_business_name: ShortText | None = None
     customer_name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] | None = None
     metadata: Metadata | None = None
     next_billing_date: Instant | None = None
@@ -60,42 +61,45 @@ class SubscriptionChange(Body):
 
 
 @bp.patch("/subscriptions/<subscription_id>", endpoint="change_subscription")
-@once
-@says(SubscriptionShape, takes=SubscriptionChange)
+@idempotent
+@route_spec(SubscriptionShape, body=SubscriptionChange)
 def change(subscription_id: str) -> ResponseReturnValue:
-    """All of it or, where something of it is refused, nothing. Raises Invalid, NotFound, Conflict."""
-    known(subscription_id)
+    """Update a subscription: billing details, dates, cancellation, pause. Fields that are not sent stay unchanged.
+
+    If any field is refused, nothing changes.
+    """
+    check_subscription(subscription_id)
     sent = body(SubscriptionChange)
-    _fits(sent, request.get_json(force=True))
-    with house().database.open(caller().scope, write=True) as db:
-        row = load(db, subscription_id)
+    _check_combinations(sent, request.get_json(force=True))
+    with services().database.open(caller().scope, write=True) as db:
+        row = load_subscription(db, subscription_id)
         _edit(db, row, sent)
-        if sent.status == "cancelled":  # refused here, before the rest is kept
+        if sent.status == "cancelled":  # refuse it here, before the other changes are committed
             lifecycle.move(lifecycle.SUBSCRIPTION, row.status, "cancel")
     if sent.status == "cancelled":
-        cancel_now(house().till, caller().scope, subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
+        cancel_now(processor(), caller().scope, subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
     if sent.cancel_reason == "cancelled_by_customer":
-        with house().database.open(caller().scope, write=True) as db:
-            load(db, subscription_id).cancelled_by = {"type": "customer"}
-    with house().database.open(caller().scope) as db:
-        return one(whole(db, subscription_id))
+        with services().database.open(caller().scope, write=True) as db:
+            load_subscription(db, subscription_id).cancelled_by = {"type": "customer"}
+    with services().database.open(caller().scope) as db:
+        return json_response(subscription_shape(db, subscription_id))
 
 
-def _fits(sent: SubscriptionChange, raw: dict[str, Any]) -> None:
-    """What does not go together, by name."""
+def _check_combinations(sent: SubscriptionChange, raw: dict[str, Any]) -> None:
+    """Refuse fields that cannot be combined. Raises Invalid."""
     if sent.status in ("paused", "active") and len(raw) > 1:
-        _refuse("status", "paused and active are sent alone.")
+        _refuse("status", "Send paused or active without other fields.")
     ends = sent.status == "cancelled" or sent.cancel_at_next_billing_date is True
-    for name in OF_CANCELLING:
+    for name in CANCELLATION_FIELDS:
         if getattr(sent, name) is not None and not ends:
-            _refuse(name, "This belongs to a cancellation.")
+            _refuse(name, "Send this only with a cancellation.")
     if sent.status == "cancelled" and (sent.cancel_at_next_billing_date is not None or sent.next_billing_date is not None):
-        _refuse("status", "cancelled means now. Send it without cancel_at_next_billing_date and next_billing_date.")
+        _refuse("status", "cancelled takes effect immediately. Send it without cancel_at_next_billing_date and next_billing_date.")
 
 
 def _edit(db: ScopedSession, row: Subscription, sent: SubscriptionChange) -> None:
-    if any(name in sent.model_fields_set for name in DETAILS):
-        _details(db, row, read.customer(db, row.customer_id), sent)
+    if any(name in sent.model_fields_set for name in BILLING_FIELDS):
+        _edit_billing(db, row, read.customer(db, row.customer_id), sent)
     if sent.metadata is not None:
         row.meta = sent.metadata
     if sent.subscription_period_count is not None or sent.subscription_period_interval is not None:
@@ -112,8 +116,8 @@ def _edit(db: ScopedSession, row: Subscription, sent: SubscriptionChange) -> Non
         resume(db, row.id)
 
 
-def _details(db: ScopedSession, row: Subscription, customer: Customer, sent: SubscriptionChange) -> None:
-    """What is not sent stays as it is; a tax number that goes takes the company's name along."""
+def _edit_billing(db: ScopedSession, row: Subscription, customer: Customer, sent: SubscriptionChange) -> None:
+    """Update the billing details. Fields that are not sent stay unchanged; without a tax id the company name is cleared as well."""
     given, old = sent.model_fields_set, row.billing or customer.billing or {}
     address = sent.billing.model_dump() if sent.billing else {part: old.get(part) for part in Billing.model_fields}
     tax_id = sent.tax_id if "tax_id" in given else row.tax_id
@@ -124,11 +128,11 @@ def _details(db: ScopedSession, row: Subscription, customer: Customer, sent: Sub
             state=address["state"], zipcode=address["zipcode"], country=address["country"] or "", business_name=company, tax_id=tax_id,
         )  # fmt: skip
     except Invalid as wrong:
-        fields = {NAMES.get(name, f"billing.{name}"): words for name, words in wrong.fields.items()}
-        raise Invalid(wrong.code, "; ".join(f"{name}: {words}" for name, words in fields.items()), fields=fields) from None
+        fields = {NAMES.get(name, f"billing.{name}"): reason for name, reason in wrong.fields.items()}
+        raise Invalid(wrong.code, "; ".join(f"{name}: {reason}" for name, reason in fields.items()), fields=fields) from None
     if sent.customer_name and sent.customer_name != customer.name:
         update_customer(db, customer, name=sent.customer_name)
 
 
-def _refuse(name: str, words: str) -> None:
-    raise Invalid("INVALID_REQUEST_BODY", f"{name}: {words}", fields={name: words})
+def _refuse(name: str, reason: str) -> None:
+    raise Invalid("INVALID_REQUEST_BODY", f"{name}: {reason}", fields={name: reason})

@@ -1,4 +1,4 @@
-"""Subscriptions of the calling business: begin one, look at them."""
+"""Create and read subscriptions of the calling business."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Annotated, Literal
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints, model_validator
 
-from billing.commands.buying import subscribe
-from billing.queries import api as read
-from billing.queries.scheduled import scheduled
-from billing.till import PAGE_LIFE
-from core.web import db, house
-from tenants.api.buyers import Buyer, customer_for
-from tenants.api.door import bp, caller
-from tenants.api.once import once
-from tenants.api.reading import (
+from billing.charging.payment_processor import PAGE_LIFE
+from billing.history import api_lists as read
+from billing.plan_changes.scheduled import scheduled
+from billing.subscriptions.subscribe import subscribe
+from core.request_context import db, services
+from portal.billing_services import processor
+from tenants.api.authentication import bp, caller
+from tenants.api.customer_input import CustomerInput, customer_for
+from tenants.api.idempotency.money_calls import idempotent
+from tenants.api.request_parsing import (
     Billing,
     Body,
     Codes,
@@ -26,35 +27,35 @@ from tenants.api.reading import (
     Metadata,
     PageQuery,
     Quantity,
-    Words,
+    ShortText,
     body,
     codes,
     query,
     return_url,
 )
-from tenants.api.saying import says
-from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, one
-from tenants.api.shapes.discounts import ids_of
-from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape, whole
+from tenants.api.route_spec import route_spec
+from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, items, json_response
+from tenants.api.shapes.discounts import discount_ids
+from tenants.api.shapes.subscriptions import SubscriptionItem, SubscriptionShape, addons_shape, subscription_shape
 
 Status = Literal["pending", "active", "on_hold", "paused", "cancelled", "failed", "expired", "past_due"]
 
 
-class AddonWanted(Body):
+class AddonInput(Body):
     addon_id: Id
     quantity: Quantity
 
 
 class NewSubscription(Body):
-    """The hosted page always leads back at once (`redirect_immediately`)."""
+    """A new subscription. `redirect_immediately` has no effect: the hosted page always redirects at the end."""
 
     billing: Billing
-    customer: Buyer
+    customer: CustomerInput
     product_id: Id
     quantity: Quantity
-    addons: Annotated[list[AddonWanted], Field(max_length=50)] | None = None
+    addons: Annotated[list[AddonInput], Field(max_length=50)] | None = None
     billing_currency: CurrencyCode | None = None
-    customer_business_name: Words | None = None
+    customer_business_name: ShortText | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
     metadata: Metadata | None = None
@@ -68,11 +69,11 @@ class NewSubscription(Body):
     @model_validator(mode="after")
     def fits(self) -> NewSubscription:
         if self.customer_business_name and not self.tax_id:
-            raise ValueError("customer_business_name needs a tax_id")
+            raise ValueError("customer_business_name requires a tax_id")
         if self.payment_method_id and not self.customer.customer_id:
-            raise ValueError("payment_method_id needs a customer_id")
+            raise ValueError("payment_method_id requires a customer_id")
         if self.payment_method_id and self.payment_link:
-            raise ValueError("payment_link: a payment_method_id is charged at once, without a link")
+            raise ValueError("payment_link cannot be true with a payment_method_id, which is charged immediately")
         return self
 
 
@@ -84,7 +85,7 @@ class SubscriptionQuery(PageQuery, Localized):
     status: Annotated[list[Status] | None, Many] = None
 
 
-class Begun(Shape):
+class SubscriptionCreated(Shape):
     addons: list[Json]
     customer: CustomerLimited
     metadata: Json
@@ -102,44 +103,49 @@ class Begun(Shape):
 
 
 @bp.post("/subscriptions", endpoint="create_subscription")
-@once
-@says(Begun, takes=NewSubscription, refuses=(503,))
+@idempotent
+@route_spec(SubscriptionCreated, body=NewSubscription, errors=(503,))
 def create() -> ResponseReturnValue:
-    """With a payment_method_id it is charged now; otherwise `payment_link` is the hosted page where the buyer pays."""
+    """Create a subscription.
+
+    With a `payment_method_id` it is charged immediately. Otherwise the customer pays on the hosted page at `payment_link`.
+    """
     sent = body(NewSubscription)
-    back = return_url(sent.return_url, caller().business_id)
+    url = return_url(sent.return_url, caller().business_id)
     started = subscribe(
-        house().till, caller().scope, customer_id=customer_for(sent.customer), product_id=sent.product_id, quantity=sent.quantity,
-        billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=back,
-        trial_days=sent.trial_period_days, addons=[one.model_dump() for one in sent.addons or []], metadata=sent.metadata,
+        processor(), caller().scope, customer_id=customer_for(sent.customer), product_id=sent.product_id, quantity=sent.quantity,
+        billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=url,
+        trial_days=sent.trial_period_days, addons=[addon.model_dump() for addon in sent.addons or []], metadata=sent.metadata,
         tax_id=sent.tax_id, business_name=sent.customer_business_name, currency=sent.billing_currency,
         discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
     )  # fmt: skip
-    with house().database.open(caller().scope) as db:
+    with services().database.open(caller().scope) as db:
         row, customer, _name = read.subscription(db, started.subscription_id or "")
-    return one(
-        Begun(
+    return json_response(
+        SubscriptionCreated(
             addons=addons_shape(row.addons), customer=CustomerLimited.of(customer), metadata=row.meta or {}, payment_id=started.payment_id,
             recurring_pre_tax_amount=started.recurring_pre_tax_minor, subscription_id=row.id, payment_link=started.link,
-            expires_on=row.created_at + PAGE_LIFE if started.link else None, **ids_of(row.discounts),
+            expires_on=row.created_at + PAGE_LIFE if started.link else None, **discount_ids(row.discounts),
         )
     )  # fmt: skip
 
 
 @bp.get("/subscriptions", endpoint="subscriptions")
-@says(SubscriptionItem, form="items", asks=SubscriptionQuery)
+@route_spec(SubscriptionItem, form="items", query=SubscriptionQuery)
 def index() -> ResponseReturnValue:
-    asked = query(SubscriptionQuery)
+    """List subscriptions, newest first."""
+    params = query(SubscriptionQuery)
     rows = read.subscriptions(
-        db(), asked.page, customer_id=asked.customer_id, product_id=asked.product_id, status=asked.status,
-        cancelling=asked.cancel_at_next_billing_date, brand_id=asked.brand_id,
+        db(), params.page, customer_id=params.customer_id, product_id=params.product_id, status=params.status,
+        cancelling=params.cancel_at_next_billing_date, brand_id=params.brand_id,
     )  # fmt: skip
     planned = scheduled(db(), [row[0].id for row in rows])
     return items(SubscriptionItem.of(*row, planned.get(row[0].id)) for row in rows)
 
 
 @bp.get("/subscriptions/<subscription_id>", endpoint="subscription")
-@says(SubscriptionShape, asks=Localized)
+@route_spec(SubscriptionShape, query=Localized)
 def show(subscription_id: str) -> ResponseReturnValue:
+    """Return a subscription."""
     query(Localized)
-    return one(whole(db(), subscription_id))
+    return json_response(subscription_shape(db(), subscription_id))

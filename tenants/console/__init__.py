@@ -1,4 +1,4 @@
-"""The merchant's console: sales, catalogue, settings, developers, team, activity. Each module hangs its pages on `door.bp`."""
+"""The merchant console: sales, catalog, settings, developers, team and activity. Each module adds its pages to `access.bp`."""
 
 from __future__ import annotations
 
@@ -7,59 +7,68 @@ from typing import TYPE_CHECKING
 from tenants.console import (
     activity,
     addons,
+    api_keys,
     apps,
     blocking,
     brand,
+    businesses,
+    collection_groups,
     collections,
+    create_business,
     customers,
     deliveries,
     domains,
-    elsewhere,
     events,
     exports,
-    founding,
-    groups,
-    invites,
-    keys,
+    external_billing,
+    failed_jobs,
+    home,
+    identity_provider,
+    impersonation,
     languages,
-    lobby,
-    parked,
     payments,
+    portal_links,
     products,
-    provider,
-    refunding,
+    reconciliation,
+    refunds,
     settings,
     staff_changes,
     subscriptions,
     team,
-    view_as,
     webhooks,
 )
-from tenants.console.door import bp
+from tenants.console.access import bp
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from core.web import House
+    from core.services import Services
 
 __all__ = [
-    "activity", "addons", "apps", "blocking", "brand", "collections", "customers", "deliveries", "domains", "elsewhere", "events",
-    "exports", "founding", "groups", "invites", "keys", "languages", "lobby", "parked", "payments", "products", "provider", "refunding",
-    "register", "settings", "staff_changes", "subscriptions", "team", "view_as", "webhooks",
+    "activity", "addons", "api_keys", "apps", "blocking", "bp", "brand", "businesses", "collection_groups", "collections",
+    "create_business", "customers", "deliveries", "domains", "events", "exports", "external_billing", "failed_jobs", "home",
+    "identity_provider", "impersonation", "languages", "payments", "portal_links", "products", "reconciliation", "refunds",
+    "register", "settings", "staff_changes", "subscriptions", "team", "webhooks",
 ]  # fmt: skip
 
 
-def register(app: Flask, house: House) -> None:
+def register(app: Flask, services: Services) -> None:
     import auth
+    from tenants import account_closing, emails, team
     from tenants import exports as files
-    from tenants import letters, team
-    from tenants.console.door import me
+    from tenants.console.access import current_member
     from tenants.console.nav import sections
 
     app.register_blueprint(bp)
-    app.register_blueprint(view_as.door)
-    letters.register(house)
-    files.register(house)
-    house.handlers.on("auth.accounts_merged", lambda work: team.follow(house.database, work.data["from"], work.data["into"]), "team.follow")
-    app.jinja_env.globals.update(console_sections=sections, member=me)
-    auth.also_known(app, lambda address_key: team.invited_address(house.database, address_key))
+    app.register_blueprint(impersonation.door)
+    emails.register(services)
+    files.register(services)
+    services.handlers.on(
+        "auth.accounts_merged", lambda work: team.follow(services.database, work.data["from"], work.data["into"]), "team.follow"
+    )
+    services.leave_teams, services.only_owner_of = (
+        account_closing.leave_all,
+        lambda visit: account_closing.only_owner_of(services.database, visit),
+    )
+    app.jinja_env.globals.update(console_sections=sections, member=current_member)
+    auth.also_known(app, lambda address_key: team.invited_address(services.database, address_key))

@@ -1,4 +1,4 @@
-"""Add-ons: what may come with a plan. A plan without any named takes all of its currency."""
+"""Add-ons that can be bought with a plan. A plan that lists none allows all add-ons in its currency."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from billing.catalogue import Addon
-from billing.commands import addons as command
-from billing.queries import shelf
-from core.web import db, here
+from billing.catalogue import addons as command
+from billing.catalogue import staff_queries
+from billing.model.catalogue import Addon
+from core.links import here
+from core.request_context import db
 from tenants.console import product_form
-from tenants.console.door import bp, me, needs
+from tenants.console.access import bp, current_member, needs
 
 
 @bp.get("/<business_id>/addons/new")
 @needs("products.write")
 def new_addon() -> ResponseReturnValue:
-    return _page({"currency": me().currency})
+    return _page({"currency": current_member().currency})
 
 
 @bp.post("/<business_id>/addons/new")
@@ -31,29 +32,36 @@ def create_addon() -> ResponseReturnValue:
     made = _read(form, currency)
     if form.errors:
         return _page(request.form, form.errors), 422
-    row = command.create_addon(db(), me().business_id, name=made["name"], currency=currency, price=made["price_minor"],
-                               tax_category=made["tax_category"], description=made["description"])
-    flash(_("%(name)s can be had with plans now.", name=row.name), "good")
+    row = command.create_addon(
+        db(),
+        current_member().business_id,
+        name=made["name"],
+        currency=currency,
+        price=made["price_minor"],
+        tax_category=made["tax_category"],
+        description=made["description"],
+    )
+    flash(_("%(name)s can now be bought with plans.", name=row.name), "good")
     return redirect(_of(row.id), 303)
 
 
 @bp.get("/<business_id>/addons/<addon_id>")
 @needs("products.read")
 def addon(addon_id: str) -> ResponseReturnValue:
-    row = shelf.addon(db(), addon_id)
+    row = staff_queries.addon(db(), addon_id)
     return _page(product_form.typed_of_addon(row), row=row)
 
 
 @bp.post("/<business_id>/addons/<addon_id>")
 @needs("products.write")
 def edit_addon(addon_id: str) -> ResponseReturnValue:
-    row = shelf.addon(db(), addon_id)
+    row = staff_queries.addon(db(), addon_id)
     form = product_form.Form(request.form)
     made = _read(form, row.currency)
     if form.errors:
         return _page(request.form, form.errors, row), 422
     command.update_addon(db(), row.id, **made)
-    flash(_("Saved. Who has it keeps the price agreed."), "good")
+    flash(_("Saved. Existing subscribers keep their price."), "good")
     return redirect(_of(row.id), 303)
 
 
@@ -61,7 +69,7 @@ def edit_addon(addon_id: str) -> ResponseReturnValue:
 @needs("products.write")
 def archive_addon(addon_id: str) -> ResponseReturnValue:
     row = command.archive_addon(db(), addon_id)
-    flash(_("%(name)s is not sold any more. Who has it keeps it.", name=row.name), "good")
+    flash(_("%(name)s is no longer on sale. Existing customers keep it.", name=row.name), "good")
     return redirect(_of(row.id), 303)
 
 
@@ -74,9 +82,12 @@ def unarchive_addon(addon_id: str) -> ResponseReturnValue:
 
 
 def _read(form: product_form.Form, currency: str) -> dict[str, Any]:
-    return {"name": form.text("name", 200, _("Give it a name of 1 to 200 characters.")), "price_minor": form.amount("amount", currency),
-            "description": form.text("description", product_form.DESCRIPTION_LIMIT),
-            "tax_category": form.choice("tax_category", product_form.TAX)}
+    return {
+        "name": form.text("name", 200, _("Enter a name of 1 to 200 characters.")),
+        "price_minor": form.amount("amount", currency),
+        "description": form.text("description", product_form.DESCRIPTION_LIMIT),
+        "tax_category": form.choice("tax_category", product_form.TAX),
+    }
 
 
 def _of(addon_id: str) -> str:
@@ -85,5 +96,12 @@ def _of(addon_id: str) -> str:
 
 def _page(typed: Mapping[str, Any], errors: dict[str, str] | None = None, row: Addon | None = None) -> str:
     return render_template(
-        "tenants/console/addon.html", typed=typed, errors=errors or {}, row=row, products_url=here("console.products"),
-        base=f"{here('console.home')}/addons", may_write=me().may("products.write"), **product_form.choices())
+        "tenants/console/addon.html",
+        typed=typed,
+        errors=errors or {},
+        row=row,
+        products_url=here("console.products"),
+        base=f"{here('console.home')}/addons",
+        may_write=current_member().may("products.write"),
+        **product_form.choices(),
+    )

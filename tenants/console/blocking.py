@@ -6,16 +6,17 @@ from flask import flash, redirect
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from billing.commands.blocking import block, unblock
-from core.web import db, here
-from tenants.console.door import bp, needs
+from billing.customers.blocking import block, unblock
+from core.links import here
+from core.request_context import db
+from tenants.console.access import bp, needs
 
 
 @bp.post("/<business_id>/sales/customers/<customer_id>/block")
 @needs("customers.write")
 def block_customer(customer_id: str) -> ResponseReturnValue:
     row = block(db(), customer_id)
-    flash(_("%(name)s is blocked: they cannot buy anything or change a plan.", name=row.name), "good")
+    flash(_("%(name)s is blocked and cannot buy anything or change a plan.", name=row.name), "good")
     return redirect(f"{here('console.customers')}/{customer_id}", 303)
 
 

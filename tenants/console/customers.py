@@ -1,4 +1,4 @@
-"""Sales → Customers: found by any word of their name or address; one customer with everything they have; new ones and changes."""
+"""Sales → Customers: search, the page of one customer, adding and editing customers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from billing.addresses import clean_address
-from billing.commands.customers import clean_company, clean_name, create_customer, update_customer
-from billing.commands.profile import clean_phone
-from billing.parties import Customer
-from billing.queries import customers as query
+from billing.customers import queries as query
+from billing.customers.customers import clean_company, clean_name, create_customer, update_customer
+from billing.customers.profile import clean_phone
+from billing.model.email_address import clean_address
+from billing.model.parties import Customer
 from core import i18n
-from core.errors import Invalid
+from core.errors import N_, Invalid
 from core.languages import among
-from core.web import db, exists_here, here
-from portal.keys import masked
-from portal.words import interval
+from core.links import exists_here, here
+from core.request_context import db
+from portal.license_keys import mask_key
+from portal.phrases import interval
 from tenants import activity
-from tenants.console.door import bp, me, needs
-from tenants.console.lists import asked
-from tenants.console.telling import tell
+from tenants.console.access import bp, current_member, needs
+from tenants.console.event_sentences import describe
+from tenants.console.lists import list_query
 
 FIELDS = ("name", "email", "phone", "language", "business_name", "tax_id")
 
@@ -30,10 +31,10 @@ FIELDS = ("name", "email", "phone", "language", "business_name", "tax_id")
 @bp.get("/<business_id>/sales/customers")
 @needs("customers.read")
 def customers() -> ResponseReturnValue:
-    wanted, base = asked(), here("console.customers")
-    found = query.lines(db(replica=True), wanted.words, before=wanted.before, limit=26)
-    rows, newest, older = wanted.cut(base, found, lambda one: (one.created_at, one.customer_id))
-    return render_template("tenants/console/customers.html", rows=rows, newest=newest, older=older, asked=wanted, base=base)
+    wanted, base = list_query(), here("console.customers")
+    found = query.lines(db(replica=True), wanted.text, before=wanted.before, limit=26)
+    rows, newest, older = wanted.cut(base, found, lambda item: (item.created_at, item.customer_id))
+    return render_template("tenants/console/customers.html", rows=rows, newest=newest, older=older, query=wanted, base=base)
 
 
 @bp.get("/<business_id>/sales/customers/new")
@@ -47,41 +48,60 @@ def new_customer() -> ResponseReturnValue:
 def add_customer() -> ResponseReturnValue:
     typed = _typed()
     try:
-        row = create_customer(db(), me().business_id, **_checked(typed))
+        row = create_customer(db(), current_member().business_id, **_checked(typed))
     except Invalid as wrong:
         return _form(None, typed, wrong.fields), 422
-    flash(_("%(name)s is written down. Nothing was sent to them.", name=row.name), "good")
+    flash(_("%(name)s is added. No email was sent.", name=row.name), "good")
     return redirect(f"{here('console.customers')}/{row.customer_id}", 303)
 
 
 @bp.get("/<business_id>/sales/customers/<customer_id>")
 @needs("customers.read")
 def customer(customer_id: str) -> ResponseReturnValue:
-    row, base = query.one(db(), customer_id), here("console.customers")
+    row, base = query.get_customer(db(), customer_id), here("console.customers")
     held = query.keys(db(), customer_id)
     return render_template(
-        "tenants/console/customer.html", customer=row, loaded=query.loaded_from(db(), customer_id),
-        base=base, url=f"{base}/{customer_id}", interval=interval, masked=masked, keys=held,
-        subscriptions=query.subscriptions(db(), customer_id), payments=query.payments(db(), customer_id),
-        totals=query.totals(db(), customer_id), told=tell(activity.entries(db(), customer_id=customer_id, limit=12)),
+        "tenants/console/customer.html",
+        customer=row,
+        loaded=query.loaded_from(db(), customer_id),
+        base=base,
+        url=f"{base}/{customer_id}",
+        interval=interval,
+        masked=mask_key,
+        keys=held,
+        subscriptions=query.subscriptions(db(), customer_id),
+        payments=query.payments(db(), customer_id),
+        totals=query.totals(db(), customer_id),
+        entries=describe(activity.entries(db(), customer_id=customer_id, limit=12)),
         subscriptions_url=here("console.subscriptions") if exists_here("console.subscription") else "",
         payments_url=here("console.payments") if exists_here("console.payment") else "",
-        activity_url=here("console.activity") + f"?customer={customer_id}")
+        activity_url=here("console.activity") + f"?customer={customer_id}",
+    )
 
 
 @bp.get("/<business_id>/sales/customers/<customer_id>/details")
 @needs("customers.write")
 def customer_details(customer_id: str) -> ResponseReturnValue:
-    row = query.one(db(), customer_id)
-    return _form(row, {"name": row.name, "email": row.email, "phone": row.phone or "", "language": row.locale or "",
-                       "business_name": row.business_name or "", "tax_id": row.tax_id or ""}, {})
+    row = query.get_customer(db(), customer_id)
+    return _form(
+        row,
+        {
+            "name": row.name,
+            "email": row.email,
+            "phone": row.phone or "",
+            "language": row.locale or "",
+            "business_name": row.business_name or "",
+            "tax_id": row.tax_id or "",
+        },
+        {},
+    )
 
 
 @bp.post("/<business_id>/sales/customers/<customer_id>/details")
 @needs("customers.write")
 def change_customer(customer_id: str) -> ResponseReturnValue:
-    """A changed address is told to the old one (safety 3.3), by the event's letter."""
-    row, typed = query.one(db(), customer_id), _typed()
+    """Save a customer's details. An email reports a changed address to the old one (safety 3.3)."""
+    row, typed = query.get_customer(db(), customer_id), _typed()
     try:
         given = _checked(typed, row.locale, (row.billing or {}).get("country"))
     except Invalid as wrong:
@@ -90,7 +110,7 @@ def change_customer(customer_id: str) -> ResponseReturnValue:
     old = row.email
     update_customer(db(), row, **changed)
     if "email" in changed:
-        flash(_("Saved. We tell %(address)s that the address was changed.", address=old), "good")
+        flash(_("Saved. We email %(address)s that the address was changed.", address=old), "good")
     else:
         flash(_("Saved."), "good")
     return redirect(f"{here('console.customers')}/{customer_id}", 303)
@@ -101,9 +121,10 @@ def _typed() -> dict[str, str]:
 
 
 def _checked(typed: dict[str, str], kept: str | None = None, country: str | None = None) -> dict[str, Any]:
-    """All that is wrong at once. `kept`: a language that may stay. `country`: whose rules a tax number follows.
+    """Validate all fields and return the values to store.
 
-    Raises Invalid (fields as FIELDS).
+    `kept`: a language that is allowed although the business no longer offers it. `country`: its rules apply to the tax number.
+    Raises Invalid with all errors (fields as FIELDS).
     """
     wrong: dict[str, str] = {}
     out: dict[str, Any] = {"locale": typed["language"] or None}
@@ -116,8 +137,8 @@ def _checked(typed: dict[str, str], kept: str | None = None, country: str | None
         out["business_name"], out["tax_id"] = clean_company(typed["business_name"], typed["tax_id"], country)
     except Invalid as problem:
         wrong |= problem.fields
-    if out["locale"] not in (None, kept, *among(me().face.languages)):
-        wrong["language"] = "Choose one of the languages."
+    if out["locale"] not in (None, kept, *among(current_member().profile.languages)):
+        wrong["language"] = N_("Choose a language from the list.")
     if wrong:
         raise Invalid(fields=wrong)
     return out
@@ -125,8 +146,15 @@ def _checked(typed: dict[str, str], kept: str | None = None, country: str | None
 
 def _form(row: Customer | None, typed: dict[str, str], errors: dict[str, str]) -> str:
     base = here("console.customers")
-    names = dict.fromkeys(name for name in (*among(me().face.languages), row.locale if row else None) if name and i18n.known(name))
+    names = dict.fromkeys(
+        name for name in (*among(current_member().profile.languages), row.locale if row else None) if name and i18n.known(name)
+    )
     return render_template(
-        "tenants/console/customer_form.html", customer=row, values=typed, errors={name: _(words) for name, words in errors.items()},
-        base=base, url=f"{base}/{row.customer_id}" if row else base,
-        languages_offered=[("", _("As their browser says")), *((name, i18n.own_name(name.replace("-", "_"))) for name in names)])
+        "tenants/console/customer_form.html",
+        customer=row,
+        values=typed,
+        errors={name: _(words) for name, words in errors.items()},
+        base=base,
+        url=f"{base}/{row.customer_id}" if row else base,
+        languages_offered=[("", _("Browser default")), *((name, i18n.own_name(name.replace("-", "_"))) for name in names)],
+    )

@@ -1,4 +1,4 @@
-"""The sections of the console, in the order one reads them. A section shows where its pages exist and the role may look."""
+"""The navigation of the console. A section is shown if its page exists and the role allows it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from flask import current_app, request
 from flask_babel import lazy_gettext as _l
 
-from core.web import here
+from core.links import here
 from tenants.team import Member
 
 SECTIONS = (
     # group, label, endpoint, verb
+    (_l("Sales"), _l("Home"), "console.home", "customers.read"),
     (_l("Sales"), _l("Customers"), "console.customers", "customers.read"),
     (_l("Sales"), _l("Subscriptions"), "console.subscriptions", "subscriptions.read"),
     (_l("Sales"), _l("Payments"), "console.payments", "money.read"),
@@ -25,10 +26,18 @@ SECTIONS = (
     (_l("Developers"), _l("Events"), "console.events", "developers.read"),
     (_l("Developers"), _l("Sign-in provider"), "console.provider", "developers.read"),
     (_l("Developers"), _l("Apps"), "console.apps", "developers.read"),
-    (_l("Developers"), _l("Collected elsewhere"), "console.elsewhere", "developers.read"),
+    (_l("Developers"), _l("External billing"), "console.external_billing", "developers.read"),
     (_l("Business"), _l("Team"), "console.team", "team.read"),
     (_l("Business"), _l("Activity"), "console.activity", "activity.read"),
 )
+
+ALSO_BELOW = {
+    "console.customers": ("console.share",),
+    "console.subscriptions": ("console.failing",),
+    "console.payments": ("console.refunds", "console.reconciliation"),
+    "console.products": ("console.new_addon", "console.addon"),
+}
+"""Section → endpoints that belong to it although their address is not below its own."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +53,14 @@ def sections(member: Member) -> list[Section]:
     for group, label, endpoint, verb in SECTIONS:
         if endpoint in current_app.view_functions and member.may(verb):
             address = here(endpoint)
-            out.append(Section(str(group), str(label), address, _current(address)))
+            out.append(Section(str(group), str(label), address, _current(endpoint, address)))
     return out
 
 
-def first_page(member: Member) -> str | None:
-    """Where somebody of this role begins."""
-    found = sections(member)
-    return found[0].address if found else None
-
-
-def _current(address: str) -> str:
+def _current(endpoint: str, address: str) -> str:
+    """Return the value of aria-current. Every page of the business is below the home page, which is current only by itself."""
     if request.path == address:
         return "page"
-    return "true" if request.path.startswith(address + "/") else ""
+    if endpoint == "console.home":
+        return ""
+    return "true" if request.path.startswith(address + "/") or request.endpoint in ALSO_BELOW.get(endpoint, ()) else ""

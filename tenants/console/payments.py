@@ -1,53 +1,77 @@
-"""Payments and refunds as staff find them, and one payment with everything that came of it."""
+"""Sales → Payments: lists of payments and refunds, and the page of one payment."""
 
 from __future__ import annotations
 
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from billing.queries import sales
-from core.web import db, here
-from portal.words import card_of, why_declined
+from billing.history import staff_lists
+from core.links import here
+from core.request_context import db
+from portal.phrases import card_of, why_declined
 from tenants.activity import names_of
-from tenants.console.door import bp, me, needs
-from tenants.console.lists import asked, chips
-from tenants.console.telling import author
+from tenants.console.access import bp, current_member, needs
+from tenants.console.event_sentences import author
+from tenants.console.lists import chips, list_query
 
 
 @bp.get("/<business_id>/sales/payments")
 @needs("money.read")
 def payments() -> ResponseReturnValue:
-    wanted, base = asked(sales.PAYMENT_STATES), here("console.payments")
-    found = sales.payments(db(replica=True), wanted.words, wanted.status, wanted.before)
-    rows, newest, older = wanted.cut(base, found, lambda one: (one.payment.created_at, one.payment.id))
+    wanted, base = list_query(staff_lists.PAYMENT_STATES), here("console.payments")
+    found = staff_lists.payments(db(replica=True), wanted.text, wanted.status, wanted.before)
+    rows, newest, older = wanted.cut(base, found, lambda item: (item.payment.created_at, item.payment.id))
     return render_template(
-        "tenants/console/payments.html", rows=rows, newest=newest, older=older, asked=wanted, base=base, card_of=card_of,
-        refunds_url=here("console.refunds"), parked_url=here("console.parked") if sales.is_waiting(db()) else "",
-        chips=chips("payment", sales.PAYMENT_STATES, wanted, base))
+        "tenants/console/payments.html",
+        rows=rows,
+        newest=newest,
+        older=older,
+        query=wanted,
+        base=base,
+        card_of=card_of,
+        refunds_url=here("console.refunds"),
+        exception_url=here("console.reconciliation") if staff_lists.is_waiting(db()) else "",
+        chips=chips("payment", staff_lists.PAYMENT_STATES, wanted, base),
+    )
 
 
 @bp.get("/<business_id>/sales/payments/<payment_id>")
 @needs("money.read")
 def payment(payment_id: str) -> ResponseReturnValue:
-    one, back = sales.payment(db(), payment_id), sales.refunds_of(db(), payment_id)
-    paid, buyer = one.payment, one.customer.name or one.customer.email
+    item, back = staff_lists.payment(db(), payment_id), staff_lists.refunds_of(db(), payment_id)
+    paid, buyer = item.payment, item.customer.name or item.customer.email
     names = names_of(db(), [paid.author, *(row.author for row in back)])
     return render_template(
-        "tenants/console/payment.html", one=one, paid=paid, customer=one.customer, back=back,
+        "tenants/console/payment.html",
+        entry=item,
+        paid=paid,
+        customer=item.customer,
+        refunds=back,
         begun_by=author(paid.author, names, buyer) if paid.author and paid.author["type"] != "system" else "",
         refunded_by={row.id: author(row.author, names, buyer) for row in back},
-        base=here("console.payments"), subscriptions_url=here("console.subscriptions"), card=card_of(paid.method),
-        why=why_declined(paid.error_code) if paid.status == "failed" else "", parked_url=here("console.parked"),
-        is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.parked.id == paid.id for waits in sales.waiting(db())),
-        may_refund=me().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor)
+        base=here("console.payments"),
+        subscriptions_url=here("console.subscriptions"),
+        card=card_of(paid.method),
+        decline_reason=why_declined(paid.error_code) if paid.status == "failed" else "",
+        exception_url=here("console.reconciliation"),
+        is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.exception.id == paid.id for waits in staff_lists.waiting(db())),
+        may_refund=current_member().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor,
+    )
 
 
 @bp.get("/<business_id>/sales/refunds")
 @needs("money.read")
 def refunds() -> ResponseReturnValue:
-    wanted, base = asked(sales.REFUND_STATES), here("console.refunds")
-    found = sales.refunds(db(replica=True), wanted.words, wanted.status, wanted.before)
-    rows, newest, older = wanted.cut(base, found, lambda one: (one.refund.created_at, one.refund.id))
+    wanted, base = list_query(staff_lists.REFUND_STATES), here("console.refunds")
+    found = staff_lists.refunds(db(replica=True), wanted.text, wanted.status, wanted.before)
+    rows, newest, older = wanted.cut(base, found, lambda item: (item.refund.created_at, item.refund.id))
     return render_template(
-        "tenants/console/refunds.html", rows=rows, newest=newest, older=older, asked=wanted, base=base,
-        payments_url=here("console.payments"), chips=chips("refund", sales.REFUND_STATES, wanted, base))
+        "tenants/console/refunds.html",
+        rows=rows,
+        newest=newest,
+        older=older,
+        query=wanted,
+        base=base,
+        payments_url=here("console.payments"),
+        chips=chips("refund", staff_lists.REFUND_STATES, wanted, base),
+    )

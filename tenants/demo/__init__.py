@@ -1,4 +1,4 @@
-"""`flask --app wsgi demo`: a believable year of eight shops and four people, for a test deployment."""
+"""`flask --app wsgi demo`: fills a test deployment with a year of sample data of eight businesses and four customers."""
 
 from __future__ import annotations
 
@@ -9,74 +9,76 @@ from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy import select
 
-from billing.parties import Business
+from billing.model.parties import Business
 from core import clock
+from core.leases import Lease
 from core.scope import everything
-from core.web import House
-from core.worker import Lease
-from tenants.demo.shops import SHOPS
+from core.services import Services
+from tenants.demo.actions import World
+from tenants.demo.businesses import BUSINESSES
 from tenants.demo.staff import SAM, hire
-from tenants.demo.story import ADA, PEOPLE, scenes
-from tenants.demo.world import World
+from tenants.demo.year import ADA, PEOPLE, scenes
 
 
-def register(app: Flask, house: House) -> None:
+def register(app: Flask, services: Services) -> None:
     @app.cli.command("demo")
-    @click.option("--if-empty", is_flag=True, help="Do nothing where there is a business already.")
+    @click.option("--if-empty", is_flag=True, help="Do nothing if a business exists.")
     @with_appcontext
     def demo(if_empty: bool) -> None:
-        """Fill a test deployment with a year of believable history."""
-        settings = house.settings
+        """Fill a test deployment with a year of sample data."""
+        settings = services.settings
         if not settings.is_test:
-            raise click.ClickException("The demo is for test deployments; PORTAL_MODE is live.")
-        if house.gateway is None:
-            raise click.ClickException("The demo pays with test cards; it needs PORTAL_GATEWAY=sandbox.")
-        if if_empty and _has_business(house):
-            click.echo("There are businesses here already; the demo is left out.")
+            raise click.ClickException("The demo is only for test deployments. PORTAL_MODE is live.")
+        if services.gateway is None:
+            raise click.ClickException("The demo pays with test cards. Set PORTAL_GATEWAY=sandbox.")
+        if if_empty and _has_business(services):
+            click.echo("This deployment already has businesses. The demo was skipped.")
             return
-        if _is_served(house):
-            # its worker would renew the past at today's date, and write letters about it
-            raise click.ClickException("This portal is running. Stop it, then run the demo.")
-        world = fill(house)
-        _say(house, world)
+        if _is_served(services):
+            # its worker would process past renewals at today's date and send emails about them
+            raise click.ClickException("The portal is running. Stop it before you run the demo.")
+        world = fill(services)
+        _print_summary(services, world)
 
 
-def fill(house: House, progress: bool = True) -> World:
-    """Play the year. The billing clock is turned meanwhile and back at the end, whatever happens."""
-    was, world = clock.offset(), World(house, today=clock.now())
-    todo = list(scenes(world))
+def fill(services: Services, progress: bool = True) -> World:
+    """Create the sample data. The billing clock is moved meanwhile and always reset at the end."""
+    offset, world = clock.offset(), World(services, today=clock.now())
+    remaining = list(scenes(world))
     try:
-        with click.progressbar(length=len(todo), label="A year of history", hidden=not progress) as bar:
-            for _ in world.play(todo):
+        with click.progressbar(length=len(remaining), label="A year of history", hidden=not progress) as bar:
+            for _ in world.play(remaining):
                 bar.update(1)
-        hire(house, world.shops)
+        hire(services, world.businesses)
     finally:
-        clock.turn(was)
-        world.hush()
+        clock.turn(offset)
+        world.mark_events_done()
     return world
 
 
-def _has_business(house: House) -> bool:
-    with house.database.open(everything("is there a business")) as db:
+def _has_business(services: Services) -> bool:
+    with services.database.open(everything("is there a business")) as db:
         return db.scalar(select(Business.business_id).limit(1)) is not None
 
 
-def _is_served(house: House) -> bool:
-    with house.database.open(everything("is a worker running")) as db:
+def _is_served(services: Services) -> bool:
+    with services.database.open(everything("is a worker running")) as db:
         return db.scalar(select(Lease.name).where(Lease.until > clock.wall() - timedelta(seconds=2)).limit(1)) is not None
 
 
-def _say(house: House, world: World) -> None:
-    url = house.settings.base_url
-    others = ", ".join(one.email for one in PEOPLE[1:])
-    bought = len(SHOPS) - 1  # the last only has Ada's address, and asks to appear
-    click.echo(f"""
-{bought} shops and a year of subscriptions, purchases and refunds are here.
+def _print_summary(services: Services, world: World) -> None:
+    url = services.settings.base_url
+    others = ", ".join(item.email for item in PEOPLE[1:])
+    count = len(BUSINESSES) - 1  # the last business only has Ada's address and waits for her approval
+    click.echo(
+        f"""
+Created {count} businesses with a year of subscriptions, purchases and refunds.
 
   Sign in        {url}/login
-  as             {ADA.email}, who bought from all of them
+  as             {ADA.email}, a customer of all businesses
   or as          {others}
-  Letters        {url}/mailbox  (links and codes for signing in arrive there)
-  Console        {url}/console  (as {SAM}, who works at five of the shops)
-  One shop       {url}/login/{world.shops["birch"]}  (Birch Hosting's own door)
-""".rstrip())
+  Test emails    {url}/mailbox  (sign-in links and codes)
+  Console        {url}/console  (as {SAM}, a team member of five businesses)
+  One business   {url}/login/{world.businesses["birch"]}  (the portal of Birch Hosting)
+""".rstrip()
+    )

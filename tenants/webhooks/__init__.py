@@ -1,7 +1,7 @@
-"""Webhooks: what happens here is told to a business's programs (Standard Webhooks; reference §2.9).
+"""Webhooks: sends events to the programs of a business (Standard Webhooks; reference §2.9).
 
-event → deliveries (`queueing.py`, a worker's handler) → attempts (`sending.py`, threads of its own, so that letters and
-other endpoints never wait for a slow one). Endpoints are kept by `endpoints.py`, what was sent is read in `history.py`.
+Events become deliveries (`queueing.py`, a handler of the worker), and deliveries become attempts (`sending.py`, in separate threads, so
+that a slow endpoint delays neither emails nor other endpoints). `endpoints.py` manages endpoints, `history.py` reads deliveries.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from core.web import House
+    from core.services import Services
 
 __all__ = ["register"]
 
 
-def register(app: Flask, house: House) -> None:
+def register(app: Flask, services: Services) -> None:
     from core.worker import Tick
-    from tenants.webhooks import letters, queueing
+    from tenants.webhooks import backlog, emails, queueing
+    from tenants.webhooks.retention import sweep
     from tenants.webhooks.sending import Sender
-    from tenants.webhooks.sweeping import sweep
 
-    sender = Sender(house)
+    sender = Sender(services)
     app.extensions["webhooks"] = sender
-    queueing.register(house, sender.wake)
-    letters.register(house)
-    house.worker.each_round.append(sender.start)
-    house.worker.at_end.append(sender.stop)
-    house.worker.ticks.append(Tick("sweep webhooks", timedelta(hours=1), lambda: sweep(house.database)))
+    queueing.register(services, sender.wake)
+    emails.register(services)
+    backlog.register(services.metrics)
+    services.worker.each_round.append(sender.start)
+    services.worker.at_end.append(sender.stop)
+    services.worker.ticks.append(Tick("old webhook deliveries", timedelta(hours=1), lambda: sweep(services.database)))

@@ -1,4 +1,4 @@
-"""Event → deliveries: one message per endpoint that wants it. Run by the worker; an event that comes twice changes nothing."""
+"""Turns an event into deliveries, one per subscribed endpoint. Runs in the worker and is idempotent."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from collections.abc import Callable
 
 from sqlalchemy import select
 
-from billing.payments import Payment, Refund
-from billing.subscriptions import Subscription
+from billing.model.payments import Payment, Refund
+from billing.model.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
+from core.outbox_claims import Work
 from core.scope import system
-from core.web import House
-from core.worker import Work
-from tenants.webhooks.kinds import PATTERNS, noun_of, types_of
-from tenants.webhooks.tables import Delivery, Endpoint
+from core.services import Services
+from tenants.webhooks.event_types import PATTERNS, noun_of, types_of
+from tenants.webhooks.models import Delivery, Endpoint
 
 
-def register(house: House, wake: Callable[[], None]) -> None:
-    """`wake`: called when something new waits to be sent."""
+def register(services: Services, wake: Callable[[], None]) -> None:
+    """`wake` is called after new deliveries were added."""
 
     def queue(work: Work) -> None:
-        if deliver(house, work):
+        if deliver(services, work):
             wake()
 
     for pattern in PATTERNS:
-        house.handlers.on(pattern, queue, "webhooks.queue")
+        services.handlers.on(pattern, queue, "webhooks.queue")
 
 
-def deliver(house: House, work: Work) -> int:
-    """How many deliveries were added."""
+def deliver(services: Services, work: Work) -> int:
+    """Add the deliveries of an event. Return how many were added."""
     types = types_of(work.type)
     if not types or not work.business_id:
         return 0
     scope = system(work.business_id)
-    with house.database.open(scope) as db:
-        if not _wanting(db, types) or _is_elsewhere(db, work):
+    with services.database.open(scope) as db:
+        if not _is_wanted(db, types) or _is_external(db, work):
             return 0
-        noun_id, data = _about(db, work)
+        noun_id, data = _object_of(db, work)
     added = 0
-    with house.database.open(scope, write=True) as db:
+    with services.database.open(scope, write=True) as db:
         for endpoint in db.scalars(select(Endpoint).where(Endpoint.removed_at.is_(None)).order_by(Endpoint.id).with_for_update()):
             known = set(db.scalars(select(Delivery.type).where(Delivery.endpoint_id == endpoint.id, Delivery.event_id == work.id)))
             for type in types:
@@ -51,7 +51,7 @@ def deliver(house: House, work: Work) -> int:
 
 
 def add(db: ScopedSession, endpoint: Endpoint, type: str, event_id: str, noun_id: str | None, data: dict[str, object]) -> Delivery:
-    """`endpoint` is locked: whoever sends there takes a lock as well before looking for what is due next."""
+    """Add a delivery. `endpoint` must be locked: the sender locks it as well before it computes when the next delivery is due."""
     at = clock.wall()
     row = Delivery(
         business_id=endpoint.business_id, id=new_id("whd"), endpoint_id=endpoint.id, event_id=event_id, type=type,
@@ -67,32 +67,32 @@ def add(db: ScopedSession, endpoint: Endpoint, type: str, event_id: str, noun_id
 
 
 def message_id(event_id: str, type: str) -> str:
-    """`webhook-id`: from the event, so that a second delivery of it is known by receivers. No dots: the signature uses them."""
-    core = "msg_" + event_id.removeprefix("evt_")
-    return core + "_updated" if type == "subscription.updated" else core
+    """Return the `webhook-id` of an event, so that receivers recognize duplicates. It has no dots, which the signature uses."""
+    base = "msg_" + event_id.removeprefix("evt_")
+    return base + "_updated" if type == "subscription.updated" else base
 
 
-def _wanting(db: ScopedSession, types: list[str]) -> bool:
-    return any(_wants(one, type) for one in db.scalars(select(Endpoint).where(Endpoint.removed_at.is_(None))) for type in types)
+def _is_wanted(db: ScopedSession, types: list[str]) -> bool:
+    return any(_wants(endpoint, type) for endpoint in db.scalars(select(Endpoint).where(Endpoint.removed_at.is_(None))) for type in types)
 
 
 def _wants(endpoint: Endpoint, type: str) -> bool:
     return not endpoint.filter_types or type in endpoint.filter_types
 
 
-def _is_elsewhere(db: ScopedSession, work: Work) -> bool:
-    """What another system collects, that system tells of: the same receiver would hear everything twice (safety 4.12)."""
-    one = work.data.get("subscription_id")
+def _is_external(db: ScopedSession, work: Work) -> bool:
+    """Return whether another system bills the subscription. That system sends its own webhooks (safety 4.12)."""
+    subscription_id = work.data.get("subscription_id")
     if noun_of(work.type) in ("subscription", "dunning"):
-        one = work.noun_id
-    elif noun_of(work.type) == "refund" and not one:
-        one = db.scalar(select(Refund.subscription_id).where(Refund.id == work.noun_id))
-    by = db.scalar(select(Subscription.collected_by).where(Subscription.id == one)) if one else None
-    return by not in (None, "us")
+        subscription_id = work.noun_id
+    elif noun_of(work.type) == "refund" and not subscription_id:
+        subscription_id = db.scalar(select(Refund.subscription_id).where(Refund.id == work.noun_id))
+    collected_by = db.scalar(select(Subscription.collected_by).where(Subscription.id == subscription_id)) if subscription_id else None
+    return collected_by not in (None, "us")
 
 
-def _about(db: ScopedSession, work: Work) -> tuple[str | None, dict[str, object]]:
-    """(id of the row the payload is built from, what else it needs): a payment's events stand on its subscription."""
+def _object_of(db: ScopedSession, work: Work) -> tuple[str | None, dict[str, object]]:
+    """Return (id of the object of the payload, additional data). Events of a payment are stored under its subscription."""
     if noun_of(work.type) == "payment":
         return work.data.get("payment_id") or work.noun_id, {}
     bill = work.data.get("invoice_id") if work.type == "subscription.renewed" else None

@@ -1,4 +1,4 @@
-"""A signed message (Standard Webhooks): `webhook-id`, `webhook-timestamp`, `webhook-signature`, one signature per secret in force."""
+"""Signs messages (Standard Webhooks), with one signature per valid secret."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from standardwebhooks import Webhook
 
 
 def signed(secrets: list[str], message_id: str, at: datetime, body: str) -> dict[str, str]:
-    """The three headers. `at`: aware, now; receivers refuse what is older than five minutes."""
+    """Return the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. Receivers refuse an `at` older than five minutes."""
     signatures = [Webhook(secret).sign(message_id, at, body) for secret in secrets]
     return {"webhook-id": message_id, "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": " ".join(signatures)}

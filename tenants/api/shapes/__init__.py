@@ -1,4 +1,4 @@
-"""The contract's JSON shapes (reference §2), one module per noun. Every field is always there; what is unknown is null."""
+"""The JSON shapes of the contract (reference §2), one module per object. Every field is always present; unknown values are null."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
-from billing.parties import Customer
+from billing.model.parties import Customer
 
 
 def stamp(value: datetime) -> str:
@@ -18,7 +18,7 @@ def stamp(value: datetime) -> str:
 
 
 Stamp = Annotated[datetime, PlainSerializer(stamp), WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization")]
-"""RFC 3339, UTC, with a Z."""
+"""A date and time as in RFC 3339: UTC, with a Z."""
 Json = dict[str, Any]
 
 
@@ -42,12 +42,12 @@ class CustomerLimited(Shape):
 
 
 def billing_shape(stored: Json | None, customer: Customer | None = None, country: str | None = None) -> Json:
-    """A billing address; the country is always a code, the seller's where the buyer's is not known."""
-    one = stored or (customer.billing if customer else None) or {}
-    return {"country": one.get("country") or country or "US", **{part: one.get(part) for part in ("city", "state", "street", "zipcode")}}
+    """Return a billing address. If the customer's country is unknown, `country` is used, else US."""
+    item = stored or (customer.billing if customer else None) or {}
+    return {"country": item.get("country") or country or "US", **{part: item.get(part) for part in ("city", "state", "street", "zipcode")}}
 
 
-def one(shape: Shape, status: int = 200) -> ResponseReturnValue:
+def json_response(shape: Shape, status: int = 200) -> ResponseReturnValue:
     return jsonify(shape.json()), status
 
 

@@ -1,12 +1,12 @@
-"""Add-ons, collections with their groups, and discounts (reference §2.5)."""
+"""Add-ons, product collections with their groups, and discounts (reference §2.5)."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from billing.catalogue import Addon, Collection
-from billing.discounts import Discount
-from billing.queries.catalogue import Grouped, Held
+from billing.catalogue.api_queries import Grouped, ItemWithProduct
+from billing.model.catalogue import Addon, Collection
+from billing.model.discounts import Discount
 from tenants.api.shapes import Json, Shape, Stamp
 from tenants.api.shapes.products import TaxCategory, image_url, price_shape
 
@@ -37,7 +37,7 @@ class AddonShape(Shape):
 
 
 class ItemShape(Shape):
-    """A product in a collection."""
+    """A product in a group of a collection. `status` says whether customers can switch to it."""
 
     id: str
     addons_count: int
@@ -57,8 +57,8 @@ class ItemShape(Shape):
     tax_inclusive: bool
 
     @classmethod
-    def of(cls, held: Held) -> ItemShape:
-        item, row = held
+    def of(cls, entry: ItemWithProduct) -> ItemShape:
+        item, row = entry
         return cls.model_validate({
             "id": item.id, "addons_count": len(row.addons), "is_recurring": row.is_recurring,
             "license_key_enabled": row.license_key_enabled, "meters_count": len(row.meters), "product_id": row.id, "status": item.enabled,
@@ -74,13 +74,13 @@ class GroupShape(Shape):
     group_name: str | None
 
     @classmethod
-    def of(cls, one: Grouped) -> GroupShape:
-        products = [ItemShape.of(held) for held in one.items]
-        return cls(group_id=one.group.id, products=products, status=one.group.enabled, group_name=one.group.name)
+    def of(cls, grouped: Grouped) -> GroupShape:
+        products = [ItemShape.of(entry) for entry in grouped.items]
+        return cls(group_id=grouped.group.id, products=products, status=grouped.group.enabled, group_name=grouped.group.name)
 
 
 class CollectionItemShape(Shape):
-    """A collection in a list."""
+    """A product collection in a list."""
 
     id: str
     created_at: Stamp
@@ -97,7 +97,7 @@ class CollectionItemShape(Shape):
 
 
 class CollectionShape(Shape):
-    """The five defaults: null is what the business has."""
+    """A product collection. A plan-change setting that is null is inherited from the business."""
 
     id: str
     brand_id: str
@@ -116,7 +116,7 @@ class CollectionShape(Shape):
     @classmethod
     def of(cls, row: Collection, groups: list[Grouped]) -> CollectionShape:
         return cls.model_validate({
-            "id": row.id, "brand_id": row.brand_id, "created_at": row.created_at, "groups": [GroupShape.of(one) for one in groups],
+            "id": row.id, "brand_id": row.brand_id, "created_at": row.created_at, "groups": [GroupShape.of(group) for group in groups],
             "name": row.name, "updated_at": row.updated_at, "description": row.description or None,
             "image": image_url(row.image), "effective_at_on_upgrade": row.effective_on_upgrade,
             "effective_at_on_downgrade": row.effective_on_downgrade, "proration_billing_mode_on_upgrade": row.proration_on_upgrade,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from billing.parties import Customer
-from billing.payments import PaymentMethod
+from billing.model.parties import Customer
+from billing.model.payments import PaymentMethod
 from tenants.api.shapes import Json, Shape, Stamp
 
 
 class CustomerShape(Shape):
-    """`business_name` and `tax_id` are our addition to the contract."""
+    """A customer. `business_name` and `tax_id` are extensions of the contract."""
 
     business_id: str
     created_at: Stamp

@@ -1,10 +1,10 @@
-"""DiscountDetail (reference §2.1): the copy that a subscription or a payment carries."""
+"""DiscountDetail (reference §2.1): the copy of a discount on a subscription or payment."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from billing.discounts import cycles_left
+from billing.model.discounts import cycles_left
 from tenants.api.shapes import Json, Shape
 
 
@@ -27,26 +27,26 @@ class DiscountDetail(Shape):
     usage_limit: int | None
 
 
-def details(held: list[Json] | None, business_id: str, period_n: int | None = None) -> list[DiscountDetail]:
-    """`period_n`: how many periods the subscription has paid for; None for a payment."""
+def discount_details(discounts: list[Json] | None, business_id: str, period_n: int | None = None) -> list[DiscountDetail]:
+    """Return the details of each discount. `period_n` is the number of periods the subscription paid for; None for a payment."""
     return [
         DiscountDetail(
-            amount=one["amount"], business_id=business_id, code=one["code"], created_at=one["created_at"].replace("+00:00", "Z"),
-            discount_id=one["discount_id"], metadata=one["meta"] or {}, position=one["position"], preserve_on_plan_change=one["keeps"],
-            restricted_to=one["restricted_to"], times_used=one["times_used"], type=one["type"],
-            cycles_remaining=None if period_n is None else cycles_left(one, period_n),
-            expires_at=one["expires_at"].replace("+00:00", "Z") if one["expires_at"] else None, name=one["name"],
-            subscription_cycles=one["cycles"], usage_limit=one["usage_limit"],
+            amount=item["amount"], business_id=business_id, code=item["code"], created_at=item["created_at"].replace("+00:00", "Z"),
+            discount_id=item["discount_id"], metadata=item["meta"] or {}, position=item["position"], preserve_on_plan_change=item["keeps"],
+            restricted_to=item["restricted_to"], times_used=item["times_used"], type=item["type"],
+            cycles_remaining=None if period_n is None else cycles_left(item, period_n),
+            expires_at=item["expires_at"].replace("+00:00", "Z") if item["expires_at"] else None, name=item["name"],
+            subscription_cycles=item["cycles"], usage_limit=item["usage_limit"],
         )
-        for one in held or []
+        for item in discounts or []
     ]  # fmt: skip
 
 
-def in_a_list(held: list[Json] | None, period_n: int) -> list[Json]:
-    return [{"discount_id": one["discount_id"], "discount_cycles_remaining": cycles_left(one, period_n)} for one in held or []]
+def discount_summaries(discounts: list[Json] | None, period_n: int) -> list[Json]:
+    return [{"discount_id": item["discount_id"], "discount_cycles_remaining": cycles_left(item, period_n)} for item in discounts or []]
 
 
-def ids_of(held: list[Json] | None) -> dict[str, Any]:
-    """The fields that name them, the old single one too."""
-    ids = [one["discount_id"] for one in held or []]
+def discount_ids(discounts: list[Json] | None) -> dict[str, Any]:
+    """Return the fields `discount_ids` and the older `discount_id`."""
+    ids = [item["discount_id"] for item in discounts or []]
     return {"discount_id": ids[0] if ids else None, "discount_ids": ids or None}

@@ -1,14 +1,14 @@
-"""Payment and Refund (reference §2.4): whole, and as a list's item."""
+"""Payment and Refund (reference §2.4), in full and as a list item."""
 
 from __future__ import annotations
 
 from billing.documents.links import document_url
-from billing.parties import Customer
-from billing.payments import Payment, Refund
-from billing.queries.api import Paid
-from core.web import house
+from billing.history.api_lists import PaymentWithContext
+from billing.model.parties import Customer
+from billing.model.payments import Payment, Refund
+from core.request_context import services
 from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape
-from tenants.api.shapes.discounts import DiscountDetail, details, ids_of
+from tenants.api.shapes.discounts import DiscountDetail, discount_details, discount_ids
 
 CHARGE_TYPES = frozenset({"new", "renewal", "plan_change", "on_demand"})
 
@@ -49,7 +49,7 @@ class PaymentItem(Shape):
     three_ds_version: str | None = None
 
     @classmethod
-    def of(cls, paid: Paid) -> PaymentItem:
+    def of(cls, paid: PaymentWithContext) -> PaymentItem:
         return cls.model_validate(_common(paid))
 
 
@@ -76,21 +76,21 @@ class PaymentShape(PaymentItem):
     updated_at: Stamp
 
     @classmethod
-    def of(cls, paid: Paid, refunds: list[Refund] | None = None) -> PaymentShape:
+    def of(cls, paid: PaymentWithContext, refunds: list[Refund] | None = None) -> PaymentShape:
         row, method = paid.payment, paid.payment.method or {}
         return cls.model_validate({
             **_common(paid), "billing": billing_shape(row.billing, paid.customer), "business_id": row.business_id,
             "is_update_payment_method": row.charge_type not in CHARGE_TYPES and row.amount_minor == 0,
-            "refunds": [RefundItem.of(one).json() for one in refunds or []], "settlement_amount": row.amount_minor,
+            "refunds": [RefundItem.of(refund).json() for refund in refunds or []], "settlement_amount": row.amount_minor,
             "settlement_currency": row.currency, "card_holder_name": method.get("holder"), "card_issuing_country": method.get("country"),
             "error_code": row.error_code, "error_message": row.error_message, "payment_link": row.hosted_url if row.is_open else None,
             "payment_method_id": row.payment_method_id, "product_cart": _cart(row), "settlement_tax": row.tax_minor,
-            "tax": row.tax_minor, "updated_at": row.updated_at, "discounts": details(row.discounts, row.business_id),
-            "discount_id": ids_of(row.discounts)["discount_id"],
+            "tax": row.tax_minor, "updated_at": row.updated_at, "discounts": discount_details(row.discounts, row.business_id),
+            "discount_id": discount_ids(row.discounts)["discount_id"],
         })  # fmt: skip
 
 
-class RefundItem(Shape):
+class _RefundFields(Shape):
     business_id: str
     created_at: Stamp
     is_partial: bool
@@ -104,20 +104,22 @@ class RefundItem(Shape):
     network_reference_updated_at: Stamp | None = None
     reason: str | None
 
+
+class RefundItem(_RefundFields):
     @classmethod
     def of(cls, row: Refund) -> RefundItem:
         return cls.model_validate(_refund(row))
 
 
-class RefundShape(RefundItem):
+class RefundShape(_RefundFields):
     brand_id: str
     customer: CustomerLimited
     metadata: Json
 
     @classmethod
     def of(cls, row: Refund, customer: Customer) -> RefundShape:
-        more = {"brand_id": row.brand_id, "customer": CustomerLimited.of(customer), "metadata": row.meta or {}}
-        return cls.model_validate({**_refund(row), **more})
+        details = {"brand_id": row.brand_id, "customer": CustomerLimited.of(customer), "metadata": row.meta or {}}
+        return cls.model_validate({**_refund(row), **details})
 
 
 def _refund(row: Refund) -> Json:
@@ -127,23 +129,27 @@ def _refund(row: Refund) -> Json:
     }  # fmt: skip
 
 
-def _common(paid: Paid) -> Json:
-    row, method, mine = paid.payment, paid.payment.method or {}, [paid.payment.subscription_id] if paid.payment.subscription_id else []
+def _common(paid: PaymentWithContext) -> Json:
+    row, method, subscription_ids = (
+        paid.payment,
+        paid.payment.method or {},
+        [paid.payment.subscription_id] if paid.payment.subscription_id else [],
+    )
     year, month = method.get("expiry_year"), method.get("expiry_month")
     succeeded = row.status == "succeeded"
     periods: list[Json] = []
-    if succeeded and mine and paid.starts_at and paid.ends_at and row.charge_type in ("new", "renewal", "plan_change"):
+    if succeeded and subscription_ids and paid.starts_at and paid.ends_at and row.charge_type in ("new", "renewal", "plan_change"):
         span = {"starts_at": paid.starts_at.isoformat().replace("+00:00", "Z"), "ends_at": paid.ends_at.isoformat().replace("+00:00", "Z")}
-        periods = [{"subscription_id": mine[0], **span, "proration_factor": "1"}]
+        periods = [{"subscription_id": subscription_ids[0], **span, "proration_factor": "1"}]
     return {
         "brand_id": row.brand_id, "created_at": row.created_at, "currency": row.currency, "customer": CustomerLimited.of(paid.customer),
         "digital_products_delivered": succeeded and (paid.has_license_key or paid.has_download), "has_license_key": paid.has_license_key,
         "metadata": row.meta or {}, "payment_id": row.id, "retry_attempt": max(row.attempt - 1, 0) if row.charge_type == "renewal" else 0,
-        "service_periods": periods, "subscription_ids": mine, "total_amount": row.amount_minor,
+        "service_periods": periods, "subscription_ids": subscription_ids, "total_amount": row.amount_minor,
         "card_exp_month": f"{int(month):02}" if month else None, "card_exp_year": str(year) if year else None,
         "card_last_four": method.get("last4"), "card_network": method.get("brand"),
-        "charge_type": row.charge_type if mine and row.charge_type in CHARGE_TYPES else None, "invoice_id": row.invoice_id,
-        "invoice_url": document_url(house().settings, "payments", row.business_id, row.id) if row.invoice_id else None,
+        "charge_type": row.charge_type if subscription_ids and row.charge_type in CHARGE_TYPES else None, "invoice_id": row.invoice_id,
+        "invoice_url": document_url(services().settings, "payments", row.business_id, row.id) if row.invoice_id else None,
         "payment_method": method.get("kind") or ("card" if method else None),
         "refund_status": None if not row.refunded_minor else "full" if row.refunded_minor >= row.amount_minor else "partial",
         "status": row.status, "subscription_id": row.subscription_id, "three_ds_flow": "challenge" if row.challenged else None,
@@ -153,4 +159,4 @@ def _common(paid: Paid) -> Json:
 def _cart(row: Payment) -> list[Json] | None:
     if row.subscription_id or not row.cart:
         return None
-    return [{"product_id": one["product_id"], "quantity": one["quantity"]} for one in row.cart if one.get("product_id")]
+    return [{"product_id": item["product_id"], "quantity": item["quantity"]} for item in row.cart if item.get("product_id")]

@@ -1,14 +1,13 @@
-"""Product (reference §2.5) and its price, which is one of three kinds."""
+"""Product and its price (reference §2.5)."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import cast
 
-from billing.catalogue import Product
-from core.web import external
+from billing.model.catalogue import Product
+from billing.model.catalogue import TaxCategory as TaxCategory
+from core.links import external
 from tenants.api.shapes import Json, Shape, Stamp
-
-TaxCategory = Literal["digital_products", "saas", "e_book", "edtech", "live_tutoring"]
 
 
 def image_url(path: str | None) -> str | None:
@@ -16,20 +15,20 @@ def image_url(path: str | None) -> str | None:
 
 
 def price_shape(row: Product) -> Json:
-    """one_time_price, recurring_price or usage_based_price; amounts in minor units."""
+    """Return the one_time_price, recurring_price or usage_based_price of a product. Amounts are in minor units."""
     common: Json = {
         "type": row.price_type, "currency": row.currency, "discount": 0, "discount_bps": 0, "purchasing_power_parity": False,
         "tax_inclusive": row.tax_inclusive,
     }  # fmt: skip
     if row.price_type == "one_time_price":
         return {**common, "price": row.price_minor, "pay_what_you_want": False, "suggested_price": None}
-    times: Json = {
+    billing: Json = {
         "payment_frequency_count": row.interval_count, "payment_frequency_interval": row.interval or "Month",
         "subscription_period_count": row.term_count, "subscription_period_interval": row.term_interval or "Year",
     }  # fmt: skip
     if row.price_type == "usage_based_price":
-        return {**common, **times, "fixed_price": row.price_minor, "meters": row.meters or []}
-    return {**common, **times, "price": row.price_minor, "trial_period_days": row.trial_days}
+        return {**common, **billing, "fixed_price": row.price_minor, "meters": row.meters or []}
+    return {**common, **billing, "price": row.price_minor, "trial_period_days": row.trial_days}
 
 
 class ProductShape(Shape):
@@ -58,12 +57,14 @@ class ProductShape(Shape):
 
     @classmethod
     def of(cls, row: Product, collection_id: str | None = None) -> ProductShape:
-        words = {part: row.download.get(part) for part in ("external_url", "instructions")} if row.download else None
-        download = {"files": [], **words} if words else None
+        download: Json | None = None
+        if row.download:
+            download = {"files": [], **{part: row.download.get(part) for part in ("external_url", "instructions")}}
         return cls(
             brand_id=row.brand_id, business_id=row.business_id, created_at=row.created_at, is_recurring=row.is_recurring,
             license_key_enabled=row.license_key_enabled, metadata=row.meta or {}, price=price_shape(row), product_id=row.id,
-            tax_category=row.tax_category, updated_at=row.updated_at, addons=row.addons or [], description=row.description or None,
+            tax_category=cast(TaxCategory, row.tax_category),
+            updated_at=row.updated_at, addons=row.addons or [], description=row.description or None,
             digital_product_delivery=download, image=image_url(row.image), license_key_activation_message=row.license_key_message,
             license_key_activations_limit=row.license_key_limit, license_key_duration=row.license_key_duration, name=row.name,
             product_collection_id=collection_id,
@@ -92,7 +93,7 @@ class ProductItem(Shape):
     def of(cls, row: Product) -> ProductItem:
         return cls(
             business_id=row.business_id, created_at=row.created_at, is_recurring=row.is_recurring, metadata=row.meta or {},
-            product_id=row.id, tax_category=row.tax_category, updated_at=row.updated_at, currency=row.currency,
+            product_id=row.id, tax_category=cast(TaxCategory, row.tax_category), updated_at=row.updated_at, currency=row.currency,
             description=row.description or None, image=image_url(row.image), name=row.name, price=row.price_minor,
             price_detail=price_shape(row), tax_inclusive=row.tax_inclusive,
         )  # fmt: skip

@@ -1,16 +1,16 @@
-"""Subscription (reference §2.3): whole, and as a list's item."""
+"""Subscription (reference §2.3), in full and as a list item."""
 
 from __future__ import annotations
 
-from billing.discounts import cycles_left
-from billing.parties import Customer
-from billing.queries import api as read
-from billing.queries.scheduled import Planned, scheduled
-from billing.quotes import ScheduledChange
-from billing.subscriptions import Subscription
+from billing.history import api_lists as read
+from billing.model.discounts import cycles_left
+from billing.model.parties import Customer
+from billing.model.quotes import ScheduledChange
+from billing.model.subscriptions import Subscription
+from billing.plan_changes.scheduled import Planned, scheduled
 from core.db import ScopedSession
 from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape, stamp
-from tenants.api.shapes.discounts import details, ids_of, in_a_list
+from tenants.api.shapes.discounts import discount_details, discount_ids, discount_summaries
 
 
 class SubscriptionItem(Shape):
@@ -68,24 +68,24 @@ class SubscriptionShape(SubscriptionItem):
     def of(cls, row: Subscription, customer: Customer, product_name: str | None, planned: Planned | None = None) -> SubscriptionShape:
         return cls.model_validate({
             **_common(row, customer, product_name, planned), "addons": addons_shape(row.addons), "brand_id": row.brand_id,
-            "meters": [meter_shape(one, row.currency) for one in row.meters or []], "cancellation_comment": row.cancellation_comment,
+            "meters": [meter_shape(meter, row.currency) for meter in row.meters or []], "cancellation_comment": row.cancellation_comment,
             "cancellation_feedback": row.cancellation_feedback, "expires_at": row.expires_at,
-            "discounts": [one.model_dump() for one in details(row.discounts, row.business_id, row.period_n)],
+            "discounts": [detail.model_dump() for detail in discount_details(row.discounts, row.business_id, row.period_n)],
         })  # fmt: skip
 
 
-def whole(db: ScopedSession, subscription_id: str) -> SubscriptionShape:
-    """One subscription with the change that is planned for it. Raises NotFound."""
+def subscription_shape(db: ScopedSession, subscription_id: str) -> SubscriptionShape:
+    """Return a subscription with its scheduled plan change. Raises NotFound."""
     return SubscriptionShape.of(*read.subscription(db, subscription_id), scheduled(db, [subscription_id]).get(subscription_id))
 
 
 def recurring_minor(row: Subscription) -> int:
-    """What one period costs before tax, in minor units (add-ons included)."""
-    return row.quantity * row.unit_minor + sum(one["quantity"] * one["unit_minor"] for one in row.addons or [])
+    """Return the price of one period before tax, add-ons included, in minor units."""
+    return row.quantity * row.unit_minor + sum(int(addon["quantity"]) * int(addon["unit_minor"]) for addon in row.addons or [])
 
 
 def addons_shape(addons: list[Json] | None) -> list[Json]:
-    return [{"addon_id": one["addon_id"], "quantity": one["quantity"]} for one in addons or []]
+    return [{"addon_id": addon["addon_id"], "quantity": addon["quantity"]} for addon in addons or []]
 
 
 def _common(row: Subscription, customer: Customer, product_name: str | None, planned: Planned | None) -> Json:
@@ -93,17 +93,17 @@ def _common(row: Subscription, customer: Customer, product_name: str | None, pla
         "billing": billing_shape(row.billing, customer), "cancel_at_next_billing_date": row.cancel_at_period_end,
         "created_at": row.created_at, "currency": row.currency, "customer": CustomerLimited.of(customer),
         "has_payment_method": row.payment_method_id is not None, "metadata": row.meta or {},
-        # the contract knows no subscription without dates: one not begun yet has the day it was asked for
+        # the contract requires dates: a subscription that has not started has its creation date
         "next_billing_date": row.next_billing_at or row.expires_at or row.created_at,
         "previous_billing_date": row.previous_billing_at or row.created_at,
         "payment_frequency_count": row.interval_count, "payment_frequency_interval": row.interval, "product_id": row.product_id,
         "quantity": row.quantity, "recurring_pre_tax_amount": recurring_minor(row), "status": row.status, "subscription_id": row.id,
         "subscription_period_count": row.term_count, "subscription_period_interval": row.term_interval,
         "tax_inclusive": row.tax_inclusive, "trial_period_days": row.trial_days, "cancelled_at": row.cancelled_at,
-        "cancelled_by": _canceller(row, customer), "customer_business_name": row.business_name, "paused_at": row.paused_at,
+        "cancelled_by": _cancelled_by(row, customer), "customer_business_name": row.business_name, "paused_at": row.paused_at,
         "payment_method_id": row.payment_method_id, "product_name": product_name, "tax_id": row.tax_id,
         "scheduled_change": _scheduled(*planned) if planned else None,
-        "discounts": in_a_list(row.discounts, row.period_n), "discount_id": ids_of(row.discounts)["discount_id"],
+        "discounts": discount_summaries(row.discounts, row.period_n), "discount_id": discount_ids(row.discounts)["discount_id"],
         "discount_cycles_remaining": cycles_left(row.discounts[0], row.period_n) if row.discounts else None,
     }  # fmt: skip
 
@@ -111,24 +111,24 @@ def _common(row: Subscription, customer: Customer, product_name: str | None, pla
 def _scheduled(change: ScheduledChange, name: str, description: str) -> Json:
     return {
         "id": change.id, "created_at": stamp(change.created_at), "effective_at": stamp(change.effective_at),
-        "addons": [{"addon_id": one["addon_id"], "name": one["name"], "quantity": one["quantity"]} for one in change.addons],
+        "addons": [{"addon_id": addon["addon_id"], "name": addon["name"], "quantity": addon["quantity"]} for addon in change.addons],
         "product_id": change.product_id, "quantity": change.quantity, "product_name": name, "product_description": description or None,
     }  # fmt: skip
 
 
-def _canceller(row: Subscription, customer: Customer) -> Json | None:
+def _cancelled_by(row: Subscription, customer: Customer) -> Json | None:
     kind = (row.cancelled_by or {}).get("type") or (row.cancelled_by or {}).get("actor_type")
     if kind is None:
         return None
-    known = kind == "customer"
-    return {"actor_type": kind, "email": customer.email if known else None, "name": customer.name if known else None}
+    is_customer = kind == "customer"
+    return {"actor_type": kind, "email": customer.email if is_customer else None, "name": customer.name if is_customer else None}
 
 
-def meter_shape(one: Json, currency: str) -> Json:
-    """A price's meter as the subscription carries it; quantities and prices are decimals in a string."""
-    price = one.get("price_per_unit")
+def meter_shape(json: Json, currency: str) -> Json:
+    """Return a meter of a subscription. Quantities and prices are decimals as strings."""
+    price = json.get("price_per_unit")
     return {
-        "currency": one.get("currency") or currency, "free_threshold": int(one.get("free_threshold") or 0),
-        "measurement_unit": one.get("measurement_unit") or "", "meter_id": one["meter_id"], "name": one.get("name") or "",
-        "description": one.get("description"), "price_per_unit": None if price is None else str(price),
+        "currency": json.get("currency") or currency, "free_threshold": int(json.get("free_threshold") or 0),
+        "measurement_unit": json.get("measurement_unit") or "", "meter_id": json["meter_id"], "name": json.get("name") or "",
+        "description": json.get("description"), "price_per_unit": None if price is None else str(price),
     }  # fmt: skip

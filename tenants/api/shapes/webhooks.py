@@ -1,12 +1,14 @@
-"""WebhookDetails (reference §2.9). Its instants are strings, and null means "every type" and "as fast as it can"."""
+"""WebhookDetails (reference §2.9). A null `filter_types` means every type, a null `rate_limit` means no limit."""
 
 from __future__ import annotations
 
 from tenants.api.shapes import Shape, Stamp
-from tenants.webhooks.tables import Endpoint
+from tenants.webhooks.models import Endpoint
 
 
 class WebhookShape(Shape):
+    """A webhook. A null `filter_types` means every event type; a null `rate_limit` means no limit."""
+
     id: str
     created_at: Stamp
     description: str
@@ -37,7 +39,7 @@ class WebhookSecret(Shape):
 
 
 class WebhookHeaders(Shape):
-    """`sensitive`: names whose values are not shown."""
+    """Custom headers. `sensitive` names the headers whose values are not returned."""
 
     headers: dict[str, str]
     sensitive: list[str]

@@ -1,0 +1,1 @@
+"""`Idempotency-Key`: a repeated API call has no second effect and gets the answer of the first call."""

@@ -1,0 +1,199 @@
+"""Implements external billing (`billing/external/port.py`) with Dodo Payments. Each call has one try and a time limit.
+
+Our ids are translated to the ids of the account; rows that did not come from the account are refused. A page waits a few seconds
+for an answer (`page_calls.py`); the download of a document continues in the background.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from billing.external.port import DelegatedCall, ExternalAnswer
+from billing.model.imported_records import Record
+from core.errors import N_, Conflict, Unavailable
+from core.outgoing import BROKEN
+from core.scope import Actor
+from core.services import Services
+from tenants.external.account import note_failure, reference
+from tenants.external.client import failure_reason
+from tenants.external.incoming_webhooks import REQUESTS, SECONDS, reader_of
+from tenants.external.operations import VERBS
+from tenants.external.operations import plan as in_parameters
+from tenants.external.page_calls import NoAnswerYet, PageCalls, Silent
+from tenants.external.plan_previews import figures
+from tenants.external.read_limits import ReadLimit
+from tenants.external.reader import SOURCE, UNREADABLE, AccountReader
+from tenants.external.resources import plain
+
+Note = Callable[[str], None]
+_LINK = re.compile(r"https?://[\x21-\x7e]{1,2000}")
+
+NOT_CONNECTED = N_("This business's billing system is no longer connected.")
+AWAY = N_("The business's billing system can't be reached right now. Nothing was changed. Please try again.")
+DOWNLOADING = "We are getting this document from the business's billing system. It will be ready in a moment."
+NO_DOCUMENT = N_("The business's billing system did not return the document. Please try again later.")
+PRICE_INCREASED = N_("The price has changed since you reviewed it. Review the new price. Nothing was changed.")
+
+
+class Dodo:
+    name = SOURCE
+
+    def __init__(self, services: Services) -> None:
+        self.services, self.page_calls = services, PageCalls()
+
+    def send(self, act: DelegatedCall) -> ExternalAnswer:
+        reader = reader_of(self.services, act.business_id, retries=0)
+        delegated = self._translate(act, reader) if reader is not None else None
+        if reader is None or delegated is None:
+            return ExternalAnswer("refused", NOT_CONNECTED)
+        if act.verb == "change_plan" and (refused := self._refuse_higher_price(act)):
+            return refused
+        note = self._note(act.business_id)
+        try:
+            return self.page_calls.wait_for(
+                act.business_id, lambda: _send(lambda: VERBS[act.verb](reader.api.subscriptions, delegated), note)
+            )
+        except NoAnswerYet:
+            return ExternalAnswer("unknown")
+
+    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None) -> Record | None:
+        reader, note = self._reader(business_id), self._note(business_id)
+        reader.budget = ReadLimit(REQUESTS, SECONDS)
+        external_id = self._reference(reader, "subscription", subscription_id)
+
+        def read() -> Record | None:
+            found: Record | None = _call_account(lambda: reader.read_record("subscription", external_id), note)
+            if found is None:
+                return None
+            _call_account(lambda: reader.keep([found], actor=actor), note)
+            return reader.here(found)
+
+        learned: Record | None = self._ask(business_id, read)
+        return learned
+
+    def preview(self, business_id: str, subscription_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        reader = self._reader(business_id)
+        external_id, plan = self._reference(reader, "subscription", subscription_id), self._plan(reader, parameters)
+        call = lambda: reader.api.subscriptions.preview_change_plan(external_id, **in_parameters(plan))  # noqa: E731
+        try:
+            return figures(plain(self._ask(business_id, lambda: _call_account(call, self._note(business_id)))))
+        except UNREADABLE:
+            raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
+
+    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+        reader = self._reader(business_id)
+        external_id = self._reference(reader, "payment" if noun == "payments" else "refund", id)
+        get = getattr(reader.api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
+
+        def fetch() -> bytes:
+            pdf = _call_account(lambda: get(external_id).read(), self._note(business_id))
+            if not isinstance(pdf, bytes) or not pdf.startswith(b"%PDF-"):
+                raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT)
+            return keep(pdf)
+
+        try:
+            return self.page_calls.wait_for(business_id, fetch)
+        except Silent:
+            raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT) from None
+        except NoAnswerYet:
+            raise Unavailable("DOCUMENT_BEING_FETCHED", DOWNLOADING) from None
+
+    def _ask(self, business_id: str, work: Callable[[], Any]) -> Any:
+        try:
+            return self.page_calls.wait_for(business_id, work)
+        except NoAnswerYet:
+            raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
+
+    def _reference(self, reader: AccountReader, kind: str, row_id: str) -> str:
+        found = reference(self.services.database, reader.business_id, reader.origin, kind, row_id)
+        if found is None:
+            raise Unavailable("NOT_CONNECTED", NOT_CONNECTED)
+        return found
+
+    def _plan(self, reader: AccountReader, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a plan change with the ids of the account. Raises Unavailable for a plan or add-on that it does not have."""
+        return {
+            **parameters,
+            "product_id": self._reference(reader, "product", parameters["product_id"]),
+            "addons": [{**item, "addon_id": self._reference(reader, "addon", item["addon_id"])} for item in parameters["addons"]],
+        }
+
+    def _translate(self, act: DelegatedCall, reader: AccountReader) -> DelegatedCall | None:
+        try:
+            parameters = self._plan(reader, act.parameters) if act.verb == "change_plan" else act.parameters
+            return replace(act, subscription_id=self._reference(reader, "subscription", act.subscription_id), parameters=parameters)
+        except Unavailable:
+            return None
+
+    def _note(self, business_id: str) -> Note:
+        return lambda reason: note_failure(self.services.database, business_id, SOURCE, reason)
+
+    def _reader(self, business_id: str) -> AccountReader:
+        reader = reader_of(self.services, business_id)
+        if reader is None:
+            raise Unavailable("NOT_CONNECTED", NOT_CONNECTED)
+        return reader
+
+    def _refuse_higher_price(self, act: DelegatedCall) -> ExternalAnswer | None:
+        """Refuse the change if it now costs more than was shown. The system prorates by the second, so the price changes slightly."""
+        try:
+            now = self.preview(act.business_id, act.subscription_id, act.parameters)
+        except Conflict as refused:
+            return ExternalAnswer("refused", refused.sentence)
+        except Unavailable:
+            return ExternalAnswer("unknown")
+        due = now["immediate_charge"]["summary"]["total_amount"]
+        return ExternalAnswer("refused", PRICE_INCREASED) if due > int(act.parameters.get("due_minor", due)) else None
+
+
+def _send(call: Callable[[], Any], note: Note) -> ExternalAnswer:
+    from dodopayments import APIError
+
+    try:
+        answer = call()
+    except APIError as failed:
+        return _failed(failed, note)
+    link = getattr(answer, "payment_link", None)
+    return ExternalAnswer("done", link=link if isinstance(link, str) and _LINK.fullmatch(link) else None)
+
+
+def _failed(failed: Any, note: Note) -> ExternalAnswer:
+    """Return the refusal or, without an answer, "unknown". Missing answers and refused access are noted."""
+    status = getattr(failed, "status_code", None)
+    answer = _refusal(failed, status) if status else ExternalAnswer("unknown")
+    if answer.state == "unknown" or status in (401, 403):
+        note(failure_reason(failed))
+    return answer
+
+
+def _refusal(refused: Any, status: int) -> ExternalAnswer:
+    if status in (408, 425, 429) or status >= 500:
+        return ExternalAnswer("unknown")
+    if status in (401, 403) and not _error_message(refused):
+        return ExternalAnswer("refused", NOT_CONNECTED)
+    return ExternalAnswer("refused", _error_message(refused) or f"The billing system answered with status {status}.")
+
+
+def _error_message(refused: Any) -> str:
+    """Return the message of the error as short plain text that can be stored."""
+    body = refused.body if isinstance(refused.body, dict) else {}
+    message = str(body.get("message") or "")[:2000].encode("utf-8", "replace").decode().replace("\0", "")
+    return " ".join(message.split())[:400]
+
+
+def _call_account(call: Callable[[], Any], note: Note) -> Any:
+    from dodopayments import APIError
+
+    try:
+        return call()
+    except BROKEN as broken:  # the connection broke in the middle of a document
+        note(type(broken).__name__)
+        raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
+    except APIError as failed:
+        answer = _failed(failed, note)
+        if answer.state == "refused":
+            raise Conflict("REFUSED_ELSEWHERE", answer.message) from None
+        raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
