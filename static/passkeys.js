@@ -1,5 +1,5 @@
-// Passkeys: asks the server for options, the authenticator for an answer, and sends the form with it.
-// Without this file, or where the browser knows no passkeys, the forms stay hidden and the letter does it.
+// Passkeys: get options from the server and a credential from the authenticator, then submit the form with it.
+// Without this file, or without passkey support in the browser, the forms stay hidden and people sign in by email.
 "use strict";
 
 const toBytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
@@ -10,16 +10,16 @@ const readOptions = (options) => ({
   ...options,
   challenge: toBytes(options.challenge),
   ...(options.user && { user: { ...options.user, id: toBytes(options.user.id) } }),
-  ...(options.excludeCredentials && { excludeCredentials: options.excludeCredentials.map((one) => ({ ...one, id: toBytes(one.id) })) }),
-  ...(options.allowCredentials && { allowCredentials: options.allowCredentials.map((one) => ({ ...one, id: toBytes(one.id) })) }),
+  ...(options.excludeCredentials && { excludeCredentials: options.excludeCredentials.map((item) => ({ ...item, id: toBytes(item.id) })) }),
+  ...(options.allowCredentials && { allowCredentials: options.allowCredentials.map((item) => ({ ...item, id: toBytes(item.id) })) }),
 });
 
 const writeCredential = ({ id, rawId, type, response, authenticatorAttachment }) => {
-  const said = { clientDataJSON: toText(response.clientDataJSON) };
+  const encoded = { clientDataJSON: toText(response.clientDataJSON) };
   for (const part of ["attestationObject", "authenticatorData", "signature", "userHandle"]) {
-    if (response[part]) said[part] = toText(response[part]);
+    if (response[part]) encoded[part] = toText(response[part]);
   }
-  return JSON.stringify({ id, rawId: toText(rawId), type, response: said, authenticatorAttachment, clientExtensionResults: {} });
+  return JSON.stringify({ id, rawId: toText(rawId), type, response: encoded, authenticatorAttachment, clientExtensionResults: {} });
 };
 
 for (const form of window.PublicKeyCredential ? document.querySelectorAll("form[data-passkey]") : []) {

@@ -8,14 +8,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const source = document.getElementById(button.dataset.copy);
     if (!source) return;
     await navigator.clipboard.writeText(source.value ?? source.textContent.trim());
-    const said = button.querySelector("[data-copied]");
-    if (said) {
-      said.textContent = said.dataset.copied;
+    const confirmation = button.querySelector("[data-copied]");
+    if (confirmation) {
+      confirmation.textContent = confirmation.dataset.copied;
     }
   });
 }
 
-// A link to copy is selected whole when one comes to it.
+// Select the whole link when its field gets the focus.
 for (const field of document.querySelectorAll("[data-select]")) field.addEventListener("focus", () => field.select());
 
 const openMenus = () => document.querySelectorAll("details.menu[open]");

@@ -1,4 +1,4 @@
-// Does the work that the sign-in form asks for, while one types. Without it the form works as well, by a shared budget.
+// Computes the proof of work of the sign-in form while the visitor types. Without it the form works with a shared rate limit.
 "use strict";
 
 const field = document.querySelector("input[name=work][data-challenge]");
