@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `core/schema.py` hands over, or generates against a scratch database."""
+"""Alembic's entry point. Runs on the connection from `core/schema.py`, or of a temporary database to generate revisions."""
 
 from __future__ import annotations
 

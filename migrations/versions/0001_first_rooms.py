@@ -1,10 +1,11 @@
-"""The first rooms: every table, and row-level security on PostgreSQL."""
+"""Create the first tables, and row-level security on PostgreSQL."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0001"
 down_revision = None

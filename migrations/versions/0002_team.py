@@ -1,11 +1,12 @@
-"""The console: team and invitations, words customers are found by, files of customers, looks at the portal; history that stays."""
+"""Add team and invitations, search words of customers, customer exports and impersonation sessions. Make events append-only."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from billing.finding import words_of
-from core.models import UTCDateTime, tables_by_kind
+from billing.model.customer_search import words_of
+from core.models import UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0002"
 down_revision = "0001"
@@ -106,7 +107,7 @@ def upgrade() -> None:
 
 
 def _append_only() -> None:
-    """History cannot be rewritten, whoever asks: the role that owns the tables included."""
+    """Refuse changes and deletions of events for every role, including the owner of the tables."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("CREATE FUNCTION events_stay() RETURNS trigger LANGUAGE plpgsql AS "
@@ -120,7 +121,7 @@ def _append_only() -> None:
 
 
 def _find_everybody() -> None:
-    """Words of the customers that were there before."""
+    """Add search words for existing customers."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")

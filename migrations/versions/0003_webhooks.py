@@ -1,10 +1,11 @@
-"""Where events are sent, what is to be sent there, and every attempt at it."""
+"""Add webhook endpoints, deliveries and attempts."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0003"
 down_revision = "0002"

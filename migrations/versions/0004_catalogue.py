@@ -1,10 +1,11 @@
-"""The catalogue whole: groups of a collection, pictures, discounts and who used them."""
+"""Add groups of collections, pictures, discounts and their redemptions."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0004"
 down_revision = "0003"
@@ -90,7 +91,7 @@ def upgrade() -> None:
 
 
 def _groups() -> None:
-    """Groups were words on their items; now they are rows."""
+    """Create group rows from the group names that were stored on items."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")

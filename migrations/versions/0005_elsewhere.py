@@ -1,10 +1,11 @@
-"""What came from elsewhere: source ids, accounts at other systems, how far they were pulled, and acts forwarded to them."""
+"""Add external billing: source ids, connected accounts, pull cursors and delegated actions."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0005"
 down_revision = "0004"

@@ -1,10 +1,11 @@
-"""Signing in with providers: businesses' connections, logins, states, logout tokens; what a grant was proved by."""
+"""Add sign-in with providers: connections, logins, states and logout tokens. Record what proved each grant."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0006"
 down_revision = "0005"

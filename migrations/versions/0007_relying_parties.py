@@ -1,10 +1,11 @@
-"""Being the provider: apps, what customers allowed them, their sessions and tokens, our signing keys; custom domains."""
+"""Add the OpenID provider (apps, consents, app sessions, tokens, signing keys) and custom domains."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import JSONType, UTCDateTime, tables_by_kind
+from core.models import JSONType, UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0007"
 down_revision = "0006"

@@ -1,10 +1,11 @@
-"""Passkeys and their ceremonies; asks of people who lost their address."""
+"""Add passkeys with their ceremonies, and recovery requests of people who forgot their address."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from core.models import UTCDateTime, tables_by_kind
+from core.models import UTCDateTime
 from core.rls import statements
+from migrations.former_names import tables_by_kind
 
 revision = "0008"
 down_revision = "0007"

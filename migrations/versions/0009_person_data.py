@@ -1,4 +1,4 @@
-"""Accounts that became one, and the copy of everything that is known about a person."""
+"""Add account merges and exports of personal data."""
 
 import sqlalchemy as sa
 from alembic import op

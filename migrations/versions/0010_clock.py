@@ -1,4 +1,4 @@
-"""How far a test deployment's billing clock is turned."""
+"""Add the offset of a test deployment's billing clock."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Money that waits for a person; and what a business's own lists are sorted by."""
+"""Add reconciliation exceptions, and indexes for the lists of a business."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Under which address a customer paid or accepted: a business that writes another one into the row is unknown there."""
+"""Store the address under which a customer paid or accepted. A business that changes the address is unrecognized under the new one."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def _remember() -> None:
-    """A row whose address the business changed once is known by what its new holder said since, not by what was paid before."""
+    """Fill the addresses. If the business changed a row's address, only answers since then count, not earlier payments."""
     row = sa.table("customers", *(sa.column(name) for name in (
         "business_id", "customer_id", "email_key", "known_key", "declined_key", "first_paid_at", "accepted_at", "declined_at", "address_since")))
     event = sa.table("events", *(sa.column(name) for name in ("business_id", "customer_id", "type", "at")))

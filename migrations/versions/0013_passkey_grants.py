@@ -1,4 +1,4 @@
-"""Which passkey opened a session, so that it ends with the passkey."""
+"""Record which passkey opened a session, so that removing the passkey ends the session."""
 
 import sqlalchemy as sa
 from alembic import op

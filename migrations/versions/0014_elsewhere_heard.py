@@ -1,4 +1,4 @@
-"""When an account elsewhere last answered, and what it was the last time that it did not."""
+"""Record when an external account last answered, and its last failure."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who allowed an app to learn something: the row may have another holder later. What was allowed before is asked once more."""
+"""Record who gave a consent, because the customer row may get another holder. Earlier consents are requested again."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -65,7 +65,7 @@ def _table(name: str, *columns: str) -> sa.TableClause:
 
 
 def _key(email: str, old: str) -> str:
-    """The key of an address; its domain was in ASCII in the old key already."""
+    """Return the key of an address. The domain of the old key was already in ASCII."""
     local = unicodedata.normalize("NFC", email.rpartition("@")[0])
     after = [*local[1:], " "]
     lower = "".join(c.lower() if c.isascii() and not unicodedata.combining(next_) else c for c, next_ in zip(local, after))
@@ -73,7 +73,7 @@ def _key(email: str, old: str) -> str:
 
 
 def _shared_keys(connection: sa.Connection) -> set[str]:
-    """Keys under which an address stands that has another key now. Only addresses beyond ASCII can."""
+    """Return the old keys of addresses whose key changes. Only addresses with non-ASCII characters can be affected."""
     found = set()
     for name, key in (("customers", "email_key"), ("identity_emails", "email_key"), ("memberships", "email_key"),
                       ("invitations", "email_key"), ("account_merges", "email_key"), ("challenges", "address_key")):
@@ -94,7 +94,7 @@ def _beyond_ascii(connection: sa.Connection, table: sa.TableClause) -> sa.Column
 
 
 def _identities(connection: sa.Connection, keys: list[str], at: datetime) -> dict[str, tuple[str, str]]:
-    """Old key → (identity, its new key), with everything ended that a proof of either mailbox had opened."""
+    """Return {old key: (identity, its new key)}, after revoking everything that a proof of either mailbox had opened."""
     emails = _table("identity_emails", "identity_id", "id", "email", "email_key")
     holders: dict[str, tuple[str, str]] = {}
     for row in connection.execute(sa.select(emails).where(emails.c.email_key.in_(keys))).all():
@@ -120,7 +120,7 @@ def _identities(connection: sa.Connection, keys: list[str], at: datetime) -> dic
 
 
 def _memberships(connection: sa.Connection, keys: list[str], holders: dict[str, tuple[str, str]], at: datetime) -> None:
-    """Staff by an address that is not their account's: the membership stays the address's."""
+    """Detach memberships whose address is not that of their account; they then belong to the address."""
     table = _table("memberships", "business_id", "id", "identity_id", "email", "email_key", "name")
     made: dict[str, str] = {}
     given: set[tuple[str, str]] = set()
@@ -146,8 +146,7 @@ def _new_identity(connection: sa.Connection, name: str, email: str, key: str, at
 
 
 def _customers(connection: sa.Connection, keys: list[str], holders: dict[str, tuple[str, str]]) -> None:
-    """What the holder of the account had answered holds for the row that has the account's very address. A payment that was made
-    under the row's address holds as well."""
+    """Keep the account's answers for the row with the account's own address. Payments under the row's address count as well."""
     table = _table("customers", "business_id", "customer_id", "email", "email_key", "known_key", "declined_key", "declined_at",
                    "accepted_at", "first_paid_at", "address_since")
     words = _table("customer_words", "business_id", "customer_id", "word")
@@ -170,7 +169,7 @@ def _customers(connection: sa.Connection, keys: list[str], holders: dict[str, tu
 
 
 def _rows(connection: sa.Connection, table: sa.TableClause, keys: list[str]) -> Iterator[Any]:
-    """A business may have written an address very often: some at a time."""
+    """Yield rows in batches, because a business may have stored the same address very often."""
     order = (table.c.business_id, table.c.customer_id)
     after = ("", "")
     while True:
@@ -183,7 +182,7 @@ def _rows(connection: sa.Connection, table: sa.TableClause, keys: list[str]) -> 
 
 
 def _challenges(connection: sa.Connection, keys: list[str] | None, at: datetime) -> None:
-    """Links on their way to one of two mailboxes open nothing; what was asked is known by its new key."""
+    """Revoke links that were emailed to one of two mailboxes, and store the new key of each request."""
     table = _table("challenges", "id", "email", "address_key", "used_at", "revoked_at")
     which = table.c.address_key.in_(keys) if keys is not None else _beyond_ascii(connection, table)
     for row in connection.execute(sa.select(table).where(which)).all():

@@ -1,4 +1,4 @@
-"""An invoice is found by its number alone: somebody who lost their address types what is on the receipt."""
+"""Index invoices by number alone, for people who recover their address with a receipt."""
 
 from alembic import op
 

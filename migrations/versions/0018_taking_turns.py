@@ -1,6 +1,6 @@
-"""Work takes turns between businesses, failed rows of recurring jobs back off, and apps are told of logouts in lanes of their own.
+"""Add lanes so that businesses take turns, back-off for failed rows of recurring jobs, and lanes for app logouts.
 
-API keys say who made them: a key ends with the membership of its maker.
+Record who created each API key: a key ends with the membership of its creator.
 """
 
 import sqlalchemy as sa
@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def _fill() -> None:
-    """Lanes of work that waits, logouts that apps wait for, and who made the keys there are."""
+    """Fill the lanes of waiting work, the due logouts, and the creators of existing keys."""
     for statement in (
         "UPDATE outbox SET lane = CASE WHEN substr(type, 1, 5) = 'auth.' THEN 'auth' ELSE COALESCE(business_id, 'system') END WHERE state = 'pending'",
         "UPDATE app_sessions SET logout_due_at = left_at WHERE EXISTS (SELECT 1 FROM outbox WHERE outbox.type = 'app.session_left'"

@@ -1,4 +1,4 @@
-"""Tax treatment per line, lines of credit, and the tax that unused credit was paid with."""
+"""Add the tax treatment of each line, credit lines, and the tax at which unused credit was paid."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,7 +24,7 @@ def upgrade() -> None:
 
 
 def _treat() -> None:
-    """Lines that bear tax were taxed at a rate; of others nobody wrote down why they do not."""
+    """Set the tax category of lines with tax. The reason is unknown for lines without tax."""
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")

@@ -1,7 +1,7 @@
-"""Refunds remember the credit they removed, payments and refunds who began them; parked money tells the kind of error; license keys tell
-the merchant's decision and a refund apart from the subscription's state.
+"""Record the credit that a refund removed, the authors of payments and refunds, and the error of a reconciliation exception.
 
-A key that is disabled although nothing it came with disables it was disabled by the business.
+License keys record a decision of the business and a refund separately from the state of the subscription. An existing disabled key whose
+subscription does not explain it counts as disabled by the business.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""License keys are looked up without surrounding space and case, by a stored folded form."""
+"""Look license keys up without surrounding space and case, by a stored folded form."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def _fold_keys() -> None:
-    """In Python: the databases fold case differently from each other and from the application."""
+    """Fold in Python, because both databases fold case differently from each other and from the application."""
     connection, after = op.get_bind(), ("", "")
     row = sa.table("license_keys", *(sa.column(name) for name in ("business_id", "id", "key", "match_key")))
     change = sa.update(row).where(row.c.business_id == sa.bindparam("b"), row.c.id == sa.bindparam("i")).values(match_key=sa.bindparam("m"))

@@ -1,4 +1,4 @@
-"""Loaded rows say which account they came from, and the ids of that account become references to ours."""
+"""Record the source account of imported rows, and map the ids of that account to ids of this portal."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def upgrade() -> None:
 
 
 def _fill(connection: Any) -> None:
-    """Rows of before keep their ids. What they say of their source themselves decides; a row made here stays without one."""
+    """Assign the source by what the rows themselves say. Existing rows keep their ids; local rows get no source."""
     run = connection.exec_driver_sql
     for business_id, system in run("SELECT business_id, id FROM elsewhere_accounts").all():
         accounts = sa.table("elsewhere_accounts", *(sa.column(name) for name in ("business_id", "id", "account_id")))
@@ -89,14 +89,14 @@ def _fill(connection: Any) -> None:
 
 
 def _account(system: str) -> str:
-    """The connected account of that system, or for a file its source."""
+    """Return the connected account of that system, or for a file its source."""
     business = system.partition(".")[0]
     return (f"coalesce((SELECT a.account_id FROM elsewhere_accounts a WHERE a.business_id = {business}.business_id"  # noqa: S608
             f" AND a.id = {system}), {system})")
 
 
 def _check(connection: Any) -> None:
-    """PostgreSQL: constraints. SQLite cannot add one to a table that others refer to: triggers say the same."""
+    """Add constraints on PostgreSQL. SQLite cannot add one to a referenced table, so triggers check the same there."""
     for table, name, rule in CHECKS:
         if connection.dialect.name == "postgresql":
             op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, rule)
