@@ -1,1 +1,1 @@
-"""Ratios, never milliseconds: `python -m bench` (or `make bench`) holds the pages against budgets on both engines."""
+"""Benchmarks: `python -m bench` (or `make bench`) compares the time of pages, as ratios, with budgets on both engines."""

@@ -1,5 +1,7 @@
-"""Measure and judge. Requests are WSGI calls in this process; the lines of one table are taken in turns, so that a busy
-machine slows them alike. Exits with 1 when a ratio is over its budget."""
+"""Measure pages and compare them with the budgets. Exits with 1 if a ratio is over its budget.
+
+Requests are WSGI calls in this process. Compared calls run in turns, so that other load slows them equally.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +33,25 @@ ROUNDS, WARM = 40, 5
 def measure(bench: Bench) -> dict[str, float]:
     history = "/billing-history"
     deep = f"{history}?before={_mark(bench, INVOICES - 1000)}"
-    ours = _get(bench, "/subscriptions", bench.ada)
-    rows = _rows(ours())
-    assert len(rows) == 60, f"{len(rows)} rows"
-    with by_hand(bench):
-        assert _rows(ours()) == rows, "the hand-written page shows other rows"
+    ours = compared_page(bench)
     first = race({"nothing": _get(bench, "/bench/nothing", bench.ada), "dashboard": _get(bench, "/", bench.ada)})
     second = race({"ours": ours, "by hand": ours}, around={"by hand": lambda: by_hand(bench)})
     third = race({"top": _get(bench, history, bench.wim), "deep": _get(bench, deep, bench.wim)})
     for name, seconds in {**first, **second, **third}.items():
         print(f"    {name:<12} {seconds * 1000:8.2f} ms")
-    return dict(zip(BUDGETS, (first["dashboard"] / first["nothing"], second["ours"] / second["by hand"], third["deep"] / third["top"]),
-                    strict=True))
+    return dict(
+        zip(BUDGETS, (first["dashboard"] / first["nothing"], second["ours"] / second["by hand"], third["deep"] / third["top"]), strict=True)
+    )
+
+
+def compared_page(bench: Bench) -> Callable[[], bytes]:
+    """Return the page that is compared with hand-written SQL. Raises AssertionError if both do not show the same 60 rows."""
+    page = _get(bench, "/subscriptions", bench.ada)
+    rows = _rows(page())
+    assert len(rows) == 60, f"{len(rows)} rows"
+    with by_hand(bench):
+        assert _rows(page()) == rows, "the hand-written page shows other rows"
+    return page
 
 
 def _rows(page: bytes) -> set[bytes]:
@@ -50,7 +59,7 @@ def _rows(page: bytes) -> set[bytes]:
 
 
 def race(calls: dict[str, Callable[[], Any]], around: dict[str, Callable[[], Any]] | None = None) -> dict[str, float]:
-    """Seconds of each, taken in turns: the lower quartile, which other work on the machine hardly moves."""
+    """Return the lower quartile of the seconds of each call, which other load on the machine hardly changes. Calls run in turns."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for n in range(WARM + ROUNDS):
         for name, call in calls.items():
@@ -80,13 +89,14 @@ def _get(bench: Bench, path: str, cookie: str) -> Callable[[], bytes]:
 
 
 def _mark(bench: Bench, row: int) -> str:
-    """The cursor that begins the page at that row of Wim's history."""
+    """Return the cursor of the page that begins at that row of Wim's history."""
     bench.raw.rollback()
-    at, one = bench.raw.execute(
+    at, item = bench.raw.execute(
         f"SELECT created_at, id FROM payments WHERE customer_id = '{bench.wims.customer_id}' ORDER BY created_at DESC, id DESC"
-        f" LIMIT 1 OFFSET {row - 1}").fetchone()
+        f" LIMIT 1 OFFSET {row - 1}"
+    ).fetchone()
     bench.raw.rollback()
-    return cursor.write(datetime.fromisoformat(at) if isinstance(at, str) else at, one)
+    return cursor.write(datetime.fromisoformat(at) if isinstance(at, str) else at, item)
 
 
 def main() -> int:

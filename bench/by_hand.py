@@ -1,6 +1,6 @@
-"""The same list of subscriptions from hand-written SQL: the bare driver, no ORM, no guard, no scope; the same template.
+"""The list of subscriptions from hand-written SQL with the bare driver, without ORM, guard and scope, in the same template.
 
-`with by_hand(bench):` swaps the three places where the page reads rows. Everything after the rows is the page's own.
+`with by_hand(bench):` replaces the functions with which the page reads rows.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from unittest import mock
 import auth.sessions
 import portal.subscriptions
 from auth import tokens
-from auth.faces import Face
-from auth.sessions import CustomerRow, GrantView, Visit
+from auth.sessions import Account, Visit, VisitGrant
 from bench.world import Bench
-from billing.queries.subscriptions import PAST, SHOWN, SubscriptionRow
+from billing.model.business_profile import BusinessProfile
+from billing.model.lifecycle import ENDED
+from billing.subscriptions.queries import SHOWN, SubscriptionRow
+from billing.subscriptions.running import SubscriptionPage
 
 SESSION = """
 SELECT s.id, s.created_at, s.proved_at, i.identity_id, i.locale, i.zone, i.name, e.email, e.email_key, e.is_primary,
-       g.id, g.door, g.business_id, g.customer_id, g.proof, g.address_key, g.link_id, g.return_url, g.proved_at, g.expires_at
+       g.id, g.door, g.business_id, g.customer_id, g.sign_in_method, g.address_key, g.link_id, g.return_url, g.proved_at, g.expires_at
 FROM browser_sessions s JOIN identities i ON i.identity_id = s.identity_id JOIN identity_emails e ON e.identity_id = i.identity_id
 JOIN session_grants g ON g.session_id = s.id AND g.revoked_at IS NULL
 WHERE s.secret_hash = ? AND s.revoked_at IS NULL"""
 CUSTOMERS = """
-SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.known_key, c.first_paid_at, b.name, b.legal_name,
+SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.recognized_key, c.first_paid_at, b.name, b.legal_name,
        b.support_email, b.locale, b.zone, b.brand, b.address, b.archived_at, b.currency, b.settings, b.tax_rates
 FROM customers c JOIN businesses b ON b.business_id = c.business_id
 WHERE c.email_key = ? AND (c.declined_key IS NULL OR c.declined_key <> c.email_key) ORDER BY b.name, c.business_id, c.created_at"""
@@ -51,17 +53,19 @@ _BOOLEANS = (7, 19, 42)
 
 @contextmanager
 def by_hand(bench: Bench) -> Iterator[None]:
-    rows = _Rows(bench)
+    rows = _HandWritten(bench)
     with (
-        mock.patch.object(auth.sessions, "load", rows.visit), mock.patch.object(auth.sessions, "_customers", rows.customers),
-        mock.patch.object(portal.subscriptions.query, "live", rows.live), mock.patch.object(portal.subscriptions.query, "past", rows.past),
+        mock.patch.object(auth.sessions, "load", rows.visit),
+        mock.patch.object(auth.sessions, "load_customers", rows.customers),
+        mock.patch.object(portal.subscriptions.running, "page", rows.page),
+        mock.patch.object(portal.subscriptions.query, "past", rows.past),
         mock.patch.object(portal.subscriptions, "db", lambda **_: None),
     ):
         yield
     bench.raw.rollback()
 
 
-class _Rows:
+class _HandWritten:
     def __init__(self, bench: Bench) -> None:
         self.raw, self.lite, self.address = bench.raw, bench.is_sqlite, ""
 
@@ -80,30 +84,64 @@ class _Rows:
             return None
         first = found[0]
         self.address = first[8]
-        grants = tuple(GrantView(*row[10:18], self.at(row[18]), self.at(row[19])) for row in found)  # type: ignore[arg-type]
+        grants = tuple(VisitGrant(*row[10:18], self.at(row[18]), self.at(row[19])) for row in found)  # type: ignore[arg-type]
         return Visit(
-            session_id=first[0], identity_id=first[3], created_at=self.at(first[1]), proved_at=self.at(first[2]),  # type: ignore[arg-type]
-            addresses=(first[8],), grants=grants, locale=first[4], zone=first[5], person_name=first[6] or "", primary_email=first[7],
-            emails=tuple((row[7], row[8], bool(row[9])) for row in found))
+            session_id=first[0],
+            identity_id=first[3],
+            created_at=self.at(first[1]),
+            proved_at=self.at(first[2]),  # type: ignore[arg-type]
+            addresses=(first[8],),
+            grants=grants,
+            locale=first[4],
+            zone=first[5],
+            person_name=first[6] or "",
+            primary_email=first[7],
+            emails=tuple((row[7], row[8], bool(row[9])) for row in found),
+        )
 
-    def customers(self, _scope: Any, _business_id: str | None = None) -> list[CustomerRow]:
+    def customers(self, _scope: Any, _business_id: str | None = None) -> list[Account]:
         out = []
         for row in self.all(CUSTOMERS, self.address):
             town = str((self.json(row[14]) or {}).get("city") or "")
-            face = Face(row[0], row[8], row[9], row[10], row[11], row[12], self.json(row[13]) or {}, town, self.at(row[15]))
-            out.append(CustomerRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6] == self.address, True, False,
-                                   self.at(row[7]), face, row[16], self.json(row[17]) or {}, self.json(row[18]) or {}))
+            profile = BusinessProfile(
+                business_id=row[0],
+                name=row[8],
+                legal_name=row[9],
+                support_email=row[10],
+                locale=row[11],
+                zone=row[12],
+                brand=self.json(row[13]) or {},
+                town=town,
+                archived_at=self.at(row[15]),
+            )
+            out.append(
+                Account(
+                    business=profile,
+                    customer_id=row[1],
+                    customer_name=row[2],
+                    email=row[3],
+                    phone=row[4],
+                    locale=row[5],
+                    accepted=row[6] == self.address,
+                    confirmed=True,
+                    declined=False,
+                    first_paid_at=self.at(row[7]),
+                    currency=row[16],
+                    settings=self.json(row[17]) or {},
+                    tax_rates=self.json(row[18]) or {},
+                )
+            )
         return out
 
-    def live(self, _db: Any, limit: int = 500) -> list[SubscriptionRow]:
+    def page(self, _db: Any, _after: Any, _limit: int) -> SubscriptionPage:
         marks = ", ".join("?" * len(SHOWN))
         sql = SUBSCRIPTIONS % marks + " ORDER BY s.next_billing_at, s.id LIMIT 500"
-        return [self._one(row) for row in self.all(sql, self.address, *SHOWN)]
+        return SubscriptionPage([self._one(row) for row in self.all(sql, self.address, *SHOWN)], next=None)
 
     def past(self, _db: Any, before: Any = None, limit: int = 25) -> list[SubscriptionRow]:
-        marks = ", ".join("?" * len(PAST))
+        marks = ", ".join("?" * len(ENDED))
         sql = SUBSCRIPTIONS % marks + " ORDER BY s.created_at DESC, s.id DESC LIMIT 26"
-        return [self._one(row) for row in self.all(sql, self.address, *PAST)]
+        return [self._one(row) for row in self.all(sql, self.address, *ENDED)]
 
     def _one(self, row: Any) -> SubscriptionRow:
         values = list(row)
