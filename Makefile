@@ -41,20 +41,22 @@ run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 	@$(FLASK) demo --if-empty
 	@$(FLASK) serve --port $(PORT)
 
-test: setup-test ## Set everything up and pass every test: SQLite, PostgreSQL, a real browser
+test: check ## Set everything up and pass every gate and test: SQLite, PostgreSQL, a real browser
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
-check: setup-test ## Lint, types, import contracts, templates
-	@$(BIN)/ruff check .
-	@$(BIN)/lint-imports --config setup.cfg
+check: setup-test ## The gates alone: lint, format, import contracts, types, templates
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --config setup.cfg >/dev/null || $(BIN)/lint-imports --config setup.cfg
 	@$(BIN)/mypy
+	@$(BIN)/djlint --quiet --lint templates
 
 bench: setup-test ## Ratios of the dashboard against a no-op view and hand-written SQL, on both engines
 	@$(BIN)/python -m bench
 
 lock: ## Pin the newest dependencies, with hashes and without addresses
 	@uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.txt
-	@uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-dev.txt
+	@uv pip compile -q pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-dev.txt
 
 clean: ## Remove the virtual environment and everything made
 	@rm -rf .venv var
