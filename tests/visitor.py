@@ -1,4 +1,4 @@
-"""A person with a browser: fetches pages, fills forms, reads letters; lints every page it sees."""
+"""A person with a browser: opens pages, fills forms, reads emails, and lints every page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import select
 
-from core.mailbox import MailboxLetter
+from core.mailbox import MailboxEmail
 from core.scope import everything
 from tests.pagelint import lint
 
 
 class Page:
-    """One answer. `.soup` for reading, `.text` as people see it."""
+    """One answer. `.soup` is the parsed page, `.text` its visible text."""
 
     def __init__(self, response: Any) -> None:
         self.response, self.status = response, response.status_code
@@ -31,11 +31,11 @@ class Page:
 
     @property
     def h1(self) -> str:
-        one = self.soup.find("h1") if self.soup else None
-        return re.sub(r"\s+", " ", one.get_text(" ").strip()) if one else ""
+        item = self.soup.find("h1") if self.soup else None
+        return re.sub(r"\s+", " ", item.get_text(" ").strip()) if item else ""
 
     def form(self, action_part: str = "") -> Any:
-        """The first form whose action contains the text."""
+        """Return the first form whose action contains the text."""
         assert self.soup is not None
         for form in self.soup.find_all("form"):
             if action_part in (form.get("action") or "") and form.get("method", "get").lower() == "post":
@@ -46,7 +46,7 @@ class Page:
 class Visitor:
     def __init__(self, app: Flask, agent: str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", address: str = "127.0.0.1") -> None:
         self.app = app
-        self.house = app.extensions["portal"]
+        self.services = app.extensions["portal"]
         self.client = app.test_client()
         self.headers = {"User-Agent": agent}
         self.environ = {"REMOTE_ADDR": address}
@@ -55,15 +55,22 @@ class Visitor:
     def get(self, path: str, follow: bool = True, expect: int | None = 200, **kwargs: Any) -> Page:
         return self._open("GET", path, follow, expect, **kwargs)
 
-    def post(self, path: str, data: dict[str, Any] | None = None, follow: bool = True, expect: int | None = 200, token: bool = True,
-             **kwargs: Any) -> Page:
+    def post(
+        self,
+        path: str,
+        data: dict[str, Any] | None = None,
+        follow: bool = True,
+        expect: int | None = 200,
+        token: bool = True,
+        **kwargs: Any,
+    ) -> Page:
         data = dict(data or {})
         if token and "csrf_token" not in data:
             data["csrf_token"] = self.token()
         return self._open("POST", path, follow, expect, data=data, **kwargs)
 
     def submit(self, action_part: str = "", follow: bool = True, expect: int | None = 200, **values: Any) -> Page:
-        """Fill and send a form of the page one is on, as a browser without scripts does."""
+        """Fill and submit a form of the current page, as a browser without scripts does."""
         assert self.page is not None
         form = self.page.form(action_part)
         data: dict[str, Any] = {}
@@ -82,7 +89,7 @@ class Visitor:
         return self.post(action, data, follow=follow, expect=expect, token=False)
 
     def token(self) -> str:
-        """A CSRF token for this browser, from a page that has one."""
+        """Return a CSRF token for this browser, from a page that has one."""
         if self.page and self.page.soup and (field := self.page.soup.find("input", {"name": "csrf_token"})):
             return field["value"]
         soup = BeautifulSoup(self.client.get("/login", headers=self.headers, environ_base=self.environ).data, "html.parser")
@@ -94,7 +101,7 @@ class Visitor:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {**self.headers, **kwargs.pop("headers", {})}
         if method == "POST":
-            headers.setdefault("Origin", self.house.settings.base_url)
+            headers.setdefault("Origin", self.services.settings.base_url)
         response = self.client.open(path, method=method, headers=headers, environ_base=self.environ, **kwargs)
         self.path = path
         for _ in range(8):
@@ -111,19 +118,21 @@ class Visitor:
             assert page.status == expect, f"{method} {path} answered {page.status}: {page.text[:600]}"
         return page
 
-    # --- letters and signing in
-    def letters(self, to: str | None = None) -> list[MailboxLetter]:
-        """Letters so far (oldest first), after the worker has done its work."""
-        self.house.worker.drain()
-        with self.house.database.open(everything("read the test mailbox")) as db:
-            rows = list(db.scalars(select(MailboxLetter).order_by(MailboxLetter.created_at, MailboxLetter.id)))
+    # --- emails and sign-in
+    def emails(self, to: str | None = None) -> list[MailboxEmail]:
+        """Return the emails so far (oldest first), after the worker has run."""
+        self.services.worker.drain()
+        with self.services.database.open(everything("read the test mailbox")) as db:
+            rows = list(db.scalars(select(MailboxEmail).order_by(MailboxEmail.created_at, MailboxEmail.id)))
         return [row for row in rows if to is None or row.to.lower() == to.lower()]
 
     def sign_in(self, email: str, door: str = "/login") -> Page:
-        """By the link of the letter, in this browser."""
+        """Sign in by the emailed link, in this browser."""
         self.get(door)
         self.submit("login", email=email)
-        return self.open_link([one.text for one in self.letters(email) if "/login/link/" in one.text][-1])  # others may be sent after it
+        return self.open_link(
+            [item.text for item in self.emails(email) if "/login/link/" in item.text][-1]
+        )  # other emails may be sent after it
 
     def open_link(self, text: str, marker: str = "/login/link/") -> Page:
         found = re.search(rf"https?://[^\s]*({re.escape(marker)}[^\s>]+)", text)

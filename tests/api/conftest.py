@@ -1,4 +1,4 @@
-"""A real server with two businesses, and the official SDK pointed at it: strict about every answer."""
+"""A real server with two businesses, and the official SDK connected to it with strict validation of every answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import pytest
 from dodopayments import DodoPayments
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from billing.commands.businesses import create_business
+from billing.customers.businesses import create_business
 from core.scope import everything
+from core.services import Services
 from core.settings import Settings
-from core.web import House
-from tenants.keys import new_key
-from tests.quick import Stage
+from tenants.api_keys import new_key
+from tests.shared_applications import Stage
 
 BILLING: dict[str, Any] = {"country": "GB", "city": "London", "street": "14 Tanner Street", "zipcode": "SE1 3LD", "state": ""}
 MONTHLY: dict[str, Any] = {
@@ -34,11 +34,11 @@ VISA = "4242 4242 4242 4242"
 
 
 @dataclass
-class Shop:
-    """One deployment, listening. `key` is Acorn's, `other_key` Birch's, `read_key` Acorn's that may only read."""
+class Site:
+    """A listening deployment. `key` is an API key of Acorn, `other_key` one of Birch, `read_key` a read-only key of Acorn."""
 
     url: str
-    house: House
+    services: Services
     acorn: str
     birch: str
     key: str
@@ -54,7 +54,7 @@ class Shop:
         return httpx.request(method, f"{self.url}/api{path}", headers={**headers, **more.pop("headers", {})}, **more)
 
     def pay(self, link: str, number: str = VISA) -> httpx.Response:
-        """Pay on the hosted page, as a browser without scripts does. Returns the last answer before going back to the shop."""
+        """Pay on the hosted page without JavaScript. Returns the last answer before the redirect to the business."""
         with httpx.Client() as browser:
             page = browser.get(link)
             assert page.status_code == 200, page.text
@@ -63,8 +63,8 @@ class Shop:
             return browser.post(link, data=form)
 
     def settle(self) -> None:
-        self.house.gateway.deliver_due()
-        self.house.worker.drain()
+        self.services.gateway.deliver_due()
+        self.services.worker.drain()
 
 
 def free_port() -> int:
@@ -74,17 +74,17 @@ def free_port() -> int:
     return port
 
 
-def stock(house: House) -> Shop:
-    """Two businesses and their keys in a house that listens."""
-    settings = house.settings
-    with house.database.open(everything("two businesses"), write=True) as db:
+def stock(services: Services) -> Site:
+    """Create two businesses and their API keys in a listening deployment."""
+    settings = services.settings
+    with services.database.open(everything("two businesses"), write=True) as db:
         acorn = create_business(db, name="Acorn Notes", currency="EUR", tax_rates={"GB": 2000}).business_id
         birch = create_business(db, name="Birch Hosting", currency="EUR").business_id
         key, other, reading = (
             new_key(db, business, "A key", read_only, settings=settings)[1]
             for business, read_only in ((acorn, False), (birch, False), (acorn, True))
         )
-    return Shop(settings.base_url, house, acorn, birch, key, other, reading)
+    return Site(settings.base_url, services, acorn, birch, key, other, reading)
 
 
 def listen(app: Any, port: int) -> BaseWSGIServer:
@@ -94,25 +94,25 @@ def listen(app: Any, port: int) -> BaseWSGIServer:
 
 
 @contextmanager
-def serving(settings_of: Callable[[str], Settings]) -> Iterator[Shop]:
-    """A deployment for as long as a module or a test wants it."""
+def serving(settings_of: Callable[[str], Settings]) -> Iterator[Site]:
+    """Serve a deployment for the duration of a module or a test."""
     from wsgi import create_app
 
     port = free_port()
     app = create_app(settings_of(f"http://127.0.0.1:{port}"))
     app.testing = False
-    house: House = app.extensions["portal"]
+    services: Services = app.extensions["portal"]
     server = listen(app, port)
     try:
-        yield stock(house)
+        yield stock(services)
     finally:
         server.shutdown()
-        house.database.dispose()
+        services.database.dispose()
 
 
 @pytest.fixture(scope="session")
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any], Stage]]:
-    """A stage per engine that listens; what it serves is laid anew for every test."""
+    """Return a listening application per engine. Its database is replaced before every test."""
     servers: list[BaseWSGIServer] = []
 
     @functools.cache
@@ -123,21 +123,21 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any]
         return stage
 
     yield listening
-    for one in servers:
-        one.shutdown()
+    for server in servers:
+        server.shutdown()
 
 
 @pytest.fixture
-def shop(engine: Any, counter: Callable[[Any], Stage]) -> Shop:
-    """A deployment on a database of its own, on both engines."""
+def site(engine: Any, counter: Callable[[Any], Stage]) -> Site:
+    """A deployment with its own database, on both engines."""
     stage = counter(engine)
     return stock(stage.app(stage.lay()).extensions["portal"])
 
 
 @pytest.fixture(scope="module")
-def desk(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """One deployment for a whole module, on SQLite: for refusals, which change nothing."""
+def api_site(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A deployment for a whole module, on SQLite, for refused calls, which change nothing."""
     urls, drop = sqlite.fresh()
-    with serving(lambda url: Settings(data_dir=tmp_path_factory.mktemp("desk"), base_url=url, **urls)) as one:
-        yield one
+    with serving(lambda url: Settings(data_dir=tmp_path_factory.mktemp("desk"), base_url=url, **urls)) as item:
+        yield item
     drop()

@@ -1,4 +1,4 @@
-"""Every route of the API × every kind of key. A new route fails here until somebody says which kind of route it is."""
+"""Every API route with every kind of key. A new route fails here until it is classified."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from billing.commands.refunding import refund
-from billing.licences import LicenseInstance, LicenseKey
+from billing.charging.refund import refund
+from billing.model.licenses import LicenseInstance, LicenseKey
 from core import clock
 from core.ids import new_id
 from core.scope import system
 from core.settings import Settings
-from tenants.keys import new_key
+from tenants.api_keys import new_key
 from tests.cast import Cast
-from tests.house.test_strangers import catalogue_of
+from tests.house.test_route_access import catalogue_of
 
 TABLE = Path(__file__).parent / "keys.txt"
 """One route a line: method, path, and `read` (any key of the business), `write` (not one that only reads) or `open` (none)."""
@@ -30,7 +30,7 @@ FOUND_BY_BODY = {"/api/licenses/activate", "/api/licenses/deactivate", "/api/lic
 
 
 @dataclass
-class Desk:
+class KeyedApi:
     app: Flask
     client: FlaskClient
     ids: dict[str, str]
@@ -48,39 +48,54 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def counter(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """The cast, Acorn's keys, and the ids of what is Birch's."""
+def counter(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedApi]:
+    """The cast, Acorn's keys, and ids of Birch's rows."""
     from wsgi import create_app
 
     urls, drop = sqlite.fresh()
     app = create_app(Settings(data_dir=tmp_path_factory.mktemp("keys"), base_url="http://localhost", **urls))
     app.testing = False
-    house = app.extensions["portal"]
+    services = app.extensions["portal"]
     with app.app_context():
-        cast = Cast.play(house)
+        cast = Cast.play(services)
         ben = cast.ben
-        back = refund(house.till, system(cast.birch), ben.purchase_id, amount_minor=100, reason="a test")
+        back = refund(services.processor, system(cast.birch), ben.purchase_id, amount_minor=100, reason="a test")
         keys = []
         for business_id, reads in ((cast.acorn, False), (cast.acorn, True), (cast.birch, False)):
-            with house.database.open(system(business_id), write=True) as db:
+            with services.database.open(system(business_id), write=True) as db:
                 keys.append(new_key(db, business_id, "A key", reads)[1])
-    with house.database.open(system(cast.birch), write=True) as db:
+    with services.database.open(system(cast.birch), write=True) as db:
         key_id = db.scalar(select(LicenseKey.id).where(LicenseKey.customer_id == ben.customer_id))
-        place = LicenseInstance(business_id=cast.birch, customer_id=ben.customer_id, id=new_id("lki"), license_key_id=key_id,
-                                name="Ben's laptop", created_at=clock.now())
+        place = LicenseInstance(
+            business_id=cast.birch,
+            customer_id=ben.customer_id,
+            id=new_id("lki"),
+            license_key_id=key_id,
+            name="Ben's laptop",
+            created_at=clock.now(),
+        )
         db.add(place)
         ids = {"instance_id": place.id}
     ids |= {
-        "customer_id": ben.customer_id, "subscription_id": ben.subscription_id, "payment_id": ben.purchase_id, "refund_id": back.id,
-        "key_id": key_id, "method_id": ben.method_id, "product_id": cast.products["birch.plan"], "brand_id": cast.birch,
-        "business_id": cast.birch, "token": "not-a-token", "webhook_id": "whk_unknown", **catalogue_of(house, cast.birch),
+        "customer_id": ben.customer_id,
+        "subscription_id": ben.subscription_id,
+        "payment_id": ben.purchase_id,
+        "refund_id": back.id,
+        "key_id": key_id,
+        "method_id": ben.method_id,
+        "product_id": cast.products["birch.plan"],
+        "brand_id": cast.birch,
+        "business_id": cast.birch,
+        "token": "not-a-token",
+        "webhook_id": "whk_unknown",
+        **catalogue_of(services, cast.birch),
     }
-    yield Desk(app, app.test_client(), ids, *keys)
-    house.database.dispose()
+    yield KeyedApi(app, app.test_client(), ids, *keys)
+    services.database.dispose()
     drop()
 
 
-def test_every_route_is_in_the_table(counter: Desk) -> None:
+def test_every_route_is_in_the_table(counter: KeyedApi) -> None:
     rules = counter.app.url_map.iter_rules()
     now = {f"{method} {rule.rule}" for rule in rules if rule.endpoint.startswith("api.") for method in rule.methods - {"HEAD", "OPTIONS"}}
     assert now == set(KINDS), f"new: {sorted(now - set(KINDS))}; gone: {sorted(set(KINDS) - now)}"
@@ -88,8 +103,8 @@ def test_every_route_is_in_the_table(counter: Desk) -> None:
 
 
 @pytest.mark.parametrize("route", [route for route, kind in KINDS.items() if kind != "open"])
-def test_a_route_with_a_key(counter: Desk, route: str) -> None:
-    """None, one of the other mode, an unknown one: 401. One that only reads: 403 on what writes. Birch's ids with Acorn's key: 404."""
+def test_routes_that_need_a_key_refuse_other_callers(counter: KeyedApi, route: str) -> None:
+    """No key, another mode's key or an unknown key: 401. A read-only key on a writing route: 403. Birch's ids with Acorn's key: 404."""
     for key in (None, counter.acorn.replace("dodo_test_", "dodo_live_"), "dodo_test_" + "x" * 43):
         answer = counter.ask(route, key)
         assert answer.status_code == 401 and answer.get_json()["code"] == "UNAUTHORIZED", f"{route} with {key}"
@@ -107,16 +122,16 @@ def test_a_route_with_a_key(counter: Desk, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", [route for route, kind in KINDS.items() if kind == "open"])
-def test_a_route_without_a_key(counter: Desk, route: str) -> None:
-    """It is open on purpose: it answers, shows nothing of Birch's, and a key that comes along changes no refusal into an answer."""
+def test_routes_without_a_key_are_open(counter: KeyedApi, route: str) -> None:
+    """The route answers without a key, shows nothing of Birch, and a key that is sent anyway turns no refusal into an answer."""
     for key in (None, counter.acorn):
         answer = counter.ask(route, key)
         assert answer.status_code in ((404,) if "<" in route else (422,) if route.split(" ")[1] in FOUND_BY_BODY else (200,)), route
         assert "Ben" not in answer.get_data(as_text=True)
 
 
-def test_the_owner_gets_in(counter: Desk) -> None:
-    """Else the tests above would pass on a house where nothing exists."""
+def test_the_owners_key_is_accepted(counter: KeyedApi) -> None:
+    """Otherwise the tests above would pass on an empty deployment."""
     shut = {route: counter.ask(route, counter.birch).status_code for route, kind in KINDS.items() if kind == "read"}
     not_there = {"GET /api/payments/<payment_id>/retry", "GET /api/webhooks/<webhook_id>", "GET /api/webhooks/<webhook_id>/secret",
                  "GET /api/webhooks/<webhook_id>/headers"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Requests made from the API's own description: with a key, without one, and in chains where one answer leads to the next."""
+"""Requests generated from the API's description: with a key, without one, and in chains of operations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.harness.asking import CHECKS, World, twist, world
+from tests.harness.schema_requests import CHECKS, World, twist, world
 
 QUICK = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}
 
@@ -17,15 +17,15 @@ QUICK = {"database": None, "deadline": None, "suppress_health_check": list(Healt
 @pytest.fixture(scope="module")
 def place(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     urls, drop = sqlite.fresh()
-    with world(urls, tmp_path_factory.mktemp("asked")) as one:
-        yield one
+    with world(urls, tmp_path_factory.mktemp("asked")) as item:
+        yield item
     drop()
 
 
-def test_every_operation_answers_as_it_says(place: World) -> None:
-    """No 5xx, no status that is not described, no answer off its shape; and without a key nothing but what is open."""
+def test_every_operation_answers_as_described(place: World) -> None:
+    """No 5xx, no undocumented status, no answer of another shape. Without a key only open routes answer."""
     statuses: Counter[int] = Counter()
-    operations = [one.ok() for one in place.schema.get_all_operations()]
+    operations = [get_all_operation.ok() for get_all_operation in place.schema.get_all_operations()]
     assert len(operations) > 80
     for operation in operations:
 
@@ -48,8 +48,8 @@ def test_every_operation_answers_as_it_says(place: World) -> None:
     assert statuses[200] > 80 and statuses[404] and statuses[422], statuses
 
 
-def test_one_answer_leads_to_the_next(place: World) -> None:
-    """What was made is looked at, changed, archived and deleted by the id that its answer gave."""
+def test_chained_operations_answer_as_described(place: World) -> None:
+    """Created objects are read, changed, archived and deleted by the id in the answer."""
     machine = place.schema.as_state_machine()
     reached: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""Webhooks managed with the official SDK, which is strict about every answer; and what a key may not do with them."""
+"""Webhooks managed with the official SDK, with strict validation of every answer, and what a read-only key may not do."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import pytest
 from sqlalchemy import select
 
 from core.scope import everything
-from tenants.webhooks.kinds import KNOWN, SAME, SENT
-from tenants.webhooks.tables import Endpoint
-from tests.api.conftest import Shop
+from tenants.webhooks.event_types import KNOWN, SAME, SENT
+from tenants.webhooks.models import Endpoint
+from tests.api.conftest import Site
 
 URL = "https://acorn.example/hooks"
 
 
-def test_an_endpoint_from_first_to_last(shop: Shop) -> None:
-    acorn, birch = shop.sdk(), shop.sdk(shop.other_key)
-    made = acorn.webhooks.create(url=URL, description="Our books", filter_types=["payment.succeeded", "dispute.won"], rate_limit=5,
-                                 headers={"X-Shop": "7", "X-Api-Key": "s3cret"}, metadata={"team": "books"}, idempotency_key="one")
+def test_an_endpoint_is_created_changed_and_deleted(site: Site) -> None:
+    acorn, birch = site.sdk(), site.sdk(site.other_key)
+    made = acorn.webhooks.create(
+        url=URL,
+        description="Our books",
+        filter_types=["payment.succeeded", "dispute.won"],
+        rate_limit=5,
+        headers={"X-Site": "7", "X-Api-Key": "s3cret"},
+        metadata={"team": "books"},
+        idempotency_key="one",
+    )
     assert made.id.startswith("whk_") and (made.url, made.description, made.disabled, made.rate_limit) == (URL, "Our books", False, 5)
     assert made.filter_types == ["payment.succeeded", "dispute.won"] and made.metadata == {"team": "books"}
     assert acorn.webhooks.create(url=URL, idempotency_key="one").id == made.id
@@ -30,31 +37,36 @@ def test_an_endpoint_from_first_to_last(shop: Shop) -> None:
     assert (changed.description, changed.metadata) == ("Our books", {"team": "books"}) and changed.updated_at > made.updated_at
     assert acorn.webhooks.update(made.id, disabled=False).disabled is False
 
-    assert acorn.webhooks.headers.retrieve(made.id).headers == {"X-Shop": "7"}
+    assert acorn.webhooks.headers.retrieve(made.id).headers == {"X-Site": "7"}
     assert acorn.webhooks.headers.retrieve(made.id).sensitive == ["X-Api-Key"]
-    acorn.webhooks.headers.update(made.id, headers={"x-shop": "8", "X-More": "1"})
-    assert acorn.webhooks.headers.retrieve(made.id).headers == {"x-shop": "8", "X-More": "1"}
+    acorn.webhooks.headers.update(made.id, headers={"x-site": "8", "X-More": "1"})
+    assert acorn.webhooks.headers.retrieve(made.id).headers == {"x-site": "8", "X-More": "1"}
 
     secret = acorn.webhooks.retrieve_secret(made.id).secret
     assert secret.startswith("whsec_") and len(secret) > 30
-    with shop.house.database.open(everything("what is stored of a secret")) as db:
+    with site.services.database.open(everything("what is stored of a secret")) as db:
         row = db.scalar(select(Endpoint).where(Endpoint.id == made.id))
-        assert row is not None and secret not in str(vars(row)) and "s3cret" not in str(vars(row)) and row.business_id == shop.acorn
+        assert row is not None and secret not in str(vars(row)) and "s3cret" not in str(vars(row)) and row.business_id == site.acorn
 
     others = [acorn.webhooks.create(url=f"{URL}/{n}").id for n in range(4)]
-    assert [one.id for one in acorn.webhooks.list(limit=2)] == [made.id, *others], "the SDK turns the pages itself"
+    assert [item.id for item in acorn.webhooks.list(limit=2)] == [made.id, *others], "the SDK turns the pages itself"
     first = acorn.webhooks.list(limit=2)
     assert first.done is False and first.iterator == others[0] and acorn.webhooks.list().done is True
     assert list(birch.webhooks.list()) == []
 
     acorn.webhooks.delete(made.id)
-    for gone in (lambda: acorn.webhooks.retrieve(made.id), lambda: acorn.webhooks.delete(made.id),
-                 lambda: birch.webhooks.retrieve(others[0]),
-                 lambda: birch.webhooks.retrieve_secret(others[0]), lambda: birch.webhooks.update(others[0], url=URL),
-                 lambda: birch.webhooks.headers.update(others[0], headers={"a": "b"}), lambda: birch.webhooks.delete(others[0])):
+    for gone in (
+        lambda: acorn.webhooks.retrieve(made.id),
+        lambda: acorn.webhooks.delete(made.id),
+        lambda: birch.webhooks.retrieve(others[0]),
+        lambda: birch.webhooks.retrieve_secret(others[0]),
+        lambda: birch.webhooks.update(others[0], url=URL),
+        lambda: birch.webhooks.headers.update(others[0], headers={"a": "b"}),
+        lambda: birch.webhooks.delete(others[0]),
+    ):
         with pytest.raises(dodopayments.NotFoundError):
             gone()
-    assert [one.id for one in acorn.webhooks.list()] == others
+    assert [item.id for item in acorn.webhooks.list()] == others
 
 
 @pytest.mark.parametrize(("sent", "field"), [
@@ -65,24 +77,29 @@ def test_an_endpoint_from_first_to_last(shop: Shop) -> None:
     ({"url": URL, "headers": {"Webhook-Signature": "v1,x"}}, "headers"), ({"url": URL, "headers": {"Host": "x"}}, "headers"),
     ({"url": URL, "headers": {"X-A": "a\r\nX-B: b"}}, "headers"), ({"url": URL, "headers": {"Content-Length": "1"}}, "headers"),
 ])  # fmt: skip
-def test_what_is_refused_names_its_field(desk: Shop, sent: dict[str, Any], field: str) -> None:
-    answer = desk.raw("POST", "/webhooks", desk.key, json=sent)
+def test_refused_webhooks_name_their_field(api_site: Site, sent: dict[str, Any], field: str) -> None:
+    answer = api_site.raw("POST", "/webhooks", api_site.key, json=sent)
     assert answer.status_code == 422 and list(answer.json()["fields"]) == [field], answer.text
-    made = desk.sdk().webhooks.create(url=URL).id
-    assert desk.raw("PATCH", f"/webhooks/{made}" + ("/headers" if field == "headers" else ""), desk.key, json=sent).status_code == 422
-    desk.sdk().webhooks.delete(made)
+    made = api_site.sdk().webhooks.create(url=URL).id
+    assert (
+        api_site.raw("PATCH", f"/webhooks/{made}" + ("/headers" if field == "headers" else ""), api_site.key, json=sent).status_code == 422
+    )
+    api_site.sdk().webhooks.delete(made)
 
 
-def test_a_key_that_may_only_read_learns_no_secret(desk: Shop) -> None:
-    made, reader = desk.sdk().webhooks.create(url=URL), desk.sdk(desk.read_key)
+def test_a_read_only_key_gets_no_secret(api_site: Site) -> None:
+    made, reader = api_site.sdk().webhooks.create(url=URL), api_site.sdk(api_site.read_key)
     assert reader.webhooks.retrieve(made.id) == made
-    for forbidden in (lambda: reader.webhooks.retrieve_secret(made.id), lambda: reader.webhooks.delete(made.id),
-                      lambda: reader.webhooks.create(url=URL)):
+    for forbidden in (
+        lambda: reader.webhooks.retrieve_secret(made.id),
+        lambda: reader.webhooks.delete(made.id),
+        lambda: reader.webhooks.create(url=URL),
+    ):
         with pytest.raises(dodopayments.PermissionDeniedError):
             forbidden()
     with pytest.raises(dodopayments.UnprocessableEntityError):
-        desk.sdk().webhooks.list(iterator="whk_of_nobody")
+        api_site.sdk().webhooks.list(iterator="whk_of_nobody")
 
 
-def test_the_types_are_the_contracts() -> None:
+def test_event_types_are_those_of_the_contract() -> None:
     assert len(KNOWN) == 48 and set(SAME) < set(KNOWN) and set(SENT) == set(SAME) | {"subscription.updated"}

@@ -1,4 +1,4 @@
-"""A real browser against a real server: the house served over HTTP with its worker running."""
+"""A real browser with a real server: the portal served over HTTP with its worker running."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from core.mailbox import MailboxLetter
+from core.mailbox import MailboxEmail
 from core.scope import everything
+from core.services import Services
 from core.settings import Settings
-from core.web import House
 from tests.cast import Cast
-from tests.quick import Past
+from tests.shared_applications import Past
 
 AXE_SCRIPT = AXE_FILE_PATH.read_text(encoding="utf-8")
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the cheapest first
@@ -28,60 +28,73 @@ AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 def launch(engine: BrowserType, *extra: str) -> Browser:
-    """A new browser process: whichever Chromium the system has, with these command-line arguments on top of the usual ones."""
+    """Start a browser process of the system's Chromium, with additional command-line arguments."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     assert path, "The browser tests need Chromium: install the package 'chromium' (make test does, where it may)."
-    return engine.launch(executable_path=path, args=[
-        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", *extra])
+    return engine.launch(
+        executable_path=path,
+        args=[
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            *extra,
+        ],
+    )
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        one = launch(playwright.chromium)
-        yield one
-        one.close()
+        item = launch(playwright.chromium)
+        yield item
+        item.close()
 
 
 @pytest.fixture
 def host() -> str:
-    """The name in the base URL; a module may say `localhost` instead."""
+    """The host name of the base URL. A module may override it with `localhost`."""
     return "127.0.0.1"
 
 
 @pytest.fixture
-def served(settings: Settings, make_app: Callable[..., Any], host: str) -> Iterator[House]:
-    """The house, listening on a free port of the loopback, worker included."""
+def served(settings: Settings, make_app: Callable[..., Any], host: str) -> Iterator[Services]:
+    """The portal on a free loopback port, with its worker."""
     server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
     app = make_app(replace(settings, base_url=f"http://{host}:{server.port}"))
-    house: House = app.extensions["portal"]
+    services: Services = app.extensions["portal"]
     stop = threading.Event()
-    threads = [threading.Thread(target=server.serve_forever, daemon=True),
-               threading.Thread(target=house.worker.run_forever, args=(stop,), daemon=True)]
+    threads = [
+        threading.Thread(target=server.serve_forever, daemon=True),
+        threading.Thread(target=services.worker.run_forever, args=(stop,), daemon=True),
+    ]
     for thread in threads:
         thread.start()
-    yield house
+    yield services
     stop.set()
-    house.worker.wake()
+    services.worker.wake()
     server.shutdown()
     for thread in threads:
         thread.join(10)
 
 
 @pytest.fixture
-def played(served: House, engine: Any, past: Callable[[Any], Past]) -> Cast:
-    return past(engine).told_to(served)
+def played(served: Services, engine: Any, past: Callable[[Any], Past]) -> Cast:
+    return past(engine).for_services(served)
 
 
 @pytest.fixture
-def person(browser: Browser, served: House) -> Iterator[Callable[..., Page]]:
-    """`person()` opens a browser of their own; `person(scripts=False)` one without JavaScript."""
+def person(browser: Browser, served: Services) -> Iterator[Callable[..., Page]]:
+    """`person()` opens a separate browser; `person(scripts=False)` one without JavaScript."""
     contexts: list[BrowserContext] = []
 
     def open_browser(scripts: bool = True, width: int = 1280, **kwargs: Any) -> Page:
-        context = browser.new_context(base_url=served.settings.base_url, java_script_enabled=scripts,
-                                      viewport={"width": width, "height": 900}, **kwargs)
+        context = browser.new_context(
+            base_url=served.settings.base_url, java_script_enabled=scripts, viewport={"width": width, "height": 900}, **kwargs
+        )
         context.set_default_timeout(15_000)
         contexts.append(context)
         return context.new_page()
@@ -92,13 +105,13 @@ def person(browser: Browser, served: House) -> Iterator[Callable[..., Page]]:
 
 
 def sign_in(page: Page, email: str, door: str = "/login") -> None:
-    """As a person does in a test deployment: type the address, open the mailbox, follow the link, press the button."""
+    """Sign in on a test deployment: enter the address, open the mailbox, follow the link, press the button."""
     page.goto(door)
-    by_letter(page, email)
+    by_email(page, email)
 
 
-def by_letter(page: Page, email: str) -> None:
-    """On a page that asks for the address: the letter of this request, not one that lay there before."""
+def by_email(page: Page, email: str) -> None:
+    """On a page that asks for the address: use the email of this request, not an earlier one."""
     mailbox = page.context.new_page()
 
     def newest() -> str | None:
@@ -107,14 +120,14 @@ def by_letter(page: Page, email: str) -> None:
         return row.get_attribute("href") if row.count() else None
 
     before = newest()
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_role("button", name="Send me a link").click()
     page.wait_for_url("**/login/sent*")
     deadline = time.monotonic() + 30
-    while (letter := newest()) in (None, before):
+    while (message := newest()) in (None, before):
         assert time.monotonic() < deadline, f"no letter to {email}"
         mailbox.wait_for_timeout(100)
-    mailbox.goto(str(letter))
+    mailbox.goto(str(message))
     link = mailbox.locator("a[href*='/login/link/']").first.get_attribute("href")
     mailbox.close()
     assert link
@@ -123,11 +136,11 @@ def by_letter(page: Page, email: str) -> None:
     page.wait_for_url(lambda url: "/login/link/" not in url)
 
 
-def told(house: House, words: str) -> list[str]:
-    """Whom such a letter went to, once it is written: the worker is a thread of its own."""
+def told(services: Services, words: str) -> list[str]:
+    """Wait for such an email and return its recipient. The worker runs in a separate thread."""
     for _ in range(60):
-        with house.database.open(everything("read the test mailbox")) as db:
-            found = list(db.scalars(select(MailboxLetter.to).where(MailboxLetter.subject.contains(words))))
+        with services.database.open(everything("read the test mailbox")) as db:
+            found = list(db.scalars(select(MailboxEmail.to).where(MailboxEmail.subject.contains(words))))
         if found:
             break
         time.sleep(0.2)
@@ -135,16 +148,18 @@ def told(house: House, words: str) -> list[str]:
 
 
 def axe(page: Page, *, contrast: bool | None = None) -> list[str]:
-    """Serious and critical faults, in words. `contrast`: True asks for that alone (it is the dearest), False leaves it out.
-    The page's CSP holds: axe comes through the debugger."""
+    """Return serious and critical accessibility faults. `contrast`: True checks only contrast (the slowest rule), False leaves it out.
+
+    axe is injected through the debugger, so the page's CSP stays in force.
+    """
     options: dict[str, Any] = {"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]}
     if contrast:
         options["runOnly"] = {"type": "rule", "values": ["color-contrast"]}
     elif contrast is False:
         options["rules"] = {"color-contrast": {"enabled": False}}
-    if page.locator("a[href*='stay=1']").count():  # looks again by itself, and says how to stop that (WCAG 2.2.2)
+    if page.locator("a[href*='stay=1']").count():  # refreshes automatically, and offers to stop that (WCAG 2.2.2)
         options["rules"] = options.get("rules", {}) | {"meta-refresh": {"enabled": False}}
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     found = page.evaluate("options => axe.run(options)", options)
-    return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    return [f"{item['id']}: {item['nodes'][0]['html'][:160]}" for item in found["violations"] if item["impact"] in ("serious", "critical")]

@@ -1,6 +1,6 @@
-"""The pages about the account itself: no serious accessibility fault in any language, and nothing wider than a phone.
+"""Account pages have no serious accessibility fault in any language and fit a phone.
 
-The contrast is looked at in English: no word changes it.
+Contrast is checked in English only, because it does not depend on the text.
 """
 
 from __future__ import annotations
@@ -11,25 +11,34 @@ import pytest
 from playwright.sync_api import Page
 
 from core import i18n
-from core.web import House
+from core.services import Services
 from tests.browser.conftest import axe, sign_in
 from tests.cast import Cast
 from tests.conftest import on_sqlite
 
 pytestmark = pytest.mark.browser
 BEFORE = ("/login", "/login/recovery", "/login?again=1")
-PAGES = ("/profile", "/profile/addresses", "/profile/passkeys", "/profile/providers", "/profile/email", "/profile/export",
-         "/profile/closing", "/profile/apps", "/activity")
+PAGES = (
+    "/profile",
+    "/profile/addresses",
+    "/profile/passkeys",
+    "/profile/providers",
+    "/profile/email",
+    "/profile/export",
+    "/profile/closing",
+    "/profile/apps",
+    "/activity",
+)
 
 
 @pytest.fixture
 def host() -> str:
-    """Where browsers keep passkeys, so that their forms show."""
+    """A host name, because browsers store passkeys only for names."""
     return "localhost"
 
 
 @on_sqlite
-def test_pages_of_the_account(served: House, played: Cast, person: Callable[..., Page]) -> None:
+def test_account_pages_are_accessible_and_fit_a_phone(served: Services, played: Cast, person: Callable[..., Page]) -> None:
     page = person(width=390)
     found: list[str] = []
 

@@ -1,4 +1,4 @@
-"""A merchant's first day, in a real browser: from an invitation to a customer who changes plan, seen in activity and webhook."""
+"""The first day of a business in a real browser: from an invitation to a plan change, with activity and webhook."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dodopayments.types import AttachExistingCustomerParam
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from billing.commands.businesses import create_business
+from billing.customers.businesses import create_business
 from core.scope import everything
+from core.services import Services
 from core.settings import Settings
-from core.web import House
-from tenants.joining import invite
+from tenants.memberships import invite
 from tests.browser.conftest import axe, sign_in
-from tests.browser.town import GOOD, type_card
-from tests.hostile import receiving
+from tests.browser.served_portal import GOOD, type_card
+from tests.hostile_server import receiving
 
 pytestmark = pytest.mark.browser
 SAM, ADA = "sam@acorn.example", "ada@marlow.example"
@@ -37,7 +37,7 @@ def settings(settings: Settings) -> Settings:
     return replace(settings, outgoing_loopback=True)
 
 
-def test_a_merchants_first_day(served: House, person: Callable[..., Page]) -> None:
+def test_a_merchants_first_day(served: Services, person: Callable[..., Page]) -> None:
     with served.worker.around(), served.database.open(everything("flask business new --owner"), write=True) as db:
         acorn = create_business(db, name="Acorn Notes", currency="EUR", zone="Europe/London").business_id
         db.flush()
@@ -58,25 +58,29 @@ def test_a_merchants_first_day(served: House, person: Callable[..., Page]) -> No
 
         # her program sells the first plan; Ada pays on the hosted page
         sdk = DodoPayments(bearer_token=key, base_url=served.settings.base_url + "/api", _strict_response_validation=True)
-        plans = {one.name: one.product_id for one in sdk.products.list()}
+        plans = {item.name: item.product_id for item in sdk.products.list()}
         started = sdk.subscriptions.create(
-            billing={"country": "GB"}, customer=AttachExistingCustomerParam(customer_id=customer), product_id=plans["Acorn Team"],
-            quantity=1, payment_link=True)
+            billing={"country": "GB"},
+            customer=AttachExistingCustomerParam(customer_id=customer),
+            product_id=plans["Acorn Team"],
+            quantity=1,
+            payment_link=True,
+        )
         ada = person()
         ada.goto(started.payment_link or "")
         type_card(ada, GOOD)
         expect(ada.get_by_role("heading", level=1)).to_be_visible()
 
-        # the static link: she proves her own address; the dynamic one lets her in with a click, once
+        # the static link asks her to prove her address; the dynamic one signs her in with one click, once
         sam.goto(f"{console}/sales/customers/{customer}/invite")
         assert axe(sam) == []
-        static = sam.get_by_label("Link for everybody").input_value()
+        static = sam.get_by_role("textbox", name="Link for all customers").input_value()
         by_static = person()
         sign_in(by_static, ADA, static)
         expect(by_static.get_by_text("Acorn Team").first).to_be_visible()
-        sam.get_by_label("Show it to me, I send it myself").check()
-        sam.get_by_role("button", name="Make the link").click()
-        dynamic = sam.get_by_label("Dynamic link").input_value()
+        sam.get_by_label("Show it to me to send myself").check()
+        sam.get_by_role("button", name="Create link").click()
+        dynamic = sam.get_by_role("textbox", name="Personal link").input_value()
         sam.goto(f"{console}/sales/customers/{customer}/invite")
         assert dynamic not in sam.content()
         phone = person(width=390)
@@ -92,16 +96,16 @@ def test_a_merchants_first_day(served: House, person: Callable[..., Page]) -> No
         by_static.get_by_role("link", name="Acorn Team").first.click()
         by_static.get_by_role("link", name="Change plan").first.click()
         by_static.get_by_label(re.compile("Acorn Max")).check()
-        by_static.get_by_role("button", name="Show the price").click()
+        by_static.get_by_role("button", name="Review the price").click()
         by_static.get_by_role("button", name=re.compile(r"^Pay .* and change$")).click()
-        expect(by_static.get_by_role("status").first).to_contain_text("Acorn Max is yours now")
+        expect(by_static.get_by_role("status").first).to_contain_text("You’re now on Acorn Max")
 
-        # and the merchant sees it: activity, delivery, and what the receiver heard
+        # the business sees it in activity, deliveries and the received webhook
         sam.goto(f"{console}/activity?customer={customer}")
         expect(sam.get_by_role("rowheader", name=re.compile("plan", re.I)).first).to_be_visible()
         heard: list[str] = []
         for _ in range(60):
-            heard = [json.loads(one.body)["type"] for one in receiver.heard]
+            heard = [json.loads(item.body)["type"] for item in receiver.heard]
             if "subscription.plan_changed" in heard:
                 break
             sam.wait_for_timeout(250)
@@ -117,26 +121,26 @@ def test_a_merchants_first_day(served: House, person: Callable[..., Page]) -> No
 def webhook(sam: Page, console: str, url: str) -> None:
     sam.goto(f"{console}/developers/webhooks/new")
     sam.get_by_label("Address", exact=True).fill(url + "/hooks")
-    sam.get_by_role("button", name="Send events there").click()
+    sam.get_by_role("button", name="Create webhook").click()
     expect(sam.get_by_role("heading", level=1)).to_contain_text("/hooks")
 
 
 def brand(sam: Page, console: str) -> None:
     sam.goto(f"{console}/brand")
-    sam.get_by_label("Accent", exact=True).first.fill("#5a2e14")
+    sam.get_by_label("Accent color", exact=True).first.fill("#5a2e14")
     expect(sam.frame_locator("#brand-preview").locator("h1").first).to_be_visible()
-    sam.get_by_role("button", name="Save it").click()
+    sam.get_by_role("button", name="Save", exact=True).click()
     picture = io.BytesIO()
     Image.new("RGB", (64, 64), "#5a2e14").save(picture, "PNG")
     sam.set_input_files("#logo", {"name": "acorn.png", "mimeType": "image/png", "buffer": picture.getvalue()})
-    sam.get_by_role("button", name="Use this picture").click()
-    expect(sam.get_by_alt_text("Your logo as it is now")).to_be_visible()
+    sam.get_by_role("button", name="Upload logo").click()
+    expect(sam.get_by_alt_text("Your current logo")).to_be_visible()
 
 
 def product(sam: Page, console: str, name: str, price: str) -> None:
     sam.goto(f"{console}/products/new")
     sam.get_by_label("Name").fill(name)
-    sam.get_by_label("How it is paid").select_option("recurring_price")
+    sam.get_by_label("Price type").select_option("recurring_price")
     sam.locator("#amount").fill(price)
     sam.locator("main form button.main").click()
     expect(sam.get_by_text(name).first).to_be_visible()
@@ -147,22 +151,22 @@ def collection(sam: Page, console: str) -> None:
     sam.get_by_label("Name").fill("Plans")
     for name in ("Acorn Team", "Acorn Max"):
         sam.get_by_label(re.compile(name)).check()
-    sam.get_by_role("button", name="Make the collection").click()
+    sam.get_by_role("button", name="Create collection").click()
     expect(sam.get_by_role("heading", name="Acorn Max")).to_be_visible()
 
 
 def rules(sam: Page, console: str) -> None:
     sam.goto(f"{console}/settings")
-    sam.get_by_label("Change their plan, within its collection").check()
-    sam.get_by_role("button", name="Save the rules").click()
-    expect(sam.get_by_label("Change their plan, within its collection")).to_be_checked()
+    sam.get_by_label("Change their plan within its collection").check()
+    sam.get_by_role("button", name="Save rules").click()
+    expect(sam.get_by_label("Change their plan within its collection")).to_be_checked()
 
 
 def new_customer(sam: Page, console: str) -> str:
     sam.goto(f"{console}/sales/customers/new")
     sam.get_by_label("Name").fill("Ada Marlow")
-    sam.get_by_label("E-mail address").fill(ADA)
-    sam.get_by_role("button", name="Write them down").click()
+    sam.get_by_label("Email address").fill(ADA)
+    sam.get_by_role("button", name="Add customer").click()
     sam.wait_for_url(re.compile(r"/sales/customers/cus_\w+"))
     found = re.search(r"cus_\w+", sam.url)
     assert found
@@ -173,5 +177,5 @@ def api_key(sam: Page, console: str) -> str:
     sam.goto(f"{console}/developers/keys/new")
     sam.get_by_label("Name").fill("Checkout")
     sam.locator("input[name=reach][value=full]").check()
-    sam.get_by_role("button", name="Make the key").click()
+    sam.get_by_role("button", name="Create key").click()
     return sam.locator("#secret").inner_text()

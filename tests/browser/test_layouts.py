@@ -1,4 +1,4 @@
-"""Every page at every usual width: nothing is wider than the window, and no button lies over an amount. Long words and names included."""
+"""Every page at common widths: nothing is wider than the window, and no button covers an amount, even with long names."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from playwright.sync_api import Browser, Page
 from sqlalchemy import select
 
 from auth.models import IdentityEmail
-from billing.catalogue import Product
-from billing.commands.cancelling import cancel_at_period_end
-from billing.parties import Business, Customer
+from billing.model.catalogue import Product
+from billing.model.parties import Business, Customer
+from billing.subscriptions.cancel import cancel_at_period_end
 from core import clock
 from core.scope import everything, system
-from tenants.joining import invite
-from tests import unpaid
+from tenants.memberships import invite
+from tests import unpaid_renewals
 from tests.browser.conftest import sign_in
-from tests.browser.town import Town, built
+from tests.browser.served_portal import Town, built
 
 pytestmark = pytest.mark.browser
 
@@ -52,25 +52,32 @@ def town(sqlite: Any, tmp_path_factory: pytest.TempPathFactory, browser: Browser
     with built(sqlite, tmp_path_factory.mktemp("layouts"), browser) as town:
         town.signed_in()
         ending, held = town.subscribe(), town.subscribe("acorn.more")
-        unpaid.hold(town.cast, held)
-        with town.house.database.open(system(town.cast.acorn), write=True) as db:
+        unpaid_renewals.hold(town.cast, held)
+        with town.services.database.open(system(town.cast.acorn), write=True) as db:
             cancel_at_period_end(db, ending.subscription_id)
             for row in db.scalars(select(Product)):
                 row.name = f"{row.name} {LONG}"
             db.scalars(select(Business)).one().legal_name = f"{LONG} GmbH"
             db.scalars(select(Customer)).one().name = "عبدالرحمن-المستشارالقانوني Ada-Wilhelmina Marlow-Featherstonehaugh"
             invite(db, town.cast.acorn, SAM, "owner")
-        with town.house.database.open(everything("a long second address"), write=True) as db:
+        with town.services.database.open(everything("a long second address"), write=True) as db:
             main = db.scalars(select(IdentityEmail).where(IdentityEmail.email_key == town.cast.ADA)).one()
             address = "ada-wilhelmina.marlow-featherstonehaugh@accounts.marlow-and-daughters.example"
-            db.add(IdentityEmail(identity_id=main.identity_id, id="eml_second", email=address, email_key=address, is_primary=False,
-                                 verified_at=clock.wall()))
+            db.add(
+                IdentityEmail(
+                    identity_id=main.identity_id,
+                    id="eml_second",
+                    email=address,
+                    email_key=address,
+                    is_primary=False,
+                    verified_at=clock.wall(),
+                )
+            )
         yield town
 
 
-
 def staff(town: Town) -> Page:
-    """Sam's window. He signs in once: the next email would come 30 seconds later."""
+    """Sam's window. He signs in once, because the next sign-in email would be sent 30 seconds later."""
     state = getattr(town, "sam", None)
     page = town.page("")
     if state is None:
@@ -86,14 +93,14 @@ def staff(town: Town) -> Page:
 
 
 def faults(page: Page, town: Town, paths: list[str], language: str) -> list[str]:
-    page.context.add_cookies([{"name": "lang", "value": language, "url": town.house.settings.base_url}])
+    page.context.add_cookies([{"name": "lang", "value": language, "url": town.services.settings.base_url}])
     wrong = []
     for path in paths:
         answer = page.goto(path, wait_until="domcontentloaded")
         assert answer and answer.status == 200, path
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
-            wrong += [f"{path} at {width}: {one}" for one in page.evaluate(FAULTS)]
+            wrong += [f"{path} at {width}: {item}" for item in page.evaluate(FAULTS)]
     return wrong
 
 
@@ -101,10 +108,26 @@ def faults(page: Page, town: Town, paths: list[str], language: str) -> list[str]
 def test_customer_pages_fit_every_width(town: Town, language: str) -> None:
     ada = town.cast.ada_at_acorn
     of = f"/subscriptions/{ada.subscription_id}"
-    paths = ["/", "/subscriptions", of, f"{of}/plan-change", f"{of}/payment-method", f"{of}/cancellation", f"{of}/pause",
-             f"{of}/billing-details", "/purchases", f"/purchases/{ada.purchase_id}", "/billing-history", "/payment-methods",
-             "/license-keys",
-             "/profile", "/profile/addresses", "/activity", "/search?q=acorn", f"/business/{ada.business_id}/"]
+    paths = [
+        "/",
+        "/subscriptions",
+        of,
+        f"{of}/plan-change",
+        f"{of}/payment-method",
+        f"{of}/cancellation",
+        f"{of}/pause",
+        f"{of}/billing-details",
+        "/purchases",
+        f"/purchases/{ada.purchase_id}",
+        "/billing-history",
+        "/payment-methods",
+        "/license-keys",
+        "/profile",
+        "/profile/addresses",
+        "/activity",
+        "/search?q=acorn",
+        f"/business/{ada.business_id}/",
+    ]
     page = town.page()
     wrong = faults(page, town, paths, language)
     town.close_windows()
@@ -116,11 +139,30 @@ def test_console_pages_fit_every_width(town: Town, language: str) -> None:
     ada = town.cast.ada_at_acorn
     page = staff(town)
     sales = f"/sales/subscriptions/{ada.subscription_id}"
-    paths = [f"/console/{ada.business_id}{path}" for path in (
-        "", "/sales/customers", f"/sales/customers/{ada.customer_id}", "/sales/subscriptions", sales, f"{sales}/plan-change",
-        f"{sales}/cancellation", "/sales/payments", f"/sales/payments/{ada.payment_id}", "/products",
-        f"/products/{town.cast.products['acorn.plan']}", "/products/new", "/collections", "/settings", "/settings/details", "/team",
-        "/brand", "/developers/webhooks", "/activity")]
+    paths = [
+        f"/console/{ada.business_id}{path}"
+        for path in (
+            "",
+            "/sales/customers",
+            f"/sales/customers/{ada.customer_id}",
+            "/sales/subscriptions",
+            sales,
+            f"{sales}/plan-change",
+            f"{sales}/cancellation",
+            "/sales/payments",
+            f"/sales/payments/{ada.payment_id}",
+            "/products",
+            f"/products/{town.cast.products['acorn.plan']}",
+            "/products/new",
+            "/collections",
+            "/settings",
+            "/settings/details",
+            "/team",
+            "/brand",
+            "/developers/webhooks",
+            "/activity",
+        )
+    ]
     wrong = faults(page, town, paths, language)
     town.close_windows()
     assert not wrong, "\n".join(wrong)

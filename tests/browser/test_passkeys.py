@@ -1,4 +1,4 @@
-"""Passkeys with a real browser and its virtual authenticator: made after signing in, signs in without a letter, and never elsewhere."""
+"""Passkeys with a real browser and its virtual authenticator: registration, sign-in without an email, and other origins."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from auth import merging
+from auth import account_merge
 from auth.models import Grant, IdentityEmail
 from auth.passkeys import Passkey
 from auth.sessions import Visit
 from core import clock
 from core.scope import everything
-from core.web import House
+from core.services import Services
 from tests.browser.conftest import axe, sign_in, told
 from tests.cast import Cast
 from tests.conftest import on_sqlite
@@ -25,28 +25,38 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def host() -> str:
-    """Browsers keep passkeys for names, not for bare addresses."""
+    """A host name, because browsers store passkeys only for names and not for IP addresses."""
     return "localhost"
 
 
 def authenticator(page: Page) -> Any:
     debugger = page.context.new_cdp_session(page)
     debugger.send("WebAuthn.enable")
-    one = debugger.send("WebAuthn.addVirtualAuthenticator", {"options": {
-        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True, "isUserVerified": True,
-        "automaticPresenceSimulation": True}})
-    return debugger, one["authenticatorId"]
+    item = debugger.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {
+            "options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+                "automaticPresenceSimulation": True,
+            }
+        },
+    )
+    return debugger, item["authenticatorId"]
 
 
 @on_sqlite
-def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person: Callable[..., Page]) -> None:
+def test_a_passkey_signs_in_without_an_email(served: Services, played: Cast, person: Callable[..., Page]) -> None:
     page = person()
     debugger, device = authenticator(page)
     sign_in(page, played.ADA)
     page.goto("/profile")
     page.get_by_role("link", name="Your passkeys").click()
     page.get_by_label("Name").fill("work computer")
-    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("button", name="Add passkey").click()
     expect(page.get_by_text("Your passkey is ready")).to_be_visible()
     expect(page.get_by_role("rowheader", name="work computer")).to_be_visible()
     assert axe(page) == []
@@ -64,7 +74,7 @@ def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person
     page.get_by_role("button", name="Sign in with a passkey").click()  # the business's own door, its static link
     page.wait_for_url(f"**/business/{played.acorn}/")
 
-    # what the authenticator said once opens nothing a second time, nor in another browser
+    # an answer of the authenticator works once, and in no other browser
     credential = debugger.send("WebAuthn.getCredentials", {"authenticatorId": device})["credentials"][0]
     assert credential["rpId"] == "localhost"
     other = person()
@@ -76,31 +86,34 @@ def test_a_passkey_signs_in_without_a_letter(served: House, played: Cast, person
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.wait_for_url(served.settings.base_url + "/")
     other.goto("/login")
-    other.evaluate("""sent => { const form = document.querySelector("form[data-passkey]");
-        form.elements.credential.value = new URLSearchParams(sent).get("credential"); form.submit(); }""", replayed[0])
-    expect(other.get_by_text("did not open an account")).to_be_visible()
+    other.evaluate(
+        """sent => { const form = document.querySelector("form[data-passkey]");
+        form.elements.credential.value = new URLSearchParams(sent).get("credential"); form.submit(); }""",
+        replayed[0],
+    )
+    expect(other.get_by_text("does not belong to an account here")).to_be_visible()
 
-    # removed, it is nothing; the letter still works
+    # a removed passkey is refused; sign-in by email still works
     with served.database.open(everything("by which passkey")) as db:
-        opened = db.scalars(select(Grant.passkey_id).where(Grant.proof == "passkey")).all()
+        opened = db.scalars(select(Grant.passkey_id).where(Grant.sign_in_method == "passkey")).all()
         assert len(opened) > 2 and set(opened) == {db.scalars(select(Passkey.id)).one()}
     page.goto("/profile/passkeys")
     page.get_by_role("button", name="Remove").click()
-    expect(page.get_by_text("does not sign in any more")).to_be_visible()
+    expect(page.get_by_text("Passkey removed.")).to_be_visible()
     page.locator("header details summary").click()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign in with a passkey").click()
-    expect(page.get_by_text("did not open an account")).to_be_visible()
+    expect(page.get_by_text("does not belong to an account here")).to_be_visible()
 
 
 @on_sqlite
-def test_a_passkey_of_another_origin_is_nothing(served: House, played: Cast, person: Callable[..., Page]) -> None:
-    """A page elsewhere that relays our challenge: the authenticator writes down where it was asked."""
+def test_a_passkey_of_another_origin_is_refused(served: Services, played: Cast, person: Callable[..., Page]) -> None:
+    """Another site relays our challenge. The authenticator signs the origin of that site."""
     page = person()
     authenticator(page)
     sign_in(page, played.ADA)
     page.goto("/profile/passkeys")
-    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("button", name="Add passkey").click()
     expect(page.get_by_text("Your passkey is ready")).to_be_visible()
     page.locator("header details summary").click()
     page.get_by_role("button", name="Sign out").click()
@@ -113,28 +126,32 @@ def test_a_passkey_of_another_origin_is_nothing(served: House, played: Cast, per
             return { id: said.id, rawId: said.rawId, type: said.type, response: { clientDataJSON: bytes, signature: said.response.signature,
                 authenticatorData: said.response.authenticatorData, userHandle: said.response.userHandle } }; }; }""")
     page.get_by_role("button", name="Sign in with a passkey").click()
-    expect(page.get_by_text("did not open an account")).to_be_visible()
+    expect(page.get_by_text("does not belong to an account here")).to_be_visible()
     with served.database.open(everything("a passkey as it is")) as db:
         assert db.scalars(select(Passkey)).one().last_used_at == before.last_used_at is None
 
 
 @on_sqlite
-def test_a_passkey_goes_along_when_two_accounts_become_one(served: House, played: Cast, person: Callable[..., Page]) -> None:
-    """The authenticator goes on calling its person by the name of the account that is gone."""
+def test_a_passkey_stays_valid_after_an_account_merge(served: Services, played: Cast, person: Callable[..., Page]) -> None:
+    """The authenticator keeps the user handle of the merged account."""
     page, other = person(), person()
     authenticator(page)
     sign_in(page, played.BEN)
     page.goto("/profile/passkeys")
-    page.get_by_role("button", name="Make a passkey").click()
+    page.get_by_role("button", name="Add passkey").click()
     expect(page.get_by_text("Your passkey is ready")).to_be_visible()
     page.locator("header details summary").click()
     page.get_by_role("button", name="Sign out").click()
     sign_in(other, played.ADA)
     with served.database.open(everything("both said yes"), write=True) as db:
-        ben, ada = (db.scalars(select(IdentityEmail).where(IdentityEmail.email_key == one)).one() for one in (played.BEN, played.ADA))
-        people, merge_id = [ada.identity_id, ben.identity_id], merging.begin(db, ada.identity_id, ben)
-    done = [merging.agree(served.database, Visit(session_id="", identity_id=one, created_at=clock.wall(), proved_at=clock.wall()), merge_id)
-            for one in people]
+        ben, ada = (db.scalars(select(IdentityEmail).where(IdentityEmail.email_key == item)).one() for item in (played.BEN, played.ADA))
+        people, merge_id = [ada.identity_id, ben.identity_id], account_merge.begin(db, ada.identity_id, ben)
+    done = [
+        account_merge.agree(
+            served.database, Visit(session_id="", identity_id=identity, created_at=clock.wall(), proved_at=clock.wall()), merge_id
+        )
+        for identity in people
+    ]
     assert done == [False, True]
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.wait_for_url(served.settings.base_url + "/")
@@ -144,10 +161,10 @@ def test_a_passkey_goes_along_when_two_accounts_become_one(served: House, played
 
 
 @on_sqlite
-def test_without_scripts_the_letter_is_all_there_is(served: House, played: Cast, person: Callable[..., Page]) -> None:
+def test_without_scripts_only_email_sign_in_is_offered(served: Services, played: Cast, person: Callable[..., Page]) -> None:
     page = person(scripts=False)
     page.goto("/login")
     assert not page.get_by_role("button", name="Sign in with a passkey").is_visible()
     sign_in(page, played.ADA)
     page.goto("/profile/passkeys")
-    expect(page.get_by_text("The letter works without")).to_be_visible()
+    expect(page.get_by_text("You can sign in by email.")).to_be_visible()

@@ -1,8 +1,7 @@
-"""One suite for everything that implements billing.ports.Gateway. Money moves once per key, whatever happens around it.
+"""The contract tests for implementations of billing.charging.ports.Gateway. Money moves once per key, whatever fails.
 
-A rig makes a gateway and tells how to come by saved methods that behave, how a person fills in its page and answers their
-bank, and how it is made to misbehave; a real provider's rig uses its test mode. Another gateway is one more class in `RIGS`:
-the tests below know the port and the rig, and nothing else.
+A rig creates a gateway, saves payment methods, fills in its page, answers the bank, and injects failures. The rig of a real provider uses
+its test mode. To test another gateway, add a class to `RIGS`: the tests use only the port and the rig.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from typing import Any
 import pytest
 import time_machine
 
-from billing.ports import Charge, Collect, Gateway, Refund
+from billing.charging.ports import ChargeRequest, CollectRequest, Gateway, RefundRequest
 from core import clock
 from core.clock import wall
 from core.errors import Conflict, Unauthorized
 from core.money import Money
 from gateways.sandbox import SandboxGateway
-from gateways.sandbox.cards import TEST_CARDS, Typed
+from gateways.sandbox.cards import TEST_CARDS, CardForm
 
 ADA = {"business_id": "bus_acorn", "customer_id": "cus_ada"}
 CARD = {"good": "4242424242424242", "poor": "4000000000009995", "old": "4000000000000069", "plain": "4000000000000002", "slow":
@@ -40,8 +39,8 @@ class SandboxRig:
     def method(self, kind: str = "good", customer_id: str = "cus_ada", expires: tuple[int, int] = (6, 2032)) -> str:
         return self.gateway.save_method(customer_id, CARD[kind], *expires, "Ada Marlow").reference
 
-    def fill_in(self, reference: str, card: Typed) -> Any:
-        """A person types a card into the hosted page. Answers with `.state`, `.error_code`, `.challenge`, `.open`."""
+    def fill_in(self, reference: str, card: CardForm) -> Any:
+        """Enter a card on the hosted page. Returns an object with `.state`, `.error_code`, `.challenge`, `.open`."""
         return self.gateway.submit_page(reference, card)
 
     def answer_bank(self, reference: str, approved: bool) -> Any:
@@ -52,11 +51,11 @@ class SandboxRig:
         self.gateway.turn_knob(name, value)
 
     def deliver(self) -> int:
-        """Notifications that are due reach `heard`. How many."""
+        """Deliver due notifications to `heard`. Returns how many."""
         return self.gateway.deliver_due()
 
     def movements(self) -> list[tuple[str, str, Money]]:
-        """The provider's own book: (kind, key, amount) of all that moved."""
+        """Return the provider's ledger: (kind, key, amount) of every movement."""
         return self.gateway.movements()
 
 
@@ -68,21 +67,21 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxRig:
     return request.param(tmp_path)
 
 
-def charge_of(rig: SandboxRig, key: str = "charge-1", kind: str = "good", minor: int = 5400, **more: object) -> Charge:
-    return Charge(key, **ADA, method_reference=rig.method(kind), amount=Money(minor, "GBP"), description="Acorn Team", **more)
+def charge_of(rig: SandboxRig, key: str = "charge-1", kind: str = "good", minor: int = 5400, **more: object) -> ChargeRequest:
+    return ChargeRequest(key, **ADA, method_reference=rig.method(kind), amount=Money(minor, "GBP"), description="Acorn Team", **more)
 
 
-def page_of(rig: SandboxRig, key: str = "page-1", minor: int | None = 5400) -> tuple[Collect, str]:
+def page_of(rig: SandboxRig, key: str = "page-1", minor: int | None = 5400) -> tuple[CollectRequest, str]:
     amount = None if minor is None else Money(minor, "GBP")
-    request = Collect(key, **ADA, amount=amount, description="Acorn Team", return_url="http://127.0.0.1:5000/back?payment_id=pay_1")
+    request = CollectRequest(key, **ADA, amount=amount, description="Acorn Team", return_url="http://127.0.0.1:5000/back?payment_id=pay_1")
     return request, rig.gateway.collect(request).reference
 
 
-def typed(kind: str = "good") -> Typed:
-    return Typed(CARD[kind], "06/32", "123", "Ada Marlow", "GB", "N1 9GU")
+def typed(kind: str = "good") -> CardForm:
+    return CardForm(CARD[kind], "06/32", "123", "Ada Marlow", "GB", "N1 9GU")
 
 
-def test_it_has_the_shape_of_the_port(rig):
+def test_the_gateway_implements_the_port(rig):
     gateway: Gateway = rig.gateway
     assert gateway.name == "dodo" and gateway.resend_window == timedelta(hours=24)
 
@@ -95,7 +94,7 @@ def test_a_repeated_charge_has_one_effect_and_one_answer(rig):
     assert rig.movements() == [("charge", request.key, request.amount)]
 
 
-def test_a_key_means_one_thing(rig):
+def test_a_key_with_another_request_is_refused(rig):
     request = charge_of(rig)
     rig.gateway.charge(request)
     for other in (replace(request, amount=Money(5401, "GBP")), replace(request, amount=Money(5400, "USD")),
@@ -103,7 +102,7 @@ def test_a_key_means_one_thing(rig):
         with pytest.raises(Conflict):
             rig.gateway.charge(other)
     with pytest.raises(Conflict):
-        rig.gateway.refund(Refund(request.key, request.key, "bus_acorn", request.amount))
+        rig.gateway.refund(RefundRequest(request.key, request.key, "bus_acorn", request.amount))
     assert len(rig.movements()) == 1
 
 
@@ -126,10 +125,10 @@ def test_threads_with_one_key_charge_once(rig):
 def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
     paid = charge_of(rig, "paid")
     rig.gateway.charge(paid)
-    request = charge_of(rig) if verb == "charge" else Refund("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
+    request = charge_of(rig) if verb == "charge" else RefundRequest("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
     rig.misbehave(f"next_{verb}", knob)
     script = (
-        "import sys; from pathlib import Path; from billing.ports import *; from core.money import Money;"
+        "import sys; from pathlib import Path; from billing.charging.ports import *; from core.money import Money;"
         "from gateways.sandbox import SandboxGateway;"
         f"SandboxGateway(Path(sys.argv[1]), 'http://127.0.0.1:5000', 'secret').{verb}({request!r})"
     )
@@ -145,7 +144,7 @@ def test_a_killed_process_moves_money_at_most_once(rig, verb, knob, state):
     ("kind", "code"), [("poor", "INSUFFICIENT_FUNDS"), ("plain", "GENERIC_DECLINE"), ("old", "EXPIRED_CARD"),
                        ("renewals fail", "GENERIC_DECLINE"), ("challenge", "AUTHENTICATION_REQUIRED")]
 )  # fmt: skip
-def test_a_decline_is_final_and_says_why(rig, kind, code):
+def test_a_decline_is_final_and_has_a_reason(rig, kind, code):
     answer = rig.gateway.charge(charge_of(rig, kind=kind))
     assert (answer.state, answer.error_code, answer.amount) == ("declined", code, None) and answer.error_message
     assert rig.gateway.cancel("charge-1") == answer == rig.gateway.look_up("charge-1")
@@ -164,17 +163,17 @@ def test_a_lost_answer_is_unknown_until_looked_up(rig):
     assert len(rig.movements()) == 1
 
 
-def test_a_slow_charge_is_open_and_settles_by_itself(rig):
+def test_a_slow_charge_is_processing_and_then_settles(rig):
     assert rig.gateway.charge(charge_of(rig, kind="slow")).state == "processing" == rig.gateway.look_up("charge-1").state
     with time_machine.travel(wall() + timedelta(seconds=4)):
         assert rig.gateway.look_up("charge-1").state == "succeeded"
 
 
-def test_not_found_is_an_answer(rig):
+def test_an_unknown_key_is_answered_with_not_found(rig):
     assert rig.gateway.look_up("never").state == "not_found"
 
 
-def test_what_was_cancelled_first_never_happens(rig):
+def test_a_charge_cancelled_first_never_happens(rig):
     request = charge_of(rig)
     assert rig.gateway.cancel(request.key).state == "cancelled"
     assert rig.gateway.charge(request).state == "cancelled" == rig.gateway.charge(request).state
@@ -183,7 +182,7 @@ def test_what_was_cancelled_first_never_happens(rig):
         rig.gateway.charge(replace(request, amount=Money(1, "GBP")))
 
 
-def test_cancel_stops_what_is_open_and_not_what_is_done(rig):
+def test_cancel_stops_open_charges_only(rig):
     rig.gateway.charge(charge_of(rig, "slow", "slow"))
     assert rig.gateway.cancel("slow").state == "cancelled"
     rig.gateway.charge(charge_of(rig, "done"))
@@ -197,7 +196,7 @@ def test_cancel_stops_what_is_open_and_not_what_is_done(rig):
 
 def test_refunds_never_exceed_the_charge(rig):
     rig.gateway.charge(charge_of(rig, "paid"))
-    part = Refund("refund-1", "paid", "bus_acorn", Money(4000, "GBP"))
+    part = RefundRequest("refund-1", "paid", "bus_acorn", Money(4000, "GBP"))
     assert rig.gateway.refund(part) == rig.gateway.refund(part) == rig.gateway.look_up("refund-1")
     assert rig.gateway.refund(replace(part, key="refund-2")).state == "declined"
     assert rig.gateway.refund(replace(part, key="refund-3", amount=Money(1400, "USD"))).state == "declined"
@@ -222,7 +221,7 @@ def test_a_hosted_page_charges_once_and_saves_the_method(rig):
 
 
 @pytest.mark.parametrize(("approved", "state"), [(True, "succeeded"), (False, "declined")])
-def test_a_challenge_of_a_saved_method(rig, approved, state):
+def test_a_saved_method_can_ask_for_a_confirmation(rig, approved, state):
     asked = rig.gateway.charge(charge_of(rig, kind="challenge", off_session=False))
     assert asked.state == "requires_action" and asked.redirect_url.endswith(asked.reference) and asked.challenged
     rig.answer_bank(asked.reference, approved)
@@ -230,8 +229,8 @@ def test_a_challenge_of_a_saved_method(rig, approved, state):
 
 
 @pytest.mark.parametrize(("approved", "state"), [(True, "succeeded"), (False, "requires_action")])
-def test_a_challenge_on_a_hosted_page(rig, approved, state):
-    """The method is saved and the money taken when the bank was answered, not before; after a "no" another card may be tried."""
+def test_a_hosted_page_can_ask_for_a_confirmation(rig, approved, state):
+    """The method is saved and charged only after the bank's confirmation. After a refusal another card can be tried."""
     request, reference = page_of(rig)
     asked = rig.fill_in(reference, typed("challenge"))
     waiting = rig.gateway.look_up(request.key)
@@ -251,7 +250,7 @@ def test_a_challenge_that_was_cancelled_cannot_be_answered(rig):
     assert rig.gateway.look_up("charge-1").state == "cancelled" and rig.movements() == []
 
 
-def test_a_card_that_ran_out_meanwhile_is_declined(rig):
+def test_an_expired_card_is_declined(rig):
     soon = clock.now() + timedelta(days=40)
     method = rig.method(expires=(soon.month, soon.year))
     assert rig.gateway.charge(replace(charge_of(rig), method_reference=method)).state == "succeeded"
@@ -262,14 +261,14 @@ def test_a_card_that_ran_out_meanwhile_is_declined(rig):
 
 def test_a_lost_refund_is_unknown_until_looked_up(rig):
     rig.gateway.charge(charge_of(rig, "paid"))
-    request = Refund("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
+    request = RefundRequest("refund-1", "paid", "bus_acorn", Money(5400, "GBP"))
     rig.misbehave("next_refund", "lost")
     assert rig.gateway.refund(request).state == "unknown"
     assert rig.gateway.look_up("refund-1").state == "succeeded" == rig.gateway.refund(request).state
     assert rig.gateway.cancel("refund-1").state == "succeeded" and len(rig.movements()) == 2
 
 
-def test_a_page_whose_answer_is_lost_or_slow_is_settled_by_look_up(rig):
+def test_a_hosted_page_with_a_lost_answer_is_settled_by_look_up(rig):
     for name, kind in (("lost", "lost"), ("slow", "slow")):
         request, reference = page_of(rig, f"page-{name}")
         rig.fill_in(reference, typed(kind))
@@ -291,7 +290,7 @@ def test_notifications_are_signed_hints(rig):
         rig.gateway.read_notification(headers, body)
 
 
-def test_a_notification_that_is_not_taken_comes_again(rig):
+def test_an_unaccepted_notification_is_sent_again(rig):
     rig.gateway.charge(charge_of(rig))
     heard, rig.gateway.notify = rig.gateway.notify, lambda headers, body: 1 / 0
     assert rig.deliver() == 0
@@ -301,7 +300,7 @@ def test_a_notification_that_is_not_taken_comes_again(rig):
         assert rig.deliver() == 1
 
 
-def test_notifications_late_repeated_and_out_of_order(rig):
+def test_late_repeated_and_unordered_notifications_have_one_effect(rig):
     for name, value in (("delay", 60), ("repeat", 2), ("reorder", "yes")):
         rig.misbehave(name, value)
     rig.gateway.charge(charge_of(rig, "first"))

@@ -1,4 +1,4 @@
-"""The sandbox's pages, through the real web edge: a person types cards, answers the bank, goes back."""
+"""The sandbox's pages over HTTP: a person enters cards, answers the bank, and leaves the page."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from billing.ports import Charge, Collect
+from billing.charging.ports import ChargeRequest, CollectRequest
+from core.application import register
 from core.money import Money
+from core.services import Services
 from core.settings import Settings
-from core.web import House, register
 from gateways.sandbox import SandboxGateway
 from gateways.sandbox.cards import TEST_CARDS
 from gateways.sandbox.pages import make_blueprint
@@ -31,7 +32,7 @@ def gateway(tmp_path):
 @pytest.fixture
 def client(gateway):
     app = Flask("wsgi", root_path=str(Path(__file__).parents[2]))
-    register(app, House(Settings(), database=None, gateway=gateway))
+    register(app, Services(Settings(), database=None, gateway=gateway))
     app.register_blueprint(make_blueprint(gateway))
     return app.test_client()
 
@@ -39,7 +40,7 @@ def client(gateway):
 def opened(gateway, key="page-1", minor=5400, **more):
     amount = minor and Money(minor, "GBP")
     return gateway.collect(
-        Collect(key, "bus_acorn", "cus_ada", amount, "Acorn Team, <5> seats", BACK, prefill_name="Ada Marlow", **more)
+        CollectRequest(key, "bus_acorn", "cus_ada", amount, "Acorn Team, <5> seats", BACK, prefill_name="Ada Marlow", **more)
     ).url.removeprefix("http://127.0.0.1:5000")
 
 
@@ -55,7 +56,7 @@ def look(client, url):
     return BeautifulSoup(answer.data, "html.parser")
 
 
-def test_the_form_is_one_browsers_know(client, gateway):
+def test_the_card_form_has_autofill_fields(client, gateway):
     page = look(client, opened(gateway))
     tokens = {field.get("autocomplete") for field in page.select("input, select")}
     assert {"cc-name", "cc-number", "cc-exp", "cc-csc", "country", "postal-code"} <= tokens
@@ -80,14 +81,14 @@ def test_a_decline_gives_the_reason_and_keeps_no_number(client, gateway):
     url = opened(gateway)
     answer = send(client, url, **CARD | {"number": "4000000000009995"})
     page = BeautifulSoup(answer.data, "html.parser")
-    assert answer.status_code == 422 and "not enough money" in page.find(role="alert").text
+    assert answer.status_code == 422 and "insufficient funds" in page.find(role="alert").text
     assert not page.find(id="number").get("value") and not page.find(id="cvc").get("value")
     assert page.find(id="expiry")["value"] == "06/32" and page.find(id="postal_code")["value"] == "N1 9GU"
     assert page.select_one("option[selected]")["value"] == "GB"
     assert send(client, url, **CARD).status_code == 303
 
 
-def test_wrong_fields_are_named_and_nothing_is_tried(client, gateway):
+def test_invalid_fields_are_named_and_nothing_is_charged(client, gateway):
     url = opened(gateway)
     wrong = {"name": "4242 4242 4242 4242", "number": "4242424242424241", "expiry": "01/20", "cvc": "12", "country": "GB"}
     answer = send(client, url, **wrong)
@@ -100,7 +101,7 @@ def test_wrong_fields_are_named_and_nothing_is_tried(client, gateway):
 
 
 @pytest.mark.parametrize("approve", [True, False])
-def test_the_bank_may_ask(client, gateway, approve):
+def test_a_bank_confirmation_is_answered(client, gateway, approve):
     url = opened(gateway)
     asked = send(client, url, **CARD | {"number": "4000002500003155"})
     assert asked.status_code == 303 and "/sandbox/challenge/" in asked.location
@@ -110,24 +111,24 @@ def test_the_bank_may_ask(client, gateway, approve):
     if approve:
         assert answer.location == BACK + "&status=succeeded" and gateway.look_up("page-1").challenged
     else:
-        assert answer.location == url and "did not get it" in look(client, url).text
+        assert answer.location == url and "did not receive it" in look(client, url).text
         assert send(client, url, **CARD).location == BACK + "&status=succeeded"
 
 
-def test_the_bank_may_ask_about_a_saved_card(client, gateway):
+def test_a_bank_confirmation_of_a_saved_card_is_answered(client, gateway):
     method = gateway.save_method("cus_ada", "4000002500003155", 6, 2032, "Ada Marlow").reference
     asked = gateway.charge(
-        Charge("c", "bus_acorn", "cus_ada", method, Money(900, "JPY"), "Acorn", off_session=False, return_url=BACK)
+        ChargeRequest("c", "bus_acorn", "cus_ada", method, Money(900, "JPY"), "Acorn", off_session=False, return_url=BACK)
     )
     answer = send(client, asked.redirect_url.removeprefix("http://127.0.0.1:5000"), answer="fail")
     assert answer.location == BACK + "&status=failed"
 
 
-def test_going_back(client, gateway):
+def test_leaving_the_page_returns_to_the_portal(client, gateway):
     url = opened(gateway, cancel_url="https://shop.example/shop#top")
     answer = send(client, url, "/cancel")
     assert answer.status_code == 303 and answer.location == "https://shop.example/shop?status=cancelled#top"
-    assert gateway.look_up("page-1").state == "cancelled" and "nothing was taken" in look(client, url).text
+    assert gateway.look_up("page-1").state == "cancelled" and "nothing was charged" in look(client, url).text
     assert send(client, opened(gateway, "page-2"), "/cancel").location == BACK + "&status=cancelled"
 
 
@@ -143,18 +144,18 @@ def test_leaving_after_a_decline_settles_as_declined(client, gateway):
 def test_the_first_payment_succeeds_and_the_renewal_fails(client, gateway):
     assert send(client, opened(gateway), **CARD | {"number": "4000000000000341"}).location == BACK + "&status=succeeded"
     method = gateway.look_up("page-1").method.reference
-    renewal = Charge("renewal", "bus_acorn", "cus_ada", method, Money(5400, "GBP"), "Acorn Team")
+    renewal = ChargeRequest("renewal", "bus_acorn", "cus_ada", method, Money(5400, "GBP"), "Acorn Team")
     assert gateway.charge(renewal).error_code == "GENERIC_DECLINE"
 
 
-def test_saving_a_card_takes_nothing(client, gateway):
+def test_saving_a_card_charges_nothing(client, gateway):
     url = opened(gateway, minor=None)
-    assert "Save this card" in look(client, url).text
+    assert "Save card" in look(client, url).text
     send(client, url, **CARD)
     assert gateway.look_up("page-1").method.last4 == "4242" and gateway.movements() == []
 
 
-def test_pages_are_guarded(client, gateway):
+def test_sandbox_pages_need_their_token(client, gateway):
     url = opened(gateway)
     assert client.post(url, base_url="http://127.0.0.1:5000", data=CARD).status_code in (400, 403)
     answer = client.get(url, base_url="http://127.0.0.1:5000")
@@ -163,7 +164,7 @@ def test_pages_are_guarded(client, gateway):
         assert client.get(path, base_url="http://127.0.0.1:5000").status_code == 404
 
 
-def test_the_journal_tells_without_secrets(client, gateway):
+def test_the_sandbox_journal_holds_no_secrets(client, gateway):
     url = opened(gateway)
     send(client, url, **CARD | {"number": "4000000000009995"})
     send(client, url, **CARD)
@@ -172,6 +173,6 @@ def test_the_journal_tells_without_secrets(client, gateway):
     assert url.rsplit("/", 1)[1] not in str(page) and "payment_id" not in str(page)
     for number in range(60):
         gateway.cancel(f"key-{number}")
-        gateway.collect(Collect(f"other-{number}", "bus_acorn", "cus_ada", None, "", BACK))
+        gateway.collect(CollectRequest(f"other-{number}", "bus_acorn", "cus_ada", None, "", BACK))
     older = look(client, "/sandbox/").select_one("a[rel=next]")["href"]
     assert "Page opened" in look(client, older).text

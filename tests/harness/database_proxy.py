@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that can be cut, or fall silent: how tests make a database go away for one application."""
+"""A TCP proxy in front of PostgreSQL that can be cut or stop forwarding, so that one application loses its database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 
 class DatabaseProxy:
-    """`url(original)` leads through the proxy. `up = False` refuses and breaks connections; `silent = True` passes nothing on."""
+    """`url(original)` leads through the proxy. `up = False` refuses and breaks connections; `silent = True` forwards nothing."""
 
     def __init__(self, target: tuple[str, int] | str) -> None:
         self.target = target
@@ -28,12 +28,12 @@ class DatabaseProxy:
         return parsed.set(host="127.0.0.1", port=self.port, query=query).render_as_string(hide_password=False)
 
     def cut(self) -> None:
-        """Break every connection and refuse new ones, as a database that was stopped does."""
+        """Break every connection and refuse new ones, like a stopped database."""
         self.up = False
-        for one in list(self._sockets):
+        for item in list(self._sockets):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                item.shutdown(socket.SHUT_RDWR)
+            item.close()
         self._sockets.clear()
 
     def restore(self) -> None:
@@ -65,19 +65,19 @@ class DatabaseProxy:
                     threading.Event().wait(0.02)
                 sink.sendall(data)
                 self.passed += len(data)
-        for one in (source, sink):
+        for item in (source, sink):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                item.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def database_proxy(url: str) -> Iterator[DatabaseProxy]:
-    """A proxy in front of the server of a SQLAlchemy URL (TCP, or a Unix socket given as `?host=`)."""
+    """Start a proxy in front of the server of a SQLAlchemy URL (TCP, or a Unix socket given as `?host=`)."""
     parsed = make_url(url)
     host = parsed.host or str(parsed.query.get("host") or "127.0.0.1")
     port = int(parsed.port or str(parsed.query.get("port") or 5432))
-    one = DatabaseProxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
+    item = DatabaseProxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
     try:
-        yield one
+        yield item
     finally:
-        one.close()
+        item.close()

@@ -1,4 +1,4 @@
-"""`python -m tests.harness.fuzz --calls 100000`: as many calls of the API as asked for, in this process, and what came of them."""
+"""`python -m tests.harness.fuzz --calls 100000`: send that many generated API calls in this process and print the results."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.engines import Sqlite
-from tests.harness.asking import CHECKS, World, twist, world
+from tests.harness.schema_requests import CHECKS, World, twist, world
 
-ROUND = 40  # made-up requests of one operation in a row
-TWISTS = 6  # times that each is sent: as it was made, then with one thing made otherwise after the other
+ROUND = 40  # generated requests of one operation in a row
+TWISTS = 6  # times that each is sent: as generated, then with one change each
 
 
 def run(place: World, calls: int, until: float, first_seed: int = 1) -> tuple[Counter[str], dict[str, str]]:
-    """(calls by status, what is wrong by its first line). Stops after `calls`, or at the monotonic instant `until`."""
+    """Return (calls by status, errors by their first line). Stops after `calls`, or at the monotonic instant `until`."""
     statuses: Counter[str] = Counter()
     wrong: dict[str, str] = {}
-    operations = [one.ok() for one in place.schema.get_all_operations()]
+    operations = [get_all_operation.ok() for get_all_operation in place.schema.get_all_operations()]
     turn = first_seed
     while sum(statuses.values()) < calls and time.monotonic() < until:
         for operation in operations:
@@ -50,7 +50,7 @@ def _one(place: World, operation: Any, turn: int, statuses: Counter[str], wrong:
             statuses[f"{answer.status_code}"] += 1
             try:
                 case.validate_response(answer, checks=CHECKS, headers=headers)
-            except (Exception, BaseExceptionGroup) as found:  # every kind of failure is a finding, and the run goes on
+            except (Exception, BaseExceptionGroup) as found:  # every kind of failure is a finding, and the run continues
                 words = f"{operation.label}: {type(found).__name__}: {str(found)[:1500]}"
                 wrong.setdefault(f"{operation.label} {answer.status_code} {str(found)[:60]}", words)
 

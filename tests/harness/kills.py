@@ -1,4 +1,4 @@
-"""`python -m tests.harness.kills`: see the package. Every subject is new, so that each death is judged by itself."""
+"""`python -m tests.harness.kills`: see the package. Every subject is new, so that each kill is judged separately."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from core import log
 from core.settings import Settings
 from gateways.sandbox import SandboxGateway
 from tests.engines import Postgres, Sqlite
-from tests.harness.acts import OPERATIONS, Stage
-from tests.harness.books import Figures, compare, settle
-from tests.harness.deaths import Points, fork, measure
-from tests.stories.restart import start
-from tests.stories.shop import Shop
+from tests.harness.killed_process import Points, fork, measure
+from tests.harness.ledger_comparison import Figures, compare, settle
+from tests.harness.money_operations import OPERATIONS, Stage
+from tests.stories.business_and_buyer import Site
+from tests.stories.crash_and_restart import start
 
 
 class Nothing:
-    """What `start` needs to know of a house that was never there."""
+    """The values that `start` needs of an application that never existed."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
@@ -32,30 +32,30 @@ class Nothing:
 
 
 def run(settings: Settings, folder: Path, kills: int, operations: list[str], seed: int) -> dict[str, Figures]:
-    """Until each operation saw its share of `kills`. Raises AssertionError where both books as a whole do not agree at the end."""
-    chance, house = random.Random(seed), start(Nothing(settings, folder))
-    shop = Shop.open(house)
-    stage, figures = Stage(shop), {name: Figures() for name in operations}
+    """Run until each operation has its share of `kills`. Raises AssertionError if the complete ledgers differ at the end."""
+    chance, services = random.Random(seed), start(Nothing(settings, folder))
+    site = Site.open(services)
+    stage, figures = Stage(site), {name: Figures() for name in operations}
     for name in operations:
-        points = _measured(house, stage, name)
+        points = _measured(services, stage, name)
         share = kills // len(operations) + (operations.index(name) < kills % len(operations))
         while figures[name].kills < share:
             act, (kind, number) = OPERATIONS[name](stage), points.pick(chance)
-            died = fork(house, act.do, kind, number)
+            died = fork(services, act.do, kind, number)
             figures[name].kills += died
             figures[name].lived += not died
             figures[name].kinds[kind] += died
-            compare(shop, act, figures[name], settle(shop, act))
-    shop.balanced()
-    house.database.dispose()
+            compare(site, act, figures[name], settle(site, act))
+    site.balanced()
+    services.database.dispose()
     return figures
 
 
-def _measured(house: Any, stage: Stage, name: str) -> Points:
-    """The points of one undisturbed run, and how long it takes without being counted."""
-    points = measure(house, OPERATIONS[name](stage).do)
+def _measured(services: Any, stage: Stage, name: str) -> Points:
+    """Return the points and the duration of one undisturbed run."""
+    points = measure(services, OPERATIONS[name](stage).do)
     act, began = OPERATIONS[name](stage), time.monotonic()
-    fork(house, act.do)
+    fork(services, act.do)
     points.seconds = time.monotonic() - began
     return points
 
@@ -84,11 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
     with database(asked.engine) as (settings, folder):
         began = time.monotonic()
         figures = run(settings, folder, asked.kills, asked.operation or list(OPERATIONS), asked.seed)
-    for name, one in figures.items():
-        where = ", ".join(f"{kind} {many}" for kind, many in sorted(one.kinds.items()))
-        print(f"{asked.engine:10} {name:12} kills {one.kills:4}  doubled {one.doubled}  lost {one.lost}  stuck {one.stuck}   ({where})")
-    print(f"{asked.engine:10} {sum(one.kills for one in figures.values())} kills in {time.monotonic() - began:.0f} s, seed {asked.seed}")
-    return 0 if all(one.is_clean for one in figures.values()) else 1
+    for name, item in figures.items():
+        where = ", ".join(f"{kind} {many}" for kind, many in sorted(item.kinds.items()))
+        print(f"{asked.engine:10} {name:12} kills {item.kills:4}  doubled {item.doubled}  lost {item.lost}  stuck {item.stuck}   ({where})")
+    print(
+        f"{asked.engine:10} {sum(figure.kills for figure in figures.values())} kills in {time.monotonic() - began:.0f} s, seed {asked.seed}"
+    )
+    return 0 if all(figure.is_clean for figure in figures.values()) else 1
 
 
 if __name__ == "__main__":

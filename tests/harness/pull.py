@@ -1,8 +1,7 @@
-"""An account of many customers, pulled by a process that is killed half way: `python -m tests.harness.pull --customers 20000`.
+"""Pull a large account with a process that is killed half way: `python -m tests.harness.pull --customers 20000`.
 
-The account is a deployment of ours, filled by `import` and served by `serve`; the portal is another one, and `pull dodo` is
-the command people type. Prints one JSON object: seconds, the most memory each command took (MB), and whether counts and
-sums are equal. Exits with 1 where they are not.
+The account is a deployment of this portal, filled by `import` and served by `serve`. A second deployment runs `pull dodo`. Prints one
+JSON object: seconds, the maximum memory of each command (MB), and whether counts and sums are equal. Exits with 1 where they are not.
 """
 
 from __future__ import annotations
@@ -36,11 +35,22 @@ PLANS = [("Notes Solo", 900), ("Notes Team", 2400), ("Notes Max", 5900)]
 
 
 def told(customers: int) -> Iterator[dict[str, Any]]:
-    """The lines of a file: a year of an account, without chance in it."""
+    """Yield the lines of a file: one year of an account, without randomness."""
     for n, (name, price) in enumerate(PLANS):
-        yield {"type": "product", "data": {"product_id": f"pdt_{n}", "name": name, "price": {
-            "type": "recurring_price", "currency": "EUR", "price": price, "payment_frequency_count": 1,
-            "payment_frequency_interval": "Month"}}}
+        yield {
+            "type": "product",
+            "data": {
+                "product_id": f"pdt_{n}",
+                "name": name,
+                "price": {
+                    "type": "recurring_price",
+                    "currency": "EUR",
+                    "price": price,
+                    "payment_frequency_count": 1,
+                    "payment_frequency_interval": "Month",
+                },
+            },
+        }
     now = datetime.now(UTC).replace(microsecond=0)
     for n in range(customers):
         began = now - timedelta(days=n % 360 + 1, seconds=n % 86_400)
@@ -48,32 +58,80 @@ def told(customers: int) -> Iterator[dict[str, Any]]:
         at = began.isoformat()
         yield {"type": "customer", "data": {**who, "email": f"buyer{n}@people.example", "name": f"Buyer {n}", "created_at": at}}
         status = ("active", "active", "active", "on_hold", "cancelled")[n % 5]
-        yield {"type": "subscription", "data": {
-            "subscription_id": f"sub_{n}", "customer": who, "product_id": f"pdt_{plan}", "status": status, "quantity": 1 + n % 2,
-            "recurring_pre_tax_amount": PLANS[plan][1] * (1 + n % 2), "created_at": at, "payment_method_id": f"pm_{n}",
-            "next_billing_date": (now + timedelta(days=1 + n % 30)).isoformat()}}
+        yield {
+            "type": "subscription",
+            "data": {
+                "subscription_id": f"sub_{n}",
+                "customer": who,
+                "product_id": f"pdt_{plan}",
+                "status": status,
+                "quantity": 1 + n % 2,
+                "recurring_pre_tax_amount": PLANS[plan][1] * (1 + n % 2),
+                "created_at": at,
+                "payment_method_id": f"pm_{n}",
+                "next_billing_date": (now + timedelta(days=1 + n % 30)).isoformat(),
+            },
+        }
         net = PLANS[plan][1] * (1 + n % 2)
-        yield {"type": "payment", "data": {
-            "payment_id": f"pay_{n}", "customer": who, "subscription_id": f"sub_{n}", "total_amount": net + net // 5, "tax": net // 5,
-            "currency": "EUR", "charge_type": "new", "created_at": at, "card_last_four": f"{n % 10_000:04}", "card_network": "visa",
-            "card_exp_month": 6, "card_exp_year": 2032, "payment_method_id": f"pm_{n}"}}
+        yield {
+            "type": "payment",
+            "data": {
+                "payment_id": f"pay_{n}",
+                "customer": who,
+                "subscription_id": f"sub_{n}",
+                "total_amount": net + net // 5,
+                "tax": net // 5,
+                "currency": "EUR",
+                "charge_type": "new",
+                "created_at": at,
+                "card_last_four": f"{n % 10_000:04}",
+                "card_network": "visa",
+                "card_exp_month": 6,
+                "card_exp_year": 2032,
+                "payment_method_id": f"pm_{n}",
+            },
+        }
         if n % 10 == 0:
-            yield {"type": "refund", "data": {"refund_id": f"ref_{n}", "payment_id": f"pay_{n}", "amount": net // 2, "currency": "EUR",
-                                              "created_at": (began + timedelta(days=1)).isoformat()}}
+            yield {
+                "type": "refund",
+                "data": {
+                    "refund_id": f"ref_{n}",
+                    "payment_id": f"pay_{n}",
+                    "amount": net // 2,
+                    "currency": "EUR",
+                    "created_at": (began + timedelta(days=1)).isoformat(),
+                },
+            }
         if n % 5 == 0:
-            yield {"type": "license_key", "data": {"id": f"lic_{n}", **who, "product_id": f"pdt_{plan}", "key": f"KEY-{n:06}",
-                                                   "subscription_id": f"sub_{n}", "created_at": at}}
+            yield {
+                "type": "license_key",
+                "data": {
+                    "id": f"lic_{n}",
+                    **who,
+                    "product_id": f"pdt_{plan}",
+                    "key": f"KEY-{n:06}",
+                    "subscription_id": f"sub_{n}",
+                    "created_at": at,
+                },
+            }
 
 
-class House:
-    """One deployment in a folder of its own, driven by its commands."""
+class Services:
+    """One deployment in a separate folder, controlled by its commands."""
 
     def __init__(self, folder: Path, port: int) -> None:
         folder.mkdir(parents=True)
         self.folder, self.url = folder, f"http://127.0.0.1:{port}"
         self.port = port
-        self.env = {**os.environ, "PORTAL_DATA_DIR": str(folder), "PORT": str(port), "PORTAL_WORKER": "off", "LOG_LEVEL": "WARNING",
-                    "PORTAL_OUTGOING_LOOPBACK": "1", "PORTAL_MODE": "test"}
+        self.env = {
+            **os.environ,
+            "PORTAL_DATA_DIR": str(folder),
+            "PORT": str(port),
+            "PORTAL_WORKER": "off",
+            "LOG_LEVEL": "WARNING",
+            "PORTAL_OUTGOING_LOOPBACK": "1",
+            "PORTAL_MODE": "test",
+        }
         self.flask("upgrade")
         made = json.loads(self.flask("business", "new", "--name", "Acorn Notes", "--currency", "EUR"))
         self.business, self.key = made["business_id"], made["api_key"]
@@ -94,18 +152,18 @@ class House:
         return {name: self.ask(sql) for name, sql in SUMS.items()}
 
 
-def watch(running: subprocess.Popen[bytes], house: House, until: int | None = None) -> tuple[float, list[float], str]:
-    """Wait for its end, or until it wrote so many payments. Returns seconds, MB at each tenth of the way, its output."""
+def watch(running: subprocess.Popen[bytes], services: Services, until: int | None = None) -> tuple[float, list[float], str]:
+    """Wait for the end, or until that many payments were written. Returns seconds, MB at each tenth of the way, the output."""
     began, memory = time.monotonic(), []
     while running.poll() is None:
         time.sleep(0.5)
         memory.append(_rss(running.pid))
-        if until is not None and house.ask("SELECT count(*) FROM payments")[0][0] >= until:
+        if until is not None and services.ask("SELECT count(*) FROM payments")[0][0] >= until:
             running.send_signal(signal.SIGKILL)
             running.wait()
             break
     out = running.stdout.read().decode() if running.stdout else ""
-    memory = [one for one in memory if one]
+    memory = [item for item in memory if item]
     return time.monotonic() - began, memory[:: max(len(memory) // 10, 1)], out
 
 
@@ -124,15 +182,19 @@ def _port() -> int:
 
 
 def run(customers: int, folder: Path) -> dict[str, Any]:
-    there, here = House(folder / "account", _port()), House(folder / "portal", _port())
+    there, here = Services(folder / "account", _port()), Services(folder / "portal", _port())
     file, lines = folder / "account.jsonl", 0
     with file.open("w", encoding="utf-8") as out:
-        for one in told(customers):
-            out.write(json.dumps(one) + "\n")
+        for item in told(customers):
+            out.write(json.dumps(item) + "\n")
             lines += 1
     loading, memory, said = watch(there.start("import", str(file), "--business", there.business), there)
-    figures: dict[str, Any] = {"lines": lines, "import_seconds": round(loading), "import_mb": [round(one) for one in memory],
-                               "import": json.loads(said or "{}")}
+    figures: dict[str, Any] = {
+        "lines": lines,
+        "import_seconds": round(loading),
+        "import_mb": [round(item) for item in memory],
+        "import": json.loads(said or "{}"),
+    }
     serving = there.start("serve", "--port", str(there.port))
     try:
         for _ in range(60):
@@ -149,10 +211,16 @@ def run(customers: int, folder: Path) -> dict[str, Any]:
     finally:
         serving.terminate()
         serving.wait()
-    figures |= {"seconds_until_killed": round(first), "killed_at": killed_at, "seconds_to_the_end": round(second),
-                "mb_before": [round(one) for one in before], "mb_after": [round(one) for one in after],
-                "second_pull": json.loads(said or "{}"),
-                "equal": here.sums() == there.sums(), "sums": here.sums()}
+    figures |= {
+        "seconds_until_killed": round(first),
+        "killed_at": killed_at,
+        "seconds_to_the_end": round(second),
+        "mb_before": [round(item) for item in before],
+        "mb_after": [round(item) for item in after],
+        "second_pull": json.loads(said or "{}"),
+        "equal": here.sums() == there.sums(),
+        "sums": here.sums(),
+    }
     figures["sums"].pop("months")
     if not figures["equal"]:
         figures["theirs"] = there.sums()

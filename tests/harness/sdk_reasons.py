@@ -1,7 +1,7 @@
-"""Why a case of the SDK's own suite cannot pass here. A reason counts only with the answer that belongs to it.
+"""Documented reasons why a case of the SDK's own suite cannot pass here. A reason counts only with its matching answer.
 
-Two kinds: a resource that is not offered (404 or 405, before anything is read), and a placeholder that a server which
-validates refuses, told by the field it names. Whatever else a server answers, a 5xx or a reply off its shape, is UNEXPECTED.
+Two kinds: a resource that is not offered (404 or 405), and a placeholder value that validation refuses by field name. Any other answer,
+such as a 5xx or a reply of another shape, is UNEXPECTED.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ REFUSED = (  # reason, case, what the answer says
     ("brands, add-ons and pictures that nobody made", r"test_(products|product_collections).*_(create|update)_with_all_params",
      r"'(brand_id|addons|digital_product_delivery.external_url)': "),
     ("parameters that are not offered", r"test_(payments|subscriptions|products|short_links)",
-     r"Not offered here|use is not counted"),
+     r"Not supported|not supported"),
     ("status, pause and a cancellation in one change", r"test_subscriptions.*update_with_all_params", r"'(status|pause)': "),
     ("a charge on demand, where subscriptions pay by their dates", r"test_subscriptions.*_charge", r"SUBSCRIPTION_NOT_ON_DEMAND"),
     ("a currency that was not paid in", r"test_(refunds.*create|payments.*line_items)_with_all_params", r"'currency': "),
     ("a licence key that ended before it was made", r"test_license_keys.*create_with_all_params", r"'expires_at': "),
     ("a list that goes on from nowhere", r"test_webhooks.*list_with_all_params", r"'(limit|iterator)': "),
 )  # fmt: skip
-NOWHERE = r"There is no such page|METHOD_NOT_ALLOWED|There is no product short_links"
+NOWHERE = r"Page not found|METHOD_NOT_ALLOWED|There is no product short_links"
 ALONE = r"test_path_params|unwrap"
 """Cases that check the client by itself: no call leaves it."""
 
 
 def why(case: str, words: str) -> str:
-    """The reason of a case that failed. `words`: the line that pytest says about it."""
+    """Return the reason of a failed case. `words`: the line that pytest prints about it."""
     status = re.search(r"Error code: (\d{3})", words)
     if status and status[1] in ("404", "405") and re.search(NOWHERE, words):
         return next((f"not offered: {reason}" for reason, pattern in ABSENT if re.search(pattern, case)), UNEXPECTED)

@@ -1,12 +1,11 @@
 """The official SDK's own test suite against this portal: `python -m tests.harness.sdk_suite FOLDER --extras DIR`.
 
-FOLDER is the unpacked source archive of dodopayments in the locked version. DIR holds pytest-asyncio and respx, which
-its conftest imports. The suite was written for a mock without memory: it deletes what it reads a moment later, and
-`payment_id` is a payment to refund in one case and one to try again in another. So each of its cases starts on the same
-rows, with the payment that it means, and its literal bearer token stands for a real key; nothing else is bent: what a
-server that validates refuses, this one refuses (sdk_reasons.py). Both of the SDK's ways to read (loose and strict) are
-run, on its synchronous client; `--asynchronous` takes the other one, whose cases want httpx-aiohttp in DIR as well. The
-suite's cases of invoices call no server.
+FOLDER is the unpacked source archive of dodopayments in the locked version. DIR holds pytest-asyncio and respx, which its conftest
+imports. The suite was written for a mock without memory: it deletes what it reads a moment later, and `payment_id` is refunded in one
+case and retried in another. Each case therefore starts with the same rows and the payment it means, and its literal bearer token stands
+for a real key. Values that a validating server refuses are refused (sdk_reasons.py). Both validation modes of the SDK (loose and strict)
+run with its synchronous client. `--asynchronous` uses the asynchronous client, which needs httpx-aiohttp in DIR. The suite's invoice
+cases call no server.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from core import schema
+from core.services import Services
 from core.settings import Settings
-from core.web import House
 from tests.harness.sdk_reasons import ALONE, UNEXPECTED, why
 from tests.harness.sdk_seed import bought, seed, unpaid
 
@@ -73,19 +72,19 @@ def _serve(folder: Path) -> tuple[Any, int]:
     schema.upgrade(settings)
     app = create_app(settings)
     app.testing = False
-    house = app.extensions["portal"]
+    services = app.extensions["portal"]
     with app.app_context():
-        key = seed(house)
-        both = _kept(house, folder)
-        bought(house)
-        paid = _kept(house, folder)
-        _put_back(house, both)
-        unpaid(house)
-        declined = _kept(house, folder)
+        key = seed(services)
+        both = _kept(services, folder)
+        bought(services)
+        paid = _kept(services, folder)
+        _put_back(services, both)
+        unpaid(services)
+        declined = _kept(services, folder)
 
     def front(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/reset":
-            _put_back(house, declined if re.search("_retry(?!_state)", environ["QUERY_STRING"]) else paid)
+            _put_back(services, declined if re.search("_retry(?!_state)", environ["QUERY_STRING"]) else paid)
             start("204 No Content", [])
             return [b""]
         if environ.get("HTTP_AUTHORIZATION") == "Bearer My Bearer Token":
@@ -97,13 +96,13 @@ def _serve(folder: Path) -> tuple[Any, int]:
     return server, server.server_port
 
 
-def _kept(house: House, folder: Path) -> Rows:
-    house.database.dispose()
-    return [(one, one.read_bytes()) for one in folder.glob("*") if one.suffix in (".db", ".sqlite3")]
+def _kept(services: Services, folder: Path) -> Rows:
+    services.database.dispose()
+    return [(item, item.read_bytes()) for item in folder.glob("*") if item.suffix in (".db", ".sqlite3")]
 
 
-def _put_back(house: House, rows: Rows) -> None:
-    house.database.dispose()
+def _put_back(services: Services, rows: Rows) -> None:
+    services.database.dispose()
     for path, was in rows:
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -140,7 +139,7 @@ def _tell(report: str, show: bool) -> int:
         lines.append(f"{reason}: {case} {words[:300]}")
     total, alone = len(passed) + len(failed) + skipped, sum(1 for case in passed if re.search(ALONE, case))
     print(f"{total} cases run, {len(passed)} pass ({alone} of them without a call), {skipped} skipped by the suite, {len(failed)} do not:")
-    for reason, count in sorted(reasons.items(), key=lambda one: (one[0].split(":")[0], -one[1])):
+    for reason, count in sorted(reasons.items(), key=lambda item: (item[0].split(":")[0], -item[1])):
         print(f"  {count:4}  {reason}")
     if show:
         print("\n".join(sorted(lines)))

@@ -1,4 +1,4 @@
-"""The harness in short, on both engines: some deaths of every operation, and proof that it would tell of a doubled or lost charge."""
+"""A short run of the kill harness on both engines, and a check that it reports doubled and lost charges."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from tests.harness.acts import OPERATIONS, Stage
-from tests.harness.books import Figures, compare
 from tests.harness.kills import Nothing, run
-from tests.stories.restart import start
-from tests.stories.shop import Shop
+from tests.harness.ledger_comparison import Figures, compare
+from tests.harness.money_operations import OPERATIONS, Stage
+from tests.stories.business_and_buyer import Site
+from tests.stories.crash_and_restart import start
 
 
-def test_some_deaths_of_everything(settings: Settings, tmp_path: Path) -> None:
+def test_every_operation_survives_kills(settings: Settings, tmp_path: Path) -> None:
     figures = run(settings, tmp_path, 10, list(OPERATIONS), seed=int(time.time()))
-    assert {name: one.kills for name, one in figures.items()} == {"renewal": 3, "dues": 3, "plan change": 2, "refund": 2}
-    assert all(one.is_clean for one in figures.values()), figures
+    assert {name: item.kills for name, item in figures.items()} == {"renewal": 3, "dues": 3, "plan change": 2, "refund": 2}
+    assert all(figure.is_clean for figure in figures.values()), figures
 
 
-def test_it_tells_what_went_wrong(settings: Settings, tmp_path: Path, engine: Any) -> None:
+def test_doubled_and_lost_charges_are_reported(settings: Settings, tmp_path: Path, engine: Any) -> None:
     if engine.name != "sqlite":
         pytest.skip("how figures are made knows no engine")
-    house = start(Nothing(settings, tmp_path))
-    shop = Shop.open(house)
-    stage, figures = Stage(shop), Figures()
+    services = start(Nothing(settings, tmp_path))
+    site = Site.open(services)
+    stage, figures = Stage(site), Figures()
     act = stage.refund()
     act.do()
-    compare(shop, act, figures, True)
+    compare(site, act, figures, True)
     assert figures.is_clean
-    with shop.gateway.store.write() as c:  # the provider did it once more, under a key we know nothing of
-        c.execute("INSERT INTO operations SELECT key || 'x', reference || 'x', kind, parameters, business_id, customer_id, amount,"
-                  " currency, state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at"
-                  " FROM operations WHERE key LIKE '%refund:%'")
-    compare(shop, act, figures, False)
+    with site.gateway.store.write() as c:  # the provider did it once more, under a key we know nothing of
+        c.execute(
+            "INSERT INTO operations SELECT key || 'x', reference || 'x', kind, parameters, business_id, customer_id, amount,"
+            " currency, state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at"
+            " FROM operations WHERE key LIKE '%refund:%'"
+        )
+    compare(site, act, figures, False)
     assert (figures.doubled, figures.lost, figures.stuck) == (1, 1, 1)
-    house.database.dispose()
-
-
+    services.database.dispose()

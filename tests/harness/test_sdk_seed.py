@@ -1,4 +1,4 @@
-"""The rows that the SDK's own suite names are there, and a fault of ours is not taken for a reason of the suite's."""
+"""The rows that the SDK's own suite uses exist, and our errors are not taken for documented reasons."""
 
 from __future__ import annotations
 
@@ -21,28 +21,31 @@ READ = (
 
 
 @on_sqlite
-def test_what_the_suite_names_is_there(app: Flask, house: Any) -> None:
+def test_the_rows_of_the_sdk_suite_exist(app: Flask, services: Any) -> None:
     with app.app_context():
-        key = named.seed(house)
-        named.unpaid(house)
+        key = named.seed(services)
+        named.unpaid(services)
     asking, bearer = app.test_client(), {"Authorization": f"Bearer {key}"}
     answers = {path: asking.get(f"/api/{path}", headers=bearer) for path in READ}
-    assert {path: one.status_code for path, one in answers.items()} == dict.fromkeys(answers, 200)
-    found: dict[str, Any] = {path: one.get_json() for path, one in answers.items()}
+    assert {path: item.status_code for path, item in answers.items()} == dict.fromkeys(answers, 200)
+    found: dict[str, Any] = {path: item.get_json() for path, item in answers.items()}
     assert found[f"subscriptions/{named.SUBSCRIPTION}"]["scheduled_change"]["product_id"] == "product_id"
     assert found["payments/payment_id/retry"]["can_retry"] is True
 
 
-NOWHERE = "NotFoundError: Error code: 404 - {'message': 'There is no such page'}"
+NOWHERE = "NotFoundError: Error code: 404 - {'message': 'Page not found'}"
 
 
-@pytest.mark.parametrize(("case", "words"), [
-    ("test_disputes.py::TestDisputes::test_method_list", "InternalServerError: Error code: 500 - {}"),
-    ("test_disputes.py::TestDisputes::test_method_list", "AssertionError: assert matches_type(...)"),
-    ("test_payments.py::TestPayments::test_method_retrieve", NOWHERE),
-    ("test_refunds.py::TestRefunds::test_method_create", "NotFoundError: Error code: 404 - {'message': 'There is no such payment.'}"),
-    ("test_payments.py::TestPayments::test_method_create", "Error code: 422 - {'fields': {'billing': 'Field required'}}"),
-])
-def test_a_fault_is_told_from_a_reason(case: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("test_disputes.py::TestDisputes::test_method_list", "InternalServerError: Error code: 500 - {}"),
+        ("test_disputes.py::TestDisputes::test_method_list", "AssertionError: assert matches_type(...)"),
+        ("test_payments.py::TestPayments::test_method_retrieve", NOWHERE),
+        ("test_refunds.py::TestRefunds::test_method_create", "NotFoundError: Error code: 404 - {'message': 'There is no such payment.'}"),
+        ("test_payments.py::TestPayments::test_method_create", "Error code: 422 - {'fields': {'billing': 'Field required'}}"),
+    ],
+)
+def test_faults_are_not_taken_for_documented_reasons(case: str, words: str) -> None:
     assert why(case, words) == UNEXPECTED
     assert why("test_disputes.py::TestDisputes::test_method_list", NOWHERE) == "not offered: disputes"

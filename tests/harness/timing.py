@@ -1,9 +1,10 @@
-"""Can the time of an answer tell who is known? Every door that takes an address, asked for known and unknown people in turn, in process.
+"""Measure whether the response time reveals that an address is known, at every form that takes an address.
 
     python -m tests.harness.timing [--tries 1000]
 
-Prints one line a door: the area under the ROC curve of a classifier that sees nothing but the time (0.5: a coin), the two medians
-in milliseconds, and whether answers were equal but for what was typed and for tokens. Wanted: below 0.55, whichever side is slower.
+Known and unknown addresses are tried in turn, in this process. Prints one line per form: the area under the ROC curve of a classifier
+that sees only the time (0.5 is chance), the two medians in milliseconds, and whether the answers were equal except for input and
+tokens. The area must be below 0.55.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from auth.models import Budget, Challenge
-from auth.providers import flow
-from auth.providers.claims import Claims
-from auth.providers.flow import Came
+from auth.models import Challenge, RateLimitCount
+from auth.oidc_client import flow
+from auth.oidc_client.claims import ProviderClaims
+from auth.oidc_client.flow import CallbackResult
 from auth.recovery import Recovery
-from billing.commands.customers import create_customer
-from billing.invoices import Invoice
-from billing.licences import LicenseKey
+from billing.customers.customers import create_customer
+from billing.model.invoices import Invoice
+from billing.model.licenses import LicenseKey
 from core import ids
 from core.oidc_settings import OidcProvider
 from core.outbox import Outbox
 from core.scope import everything, system
 from core.settings import Settings
-from tenants.joining import invite
+from tenants.memberships import invite
 from tests.cast import Cast
 from tests.engines import Sqlite
 from tests.visitor import Visitor
 
 TOKENS = re.compile(rb'(csrf_token" value="|nonce="|nonce-)[^"\';]+')
 Door = Callable[[str], tuple[int, bytes]]
-TOWN = OidcProvider("town", "Town", "https://id.town.example", "portal", "")  # believed about no address: a letter proves it
+TOWN = OidcProvider("town", "Town", "https://id.town.example", "portal", "")  # trusted for no address: an email proves it
 
 
 def auc(known: list[float], unknown: list[float]) -> float:
-    """How often a random known try is slower than a random unknown one (Mann-Whitney); folded to the worse side."""
+    """Return how often a random known try is slower than a random unknown one (Mann-Whitney), folded to 0.5 and above."""
     ranked = sorted([(t, 1) for t in known] + [(t, 0) for t in unknown])
     above = sum(rank for rank, (_, is_known) in enumerate(ranked, 1) if is_known)
     area = (above - len(known) * (len(known) + 1) / 2) / (len(known) * len(unknown))
@@ -55,18 +56,18 @@ def tidy(body: bytes, typed: str) -> bytes:
     return TOKENS.sub(rb"\1", body).replace(typed.encode(), b"TYPED")
 
 
-def forget(house: Any) -> None:
-    """Budgets as new and no letters waiting, so that every try goes the whole way."""
-    with house.database.open(everything("a measurement begins anew"), write=True) as db:
-        for table in (Budget, Challenge, Outbox, Recovery):
+def forget(services: Any) -> None:
+    """Reset rate limits and pending emails, so that every try takes the complete path."""
+    with services.database.open(everything("a measurement begins anew"), write=True) as db:
+        for table in (RateLimitCount, Challenge, Outbox, Recovery):
             db.execute(delete(table), execution_options={"synchronize_session": False})
 
 
 def posts(visitor: Visitor, path: str, field: str, page: str = "", **more: Any) -> Door:
-    """What is typed goes into `field`, or into the path where it says {typed}."""
+    """Submit a value in `field`, or in the path where it says {typed}."""
     visitor.get(page or path)
     token = visitor.token()
-    client, headers = visitor.client, {**visitor.headers, "Origin": visitor.house.settings.base_url}
+    client, headers = visitor.client, {**visitor.headers, "Origin": visitor.services.settings.base_url}
 
     def ask(typed: str) -> tuple[int, bytes]:
         data = {field: typed, "csrf_token": token, **more}
@@ -76,12 +77,13 @@ def posts(visitor: Visitor, path: str, field: str, page: str = "", **more: Any) 
     return ask
 
 
-def comes_back(visitor: Visitor) -> Door:
-    """Somebody comes back from a provider that names this address. What the provider says is put in here: its time is not ours."""
+def return_from_provider(visitor: Visitor) -> Door:
+    """Return from a provider that names this address. The provider's answer is injected, because its time does not count."""
+
     def ask(typed: str) -> tuple[int, bytes]:
         subject = ids.new_id("sub")
-        claims = Claims(subject, typed, True, None, None, "", {"sub": subject, "email": typed})
-        flow.come_back = lambda *_: Came(claims, "sign_in", None, "")  # type: ignore[assignment]
+        claims = ProviderClaims(subject, typed, True, None, None, "", {"sub": subject, "email": typed})
+        flow.handle_callback = lambda *_: CallbackResult(claims, "sign_in", None, "")  # type: ignore[assignment]
         answer = visitor.client.get("/login/with/town/callback", headers=visitor.headers, environ_base=visitor.environ)
         return answer.status_code, answer.get_data()
 
@@ -89,30 +91,30 @@ def comes_back(visitor: Visitor) -> Door:
 
 
 def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
-    """Door → how to ask, what is known there, what is not."""
-    house, people = cast.house, [f"known{n}@street.example" for n in range(50)]
-    with house.database.open(system(cast.acorn), write=True) as db:
+    """Map each form to (how to submit it, known values, unknown values)."""
+    services, people = cast.services, [f"known{n}@street.example" for n in range(50)]
+    with services.database.open(system(cast.acorn), write=True) as db:
         for email in people:
             create_customer(db, cast.acorn, email=email, name="Somebody")
     for email in people[:5]:  # some have an account already
         Visitor(app).sign_in(email)
-        forget(house)
+        forget(services)
     strangers = [f"other{n}@street.example" for n in range(50)]
     ada = Visitor(app)
     ada.sign_in(cast.ADA)
-    forget(house)
-    with house.database.open(everything("what stands on receipts")) as db:
+    forget(services)
+    with services.database.open(everything("what stands on receipts")) as db:
         numbers = list(db.scalars(select(Invoice.number).where(Invoice.number.is_not(None))))
         keys = list(db.scalars(select(LicenseKey.key)))
     guesses, misses = [number[:-4] + "9" + number[-3:] for number in numbers], [key[::-1] for key in keys]
-    with house.database.open(system(cast.acorn), write=True) as db:
+    with services.database.open(system(cast.acorn), write=True) as db:
         invite(db, cast.acorn, cast.SAM, "owner")
         invited = [invite(db, cast.acorn, f"guest{n}@street.example", "support").id for n in range(50)]
     sam = Visitor(app)
     sam.sign_in(cast.SAM)
     sam.get("/console")
     sam.submit("acceptance")
-    forget(house)
+    forget(services)
     team, accept = f"/console/{cast.acorn}/team", "/console/invitations/{typed}/acceptance"
     return {
         "/login": (posts(Visitor(app), "/login", "email"), people, strangers),
@@ -123,24 +125,24 @@ def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
         "/login/<business>/recovery": (posts(Visitor(app), f"/login/{cast.acorn}/recovery", "receipt"), keys, misses),
         "/profile/addresses": (posts(ada, "/profile/addresses", "email"), people, strangers),
         "/profile/email": (posts(ada, "/profile/email", "email", to=[cast.ada_at_acorn.customer_id]), people, strangers),
-        "/login/with/<provider>": (comes_back(Visitor(app)), people, strangers),
+        "/login/with/<provider>": (return_from_provider(Visitor(app)), people, strangers),
         "/console/<business>/team": (posts(sam, f"{team}/invitations", "email", team, role="support"), people, strangers),
         "/console/invitations/<id>": (posts(ada, accept, "id", "/profile"), invited, [ids.new_id("inv") for _ in invited]),
     }
 
 
-def measure(house: Any, ask: Door, known: list[str], unknown: list[str], tries: int) -> dict[str, Any]:
-    """Interleaved in random pairs, so that what the machine does besides falls on both alike."""
+def measure(services: Any, ask: Door, known: list[str], unknown: list[str], tries: int) -> dict[str, Any]:
+    """Run known and unknown tries in random pairs, so that other load affects both alike."""
     times: dict[bool, list[float]] = {True: [], False: []}
     shapes: dict[bool, set[tuple[int, bytes]]] = {True: set(), False: set()}
     for number in range(tries + 10):
         if number % 25 == 0:
-            forget(house)
+            forget(services)
         order = [True, False]
         random.shuffle(order)
         for is_known in order:
             typed = random.choice(known if is_known else unknown)
-            forget_one(house)
+            forget_one(services)
             began = time.perf_counter()
             status, body = ask(typed)
             took = time.perf_counter() - began
@@ -148,14 +150,18 @@ def measure(house: Any, ask: Door, known: list[str], unknown: list[str], tries: 
             if number >= 10:  # the first ones warm caches up
                 times[is_known].append(took)
                 shapes[is_known].add((status, tidy(body, typed)))
-    return {"auc": auc(times[True], times[False]), "known": statistics.median(times[True]) * 1000,
-            "unknown": statistics.median(times[False]) * 1000, "equal": shapes[True] == shapes[False],
-            "statuses": sorted({status for status, _ in shapes[True] | shapes[False]})}
+    return {
+        "auc": auc(times[True], times[False]),
+        "known": statistics.median(times[True]) * 1000,
+        "unknown": statistics.median(times[False]) * 1000,
+        "equal": shapes[True] == shapes[False],
+        "statuses": sorted({status for status, _ in shapes[True] | shapes[False]}),
+    }
 
 
-def forget_one(house: Any) -> None:
-    with house.database.open(everything("a measurement begins anew"), write=True) as db:
-        for table in (Budget, Challenge):
+def forget_one(services: Any) -> None:
+    with services.database.open(everything("a measurement begins anew"), write=True) as db:
+        for table in (RateLimitCount, Challenge):
             db.execute(delete(table), execution_options={"synchronize_session": False})
 
 
@@ -167,15 +173,21 @@ def main() -> None:
     tries = parser.parse_args().tries
     with tempfile.TemporaryDirectory() as name:
         urls, drop = Sqlite(Path(name)).fresh()
-        app = create_app(Settings(data_dir=Path(name), base_url="http://localhost", log_level="WARNING", bot_check="none",
-                                  oidc_providers=(TOWN,), **urls))
+        app = create_app(
+            Settings(
+                data_dir=Path(name), base_url="http://localhost", log_level="WARNING", bot_check="none", oidc_providers=(TOWN,), **urls
+            )
+        )
         with app.app_context():
             cast = Cast.play(app.extensions["portal"])
         for door, (ask, known, unknown) in doors(app, cast).items():
-            found = measure(cast.house, ask, known, unknown, tries)
-            print(f"{door:28} AUC {found['auc']:.3f}  known {found['known']:.2f} ms  unknown {found['unknown']:.2f} ms  "
-                  f"{'equal' if found['equal'] else 'DIFFERENT'} answers {found['statuses']}", flush=True)
-        cast.house.database.dispose()
+            found = measure(cast.services, ask, known, unknown, tries)
+            print(
+                f"{door:28} AUC {found['auc']:.3f}  known {found['known']:.2f} ms  unknown {found['unknown']:.2f} ms  "
+                f"{'equal' if found['equal'] else 'DIFFERENT'} answers {found['statuses']}",
+                flush=True,
+            )
+        cast.services.database.dispose()
         drop()
 
 

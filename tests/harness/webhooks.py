@@ -1,9 +1,9 @@
-"""Many events, a receiver that fails three times in ten, and workers that are killed: nothing lost, one id per message.
+"""Send many events to a receiver that fails three times in ten, and kill workers: nothing is lost, and each message keeps its id.
 
     .venv/bin/python -m tests.harness.webhooks --events 10000 [--engine postgresql] [--kills 2]
 
-The workers are real ones (`flask --app wsgi worker`). Waiting is cut short by moving what is due; nothing else is helped.
-Prints one JSON object with the figures; exits 1 when a message was lost or changed its id.
+The workers are real processes (`flask --app wsgi worker`). Due times are moved to shorten waits. Prints one JSON object with the
+figures. Exits with 1 if a message was lost or changed its id.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from core import clock
 from core.outbox import Outbox, emit
 from core.scope import everything, system
 from core.settings import Settings
-from tenants.webhooks import endpoints, history, sealing
-from tenants.webhooks.tables import Attempt, Delivery, Endpoint
+from tenants.webhooks import endpoints, history, secrets
+from tenants.webhooks.models import Attempt, Delivery, Endpoint
 from tests.cast import Cast
 from tests.engines import Postgres, Sqlite
-from tests.hostile import Heard, Wire, receiving
-from tests.stories.hooks import unwrap
+from tests.hostile_server import ReceivedRequest, Wire, receiving
+from tests.stories.webhook_setup import unwrap
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPES = ("payment.succeeded", "license_key.created", "subscription.renewed")
 
 
-class Moody:
-    """Takes seven of ten. Of the rest: an error, a line cut before it was read, or taken and the answer lost."""
+class FailingReceiver:
+    """A receiver that accepts seven of ten. The others get an error, a dropped connection, or are accepted without an answer."""
 
     def __init__(self, seed: int) -> None:
         self.dice, self.lock = random.Random(seed), threading.Lock()
@@ -50,16 +50,16 @@ class Moody:
         self.bodies: dict[str, set[str]] = {}
         self.moods: Counter[str] = Counter()
 
-    def __call__(self, wire: Wire, heard: Heard) -> None:
+    def __call__(self, wire: Wire, heard: ReceivedRequest) -> None:
         with self.lock:
             luck = self.dice.random()
             mood = "taken" if luck < 0.7 else "error" if luck < 0.85 else "cut" if luck < 0.95 else "answer lost"
             self.moods[mood] += 1
             if mood in ("taken", "answer lost"):
-                one = heard.headers["webhook-id"]
-                self.taken[one] += 1
+                header = heard.headers["webhook-id"]
+                self.taken[header] += 1
                 sent = json.loads(heard.body)
-                self.bodies.setdefault(one, set()).add(f"{sent['type']} {sent['timestamp']}")
+                self.bodies.setdefault(header, set()).add(f"{sent['type']} {sent['timestamp']}")
         if mood in ("cut", "answer lost"):
             wire.connection.shutdown(socket.SHUT_RDWR)
         else:
@@ -90,40 +90,46 @@ def run(folder: Path, urls: dict[str, str], options: argparse.Namespace) -> dict
     from wsgi import create_app
 
     app = create_app(Settings(data_dir=folder, base_url="http://127.0.0.1:5000", outgoing_loopback=True, **urls))
-    house = app.extensions["portal"]
+    services = app.extensions["portal"]
     with app.app_context():
-        cast = Cast.play(house)
-    moody = Moody(options.seed)
-    environment = {**os.environ, "PORTAL_DATA_DIR": str(folder), "DATABASE_URL": urls["database_url"], "PORTAL_OUTGOING_LOOPBACK": "1",
-                   "PORTAL_BASE_URL": "http://127.0.0.1:5000", "LOG_LEVEL": "WARNING"}
+        cast = Cast.play(services)
+    moody = FailingReceiver(options.seed)
+    environment = {
+        **os.environ,
+        "PORTAL_DATA_DIR": str(folder),
+        "DATABASE_URL": urls["database_url"],
+        "PORTAL_OUTGOING_LOOPBACK": "1",
+        "PORTAL_BASE_URL": "http://127.0.0.1:5000",
+        "LOG_LEVEL": "WARNING",
+    }
     with receiving(moody) as here:
-        with house.database.open(system(cast.acorn), write=True) as db:
-            one = endpoints.create(db, house.outgoing, cast.acorn, here.url, filter_types=list(TYPES)).id
-        expected = leave(house, cast, options.events)
+        with services.database.open(system(cast.acorn), write=True) as db:
+            item = endpoints.create(db, services.outgoing, cast.acorn, here.url, filter_types=list(TYPES)).id
+        expected = leave(services, cast, options.events)
         began, workers, kills = time.monotonic(), [start(environment)], 0
         try:
-            while len(moody.taken) < len(expected) or not settled(house, one):
+            while len(moody.taken) < len(expected) or not settled(services, item):
                 time.sleep(0.5)
-                hurry(house)
+                hurry(services)
                 if kills < options.kills and len(moody.taken) > len(expected) * (kills + 1) / (options.kills + 1):
                     kills += 1
                     workers[-1].send_signal(signal.SIGKILL)
                     workers[-1].wait()
                     workers.append(start(environment))
-                    free(house)
+                    free(services)
                 if time.monotonic() - began > 1800:
                     break
         finally:
             workers[-1].terminate()
             workers[-1].wait()
         seconds = time.monotonic() - began
-        with house.database.open(system(cast.acorn)) as db:
-            secret = sealing.secret_of(house.settings, endpoints.find(db, one))
+        with services.database.open(system(cast.acorn)) as db:
+            secret = secrets.secret_of(services.settings, endpoints.find(db, item))
             attempts = db.scalar(select(func.count(Attempt.id)))
             most = db.scalar(select(func.max(Delivery.attempts)))
         unsigned = sum(not verified(heard, secret) for heard in here.heard[-200:])
         received = len(here.heard)
-    house.database.dispose()
+    services.database.dispose()
     return {
         "engine": options.engine, "events": len(expected), "lost": len(expected - set(moody.taken)),
         "strange": len(set(moody.taken) - expected), "changed": sum(len(seen) > 1 for seen in moody.bodies.values()),
@@ -133,24 +139,27 @@ def run(folder: Path, urls: dict[str, str], options: argparse.Namespace) -> dict
     }  # fmt: skip
 
 
-def leave(house: Any, cast: Cast, count: int) -> set[str]:
-    """`count` events of Ada's things at Acorn. Returns the message ids they must become."""
+def leave(services: Any, cast: Cast, count: int) -> set[str]:
+    """Emit `count` events about Ada's rows at Acorn. Returns the expected message ids."""
     ada, ids = cast.ada_at_acorn, set()
-    with house.database.open(system(cast.acorn)) as db:
-        from billing.licences import LicenseKey
+    with services.database.open(system(cast.acorn)) as db:
+        from billing.model.licenses import LicenseKey
 
         key = db.scalar(select(LicenseKey.id).where(LicenseKey.customer_id == ada.customer_id))
-    nouns = {"payment.succeeded": (ada.purchase_id, {"payment_id": ada.purchase_id}), "license_key.created": (key, {}),
-             "subscription.renewed": (ada.subscription_id, {})}
+    nouns = {
+        "payment.succeeded": (ada.purchase_id, {"payment_id": ada.purchase_id}),
+        "license_key.created": (key, {}),
+        "subscription.renewed": (ada.subscription_id, {}),
+    }
     for first in range(0, count, 500):
-        with house.database.open(system(cast.acorn), write=True) as db:
+        with services.database.open(system(cast.acorn), write=True) as db:
             for number in range(first, min(first + 500, count)):
                 noun, data = nouns[TYPES[number % 3]]
                 event = emit(db, TYPES[number % 3], business_id=cast.acorn, customer_id=ada.customer_id, noun=noun, data=data)
                 ids.add("msg_" + event.removeprefix("evt_"))
-    with house.database.open(everything("letters are not what is measured"), write=True) as db:
+    with services.database.open(everything("emails are not measured here"), write=True) as db:
         for work in db.scalars(select(Outbox).where(Outbox.state == "pending")):
-            work.done = ["portal.letters.Desk.payment_succeeded"]
+            work.done = ["portal.emails.purchases.PurchaseEmails.payment_succeeded"]
     return ids
 
 
@@ -158,14 +167,14 @@ def start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "flask", "--app", "wsgi", "worker"], cwd=ROOT, env=environment)
 
 
-def hurry(house: Any) -> None:
-    """What waits for its next try waits no longer; what was tried in vain eight times is sent again, as an owner would."""
+def hurry(services: Any) -> None:
+    """Make waiting retries due now, and replay messages that failed eight times, as an owner would."""
     at = clock.wall()
-    with house.database.open(everything("a harness lets time pass"), write=True) as db:
+    with services.database.open(everything("a harness lets time pass"), write=True) as db:
         for row in db.scalars(select(Endpoint).with_for_update()):
             waiting = list(db.scalars(select(Delivery).where(Delivery.endpoint_id == row.id, Delivery.due_at > at).limit(2000)))
-            for one in waiting:
-                one.due_at = at
+            for item in waiting:
+                item.due_at = at
             if waiting or (row.due_at and row.due_at > at):
                 row.due_at = at
             if not row.due_at and db.scalar(select(Delivery.id).where(Delivery.state == "failed").limit(1)):
@@ -173,21 +182,21 @@ def hurry(house: Any) -> None:
                 history.replay_since(db, row.id, at - timedelta(days=1))
 
 
-def free(house: Any) -> None:
-    """The killed worker's leases run out: two minutes nobody has to wait for here."""
-    with house.database.open(everything("a harness lets leases run out"), write=True) as db:
+def free(services: Any) -> None:
+    """End the leases of the killed worker, to save the wait of two minutes."""
+    with services.database.open(everything("a harness lets leases run out"), write=True) as db:
         for row in db.scalars(select(Endpoint).where(Endpoint.busy_until.is_not(None))):
             row.busy_until = clock.wall()
         for work in db.scalars(select(Outbox).where(Outbox.state == "pending", Outbox.due_at > clock.wall())):
             work.due_at = clock.wall()
 
 
-def settled(house: Any, endpoint_id: str) -> bool:
-    with house.database.open(everything("is all of it delivered")) as db:
+def settled(services: Any, endpoint_id: str) -> bool:
+    with services.database.open(everything("is all of it delivered")) as db:
         return db.scalar(select(Delivery.id).where(Delivery.endpoint_id == endpoint_id, Delivery.state != "delivered").limit(1)) is None
 
 
-def verified(heard: Heard, secret: str) -> bool:
+def verified(heard: ReceivedRequest, secret: str) -> bool:
     try:
         return bool(unwrap(heard, secret))
     except Exception:

@@ -1,8 +1,8 @@
-"""Which mapped columns does the code write, and which does it read? A small reading of the source, by names and their types.
+"""Find which mapped columns the code writes and which it reads, by names and their types.
 
 A variable's class is taken from its annotation, from `select(Customer)`, `Customer(…)`, `db.get(Customer, …)` or a function whose return
-annotation names the class, and from `self` in a mapped class. Where that says nothing, the use counts for every mapped class that the
-module names and that has such a column. Templates know no classes: there `.declined_at` is a read of each column of this name.
+annotation names the class, and from `self` in a mapped class. Otherwise the use counts for every mapped class that the module names and
+that has such a column. Templates have no classes: there `.declined_at` is a read of each column of this name.
 """
 
 from __future__ import annotations
@@ -42,31 +42,32 @@ class Reader:
                     self.returns.setdefault(node.name, set()).update(self._named_in(node.returns))
                 if isinstance(node, ast.FunctionDef) and node.args.kwarg:  # def grant(…, **more): Grant(…, **more)
                     for call in ast.walk(node):
-                        if isinstance(call, ast.Call) and _last(call.func) in self.models and any(
-                                one.arg is None and _last(one.value) == node.args.kwarg.arg for one in call.keywords):
+                        if (
+                            isinstance(call, ast.Call)
+                            and _last(call.func) in self.models
+                            and any(keyword.arg is None and _last(keyword.value) == node.args.kwarg.arg for keyword in call.keywords)
+                        ):
                             self.spreads.setdefault(node.name, set()).add(_last(call.func))
                 elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):  # a field of a dataclass: `paid.payment`
                     self.attributes.setdefault(node.target.id, set()).update(self._named_in(node.annotation))
         for call in (node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            words = {one.arg or "**" for one in call.keywords} | ({"*"} if call.args else set())
+            words = {keyword.arg or "**" for keyword in call.keywords} | ({"*"} if call.args else set())
             self.passed.setdefault(_last(call.func), set()).update(words)
         for name, tree in trees.items():
             _Module(self, name, tree).visit_all()
-        for text in templates:
-            for word in set(re.findall(r"\.(\w+)", text)):
-                for model, columns in self.models.items():
-                    if word in columns:
-                        self.uses.read[model, word].add("a template")
+        for name in templates:  # `Model.column`: a template says nothing of types (template_reads.py)
+            model, column = name.split(".")
+            self.uses.read[model, column].add("a template")
         return self.uses
 
     def _named_in(self, node: ast.AST | None) -> set[str]:
-        """Mapped classes that an expression or an annotation names."""
+        """Return the mapped classes that an expression or an annotation names."""
         if node is None:
             return set()
-        found = {_last(one) for one in ast.walk(node)}
-        for one in ast.walk(node):
-            if isinstance(one, ast.Constant) and isinstance(one.value, str):
-                found |= set(re.findall(r"\w+", one.value))
+        found = {_last(item) for item in ast.walk(node)}
+        for item in ast.walk(node):
+            if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                found |= set(re.findall(r"\w+", item.value))
         return found & set(self.models)
 
 
@@ -77,22 +78,22 @@ class _Module:
         self.known = {model for model, home in reader.homes.items() if home == here}  # classes that the module names at all
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
-                self.known |= {one.name for one in node.names if reader.homes.get(one.name) == node.module}
+                self.known |= {item.name for item in node.names if reader.homes.get(item.name) == node.module}
             elif isinstance(node, ast.Call):  # what a function returns is known too, without its class being named
                 self.known |= reader.returns.get(_last(node.func), set())
             elif isinstance(node, ast.Attribute):
                 self.known |= reader.attributes.get(node.attr, set())
         called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         self.gets_by_name = any(_last(node.func) == "getattr" for node in called)
-        rows = [one for node in called if _last(node.func) == "values" for one in node.args if isinstance(one, ast.Dict)]
-        computed = [key for one in rows for key in one.keys]
+        rows = [arg for node in called if _last(node.func) == "values" for arg in node.args if isinstance(arg, ast.Dict)]
+        computed = [key for row in rows for key in row.keys]
         self.sets_by_name = any(_last(node.func) == "setattr" for node in called)
-        self.sets_by_name |= not all(isinstance(one, ast.Constant) for one in computed)
+        self.sets_by_name |= not all(isinstance(item, ast.Constant) for item in computed)
 
     def visit_all(self) -> None:
         self.optional: dict[int, tuple[str, set[str]]] = {}  # of each call in a function: its name, and parameters with a default
         for function in (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)):
-            named = {one.arg for one, usual in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True) if usual is not None}
+            named = {item.arg for item, usual in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True) if usual is not None}
             for node in ast.walk(function):
                 if isinstance(node, ast.Call):
                     self.optional[id(node)] = (function.name, named)
@@ -119,25 +120,25 @@ class _Module:
 
     def _parameters(self, node: ast.FunctionDef | ast.Lambda, owner: str | None) -> dict[str, set[str]]:
         out = {}
-        for one in (*node.args.args, *node.args.kwonlyargs):
-            if one.arg in ("self", "cls") and owner:
-                out[one.arg] = {owner}
-            elif one.annotation is not None:
-                out[one.arg] = self.reader._named_in(one.annotation) or {""}
+        for item in (*node.args.args, *node.args.kwonlyargs):
+            if item.arg in ("self", "cls") and owner:
+                out[item.arg] = {owner}
+            elif item.annotation is not None:
+                out[item.arg] = self.reader._named_in(item.annotation) or {""}
         return out
 
     def _locals(self, node: ast.FunctionDef, types: dict[str, set[str]]) -> dict[str, set[str]]:
         out: dict[str, set[str]] = {}
         for _ in range(2):  # a name may come from one that stands below it in the walk
-            for one in ast.walk(node):
-                if isinstance(one, ast.Assign):
-                    pairs = [(target, one.value) for target in one.targets]
-                elif isinstance(one, ast.AnnAssign) and one.value is not None:
-                    pairs = [(one.target, one.annotation)]
-                elif isinstance(one, ast.For | ast.comprehension):
-                    pairs = [(one.target, one.iter)]
-                elif isinstance(one, ast.NamedExpr):
-                    pairs = [(one.target, one.value)]
+            for item in ast.walk(node):
+                if isinstance(item, ast.Assign):
+                    pairs = [(target, item.value) for target in item.targets]
+                elif isinstance(item, ast.AnnAssign) and item.value is not None:
+                    pairs = [(item.target, item.annotation)]
+                elif isinstance(item, ast.For | ast.comprehension):
+                    pairs = [(item.target, item.iter)]
+                elif isinstance(item, ast.NamedExpr):
+                    pairs = [(item.target, item.value)]
                 else:
                     continue
                 for target, value in pairs:
@@ -148,7 +149,7 @@ class _Module:
         return out
 
     def _class_of(self, node: ast.AST, types: dict[str, set[str]]) -> set[str]:
-        """The mapped classes that an expression may be an instance of, or a collection of."""
+        """Return the mapped classes that an expression may be an instance of, or a collection of."""
         if isinstance(node, ast.Name):
             return types.get(node.id, {node.id} & set(self.reader.models))
         if isinstance(node, ast.Attribute):
@@ -159,7 +160,7 @@ class _Module:
             return self._class_of(node.value, types)
         if isinstance(node, ast.BoolOp | ast.IfExp):
             parts = node.values if isinstance(node, ast.BoolOp) else [node.body, node.orelse]
-            return set().union(*(self._class_of(one, types) for one in parts))
+            return set().union(*(self._class_of(part, types) for part in parts))
         if isinstance(node, ast.ListComp | ast.GeneratorExp):
             return self._class_of(node.elt, types)
         if isinstance(node, ast.Call):
@@ -168,20 +169,20 @@ class _Module:
                 return {name}
             if isinstance(node.func, ast.Attribute) and (named := self.reader._named_in(node.func.value)):
                 return named  # db.scalars(select(Customer)…).one()
-            below = set().union(*(self._class_of(one, types) for one in _inside(node)))
+            below = set().union(*(self._class_of(item, types) for item in _inside(node)))
             return self.reader._named_in(node) or self.reader.returns.get(name) or below
         return set()
 
     # --- uses
 
     def _note_shape(self, node: ast.ClassDef) -> None:
-        """A shape of the API that is made `from_attributes=True`, or by its `model_fields`, reads each from the row that it is given."""
-        words = {word.arg for one in ast.walk(node) if isinstance(one, ast.Call) for word in one.keywords}
-        if "from_attributes" in words or any(isinstance(one, ast.Attribute) and one.attr == "model_fields" for one in ast.walk(node)):
-            rows = self.reader._named_in(ast.Module([one for one in node.body if isinstance(one, ast.FunctionDef)], []))
-            for one in node.body:
-                if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-                    self._add(self.reader.uses.read, rows, one.target.id, one)
+        """Record the reads of an API shape that is created `from_attributes=True`, or by its `model_fields`."""
+        words = {word.arg for item in ast.walk(node) if isinstance(item, ast.Call) for word in item.keywords}
+        if "from_attributes" in words or any(isinstance(item, ast.Attribute) and item.attr == "model_fields" for item in ast.walk(node)):
+            rows = self.reader._named_in(ast.Module([item for item in node.body if isinstance(item, ast.FunctionDef)], []))
+            for item in node.body:
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                    self._add(self.reader.uses.read, rows, item.target.id, item)
 
     def _note(self, node: ast.AST, types: dict[str, set[str]]) -> None:
         if isinstance(node, ast.Attribute):
@@ -203,46 +204,49 @@ class _Module:
 
     def _note_call(self, node: ast.Call, types: dict[str, set[str]]) -> None:
         name = _last(node.func)
-        keywords = {one.arg for one in node.keywords if one.arg}
+        keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
         if name in self.reader.models:
             for word in node.keywords:
                 if word.arg and not self._is_never_given(node, word.value):
                     self._named(word.arg, node, {name})
         elif name in self.reader.spreads:
-            for one in keywords:
-                self._named(one, node, self.reader.spreads[name])
+            for keyword in keywords:
+                self._named(keyword, node, self.reader.spreads[name])
         elif name == "values":
-            for one in keywords:
-                self._named(one, node, self.reader._named_in(node.func) or self.known)
-        elif name == "write" and node.args and isinstance(node.args[0], ast.Name):  # billing/commands/loading: batch.write(Customer, …)
-            for one in keywords | {"account_id"}:  # which `write` itself sets, in every new row
-                self._named(one, node, {node.args[0].id} & set(self.reader.models))
+            for keyword in keywords:
+                self._named(keyword, node, self.reader._named_in(node.func) or self.known)
+        elif name == "write" and node.args and isinstance(node.args[0], ast.Name):  # billing/imports: batch.write(Customer, …)
+            for keyword in keywords | {"account_id"}:  # which `write` itself sets, in every new row
+                self._named(keyword, node, {node.args[0].id} & set(self.reader.models))
         elif name == "Record" and node.args and isinstance(node.args[0], ast.Constant):
             model = self.reader.kinds.get(str(node.args[0].value))
             for part in node.args[1:]:
-                for key in (key for one in ast.walk(part) if isinstance(one, ast.Dict) for key in one.keys):
+                for key in (key for item in ast.walk(part) if isinstance(item, ast.Dict) for key in item.keys):
                     if model and isinstance(key, ast.Constant):
                         self._named(str(key.value), node, {model})
 
     def _is_never_given(self, call: ast.Call, value: ast.AST) -> bool:
-        """`Business(tax_rates=tax_rates or {})` writes nothing while nobody calls the function around it with `tax_rates=`."""
+        """Whether a parameter such as `tax_rates` in `Business(tax_rates=tax_rates or {})` is passed by no caller."""
         function, optional = self.optional.get(id(call), ("", set()))
-        names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)} & optional
+        names = {item.id for item in ast.walk(value) if isinstance(item, ast.Name)} & optional
         given = self.reader.passed.get(function, set())
         return bool(names) and "**" not in given and not names & given
 
     def _is_spread_here(self) -> bool:
-        """Whether the module hands dictionaries to columns: `Customer(**values)`, `.values(rows)`, `insert(Customer), rows`, setattr."""
+        """Whether the module passes dictionaries to columns: `Customer(**values)`, `.values(rows)`, `insert(Customer), rows`, setattr."""
         if not hasattr(self, "_spreads"):
             self._spreads = self.sets_by_name or any(
-                isinstance(node, ast.Call) and (
-                    (_last(node.func) in self.reader.models and any(one.arg is None for one in node.keywords))
-                    or (_last(node.func) in ("values", "insert", "insert_once", "write") and bool(node.args)))
-                for node in ast.walk(self.tree))
+                isinstance(node, ast.Call)
+                and (
+                    (_last(node.func) in self.reader.models and any(keyword.arg is None for keyword in node.keywords))
+                    or (_last(node.func) in ("values", "insert", "insert_once", "write") and bool(node.args))
+                )
+                for node in ast.walk(self.tree)
+            )
         return self._spreads
 
     def _owners(self, value: ast.AST, column: str, types: dict[str, set[str]]) -> set[str]:
-        """Classes whose column this attribute may be. Nothing is guessed for names that are known to be something else."""
+        """Return the classes whose column this attribute may be. Names known to be something else are not guessed."""
         if isinstance(value, ast.Name) and value.id in types:
             return types[value.id]
         found = self._class_of(value, types)
@@ -262,7 +266,7 @@ def _last(node: ast.AST) -> str:
 
 
 def _inside(node: ast.Call) -> Iterator[ast.AST]:
-    """What a call is made on, and its arguments: `db.scalars(…).all()`, `sorted(rows)`, `list(found.values())`."""
+    """Return what a call is made on, and its arguments: `db.scalars(…).all()`, `sorted(rows)`, `list(found.values())`."""
     if isinstance(node.func, ast.Attribute):
         yield node.func.value
     yield from node.args
@@ -274,14 +278,16 @@ def _unpacked(target: ast.AST, value: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(target, ast.Tuple | ast.List):
         fits = isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts)
         parts = value.elts if fits else [value] * len(target.elts)  # type: ignore[attr-defined]
-        for one, part in zip(target.elts, parts, strict=True):
-            yield from _unpacked(one, part)
+        for item, part in zip(target.elts, parts, strict=True):
+            yield from _unpacked(item, part)
 
 
 def columns_of(base: Any) -> dict[str, set[str]]:
-    """Mapped class → its columns, without the keys that say whose a row is, and the version that the mapper itself keeps."""
+    """Map mapped classes to their columns, without owner keys and without the version column of the mapper."""
     out: dict[str, set[str]] = {}
     for mapper in base.registry.mappers:
         kept = {mapper.version_id_col.key} if mapper.version_id_col is not None else set()
-        out[mapper.class_.__name__] = {one.key for one in mapper.column_attrs} - {"id", "business_id", "customer_id", "identity_id"} - kept
+        out[mapper.class_.__name__] = (
+            {item.key for item in mapper.column_attrs} - {"id", "business_id", "customer_id", "identity_id"} - kept
+        )
     return out

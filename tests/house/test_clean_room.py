@@ -1,4 +1,4 @@
-"""`make test` has to pass on a machine where nothing was ever installed: what holds that, as far as files can show it."""
+"""`make test` must pass on a new machine. These tests check the requirements that files can show."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def stub(folder: Path, name: str, body: str) -> None:
-    """A program in `folder` that replaces the system's."""
+    """Create a program in `folder` that replaces the system's."""
     path = folder / name
     path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
 
 
 def test_ci_runs_the_readme_command_in_the_clean_room(tmp_path: Path) -> None:
-    """Where a clean room can be made the tests run in it, with their exit code; elsewhere `make test` runs plainly."""
+    """`.ci/run` runs the tests in a clean room and returns their exit code. Without one, it runs `make test` directly."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / "bin").mkdir()
     (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
@@ -38,21 +38,22 @@ def test_ci_runs_the_readme_command_in_the_clean_room(tmp_path: Path) -> None:
 
 
 def test_browsers_are_launched_in_one_place() -> None:
-    """A test that looks for a browser of its own finds one only on machines that were used before."""
+    """A test that starts its own browser finds one only on machines that were used before."""
     own = re.compile(r"executable_path=|\bwhich\([\"'](?:chromium|google-chrome)|\.chromium\.launch\(")
-    found = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("*.py"))
-             if path != Path(__file__) and "node_modules" not in path.parts and own.search(path.read_text(encoding="utf-8"))]
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if path != Path(__file__) and "node_modules" not in path.parts and own.search(path.read_text(encoding="utf-8"))
+    ]
     assert found == ["tests/browser/conftest.py"]
 
 
-@pytest.mark.parametrize(("chromium", "driver", "said"), [
-    (True, True, None),
-    (False, True, "Chromium"),
-    (True, False, "libatomic1"),
-    (False, False, "libatomic1"),
-])
-def test_what_the_browser_tests_need_is_said_in_one_sentence(tmp_path: Path, chromium: bool, driver: bool, said: str | None) -> None:
-    """Without the right to install packages, the missing ones are named; with everything there nothing is said."""
+@pytest.mark.parametrize(
+    ("chromium", "driver", "said"),
+    [(True, True, None), (False, True, "Chromium"), (True, False, "libatomic1"), (False, False, "libatomic1")],
+)
+def test_missing_browser_requirements_are_reported_in_one_sentence(tmp_path: Path, chromium: bool, driver: bool, said: str | None) -> None:
+    """Without the right to install packages, the missing ones are named. If none is missing, nothing is printed."""
     (tmp_path / "bin").mkdir()
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / "bin/browser").write_bytes((ROOT / "bin/browser").read_bytes())

@@ -1,11 +1,12 @@
-"""Every promise of a table in the documentation names the test that holds it, and that test exists.
+"""Every table of promises in the documentation names the tests that check it, and these tests exist.
 
-A table has a column `test`, or the line below it names its tests: `Tests, row by row:` with one part (`;`) for each row, or
-`Tests of every row:` where one test looks at all of them.
+A table has a column `test`, or the line below it names its tests: `Tests, row by row:` with one part (`;`) for each row, or `Tests of
+every row:` where one test checks all of them.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,7 +18,11 @@ from tests.house.test_rules import ROOT
 
 REFERENCE = {  # (file, header) → why it promises nothing
     ("docs/architecture.md", "question | where"): "where things are in the source",
-    ("docs/languages.md", "what | where"): "where words are in the source",
+    (
+        "docs/glossary.md",
+        "concept | in code | on pages and in emails | in the API (table)",
+    ): "names, checked by tests/house/test_docs_paths.py",
+    ("docs/languages.md", "what | where"): "where text is in the source",
     ("docs/api.md", "| cases"): "measured by the harness that the text names",
 }
 BY_ROW, OF_ALL = "Tests, row by row:", "Tests of every row:"
@@ -54,17 +59,27 @@ def tables(file: str, text: str) -> list[Table]:
 
 
 def _cells(line: str) -> list[str]:
-    return [one.strip() for one in re.sub(r"\\\|", "/", line).strip().strip("|").split("|")]
+    return [part.strip() for part in re.sub(r"\\\|", "/", line).strip().strip("|").split("|")]
 
 
 @lru_cache(maxsize=1)
 def known() -> frozenset[str]:
-    """Names of tests and of files of tests."""
+    """Return the names of tests and of test files."""
     names: set[str] = set()
     for path in (ROOT / "tests").rglob("*.py"):
         names.add(path.relative_to(ROOT).as_posix())
-        names |= set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names |= {
+            item.name for item in ast.walk(tree) if isinstance(item, ast.FunctionDef) and item.name.startswith("test_") and may_fail(item)
+        }
     return frozenset(names)
+
+
+def may_fail(test: ast.FunctionDef) -> bool:
+    """Whether a test can fail: it is not skipped or expected to fail, and calls or asserts something."""
+    if any(word in ast.unparse(mark) for mark in test.decorator_list for word in ("mark.skip(", "mark.xfail")):
+        return False
+    return any(isinstance(item, ast.Assert | ast.Call) for statement in test.body for item in ast.walk(statement))
 
 
 def named(text: str) -> list[str]:
@@ -72,11 +87,11 @@ def named(text: str) -> list[str]:
 
 
 def wrong_with(table: Table) -> list[str]:
-    """What is missing: a test for a row, or one that does not exist."""
+    """Return what is missing: a test for a row, or a named test that does not exist."""
     if table.header[-1] == "test":  # "test | live" is a table of modes
         place = len(table.header) - 1
         parts = [row[place] if len(row) > place else "" for row in table.rows]
-        parts = [one for one, row in zip(parts, table.rows, strict=True) if one or "not offered" not in row]
+        parts = [item for item, row in zip(parts, table.rows, strict=True) if item or "not offered" not in row]
     elif table.below.startswith(BY_ROW):
         parts = table.below.removeprefix(BY_ROW).split(";")
         if len(parts) != len(table.rows):
@@ -86,13 +101,15 @@ def wrong_with(table: Table) -> list[str]:
     else:
         return ["no tests are named"]
     missing = [f"nothing in {part.strip()[:60]!r}" for part in parts if not named(part)]
-    return missing + [f"there is no {one}" for part in parts for one in named(part) if one not in known()]
+    return missing + [f"there is no {item}" for part in parts for item in named(part) if item not in known()]
 
 
-ALL = [one for path in sorted((ROOT / "docs").rglob("*.md")) for one in tables(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
+ALL = [
+    item for path in sorted((ROOT / "docs").rglob("*.md")) for item in tables(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))
+]
 
 
-@pytest.mark.parametrize("table", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("table", ALL, ids=lambda item: item.name)
 def test_every_promise_names_the_test_that_holds_it(table: Table) -> None:
     if (table.file, " | ".join(table.header).strip()) in REFERENCE:
         return
@@ -100,7 +117,7 @@ def test_every_promise_names_the_test_that_holds_it(table: Table) -> None:
 
 
 def test_tables_that_promise_nothing_are_still_there() -> None:
-    assert len(ALL) > 15 and set(REFERENCE) <= {(one.file, " | ".join(one.header).strip()) for one in ALL}
+    assert len(ALL) > 15 and set(REFERENCE) <= {(item.file, " | ".join(item.header).strip()) for item in ALL}
 
 
 @pytest.mark.parametrize(("below", "fault"), [
@@ -116,5 +133,14 @@ def test_the_check_finds_what_is_missing(below: str, fault: str) -> None:
     assert wrong_with(table) == ["nothing in ''"]
 
 
+@pytest.mark.parametrize(("source", "may"), [
+    ("def test_a(): assert 1 == 2", True), ("def test_a(x): x.holds()", True), ("def test_a(): pass", False),
+    ("def test_a():\n 'It holds.'", False), ("@pytest.mark.skip(reason='later')\ndef test_a(): assert x", False),
+    ("@pytest.mark.xfail\ndef test_a(): assert x", False),
+])  # fmt: skip
+def test_a_test_that_cannot_fail_holds_no_promise(source: str, may: bool) -> None:
+    assert may_fail(ast.parse(source).body[0]) is may  # type: ignore[arg-type]
+
+
 def test_paths_named_in_tests_are_files() -> None:
-    assert all(Path(ROOT / one).is_file() for one in known() if one.endswith(".py"))
+    assert all(Path(ROOT / item).is_file() for item in known() if item.endswith(".py"))

@@ -1,4 +1,4 @@
-"""Revision 0019 on lines of before it: what bore tax has a code, and lines of credit fit in."""
+"""Revision 0019 on existing lines: taxed lines get a tax category, and credit lines can be added."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, select, text, update
 
-from billing.invoices import InvoiceLine
+from billing.model.invoices import InvoiceLine
 from core import guard
 from core.revisions import MIGRATIONS
 from core.scope import everything
@@ -22,14 +22,14 @@ LINE = ("INSERT INTO invoice_lines (business_id, id, customer_id, invoice_id, po
         " tax_minor, tax_bps, refunded_minor) VALUES ('b', :id, 'c', 'i', 0, 'Team', 1, 1000, :net, :tax, :bps, :back)")  # fmt: skip
 
 
-def test_lines_that_bore_tax_have_a_code(cast: Cast) -> None:
-    with cast.house.database.open(everything("lines of before"), write=True) as db:
-        for one in db.scalars(select(InvoiceLine)):
-            one.tax_code = None
-    with cast.house.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
+def test_taxed_lines_get_a_tax_category(cast: Cast) -> None:
+    with cast.services.database.open(everything("lines of before"), write=True) as db:
+        for invoice_line in db.scalars(select(InvoiceLine)):
+            invoice_line.tax_code = None
+    with cast.services.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
         ScriptDirectory(MIGRATIONS).get_revision(REVISION).module._treat()
-    with cast.house.database.open(everything("lines of before")) as db:
-        codes = {(one.tax_bps > 0, one.tax_code) for one in db.scalars(select(InvoiceLine))}
+    with cast.services.database.open(everything("lines of before")) as db:
+        codes = {(invoice_line.tax_bps > 0, invoice_line.tax_code) for invoice_line in db.scalars(select(InvoiceLine))}
     assert (True, "S") in codes and codes <= {(True, "S"), (False, None)}
 
 

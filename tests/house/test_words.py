@@ -1,6 +1,6 @@
-"""No untranslated words: every message of code and templates has an entry in every catalogue, with the same placeholders.
+"""Every message of code and templates has an entry with the same placeholders in every catalog.
 
-To find what is missing: run this test; it names each message and its place. To compile after editing: `make setup`.
+This test names each missing message and its place. After editing a catalog, `make setup` compiles it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 
-from billing.documents.words import WORDS
+from billing.documents.words import LABELS
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = sorted(path.name for path in (ROOT / "translations").iterdir() if (path / "LC_MESSAGES").is_dir())
@@ -23,24 +23,69 @@ ROOMS = ("core", "billing", "gateways", "auth", "portal", "unified", "tenants", 
 _HOLE = re.compile(r"%\((\w+)\)[sd]|%[sd]")
 _MARKUP = re.compile(r"&\w+;|<[^>]+>")
 # The same in English and there: figures and names, or a word the language took over.
-EVERYWHERE = {"%(card)s %(expires)s.", "2 px", "4 px", "12 px"}
+EVERYWHERE = {"HTML", "ID", "%(card)s %(expires)s.", "SMTP %(code)s", "2 px", "4 px", "12 px"}
 SAME = {
-    "de": {"App", "Apps", "Browser", "Domain", "in", "Link", "Logo", "Name", "Passkeys", "Person", "Team", "Webhooks"},
-    "it": {"App", "Browser", "Console", "Link", "Logo", "No", "Privacy", "Team"},
-    "pt_BR": {"Link", "Total", "Webhooks"},
-    "sv": {"App", "Plan", "plan", "Session", "Team", "Webhooks"},
+    "de": {
+        "App",
+        "Apps",
+        "Browser",
+        "Domain",
+        "Filter",
+        "in",
+        "in %(ms)s ms",
+        "in %(time)s",
+        "Job",
+        "Link",
+        "Logo",
+        "Name",
+        "Passkeys",
+        "Person",
+        "Problem",
+        "Status",
+        "System",
+        "Team",
+        "Webhooks",
+    },
+    "it": {
+        "App",
+        "Browser",
+        "Console",
+        "Database",
+        "Email",
+        "Hash %(hash)s…",
+        "in %(ms)s ms",
+        "Job",
+        "Link",
+        "Logo",
+        "No",
+        "Privacy",
+        "Replica",
+        "Team",
+    },
+    "pt_BR": {"Endpoints", "Hash %(hash)s…", "Link", "Total", "Webhooks"},
+    "sv": {"App", "Disk", "Filter", "Hash %(hash)s…", "Plan", "plan", "Problem", "Session", "Status", "System", "Team", "Webhooks"},
 }
 PLURALS = {"de": "(n != 1)", "it": "(n != 1)", "pt_BR": "(n > 1)", "sv": "(n != 1)"}  # in Brazil none is singular
 
 
 def messages() -> dict[str | tuple[str, str], str]:
-    """msgid (or singular and plural) → where."""
+    """Map each msgid (or singular and plural) to its place."""
     found: dict[str | tuple[str, str], str] = {}
     for room in ROOMS:
         methods = [("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")]
-        for name, line, message, _comments, _context in extract_from_dir(ROOT / room, methods, keywords={
-            "_": None, "gettext": None, "ngettext": (1, 2), "lazy_gettext": None, "_l": None, "N_": None, "pgettext": ((1, "c"), 2),
-        }):
+        for name, line, message, _comments, _context in extract_from_dir(
+            ROOT / room,
+            methods,
+            keywords={
+                "_": None,
+                "gettext": None,
+                "ngettext": (1, 2),
+                "lazy_gettext": None,
+                "_l": None,
+                "N_": None,
+                "pgettext": ((1, "c"), 2),
+            },
+        ):
             key = tuple(message[:2]) if isinstance(message, tuple) else message
             found.setdefault(key, f"{room}/{name}:{line}")
     return found
@@ -71,36 +116,36 @@ def test_every_message_is_translated(language: str) -> None:
 
 def entries(language: str) -> list[Message]:
     with (ROOT / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as file:
-        return [one for one in read_po(file, locale=language) if one.id]
+        return [item for item in read_po(file, locale=language) if item.id]
 
 
 def pairs(language: str) -> Iterator[tuple[str, str]]:
-    """(English, translated), plurals by their halves."""
-    for one in entries(language):
-        yield from zip(one.id, one.string) if isinstance(one.id, tuple | list) else [(one.id, one.string)]
+    """Yield (English, translated); of plurals each form."""
+    for entry in entries(language):
+        yield from zip(entry.id, entry.string) if isinstance(entry.id, tuple | list) else [(entry.id, entry.string)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_nothing_is_left_in_english(language: str) -> None:
+def test_no_translation_equals_the_english_text(language: str) -> None:
     same = {english for english, other in pairs(language) if english == other}
     assert same <= EVERYWHERE | SAME[language], "words that stay as they are belong to SAME; a translator forgot the others"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_markup_and_the_spaces_around_stay(language: str) -> None:
+def test_translations_keep_markup_and_outer_spaces(language: str) -> None:
     for english, other in pairs(language):
         assert sorted(_MARKUP.findall(english)) == sorted(_MARKUP.findall(other)), english
         assert [english[:1].isspace(), english[-1:].isspace()] == [other[:1].isspace(), other[-1:].isspace()], english
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_message_outlives_its_use(language: str) -> None:
+def test_every_catalog_message_is_used(language: str) -> None:
     used = {key if isinstance(key, str) else key[0] for key in messages()}
-    assert not {one.id if isinstance(one.id, str) else one.id[0] for one in entries(language)} - used
+    assert not {entry.id if isinstance(entry.id, str) else entry.id[0] for entry in entries(language)} - used
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_catalogues_say_their_plurals_as_the_language_does(language: str) -> None:
+def test_catalogs_have_the_plural_rule_of_their_language(language: str) -> None:
     with (ROOT / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as file:
         header = file.read().decode()
     assert f'"Language: {language}\\n"' in header and f"plural={PLURALS[language]};" in header
@@ -114,10 +159,10 @@ def test_catalogues_are_compiled(language: str) -> None:
 
 
 def test_documents_are_written_in_the_languages_of_the_pages() -> None:
-    assert ["en", *LANGUAGES] == sorted(WORDS, key=lambda name: (name != "en", name)) and LANGUAGES == ["de", "it", "pt_BR", "sv"]
+    assert ["en", *LANGUAGES] == sorted(LABELS, key=lambda name: (name != "en", name)) and LANGUAGES == ["de", "it", "pt_BR", "sv"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_documents_have_no_english_words_left(language: str) -> None:
-    same = {WORDS["en"][key] for key in WORDS["en"] if WORDS[language][key] == WORDS["en"][key]}
+    same = {LABELS["en"][key] for key in LABELS["en"] if LABELS[language][key] == LABELS["en"][key]}
     assert same <= {"Subtotal", "Total"}

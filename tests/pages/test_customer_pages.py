@@ -1,4 +1,4 @@
-"""The customer's pages at both doors: what they show, what they cost, whose rows they are, and that a click does what it says."""
+"""Customer pages at both doors: content, number of statements, visible rows, and the effect of each button."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from billing.commands.businesses import create_business
-from billing.commands.buying import subscribe
-from billing.commands.customers import create_customer
-from billing.invoices import Document, Invoice
-from billing.parties import Business, Customer
-from billing.payments import Payment
-from billing.subscriptions import Subscription
+from billing.customers.businesses import create_business
+from billing.customers.customers import create_customer
+from billing.model.invoices import Document, Invoice
+from billing.model.parties import Business, Customer
+from billing.model.payments import Payment
+from billing.model.subscriptions import Subscription
+from billing.subscriptions.subscribe import subscribe
 from core import clock
 from core.outbox import Event
 from core.scope import everything, system
-from core.web import House
+from core.services import Services
 from tests.cast import Cast
 from tests.visitor import Visitor
 
@@ -28,36 +28,36 @@ PAGES = ("", "subscriptions", "purchases", "billing-history", "payment-methods",
 
 @pytest.fixture
 def ada(visitor: Callable[..., Visitor], cast: Cast) -> Visitor:
-    one = visitor()
-    one.sign_in(cast.ADA)
-    return one
+    item = visitor()
+    item.sign_in(cast.ADA)
+    return item
 
 
-def row(house: House, kind: Any, *where: Any) -> Any:
-    with house.database.open(everything("look at a row")) as db:
+def row(services: Services, kind: Any, *where: Any) -> Any:
+    with services.database.open(everything("look at a row")) as db:
         return db.scalar(select(kind).where(*where))
 
 
-def invoice_of(house: House, subscription_id: str) -> str:
-    return row(house, Invoice, Invoice.subscription_id == subscription_id).id
+def invoice_of(services: Services, subscription_id: str) -> str:
+    return row(services, Invoice, Invoice.subscription_id == subscription_id).id
 
 
-def statements(house: House, do: Callable[[], Any]) -> list[str]:
+def statements(services: Services, do: Callable[[], Any]) -> list[str]:
     seen: list[str] = []
 
     def note(_conn: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
         if sql.lstrip().upper().startswith(("SELECT", "WITH")) and "set_config" not in sql:
             seen.append(sql)
 
-    event.listen(house.database.engine, "before_cursor_execute", note)
+    event.listen(services.database.engine, "before_cursor_execute", note)
     try:
         do()
     finally:
-        event.remove(house.database.engine, "before_cursor_execute", note)
+        event.remove(services.database.engine, "before_cursor_execute", note)
     return seen
 
 
-def test_pages_are_there_at_both_doors(ada: Visitor, cast: Cast) -> None:
+def test_pages_open_at_both_doors(ada: Visitor, cast: Cast) -> None:
     for prefix in ("/", f"/business/{cast.acorn}/"):
         for page in PAGES:
             ada.get(prefix + page)
@@ -75,13 +75,13 @@ def test_both_doors_have_the_same_pages(app: Any) -> None:
 
 
 def test_dashboard_costs_six_statements_however_many_businesses(
-    ada: Visitor, visitor: Callable[..., Visitor], cast: Cast, house: House
+    ada: Visitor, visitor: Callable[..., Visitor], cast: Cast, services: Services
 ) -> None:
-    many = statements(house, lambda: ada.get("/"))
+    many = statements(services, lambda: ada.get("/"))
     ben = visitor()
     ben.sign_in(cast.BEN)
-    one = statements(house, lambda: ben.get("/"))
-    assert len(many) == len(one) <= 6, "\n\n".join(many)
+    row = statements(services, lambda: ben.get("/"))
+    assert len(many) == len(row) <= 6, "\n\n".join(many)
 
 
 def test_a_business_door_shows_that_business_only(ada: Visitor, cast: Cast) -> None:
@@ -89,8 +89,8 @@ def test_a_business_door_shows_that_business_only(ada: Visitor, cast: Cast) -> N
         assert "Birch" not in ada.get(f"/business/{cast.acorn}/{page}").text
 
 
-def test_a_strangers_ids_do_not_exist(ada: Visitor, visitor: Callable[..., Visitor], cast: Cast, house: House) -> None:
-    ben, theirs = cast.ben, invoice_of(house, cast.ben.subscription_id)
+def test_ids_of_others_are_not_found(ada: Visitor, visitor: Callable[..., Visitor], cast: Cast, services: Services) -> None:
+    ben, theirs = cast.ben, invoice_of(services, cast.ben.subscription_id)
     foreign = [
         f"subscriptions/{ben.subscription_id}",
         f"subscriptions/{ben.subscription_id}/cancellation",
@@ -105,7 +105,7 @@ def test_a_strangers_ids_do_not_exist(ada: Visitor, visitor: Callable[..., Visit
             ada.get(prefix + page, expect=404)
     ada.get("/")
     ada.post(f"/subscriptions/{ben.subscription_id}/cancellation", expect=404)
-    assert not row(house, Subscription, Subscription.id == ben.subscription_id).cancel_at_period_end
+    assert not row(services, Subscription, Subscription.id == ben.subscription_id).cancel_at_period_end
     own = cast.ada_at_birch.subscription_id
     ada.get(f"/business/{cast.acorn}/subscriptions/{own}", expect=404)
     mallory = visitor()
@@ -114,17 +114,17 @@ def test_a_strangers_ids_do_not_exist(ada: Visitor, visitor: Callable[..., Visit
 
 
 @pytest.mark.parametrize("door", ["unified", "business"])
-def test_cancel_and_keep(ada: Visitor, cast: Cast, house: House, door: str) -> None:
+def test_a_subscription_is_cancelled_and_kept(ada: Visitor, cast: Cast, services: Services, door: str) -> None:
     prefix = "" if door == "unified" else f"/business/{cast.acorn}"
-    one = cast.ada_at_acorn.subscription_id
-    ada.get(f"{prefix}/subscriptions/{one}/cancellation")
+    item = cast.ada_at_acorn.subscription_id
+    ada.get(f"{prefix}/subscriptions/{item}/cancellation")
     page = ada.submit("/cancellation", feedback="unused", comment="Rarely.")
-    assert ada.path == f"{prefix}/subscriptions/{one}" and "You can take it back until then" in page.text and "renews" not in page.text
-    assert row(house, Subscription, Subscription.id == one).cancel_at_period_end
+    assert ada.path == f"{prefix}/subscriptions/{item}" and "You can undo this until then" in page.text and "renews" not in page.text
+    assert row(services, Subscription, Subscription.id == item).cancel_at_period_end
     page = ada.submit("/cancellation/revocation")
-    assert "goes on" in page.text and not row(house, Subscription, Subscription.id == one).cancel_at_period_end
-    subjects = [letter.subject for letter in ada.letters(cast.ada_at_acorn.email)]
-    assert "[test] Acorn Team is cancelled" in subjects and "[test] Acorn Team goes on" in subjects
+    assert "is active again" in page.text and not row(services, Subscription, Subscription.id == item).cancel_at_period_end
+    subjects = [message.subject for message in ada.emails(cast.ada_at_acorn.email)]
+    assert "[test] Acorn Team is cancelled" in subjects and "[test] Acorn Team continues" in subjects
 
 
 def test_a_comment_that_is_too_long_is_kept(ada: Visitor, cast: Cast) -> None:
@@ -133,27 +133,27 @@ def test_a_comment_that_is_too_long_is_kept(ada: Visitor, cast: Cast) -> None:
     assert "word word" in page.soup.find("textarea").get_text()
 
 
-def test_pdf_is_the_same_ever_after(ada: Visitor, cast: Cast, house: House) -> None:
-    one = invoice_of(house, cast.ada_at_acorn.subscription_id)
-    first = ada.get(f"/invoices/{one}.pdf")
-    again = ada.get(f"/business/{cast.acorn}/invoices/{one}.pdf")
+def test_an_issued_pdf_never_changes(ada: Visitor, cast: Cast, services: Services) -> None:
+    item = invoice_of(services, cast.ada_at_acorn.subscription_id)
+    first = ada.get(f"/invoices/{item}.pdf")
+    again = ada.get(f"/business/{cast.acorn}/invoices/{item}.pdf")
     assert first.body[:4] == b"%PDF" and first.body == again.body
-    kept = row(house, Document, Document.noun_id == one)
+    kept = row(services, Document, Document.noun_id == item)
     assert kept.pdf == first.body
     headers = first.response.headers
     assert "no-store" in headers["Cache-Control"] and headers["Content-Disposition"].endswith('.pdf"')
 
 
-def test_a_planted_business_shows_its_name_and_nothing_else(ada: Visitor, cast: Cast, house: House) -> None:
-    with house.database.open(everything("plant"), write=True) as db:
+def test_an_unrecognized_business_shows_only_its_name(ada: Visitor, cast: Cast, services: Services) -> None:
+    with services.database.open(everything("plant"), write=True) as db:
         business = create_business(db, name="Northlight Deals", currency="USD").business_id
-    with house.database.open(system(business), write=True) as db:
-        planted = create_customer(db, business, email=cast.ADA, name="Ada").customer_id
+    with services.database.open(system(business), write=True) as db:
+        pending_acceptance = create_customer(db, business, email=cast.ADA, name="Ada").customer_id
         db.flush()
         db.add(
             Invoice(
                 business_id=business,
-                customer_id=planted,
+                customer_id=pending_acceptance,
                 id="inv_planted",
                 number="FAKE-1",
                 operation="x",
@@ -169,33 +169,33 @@ def test_a_planted_business_shows_its_name_and_nothing_else(ada: Visitor, cast: 
             )
         )
     home = ada.get("/")
-    assert "Wants to appear here" in home.text and "Northlight Deals" in home.text and "FAKE-1" not in home.text
+    assert "Waiting for your approval" in home.text and "Northlight Deals" in home.text and "FAKE-1" not in home.text
     assert "Pay at once" not in ada.get("/billing-history").text
     ada.get("/invoices/inv_planted", expect=404)
     ada.get("/")
-    ada.post("/appearances/cus_nobody/acceptance", expect=404)
+    ada.post("/approvals/cus_nobody/acceptance", expect=404)
     ada.get("/")
-    assert "FAKE-1" in ada.submit(f"{planted}/acceptance").text
-    assert row(house, Customer, Customer.customer_id == planted).accepted_at
+    assert "FAKE-1" in ada.submit(f"{pending_acceptance}/acceptance").text
+    assert row(services, Customer, Customer.customer_id == pending_acceptance).accepted_at
 
 
-def test_not_mine_goes_away(ada: Visitor, cast: Cast, house: House) -> None:
-    with house.database.open(everything("plant"), write=True) as db:
+def test_a_declined_business_disappears(ada: Visitor, cast: Cast, services: Services) -> None:
+    with services.database.open(everything("plant"), write=True) as db:
         business = create_business(db, name="Northlight Deals", currency="USD").business_id
-    with house.database.open(system(business), write=True) as db:
-        planted = create_customer(db, business, email=cast.ADA, name="Ada").customer_id
+    with services.database.open(system(business), write=True) as db:
+        pending_acceptance = create_customer(db, business, email=cast.ADA, name="Ada").customer_id
     ada.get("/")
-    ada.submit(f"{planted}/refusal")
+    ada.submit(f"{pending_acceptance}/refusal")
     assert "Northlight" not in ada.get("/").text.replace("Northlight Deals will not ask", "")
 
 
-def test_profile_is_sent_to_the_businesses_ticked(ada: Visitor, cast: Cast, house: House) -> None:
+def test_profile_is_sent_to_the_businesses_ticked(ada: Visitor, cast: Cast, services: Services) -> None:
     ada.get("/profile")
     page = ada.submit("/profile", name="Ada M. Marlow", phone="+44 20 7946 0100", to=[cast.ada_at_birch.customer_id])
     assert "sent to one business" in page.text
-    assert row(house, Customer, Customer.customer_id == cast.ada_at_birch.customer_id).phone == "+442079460100"
-    assert row(house, Customer, Customer.customer_id == cast.ada_at_acorn.customer_id).name == "Ada Marlow"
-    edited = row(house, Event, Event.type == "profile.edited")
+    assert row(services, Customer, Customer.customer_id == cast.ada_at_birch.customer_id).phone == "+442079460100"
+    assert row(services, Customer, Customer.customer_id == cast.ada_at_acorn.customer_id).name == "Ada Marlow"
+    edited = row(services, Event, Event.type == "profile.edited")
     assert (edited.business_id, edited.customer_id) == (cast.birch, cast.ada_at_birch.customer_id)
     ada.get("/profile")
     page = ada.submit("/profile", name="Kept", phone="123", expect=422)
@@ -204,13 +204,13 @@ def test_profile_is_sent_to_the_businesses_ticked(ada: Visitor, cast: Cast, hous
     ada.submit("/profile", to=[cast.ben.customer_id], expect=404)
     ada.get(f"/business/{cast.acorn}/profile")
     ada.submit("/profile", name="Ada at Acorn", to=[cast.ada_at_birch.customer_id])
-    assert row(house, Customer, Customer.customer_id == cast.ada_at_birch.customer_id).name == "Ada M. Marlow"
-    assert row(house, Customer, Customer.customer_id == cast.ada_at_acorn.customer_id).name == "Ada at Acorn"
+    assert row(services, Customer, Customer.customer_id == cast.ada_at_birch.customer_id).name == "Ada M. Marlow"
+    assert row(services, Customer, Customer.customer_id == cast.ada_at_acorn.customer_id).name == "Ada at Acorn"
 
 
-def test_history_pages_both_ways_and_refuses_nonsense(ada: Visitor, cast: Cast, house: House) -> None:
+def test_history_pages_forward_and_back_and_refuses_invalid_cursors(ada: Visitor, cast: Cast, services: Services) -> None:
     buyer = cast.ada_at_acorn
-    with house.database.open(system(cast.acorn), write=True) as db:
+    with services.database.open(system(cast.acorn), write=True) as db:
         for n in range(60):
             at = clock.now() - timedelta(days=n + 1)
             db.add(
@@ -255,45 +255,50 @@ def test_history_pages_both_ways_and_refuses_nonsense(ada: Visitor, cast: Cast, 
         ada.get(f"/billing-history?{nonsense}", expect=400)
 
 
-def test_search_finds_products_numbers_and_keys(ada: Visitor, cast: Cast, house: House) -> None:
-    from billing.licences import LicenseKey
+def test_search_finds_products_numbers_and_keys(ada: Visitor, cast: Cast, services: Services) -> None:
+    from billing.model.licenses import LicenseKey
 
-    key = row(house, LicenseKey, LicenseKey.customer_id == cast.ada_at_acorn.customer_id).key
-    foreign = row(house, LicenseKey, LicenseKey.customer_id == cast.ben.customer_id).key
+    key = row(services, LicenseKey, LicenseKey.customer_id == cast.ada_at_acorn.customer_id).key
+    foreign = row(services, LicenseKey, LicenseKey.customer_id == cast.ben.customer_id).key
     assert "Acorn Team" in ada.get("/search?q=acorn+team").text
     assert "ACO-0001" in ada.get("/search?q=aco-0001").text
     assert "Acorn for desktop" in ada.get(f"/search?q={key[:9].lower()}").text
-    assert "Nothing of yours matches" in ada.get(f"/search?q={foreign}").text
+    assert "No results" in ada.get(f"/search?q={foreign}").text
     assert key not in ada.get("/").text and key in ada.get("/license-keys").body.decode()
 
 
-def test_an_archived_business_says_so_and_keeps_what_is_yours(ada: Visitor, cast: Cast, house: House) -> None:
-    with house.database.open(everything("archive"), write=True) as db:
+def test_an_archived_business_says_so_and_keeps_purchases_readable(ada: Visitor, cast: Cast, services: Services) -> None:
+    with services.database.open(everything("archive"), write=True) as db:
         db.scalar(select(Business).where(Business.business_id == cast.acorn)).archived_at = clock.now()
     page = ada.get(f"/business/{cast.acorn}/")
-    assert page.h1 == "Acorn Notes has closed its shop here"
+    assert page.h1 == "Acorn Notes has closed"
     ada.get(f"/business/{cast.acorn}/license-keys")
-    ada.get(f"/business/{cast.acorn}/invoices/{invoice_of(house, cast.ada_at_acorn.subscription_id)}.pdf")
+    ada.get(f"/business/{cast.acorn}/invoices/{invoice_of(services, cast.ada_at_acorn.subscription_id)}.pdf")
     ada.get("/profile")
     ada.post(f"/business/{cast.acorn}/subscriptions/{cast.ada_at_acorn.subscription_id}/cancellation", expect=403)
 
 
-def test_nobody_without_purchases_sees_an_empty_dashboard_break(visitor: Callable[..., Visitor], cast: Cast, house: House) -> None:
+def test_the_dashboard_renders_without_purchases(visitor: Callable[..., Visitor], cast: Cast, services: Services) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
-    with house.database.open(everything("forget"), write=True) as db:
-        for one in db.scalars(select(Customer).where(Customer.email_key == cast.ADA)):
-            one.declined_at = clock.now()
+    with services.database.open(everything("forget"), write=True) as db:
+        for customer in db.scalars(select(Customer).where(Customer.email_key == cast.ADA)):
+            customer.declined_at = clock.now()
     for page in PAGES:
         ada.get("/" + page)
 
 
-def test_letters_lead_to_the_very_page_of_the_business(ada: Visitor, cast: Cast, house: House) -> None:
+def test_emails_link_to_the_page_of_the_business(ada: Visitor, cast: Cast, services: Services) -> None:
     at_birch = cast.ada_at_birch
-    began = subscribe(house.till, system(cast.birch), customer_id=at_birch.customer_id, product_id=cast.products["birch.plan"],
-                      payment_method_id=at_birch.method_id)
-    letters = {letter.subject: letter for letter in ada.letters(cast.ADA)}
-    paid = next(letter for subject, letter in letters.items() if subject == "[test] Paid: €29.00 to Birch Hosting")
-    link = f"{house.settings.base_url}/business/{cast.birch}/invoices/{invoice_of(house, began.subscription_id)}"
+    began = subscribe(
+        services.processor,
+        system(cast.birch),
+        customer_id=at_birch.customer_id,
+        product_id=cast.products["birch.plan"],
+        payment_method_id=at_birch.method_id,
+    )
+    emails = {message.subject: message for message in ada.emails(cast.ADA)}
+    paid = next(message for subject, message in emails.items() if subject == "[test] Paid: €29.00 to Birch Hosting")
+    link = f"{services.settings.base_url}/business/{cast.birch}/invoices/{invoice_of(services, began.subscription_id)}"
     assert link in paid.text and "TEST MODE" in paid.text
     assert ada.get(link).h1.startswith("Invoice")

@@ -1,4 +1,4 @@
-"""Pages, letters and the chooser in every language we speak."""
+"""Pages, emails and the language menu in every language."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.cast import Cast
 from tests.visitor import Visitor
 
 FIRST = {"de": "Abonnements", "it": "Abbonamenti", "pt_BR": "Assinaturas", "sv": "Prenumerationer"}
-LETTER = {"de": "Ihr Anmelde-Link", "it": "Il tuo link di accesso", "pt_BR": "Seu link de entrada", "sv": "Din inloggningslänk"}
+EMAIL = {"de": "Ihr Anmelde-Link", "it": "Il tuo link di accesso", "pt_BR": "Seu link de entrada", "sv": "Din inloggningslänk"}
 LANGUAGES = sorted(FIRST)
 
 
-def test_every_language_is_looked_at_here() -> None:
+def test_every_language_is_tested() -> None:
     assert ("en", *LANGUAGES) == i18n.supported()
 
 
@@ -24,19 +24,19 @@ def lang(who: Visitor, path: str) -> str:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_browser_is_answered_and_written_to_in_its_language(visitor: Callable[..., Visitor], cast: Cast, language: str) -> None:
+def test_pages_and_emails_use_the_browsers_language(visitor: Callable[..., Visitor], cast: Cast, language: str) -> None:
     somebody, tag = visitor(), i18n.html_lang(language)
     somebody.headers["Accept-Language"] = f"{tag};q=0.9, en;q=0.5"
     assert lang(somebody, "/login") == tag
     somebody.sign_in(cast.BEN)
-    assert LETTER[language] in somebody.letters(cast.BEN)[-1].subject
+    assert EMAIL[language] in somebody.emails(cast.BEN)[-1].subject
     page = somebody.get("/subscriptions")
     assert page.h1 == FIRST[language] and page.soup.html["lang"] == tag  # type: ignore[union-attr]
     chooser = page.soup.find("form", {"action": "/language"}) or page.soup  # type: ignore[union-attr]
     assert {button.get("value") for button in chooser.find_all("button", {"name": "lang"})} >= set(i18n.supported()) - {language}
 
 
-def test_the_language_of_the_profile_is_that_of_every_browser(visitor: Callable[..., Visitor], cast: Cast) -> None:
+def test_the_language_of_the_profile_applies_in_every_browser(visitor: Callable[..., Visitor], cast: Cast) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
     ada.post("/language", {"lang": "it"})
@@ -52,7 +52,7 @@ def test_the_language_of_the_profile_is_that_of_every_browser(visitor: Callable[
     assert lang(ada, "/") == "en", "this browser asks for nothing else"
 
 
-def test_the_record_of_a_business_speaks_at_its_own_door_only(visitor: Callable[..., Visitor], cast: Cast) -> None:
+def test_the_language_of_a_customer_record_applies_at_its_business_only(visitor: Callable[..., Visitor], cast: Cast) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
     ada.get(f"/business/{cast.acorn}/profile")

@@ -1,4 +1,4 @@
-"""Whatever somebody shows us as a token of ours and is none: no page sends anybody on by it, and no endpoint tells anything for it."""
+"""Forged or misused tokens: no page redirects because of them, and no endpoint answers them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from auth import signing
+from auth import session_lifecycle
 from auth.identities import identity_of
-from auth.provider import apps, consents, keys, saying, who
-from auth.provider.apps import Wish
-from auth.provider.clients import Client
-from auth.provider.models import AppSession
+from auth.oidc_server import apps, consents, id_tokens, keys, subject
+from auth.oidc_server.apps import AppForm
+from auth.oidc_server.clients import Client
+from auth.oidc_server.models import AppSession
 from auth.sessions import load
 from core import clock
 from core.scope import everything, system
@@ -36,7 +36,7 @@ OTHER = RSAKey.generate_key(2048)
 
 @dataclass
 class Held:
-    """Ada's browser, an app of Acorn that she let know her, and what it holds."""
+    """Ada's browser, an app of Acorn that she gave access to, and the app's tokens."""
 
     ada: Visitor
     app: str
@@ -48,32 +48,44 @@ class Held:
 
     @property
     def free(self) -> RSAKey:
-        """Our key without a word of what it is for."""
+        """Our signing key without the fields that limit its use."""
         return RSAKey.import_key({name: value for name, value in self.key.as_dict(private=True).items() if name not in ("alg", "use")})
 
     def ask(self, **more: str) -> str:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
-        return "/oauth/authorize?" + urlencode({
-            "client_id": self.app, "redirect_uri": BACK, "response_type": "code", "scope": "openid offline_access", "state": "s",
-            "code_challenge": challenge, "code_challenge_method": "S256", **more})
+        return "/oauth/authorize?" + urlencode(
+            {
+                "client_id": self.app,
+                "redirect_uri": BACK,
+                "response_type": "code",
+                "scope": "openid offline_access",
+                "state": "s",
+                "code_challenge": challenge,
+                "code_challenge_method": "S256",
+                **more,
+            }
+        )
 
     def sign(self, key: RSAKey | None = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
-        """One of our own, changed and signed anew."""
+        """Sign one of our tokens again, with changes."""
         head = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"} | (header or {})
-        return jwt.encode({name: value for name, value in head.items() if value is not None},
-                          {name: value for name, value in (self.claims | claims).items() if value is not None}, key or self.free,
-                          algorithms=[head["alg"]])
+        return jwt.encode(
+            {name: value for name, value in head.items() if value is not None},
+            {name: value for name, value in (self.claims | claims).items() if value is not None},
+            key or self.free,
+            algorithms=[head["alg"]],
+        )
 
     def bare(self, header: dict[str, Any], signature: bytes = b"") -> str:
-        return ".".join(_part(one) for one in (json.dumps(header).encode(), json.dumps(self.claims).encode(), signature))
+        return ".".join(_part(item) for item in (json.dumps(header).encode(), json.dumps(self.claims).encode(), signature))
 
     def signed_as_it_is(self, header: dict[str, Any]) -> str:
-        """With a header that no library would write; the signature is ours and true."""
+        """Sign a header that no library would write. The signature is valid."""
         unsigned = self.bare({"alg": "RS256", "kid": self.key.kid, "typ": "JWT"} | header).rpartition(".")[0]
         return f"{unsigned}.{_part(self.free.private_key.sign(unsigned.encode(), PKCS1v15(), SHA256()))}"
 
     def mac(self, secret: bytes) -> str:
-        """HMAC with what everybody can read: our public key."""
+        """Sign by HMAC with our public key."""
         unsigned = self.bare({"alg": "HS256", "kid": self.key.kid, "typ": "JWT"}).rpartition(".")[0]
         return f"{unsigned}.{_part(hmac.new(secret, unsigned.encode(), hashlib.sha256).digest())}"
 
@@ -84,25 +96,36 @@ def _part(raw: bytes) -> str:
 
 @pytest.fixture(scope="module")
 def held(street: Street) -> Held:
-    house = street.house
-    with house.database.open(system(street.acorn), write=True) as db:
-        row, secret = apps.add(db, house.settings, house.outgoing, street.acorn, Wish("Notes", BACK, BYE, ""), public=False)
-    with house.database.open(everything("Ada proved her address"), write=True) as db:
-        cookie = signing.open_session(db, house.settings, identity_of(db, street.ADA, street.ADA), None, "", proof="email",
-                                      address_key=street.ADA, is_known=True)
+    services = street.services
+    with services.database.open(system(street.acorn), write=True) as db:
+        row, secret = apps.add(db, services.settings, services.outgoing, street.acorn, AppForm("Notes", BACK, BYE, ""), public=False)
+    with services.database.open(everything("Ada proved her address"), write=True) as db:
+        cookie = session_lifecycle.open_session(
+            db,
+            services.settings,
+            identity_of(db, street.ADA, street.ADA),
+            None,
+            "",
+            sign_in_method="email",
+            address_key=street.ADA,
+            is_known=True,
+        )
     ada = Visitor(street.app)
     ada.client.set_cookie("signed-in-test", cookie)
-    one = who.of_visit(house.database, load(house.database, house.settings, cookie), street.acorn)
-    assert one and secret
-    consents.give(house.database, Client(row, house.settings), one, "openid offline_access")
-    held = Held(ada, row.id, (row.id, secret), {}, keys.ring(house.database, house.settings).signing(house.settings), {}, "")
+    item = subject.of_visit(services.database, load(services.database, services.settings, cookie), street.acorn)
+    assert item and secret
+    consents.give(services.database, Client(row, services.settings), item, "openid offline_access")
+    held = Held(ada, row.id, (row.id, secret), {}, keys.ring(services.database, services.settings).signing(services.settings), {}, "")
     code = parse_qs(urlsplit(ada.get(held.ask(), follow=False, expect=302).location).query)["code"][0]
-    held.tokens = ada.client.post("/oauth/token", auth=held.auth, data={
-        "grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": VERIFIER}).json | {"code": code}
+    held.tokens = ada.client.post(
+        "/oauth/token",
+        auth=held.auth,
+        data={"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": VERIFIER},
+    ).json | {"code": code}
     held.claims = dict(jwt.decode(held.tokens["id_token"], held.key, algorithms=["RS256"]).claims)
-    with house.database.open(everything("which family")) as db:
+    with services.database.open(everything("which family")) as db:
         family = db.get(AppSession, (street.acorn, held.claims["sid"]))
-    held.logout_token = saying.logout_token(house.database, house.settings, family)
+    held.logout_token = id_tokens.logout_token(services.database, services.settings, family)
     return held
 
 
@@ -123,8 +146,9 @@ FORGED: dict[str, Callable[[Held], str]] = {
     "a key of its own in the header": lambda held: held.sign(OTHER, {"jwk": OTHER.as_dict(private=False)}),
     "keys from elsewhere": lambda held: held.sign(OTHER, {"jku": "https://mallory.example/keys"}),
     "another algorithm of the right key": lambda held: held.sign(header={"alg": "RS512"}),
-    "the signature of another": lambda held: held.bare({"alg": "RS256", "kid": held.key.kid}).rpartition(".")[0] + "."
-    + held.tokens["id_token"].rpartition(".")[2],
+    "the signature of another": lambda held: (
+        held.bare({"alg": "RS256", "kid": held.key.kid}).rpartition(".")[0] + "." + held.tokens["id_token"].rpartition(".")[2]
+    ),
     "one character more": lambda held: held.tokens["id_token"] + "A",
     "a critical part nobody knows": lambda held: held.signed_as_it_is({"crit": ["hop"], "hop": 1}),
     "another issuer": lambda held: held.sign(iss="https://mallory.example"),
@@ -134,16 +158,20 @@ FORGED: dict[str, Callable[[Held], str]] = {
     "no subject": lambda held: held.sign(sub=None),
     "a list as subject": lambda held: held.sign(sub=[held.claims["sub"]]),
     "a logout token": lambda held: held.logout_token,
-    "no type": lambda held: held.signed_as_it_is({"typ": None}), "another type": lambda held: held.signed_as_it_is({"typ": "at+jwt"}),
+    "no type": lambda held: held.signed_as_it_is({"typ": None}),
+    "another type": lambda held: held.signed_as_it_is({"typ": "at+jwt"}),
     "an access token": lambda held: held.tokens["access_token"],
     "encrypted": lambda held: "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0..AAAA.AAAA.AAAA",
-    "a header that is a list": lambda held: "W10.e30.AAAA", "a header that is no JSON": lambda held: "AAAA.e30.AAAA",
-    "not a token": lambda held: "not.a.token", "dots": lambda held: "..", "other letters": lambda held: "é.ü.ß",
+    "a header that is a list": lambda held: "W10.e30.AAAA",
+    "a header that is no JSON": lambda held: "AAAA.e30.AAAA",
+    "not a token": lambda held: "not.a.token",
+    "dots": lambda held: "..",
+    "other letters": lambda held: "é.ü.ß",
 }
 
 
-def test_a_forged_hint_leads_nowhere(held: Held) -> None:
-    """Neither the hint of whom an app asks for, nor that of who leaves: nobody is signed in, signed out or sent on by it."""
+def test_a_forged_id_token_hint_is_ignored(held: Held) -> None:
+    """Forged hints at sign-in and at logout sign nobody in or out, and cause no redirect."""
     held.ada.get("/profile")
     sure, stranger = {"data": {"csrf_token": held.ada.token()}, "headers": {"Origin": held.claims["iss"]}}, Visitor(held.ada.app)
     for name, make in FORGED.items():
@@ -151,14 +179,14 @@ def test_a_forged_hint_leads_nowhere(held: Held) -> None:
         told = held.ada.client.get(held.ask(id_token_hint=hint)).headers.get("Location", "")
         assert parse_qs(urlsplit(told).query).get("error") == ["invalid_request"] and "code=" not in told, f"{name}: {told}"
         leave = [urlencode({"id_token_hint": hint, "post_logout_redirect_uri": BYE, **more}) for more in ({}, {"client_id": held.app})]
-        answers = [held.ada.client.post(f"/oauth/logout/confirmation?{one}", **sure) for one in leave]
-        answers += [browser.client.get(f"/oauth/logout?{one}") for one in leave for browser in (held.ada, stranger)]
-        assert {(one.status_code, one.headers.get("Location")) for one in answers} == {(400, None)}, name
+        answers = [held.ada.client.post(f"/oauth/logout/confirmation?{item}", **sure) for item in leave]
+        answers += [browser.client.get(f"/oauth/logout?{item}") for item in leave for browser in (held.ada, stranger)]
+        assert {(answer.status_code, answer.headers.get("Location")) for answer in answers} == {(400, None)}, name
     held.ada.get("/profile", follow=False)
 
 
-def test_a_true_one_is_a_hint_however_old_it_is(held: Held) -> None:
-    """Who leaves has often been there for long (RP-Initiated Logout 1.0 §2)."""
+def test_an_expired_id_token_is_accepted_as_a_hint(held: Held) -> None:
+    """ID tokens have often expired at logout (RP-Initiated Logout 1.0 §2)."""
     hour = int(clock.wall().timestamp()) - 3600
     for hint in (held.tokens["id_token"], held.signed_as_it_is({}), held.sign(iat=hour, exp=hour + 600)):
         assert "code=" in held.ada.get(held.ask(id_token_hint=hint), follow=False, expect=302).location
@@ -167,17 +195,28 @@ def test_a_true_one_is_a_hint_however_old_it_is(held: Held) -> None:
         assert Visitor(held.ada.app).get(f"/oauth/logout?{leave}", follow=False, expect=303).location == BYE
     somebody = held.ada.get(held.ask(id_token_hint=held.sign(aud="app_other")), follow=False, expect=302).location
     assert "error=invalid_request" in somebody  # of another app
-    elsewhere = urlencode({"id_token_hint": held.sign(aud="app_other"), "post_logout_redirect_uri": BYE})
-    assert Visitor(held.ada.app).get(f"/oauth/logout?{elsewhere}", follow=False).status == 200  # asks, and sends nobody on
+    outside = urlencode({"id_token_hint": held.sign(aud="app_other"), "post_logout_redirect_uri": BYE})
+    assert Visitor(held.ada.app).get(f"/oauth/logout?{outside}", follow=False).status == 200  # asks for confirmation, and does not redirect
 
 
-def test_nothing_but_an_access_token_opens_userinfo(held: Held) -> None:
+def test_only_an_access_token_opens_userinfo(held: Held) -> None:
     access, client = held.tokens["access_token"], held.ada.client
     assert client.get("/oauth/userinfo", headers={"Authorization": f"Bearer {access}"}).json["sub"] == held.claims["sub"]
-    changed = [access[:at] + ("A" if access[at] != "A" else "B") + access[at + 1:] for at in (0, len(access) // 2, len(access) - 1)]
+    changed = [access[:at] + ("A" if access[at] != "A" else "B") + access[at + 1 :] for at in (0, len(access) // 2, len(access) - 1)]
     forged = [make(held) for name, make in FORGED.items() if name != "an access token"]
-    wrong = [*changed, *forged, access[:-1], access + "A", access.swapcase(), access + "." + access, "x" * 5000, "",
-             held.tokens["refresh_token"], held.tokens["id_token"], held.tokens["code"]]
+    wrong = [
+        *changed,
+        *forged,
+        access[:-1],
+        access + "A",
+        access.swapcase(),
+        access + "." + access,
+        "x" * 5000,
+        "",
+        held.tokens["refresh_token"],
+        held.tokens["id_token"],
+        held.tokens["code"],
+    ]
     for token in wrong:
         header = f"Bearer {token}".encode().decode("latin-1")
         answer = client.get("/oauth/userinfo", headers={"Authorization": header})
@@ -188,8 +227,8 @@ def test_nothing_but_an_access_token_opens_userinfo(held: Held) -> None:
     assert client.get("/oauth/userinfo", headers={"Authorization": f"Basic {access}"}).status_code == 401
 
 
-def test_no_token_proves_an_app(held: Held) -> None:
-    """Apps have secrets here: neither a signed assertion nor an unsigned one stands for them, and none is a grant."""
+def test_no_token_authenticates_an_app(held: Held) -> None:
+    """Apps authenticate with secrets. Signed or unsigned assertions are refused as authentication and as grants."""
     ours = {"iss": held.app, "sub": held.app, "aud": f"{held.claims['iss']}/oauth/token"}
     code = {"grant_type": "authorization_code", "code": "x", "redirect_uri": BACK, "code_verifier": VERIFIER}
     for assertion in (held.sign(**ours), held.bare({"alg": "none"}), held.mac(held.auth[1].encode())):

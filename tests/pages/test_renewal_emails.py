@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from billing import dunning
-from billing.commands.buying import subscribe
-from billing.parties import Business
-from billing.subscriptions import Subscription
+from billing.model.parties import Business
+from billing.model.subscriptions import Subscription
+from billing.renewals import dunning
+from billing.subscriptions.subscribe import subscribe
 from core import clock
 from core.scope import system
 from tests.cast import Cast
@@ -19,23 +19,30 @@ from tests.visitor import Visitor
 
 
 @pytest.mark.parametrize("may_cancel", [True, False])
-def test_the_reminder_says_amount_date_and_how_to_cancel(cast: Cast, visitor: Callable[..., Visitor], may_cancel: bool) -> None:
+def test_the_notice_has_amount_date_and_how_to_cancel(cast: Cast, visitor: Callable[..., Visitor], may_cancel: bool) -> None:
     ada, buyer = visitor(), cast.ada_at_acorn
-    with cast.house.database.open(system(cast.acorn), write=True) as db:
+    with cast.services.database.open(system(cast.acorn), write=True) as db:
         business = db.scalars(select(Business)).one()
         business.settings = {**business.settings, "cancel": may_cancel}
         db.scalars(select(Subscription)).one().interval = "Year"
         db.scalars(select(Subscription)).one().next_billing_at = clock.now() + timedelta(days=7, hours=12)
     with ada.app.app_context():
-        subscribe(cast.house.till, system(cast.acorn), customer_id=buyer.customer_id, product_id=cast.products["acorn.more"],
-                  payment_method_id=buyer.method_id, trial_days=8, billing={"country": "GB"})
-        dunning.run_due(cast.house.till)
-        dunning.run_due(cast.house.till)
-    letters = {one.subject: one.text for one in ada.letters(buyer.email) if "soon" in one.subject}
-    assert set(letters) == {"[test] Acorn Team renews soon", "[test] Your trial of Acorn Max ends soon"}
-    year = letters["[test] Acorn Team renews soon"]
-    trial = letters["[test] Your trial of Acorn Max ends soon"]
+        subscribe(
+            cast.services.processor,
+            system(cast.acorn),
+            customer_id=buyer.customer_id,
+            product_id=cast.products["acorn.more"],
+            payment_method_id=buyer.method_id,
+            trial_days=8,
+            billing={"country": "GB"},
+        )
+        dunning.run_due(cast.services.processor)
+        dunning.run_due(cast.services.processor)
+    emails = {item.subject: item.text for item in ada.emails(buyer.email) if "soon" in item.subject}
+    assert set(emails) == {"[test] Acorn Team renews soon", "[test] Your trial of Acorn Max ends soon"}
+    year = emails["[test] Acorn Team renews soon"]
+    trial = emails["[test] Your trial of Acorn Max ends soon"]
     assert "€29.00" in year and "€70.80" in trial and "Your first payment of €70.80" in trial
     for text, days in ((year, timedelta(days=7, hours=12)), (trial, timedelta(days=8))):
         assert str((clock.now() + days).year) in text and f"/business/{cast.acorn}/subscriptions/sub_" in text
-        assert ("choose Cancel before that day" if may_cancel else "write to help@acorn.example before that day") in text
+        assert ("choose Cancel before that day" if may_cancel else "email help@acorn.example before that day") in text

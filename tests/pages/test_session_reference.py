@@ -1,4 +1,4 @@
-"""The reference in the session's cookie changes whenever the session opens more; the one before opens nothing."""
+"""The secret in the session cookie changes whenever the session gains access. The earlier one opens nothing."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from typing import Any
 
 import pytest
 
-from auth.links import create_dynamic_link
-from billing.commands.customers import create_customer
+from auth.portal_links import create_dynamic_link
+from billing.customers.customers import create_customer
 from core.scope import Actor, system
-from tests.pages.test_addresses import later
+from tests.pages.test_added_addresses import later
 
 NAME, OLD = "signed-in-test", "ada@old.example"
 
 
-def reference(one: Any) -> str:
-    cookie = one.client.get_cookie(NAME)
+def reference(item: Any) -> str:
+    cookie = item.client.get_cookie(NAME)
     return cookie.value if cookie else ""
 
 
 def opens(visitor: Any, value: str, path: str) -> bool:
-    """Whether a browser with this reference alone gets the page."""
+    """Whether a browser with only this secret gets the page."""
     other = visitor()
     other.client.set_cookie(NAME, value)
     return other.get(path, follow=False, expect=None).status == 200
 
 
-def follow_link(cast: Any, one: Any) -> None:
-    with cast.house.database.open(system(cast.birch), write=True) as db:
+def follow_link(cast: Any, item: Any) -> None:
+    with cast.services.database.open(system(cast.birch), write=True) as db:
         _, url = create_dynamic_link(db, cast.birch, cast.ben.customer_id, actor=Actor("api_key", "key_1"))
     path = url.split("localhost")[1]
-    one.get(path)
-    one.submit("/session/")
+    item.get(path)
+    item.submit("/session/")
 
 
-def test_the_reference_changes_when_a_merchants_link_joins_a_session(cast: Any, visitor: Any) -> None:
+def test_the_reference_changes_when_a_portal_link_joins_a_session(cast: Any, visitor: Any) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
     before = reference(ada)
@@ -46,7 +46,7 @@ def test_the_reference_changes_when_a_merchants_link_joins_a_session(cast: Any, 
     assert opens(visitor, after, "/subscriptions")
 
 
-def test_it_changes_with_every_further_link(cast: Any, visitor: Any) -> None:
+def test_the_reference_changes_with_every_further_link(cast: Any, visitor: Any) -> None:
     somebody, seen = visitor(), set()
     for _ in range(3):
         follow_link(cast, somebody)
@@ -54,7 +54,7 @@ def test_it_changes_with_every_further_link(cast: Any, visitor: Any) -> None:
     assert len(seen) == 3 and "" not in seen
 
 
-def test_it_changes_when_somebody_signs_in_over_a_link(cast: Any, visitor: Any) -> None:
+def test_the_reference_changes_at_sign_in_over_a_link(cast: Any, visitor: Any) -> None:
     ada = visitor()
     follow_link(cast, ada)
     before = reference(ada)
@@ -63,27 +63,27 @@ def test_it_changes_when_somebody_signs_in_over_a_link(cast: Any, visitor: Any) 
 
 
 @pytest.fixture
-def ada_with_two(cast: Any, visitor: Any, house: Any) -> Any:
-    """Ada, who proved a second address a moment ago; `.before`: her reference until then."""
-    with house.database.open(system(cast.acorn), write=True) as db:
+def ada_with_two(cast: Any, visitor: Any, services: Any) -> Any:
+    """Ada, who proved a second address just now; `.before`: her secret until then."""
+    with services.database.open(system(cast.acorn), write=True) as db:
         create_customer(db, cast.acorn, email=OLD, name="Ada Marlow")
     ada = visitor()
     ada.sign_in(cast.ADA)
     ada.before = reference(ada)
     ada.get("/profile/addresses")
     ada.submit("/profile/addresses", email=OLD)
-    path = "/login/link/" + ada.letters(OLD)[-1].text.split("/login/link/")[1].split()[0]
+    path = "/login/link/" + ada.emails(OLD)[-1].text.split("/login/link/")[1].split()[0]
     ada.get(path)
     ada.submit("/login/link/")
     return ada
 
 
-def test_it_changes_with_a_new_address(ada_with_two: Any, visitor: Any) -> None:
+def test_the_reference_changes_with_a_new_address(ada_with_two: Any, visitor: Any) -> None:
     assert OLD in ada_with_two.get("/profile/addresses").text
     assert reference(ada_with_two) != ada_with_two.before and not opens(visitor, ada_with_two.before, "/subscriptions")
 
 
-def test_it_changes_with_another_main_address(ada_with_two: Any, visitor: Any) -> None:
+def test_the_reference_changes_with_another_main_address(ada_with_two: Any, visitor: Any) -> None:
     before = reference(ada_with_two)
     ada_with_two.get("/profile/addresses")
     ada_with_two.post("/profile/addresses/main", {"address": OLD})
@@ -91,25 +91,25 @@ def test_it_changes_with_another_main_address(ada_with_two: Any, visitor: Any) -
     assert ada_with_two.get("/subscriptions").status == 200
 
 
-def test_it_changes_when_two_accounts_become_one(cast: Any, visitor: Any, house: Any) -> None:
-    with house.database.open(system(cast.acorn), write=True) as db:
+def test_the_reference_changes_when_accounts_are_merged(cast: Any, visitor: Any, services: Any) -> None:
+    with services.database.open(system(cast.acorn), write=True) as db:
         create_customer(db, cast.acorn, email="ada@other.example", name="Ada Marlow")
     other, ada = visitor(), visitor()
     other.sign_in("ada@other.example")
-    later(house)
+    later(services)
     ada.sign_in(cast.ADA)
     ada.get("/profile/addresses")
     ada.post("/profile/addresses", {"email": "ada@other.example"})
-    path = "/login/link/" + [one.text for one in ada.letters("ada@other.example")][-1].split("/login/link/")[1].split()[0]
+    path = "/login/link/" + [item.text for item in ada.emails("ada@other.example")][-1].split("/login/link/")[1].split()[0]
     ada.get(path)
     ada.submit("/login/link/")
     before = reference(ada)
     ada.submit("/merges/")
-    assert "are one now" in ada.page.text
+    assert "accounts are merged" in ada.page.text
     assert reference(ada) != before and not opens(visitor, before, "/subscriptions")
 
 
-def test_it_stays_where_nothing_more_is_opened(cast: Any, visitor: Any) -> None:
+def test_the_reference_stays_when_nothing_more_is_opened(cast: Any, visitor: Any) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
     before = reference(ada)

@@ -1,4 +1,4 @@
-"""Behind proxies every client has its own budgets, and nobody can spend another one's by writing headers."""
+"""Behind proxies every client has separate rate limits, and forged headers do not use up those of others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from core.proxies import TrustedProxies
 from core.settings import Settings
-from tests.quick import Past
+from tests.shared_applications import Past
 from tests.visitor import Visitor
 
 PROXY, MALLORY, ADA = "10.0.0.1", "203.0.113.7", "203.0.113.8"
 
 
 class Behind(Visitor):
-    """A person behind the proxy: it writes their address at the end of what they sent themselves."""
+    """A client behind the proxy, which appends the client's address to the header that the client sent."""
 
     def __init__(self, app: Any, at: str, forged: str = "") -> None:
         super().__init__(app, address=PROXY)
@@ -27,53 +27,54 @@ class Behind(Visitor):
 
 @pytest.fixture
 def proxied(settings: Settings, past: Callable[[Any], Past], engine: Any, make_app: Callable[..., Any], tmp_path: Any) -> Iterator[Any]:
-    """A deployment whose address is not this machine's, so that budgets per client count, behind one proxy."""
+    """A deployment behind one proxy, with an address other than loopback so that limits per client apply."""
     urls, drop = past(engine).fresh(tmp_path)
-    yield make_app(replace(settings, base_url="http://localhost.example", bot_check="none",
-                           trusted_proxies=TrustedProxies.parse("1"), **urls))
+    yield make_app(
+        replace(settings, base_url="http://localhost.example", bot_check="none", trusted_proxies=TrustedProxies.parse("1"), **urls)
+    )
     drop()
 
 
 @pytest.fixture
 def person(proxied: Any) -> Callable[..., Behind]:
     def make(at: str, forged: str = "") -> Behind:
-        one = Behind(proxied, at, forged)
-        one.client.environ_base["HTTP_HOST"] = "localhost.example"
-        return one
+        item = Behind(proxied, at, forged)
+        item.client.environ_base["HTTP_HOST"] = "localhost.example"
+        return item
 
     return make
 
 
-def asks(one: Behind, email: str) -> None:
-    one.get("/login")
-    one.submit("login", email=email)
+def asks(item: Behind, email: str) -> None:
+    item.get("/login")
+    item.submit("login", email=email)
 
 
 @pytest.mark.parametrize("forged", ["", ADA, "127.0.0.1"])
-def test_asking_for_many_emails_suppresses_nobody_elses(person: Any, forged: str) -> None:
+def test_one_clients_many_requests_block_no_other_clients_emails(person: Any, forged: str) -> None:
     mallory = person(MALLORY, forged)
     for number in range(11):
         asks(mallory, f"stranger{number}@void.example")
-    assert not mallory.letters("stranger10@void.example")  # over the budget of this client
+    assert not mallory.emails("stranger10@void.example")  # over the budget of this client
     asks(person(ADA), "ada@marlow.example")
-    assert mallory.letters("ada@marlow.example")
+    assert mallory.emails("ada@marlow.example")
 
 
-def test_a_client_cannot_leave_its_budget_by_writing_headers(person: Any) -> None:
+def test_forged_headers_do_not_escape_the_rate_limit(person: Any) -> None:
     for number in range(12):
-        one = person(MALLORY, forged=f"198.51.100.{number}")
-        one.headers["X-Real-Ip"] = one.headers["Forwarded"] = f"198.51.100.{number}"
-        asks(one, f"stranger{number}@void.example")
-    assert not one.letters("stranger11@void.example")
+        item = person(MALLORY, forged=f"198.51.100.{number}")
+        item.headers["X-Real-Ip"] = item.headers["Forwarded"] = f"198.51.100.{number}"
+        asks(item, f"stranger{number}@void.example")
+    assert not item.emails("stranger11@void.example")
 
 
-def code_in(one: Behind, email: str) -> str:
-    found = re.search(r": ([A-Z0-9]{4} [A-Z0-9]{4})$", one.letters(email)[-1].text, re.MULTILINE)
+def code_in(item: Behind, email: str) -> str:
+    found = re.search(r": ([A-Z0-9]{4} [A-Z0-9]{4})$", item.emails(email)[-1].text, re.MULTILINE)
     assert found
     return found[1]
 
 
-def test_wrong_codes_of_one_client_do_not_shut_the_code_path_of_others(person: Any) -> None:
+def test_wrong_codes_of_one_client_do_not_block_others(person: Any) -> None:
     mallory = person(MALLORY)
     for number in range(7):
         asks(mallory, f"stranger{number}@void.example")
@@ -85,8 +86,8 @@ def test_wrong_codes_of_one_client_do_not_shut_the_code_path_of_others(person: A
     assert ada.page is not None and "/login" not in ada.path
 
 
-def test_codes_without_a_challenge_cost_no_budget(person: Any) -> None:
-    """Typed where nobody asked for one, and more often than a challenge allows: neither can be right."""
+def test_codes_without_a_challenge_do_not_count(person: Any) -> None:
+    """Codes entered without a sign-in request, or after the last allowed try, cannot be right. They count against no limit."""
     mallory, ada = person(MALLORY), person(MALLORY)
     mallory.get("/login")
     for _ in range(40):
@@ -99,9 +100,11 @@ def test_codes_without_a_challenge_cost_no_budget(person: Any) -> None:
     assert "/login" not in ada.path
 
 
-def test_license_checks_of_one_client_do_not_shut_licensing(person: Any) -> None:
-    def check(one: Behind) -> Any:
-        return one.client.post("/api/licenses/validate", json={"license_key": "no-such-key"}, headers=one.headers, environ_base=one.environ)
+def test_license_checks_of_one_client_do_not_block_others(person: Any) -> None:
+    def check(item: Behind) -> Any:
+        return item.client.post(
+            "/api/licenses/validate", json={"license_key": "no-such-key"}, headers=item.headers, environ_base=item.environ
+        )
 
     mallory, ada = person(MALLORY), person(ADA)
     assert [check(mallory).status_code for _ in range(21)] == [200] * 20 + [429]
@@ -112,19 +115,19 @@ def test_license_checks_of_one_client_do_not_shut_licensing(person: Any) -> None
 def test_calls_without_a_key_are_counted_per_client(proxied: Any, person: Any) -> None:
     proxied.extensions["portal"].settings = replace(proxied.extensions["portal"].settings, api_rate=50)
 
-    def call(one: Behind) -> int:
-        return one.client.get("/api/payments", headers=one.headers, environ_base=one.environ).status_code
+    def call(item: Behind) -> int:
+        return item.client.get("/api/payments", headers=item.headers, environ_base=item.environ).status_code
 
     mallory, ada = person(MALLORY), person(ADA)
     assert [call(mallory) for _ in range(11)] == [401] * 10 + [429]
     assert call(ada) == 401
 
 
-def test_asks_without_a_proof_of_work_from_one_client_leave_some_for_others(proxied: Any) -> None:
-    from auth import bots
+def test_requests_without_proof_of_work_are_limited_per_client(proxied: Any) -> None:
+    from auth import bot_check
 
-    house = proxied.extensions["portal"]
-    check = bots.ProofOfWork(house.settings, house.database)
-    given = [bots.may_ask(check, house.database, house.settings, {}, MALLORY) for _ in range(200)]
-    assert given.count(True) == bots.UNPROVEN_OF_A_SOURCE
-    assert bots.may_ask(check, house.database, house.settings, {}, ADA)
+    services = proxied.extensions["portal"]
+    check = bot_check.ProofOfWork(services.settings, services.database)
+    given = [bot_check.may_request(check, services.database, services.settings, {}, MALLORY) for _ in range(200)]
+    assert given.count(True) == bot_check.UNPROVEN_OF_A_SOURCE
+    assert bot_check.may_request(check, services.database, services.settings, {}, ADA)

@@ -1,4 +1,4 @@
-"""Programs we did not write that tests talk to: `oidc-provider` and `openid-client`, on Node."""
+"""Third-party programs for the tests: `oidc-provider` and `openid-client`, on Node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOM = Path(__file__).parent
 
 
 def node() -> str:
-    """The system's Node, or the one that comes with the tests' requirements."""
+    """Return the system's Node, or that of the test requirements."""
     found = shutil.which("node")
     if found:
         return found
@@ -26,13 +26,13 @@ def node() -> str:
 def free_port() -> int:
     import socket
 
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return int(item.getsockname()[1])
 
 
 class OidcProvider:
-    """`oidc-provider` on a port of its own; `restart()` gives it new keys, `knows()` says who somebody there is."""
+    """`oidc-provider` on a free port; `restart()` gives it new keys, `knows()` sets a person's claims."""
 
     def __init__(self, port: int, clients: list[dict[str, Any]], folder: Path, **more: Any) -> None:
         self.issuer = f"http://127.0.0.1:{port}"

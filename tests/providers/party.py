@@ -1,4 +1,4 @@
-"""`openid-client` in a process of its own, asked from Python. Its errors are `PartyError`."""
+"""`openid-client` in a separate process, called from Python. Its errors are `PartyError`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ class PartyError(Exception):
 class Party:
     def __init__(self) -> None:
         self.port = free_port()
-        self.process = subprocess.Popen([node(), "party.mjs"], cwd=ROOM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, "PARTY_PORT": str(self.port)})
+        self.process = subprocess.Popen(
+            [node(), "party.mjs"],
+            cwd=ROOM,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PARTY_PORT": str(self.port)},
+        )
         assert self.process.stdout is not None and json.loads(self.process.stdout.readline()) == "ready", "run make setup-test"
 
     def __call__(self, act: str, **said: Any) -> Any:

@@ -5,24 +5,24 @@ from typing import Any
 
 import pytest
 
-from tests.quick import Past
 from tests.serving.server import Served, serving
+from tests.shared_applications import Past
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, past: Callable[[Any], Past], sqlite: Any) -> Iterator[Served]:
-    """One server for all attacks of a file: each must leave it as it was."""
+    """One server for all attacks of a file. Each attack must leave it working."""
     folder = tmp_path_factory.mktemp("served")
     urls, drop = past(sqlite).fresh(folder)
-    with serving(folder, urls) as one:
-        yield one
+    with serving(folder, urls) as item:
+        yield item
     drop()
 
 
 @pytest.fixture
 def served(running: Served) -> Iterator[Served]:
     yield running
-    for one in running.sockets:
-        one.close()
+    for socket in running.sockets:
+        socket.close()
     running.sockets.clear()
     assert running.process.poll() is None

@@ -1,4 +1,4 @@
-"""The real server in a process of its own, and the clients who attack it while others use it."""
+"""The real server in a separate process, with attacking clients and others that use it meanwhile."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from urllib.parse import urlencode
 
 from sqlalchemy import select
 
-from auth.models import Budget, Challenge
+from auth.models import Challenge, RateLimitCount
 from core.db import Database
-from core.mailbox import MailboxLetter
+from core.mailbox import MailboxEmail
 from core.scope import everything
 from core.settings import Settings
 
@@ -33,9 +33,9 @@ HEALTH, EMAIL = 1.0, 5.0  # seconds: what /healthz and /readyz, and somebody els
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        port: int = item.getsockname()[1]
         return port
 
 
@@ -50,9 +50,18 @@ class Served:
     tls: bool = False
     sockets: list[socket.socket] = field(default_factory=list)
 
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, client: str = "127.0.0.1",
-            proxied: bool = False, timeout: float = 30) -> tuple[int, bytes, http.client.HTTPResponse]:
-        """One request over a connection of its own. `client`: the loopback address it comes from."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        client: str = "127.0.0.1",
+        proxied: bool = False,
+        timeout: float = 30,
+    ) -> tuple[int, bytes, http.client.HTTPResponse]:
+        """Send one request over a separate connection. `client`: the loopback address it comes from."""
         port = self.through if proxied else self.port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout, source_address=(client, 0))
         if proxied and self.tls:
@@ -67,41 +76,41 @@ class Served:
         return answer.status, body, answer
 
     def connect(self, sent: bytes = b"", receive_buffer: int = 0) -> socket.socket:
-        """A connection that stays open until the attack ends."""
-        one = socket.socket()
+        """Open a connection that stays open until the attack ends."""
+        item = socket.socket()
         if receive_buffer:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        one.settimeout(30)
-        one.connect(("127.0.0.1", self.port))
-        one.sendall(sent)
-        self.sockets.append(one)
-        return one
+            item.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        item.settimeout(30)
+        item.connect(("127.0.0.1", self.port))
+        item.sendall(sent)
+        self.sockets.append(item)
+        return item
 
     def head(self, method: str, path: str, *lines: str) -> bytes:
         return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {self.host}", *lines, "", ""]).encode()
 
     def seconds(self, path: str) -> float:
-        """How long the page takes; it must answer 200."""
+        """Return the seconds until the page answers. It must answer 200."""
         began = time.monotonic()
         assert self.ask("GET", path, client=SOMEBODY)[0] == 200, path
         return time.monotonic() - began
 
     def emails(self, to: str) -> int:
         with self.database.open(everything("read the test mailbox")) as db:
-            return len(list(db.scalars(select(MailboxLetter.id).where(MailboxLetter.to == to))))
+            return len(list(db.scalars(select(MailboxEmail.id).where(MailboxEmail.to == to))))
 
     def ask_for_email(self, address: str, **how: Any) -> http.client.HTTPResponse:
-        """As a browser does: the form, then the form's token back with the address."""
+        """Load the form and submit it with its token and the address, like a browser."""
         _, page, answer = self.ask("GET", "/login", **how)
         found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page)
         assert found, page[:300]
-        cookies = "; ".join(one.split(";")[0] for one in answer.headers.get_all("Set-Cookie") or [])
+        cookies = "; ".join(item.split(";")[0] for item in answer.headers.get_all("Set-Cookie") or [])
         status, text, sent = self.ask("POST", "/login", {"email": address, "csrf_token": found[1].decode()}, {"Cookie": cookies}, **how)
         assert status == 303, (status, text[-600:])
         return sent
 
     def seconds_to_email(self, address: str, **how: Any) -> float:
-        """From asking for a sign-in email to the email."""
+        """Return the seconds from requesting a sign-in email to its arrival."""
         before, began = self.emails(address), time.monotonic()
         self.ask_for_email(address, **how)
         while self.emails(address) == before:
@@ -110,17 +119,19 @@ class Served:
             time.sleep(0.05)
         return time.monotonic() - began
 
-    def forget_emails(self) -> None:
-        """As if nobody had asked for one lately: neither the budgets nor the five live links of an address stand in the way."""
+    def reset_email_limits(self) -> None:
+        """Reset the limits of sign-in emails and the maximum of five valid links of an address."""
         with self.database.open(everything("let the budgets of emails rest"), write=True) as db:
-            for one in [*db.scalars(select(Budget)), *db.scalars(select(Challenge))]:
-                db.delete(one)
+            for item in [*db.scalars(select(RateLimitCount)), *db.scalars(select(Challenge))]:
+                db.delete(item)
 
-    def stands(self, address: str) -> None:
-        """The probes answer within a second, and another person's sign-in email is there within five. A machine that is busy with
-        other things gets two more tries; a server that is held by an attack fails them all."""
+    def assert_serving(self, address: str) -> None:
+        """Assert that health checks answer within a second and another person's sign-in email arrives within five.
+
+        A busy machine gets two more tries; a server that is blocked by an attack fails them all.
+        """
         for attempt in range(3):
-            self.forget_emails()
+            self.reset_email_limits()
             took = {path: self.seconds(path) for path in ("/healthz", "/readyz")}
             email = self.seconds_to_email(address, client=SOMEBODY)
             if max(took.values()) < HEALTH and email < EMAIL:
@@ -130,7 +141,7 @@ class Served:
 
 @contextmanager
 def serving(folder: Path, urls: dict[str, str], *, base_url: str = "", processes: int = 1, **environment: str) -> Iterator[Served]:
-    """`flask serve` on a free port, with its worker, as a deployment runs it."""
+    """Run `flask serve` on a free port, with its worker, like a deployment."""
     port = free_port()
     base_url = (base_url or "http://127.0.0.1:{port}").format(port=port)
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -138,9 +149,19 @@ def serving(folder: Path, urls: dict[str, str], *, base_url: str = "", processes
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "flask", "--app", "wsgi", "serve", "--port", str(port), "--processes", str(processes)],
-            cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
-            env={**kept, "PORTAL_MODE": "test", "PORTAL_BASE_URL": base_url, "PORTAL_DATA_DIR": str(folder), "PORT": str(port),
-                 "DATABASE_URL": urls["database_url"], **environment})
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={
+                **kept,
+                "PORTAL_MODE": "test",
+                "PORTAL_BASE_URL": base_url,
+                "PORTAL_DATA_DIR": str(folder),
+                "PORT": str(port),
+                "DATABASE_URL": urls["database_url"],
+                **environment,
+            },
+        )
     database = Database(Settings(data_dir=folder, base_url=base_url, **urls))
     served = Served(port, base_url.split("//")[1], database, process, log)
     try:

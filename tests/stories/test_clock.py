@@ -1,4 +1,4 @@
-"""The clock of a whole deployment: one process turns it, the others follow, and the time in between passes faithfully."""
+"""The billing clock of a deployment: one process moves it, the others follow, and everything due in between runs."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing import dunning
-from billing.invoices import Invoice
-from billing.reminders import Reminder
-from billing.subscriptions import Subscription
+from billing.model.invoices import Invoice
+from billing.model.sent_notices import SentNotice
+from billing.model.subscriptions import Subscription
+from billing.renewals import dunning
 from core import clock, schema
 from core.db import Database
 from core.scope import everything
+from core.services import Services
 from core.settings import Settings
 from core.shared_clock import SharedClock
-from core.web import House
 from core.worker import Tick
-from tenants.clock.turning import Turning
+from tenants.operator.clock.turning import Turning
 from tests.cast import Cast
-from tests.stories.shop import Shop, turn_to
+from tests.stories.business_and_buyer import Site, turn_to
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def serving(house: House) -> Iterator[None]:
-    """As `flask serve` runs: the application here, its worker in a thread."""
+def serving(services: Services) -> Iterator[None]:
+    """Run as `flask serve` does: the application here, its worker in a thread."""
     stop = threading.Event()
-    thread = threading.Thread(target=house.worker.run_forever, args=(stop,), daemon=True)
+    thread = threading.Thread(target=services.worker.run_forever, args=(stop,), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        house.worker.wake()
+        services.worker.wake()
         thread.join(20)
 
 
@@ -56,119 +56,127 @@ def soon(true: Callable[[], bool]) -> bool:
     return found
 
 
-def flask(house: House, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command of another process on the same deployment."""
-    settings = house.settings
-    environ = {**os.environ, "DATABASE_URL": settings.database_url, "DATABASE_OWNER_URL": settings.database_owner_url,
-               "PORTAL_BASE_URL": settings.base_url, "PORTAL_DATA_DIR": str(settings.data_dir), "PORTAL_MODE": settings.mode}
-    return subprocess.run([sys.executable, "-m", "flask", "--app", "wsgi", *words], cwd=ROOT, env=environ, capture_output=True, text=True,
-                          timeout=120)
+def flask(services: Services, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in another process of the same deployment."""
+    settings = services.settings
+    environ = {
+        **os.environ,
+        "DATABASE_URL": settings.database_url,
+        "DATABASE_OWNER_URL": settings.database_owner_url,
+        "PORTAL_BASE_URL": settings.base_url,
+        "PORTAL_DATA_DIR": str(settings.data_dir),
+        "PORTAL_MODE": settings.mode,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *words], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120
+    )
 
 
-def test_another_process_turns_the_clock_and_the_portal_follows(house: House, cast: Cast, visitor: Any) -> None:
+def test_every_process_follows_the_turned_clock(services: Services, cast: Cast, visitor: Any) -> None:
     ada = visitor()
     ada.sign_in(cast.ADA)
-    assert "It is" not in ada.get("/").soup.select_one(".test").get_text()
-    due = _subscription(house, cast.ada_at_acorn.subscription_id).next_billing_at
-    with serving(house):
-        done = flask(house, "clock", "--forward", "2m")
+    assert "The test clock is set to" not in ada.get("/").soup.select_one(".test").get_text()
+    due = _subscription(services, cast.ada_at_acorn.subscription_id).next_billing_at
+    with serving(services):
+        done = flask(services, "clock", "--forward", "2m")
         assert done.returncode == 0, done.stderr
         assert "6 renewed" in done.stdout  # two of Ada's and one of Ben's, twice
         assert soon(lambda: clock.offset() > timedelta(days=58))
-        assert f"{clock.now():%B %Y} here." in ada.get("/").soup.select_one(".test").get_text()
-        assert "real time" in flask(house, "clock", "--reset").stdout
+        banner = ada.get("/").soup.select_one(".test").get_text()
+        assert re.search(rf"The test clock is set to \d+ {clock.now():%B %Y}\.", banner)
+        assert "real time" in flask(services, "clock", "--reset").stdout
         assert soon(lambda: not clock.offset())
-    row = _subscription(house, cast.ada_at_acorn.subscription_id)
+    row = _subscription(services, cast.ada_at_acorn.subscription_id)
     assert row.period_n == 3 and row.next_billing_at > due + timedelta(days=50)
-    with house.database.open(everything("read a story")) as db:
+    with services.database.open(everything("read a story")) as db:
         issued = sorted(db.scalars(select(Invoice.issued_at).where(Invoice.subscription_id == row.id)))
     assert timedelta(0) <= issued[1] - due < timedelta(minutes=2)  # on its day, not when the clock arrived
-    assert sum("Acorn Team" in one.text for one in ada.letters(cast.ADA)) >= 2
+    assert sum("Acorn Team" in email.text for email in ada.emails(cast.ADA)) >= 2
 
 
-def _subscription(house: House, one: str) -> Subscription:
-    with house.database.open(everything("read a story")) as db:
-        found = db.scalars(select(Subscription).where(Subscription.id == one)).one()
+def _subscription(services: Services, item: str) -> Subscription:
+    with services.database.open(everything("read a story")) as db:
+        found = db.scalars(select(Subscription).where(Subscription.id == item)).one()
         db.expunge(found)
         return found
 
 
-def test_the_page_says_where_to_and_the_worker_goes_there(house: House, cast: Cast, visitor: Any) -> None:
+def test_the_clock_page_requests_a_time_and_the_worker_moves_there(services: Services, cast: Cast, visitor: Any) -> None:
     ben = visitor()
     assert "shows real time" in ben.get("/clock").text
     assert "only goes forward" in ben.post("/clock", {"turn": "day", "day": "2020-01-01"}, expect=422).text
     assert "Choose a day" in ben.post("/clock", {"turn": "anything"}, expect=422).text
     ben.get("/clock")
-    assert "On the way" in ben.submit("clock", turn="next").text
+    assert "Moving the clock" in ben.submit("clock", turn="next").text
     there = ben.path
-    with serving(house):
-        assert soon(lambda: "On the way" not in ben.get(there).text)
-    assert re.search("Meanwhile: (one renewal|[23] renewals)", ben.get(there).text)  # the cast bought within a second
-    assert _subscription(house, cast.ada_at_acorn.subscription_id).period_n == 2
+    with serving(services):
+        assert soon(lambda: "Moving the clock" not in ben.get(there).text)
+    assert re.search("In the meantime: (one renewal|[23] renewals)", ben.get(there).text)  # the cast bought within a second
+    assert _subscription(services, cast.ada_at_acorn.subscription_id).period_n == 2
     assert "shows real time" in ben.post("/clock", {"turn": "reset"}).text and not clock.offset()
 
 
-def test_the_page_is_for_operators(house: House, cast: Cast, app: Any) -> None:
+def test_the_clock_page_is_for_operators(services: Services, cast: Cast, app: Any) -> None:
     for path in ("/clock", "/mailbox"):
         assert app.test_client().get(path, base_url="http://127.0.0.1").status_code == 200
         assert app.test_client().get(path, base_url="http://somewhere.example").status_code == 421
 
 
-def test_renewals_of_every_day_are_neither_eaten_nor_doubled(till_house: House) -> None:
-    """Half past midnight in London is the day before in UTC as soon as summer comes: two dates fall on one UTC day (safety 4.9)."""
+def test_daily_renewals_are_neither_skipped_nor_doubled(processor_services: Services) -> None:
+    """Half past midnight in London is the previous UTC day in summer, so two dates fall on one UTC day (safety 4.9)."""
     turn_to(datetime(2027, 3, 22, 0, 30, tzinfo=UTC))
-    shop = Shop.open(till_house)
-    daily = {**shop.monthly(300), "payment_frequency_interval": "Day"}
-    shop.monthly = lambda *_a, **_k: daily  # type: ignore[method-assign]
-    shop.subscribe()
-    shop.work()
-    shared = SharedClock(till_house.database)
+    site = Site.open(processor_services)
+    daily = {**site.monthly(300), "payment_frequency_interval": "Day"}
+    site.monthly = lambda *_a, **_k: daily  # type: ignore[method-assign]
+    site.subscribe()
+    site.work()
+    shared = SharedClock(processor_services.database)
     shared.head_for(datetime(2027, 4, 6, 12, tzinfo=UTC))
-    stops = list(Turning(till_house, shared).steps())
+    stops = list(Turning(processor_services, shared).steps())
     assert stops == sorted(set(stops)) and stops[-1] == datetime(2027, 4, 6, 12, tzinfo=UTC)
-    assert len(shop.charges()) == 16  # 22 March and the 15 days after it
-    periods = sorted((one.starts_at, one.ends_at) for one in shop.rows(Invoice))
-    assert all(abs(one[1] - other[0]) < timedelta(seconds=1) for one, other in zip(periods, periods[1:], strict=False))
-    shop.balanced()
+    assert len(site.charges()) == 16  # 22 March and the 15 days after it
+    periods = sorted((row.starts_at, row.ends_at) for row in site.rows(Invoice))
+    assert all(abs(item[1] - other[0]) < timedelta(seconds=1) for item, other in zip(periods, periods[1:], strict=False))
+    site.balanced()
 
 
-def test_a_debt_is_reminded_of_on_its_days(till_house: House) -> None:
-    till_house.worker.ticks.append(Tick("dunning", timedelta(0), lambda: dunning.run_due(till_house.till)))
-    shop = Shop.open(till_house)
-    shop.subscribe(card="4000000000000341")
-    due = shop.subscription().next_billing_at
-    shared = SharedClock(till_house.database)
+def test_dunning_emails_are_sent_on_their_days(processor_services: Services) -> None:
+    processor_services.worker.ticks.append(Tick("dunning", timedelta(0), lambda: dunning.run_due(processor_services.processor)))
+    site = Site.open(processor_services)
+    site.subscribe(card="4000000000000341")
+    due = site.subscription().next_billing_at
+    shared = SharedClock(processor_services.database)
     shared.head_for(due + timedelta(days=10))
-    list(Turning(till_house, shared).steps())
-    held = shop.subscription()
+    list(Turning(processor_services, shared).steps())
+    held = site.subscription()
     assert held.status == "on_hold" and abs(held.on_hold_at - due) < timedelta(minutes=1)
-    said = [one.at - held.on_hold_at for one in sorted(shop.rows(Reminder, purpose="dunning"), key=lambda one: one.step)]
-    assert [one.days for one in said] == [1, 3, 5, 7] and all(one.seconds < 60 for one in said)
+    said = [row.at - held.on_hold_at for row in sorted(site.rows(SentNotice, purpose="dunning"), key=lambda row: row.step)]
+    assert [item.days for item in said] == [1, 3, 5, 7] and all(item.seconds < 60 for item in said)
 
 
-def test_an_outcome_nobody_knew_is_asked_about_as_time_passes(till_house: House) -> None:
-    shop = Shop.open(till_house)
-    shop.subscribe()
-    shop.gateway.turn_knob("next_charge", "lost")
-    shared = SharedClock(till_house.database)
-    shared.head_for(shop.subscription().next_billing_at + timedelta(days=40))
-    list(Turning(till_house, shared).steps())
-    assert shop.subscription().period_n == 3 and len(shop.charges()) == 3
-    shop.balanced()
+def test_unknown_outcomes_are_looked_up_as_time_passes(processor_services: Services) -> None:
+    site = Site.open(processor_services)
+    site.subscribe()
+    site.gateway.turn_knob("next_charge", "lost")
+    shared = SharedClock(processor_services.database)
+    shared.head_for(site.subscription().next_billing_at + timedelta(days=40))
+    list(Turning(processor_services, shared).steps())
+    assert site.subscription().period_n == 3 and len(site.charges()) == 3
+    site.balanced()
 
 
-def test_one_turns_at_a_time_and_anybody_may_stop_it(till_house: House) -> None:
-    shop = Shop.open(till_house)
-    shop.subscribe()
-    shared = SharedClock(till_house.database)
+def test_one_process_turns_the_clock_and_any_may_stop_it(processor_services: Services) -> None:
+    site = Site.open(processor_services)
+    site.subscribe()
+    shared = SharedClock(processor_services.database)
     shared.head_for(clock.now() + timedelta(days=20))
-    steps = Turning(till_house, shared).steps()
+    steps = Turning(processor_services, shared).steps()
     first = next(steps)
-    other = Turning(till_house, SharedClock(till_house.database))
-    name, till_house.worker.name = till_house.worker.name, "another process"
+    other = Turning(processor_services, SharedClock(processor_services.database))
+    name, processor_services.worker.name = processor_services.worker.name, "another process"
     assert not list(other.steps())
-    till_house.worker.name = name
-    SharedClock(till_house.database).head_for(None)
+    processor_services.worker.name = name
+    SharedClock(processor_services.database).head_for(None)
     assert not list(steps) and abs(clock.now() - first) < timedelta(minutes=1)
 
 
@@ -177,8 +185,17 @@ def test_in_live_mode_there_is_no_clock_to_turn(settings: Settings, make_app: Ca
     with database.open(everything("a test turns the stamp"), write=True) as db:
         db.get(schema.Deployment, "this").mode = "live"
     database.dispose()
-    app = make_app(replace(settings, mode="live", gateway="none", base_url="https://portal.example", secret_keys=("k" * 40,),
-                           mail_server="127.0.0.1", allow_sqlite=True))
+    app = make_app(
+        replace(
+            settings,
+            mode="live",
+            gateway="none",
+            base_url="https://portal.example",
+            secret_keys=("k" * 40,),
+            mail_server="127.0.0.1",
+            allow_sqlite=True,
+        )
+    )
     refused = app.test_cli_runner().invoke(args=["clock", "--forward", "31d"])
     assert refused.exit_code != 0 and "PORTAL_MODE is live" in refused.output and not clock.offset()
     assert app.test_client().get("/clock", base_url="https://portal.example").status_code == 404

@@ -1,4 +1,4 @@
-"""The database goes away for a while: one clear answer for people and programs, a clean log, and everything works again after it."""
+"""During a database outage people and programs get a clear answer and the log stays clean. Afterwards everything works again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
-from core.settings import Settings
+from core import schema
+from core.settings import Misconfigured, Settings
 from tests.cast import Cast
 from tests.harness.database_proxy import DatabaseProxy, database_proxy
 from tests.visitor import Page, Visitor
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 @pytest.fixture
 def proxy(settings: Settings) -> Iterator[DatabaseProxy]:
-    with database_proxy(settings.database_url) as one:
-        yield one
+    with database_proxy(settings.database_url) as item:
+        yield item
 
 
 @pytest.fixture
@@ -30,12 +31,12 @@ def app(proxy: DatabaseProxy, settings: Settings, make_app: Callable[..., Flask]
 
 def assert_outage_page(page: Page) -> None:
     assert page.status == 503 and int(page.response.headers["Retry-After"]) > 0
-    assert page.h1 == "The portal cannot be reached at the moment"
+    assert page.h1 == "The portal is temporarily unavailable"
     assert "Ada" not in page.text and page.response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/", "/subscriptions", "/login", "/no/such/page", "/console"])
-def test_people_get_one_page_with_retry_after_and_then_work_on(path: str, app: Flask, cast: Cast, proxy: DatabaseProxy) -> None:
+def test_people_get_the_outage_page_with_retry_after(path: str, app: Flask, cast: Cast, proxy: DatabaseProxy) -> None:
     ada, stranger = Visitor(app), Visitor(app)
     ada.sign_in(Cast.ADA)
     proxy.cut()
@@ -74,11 +75,12 @@ def test_the_page_is_in_the_readers_language_and_a_business_page_is_no_exception
     proxy.cut()
     page = Visitor(app).get(f"/business/{cast.acorn}/", expect=None, headers={"Accept-Language": "de"})
     assert page.status == 503 and page.soup is not None and page.soup.html["lang"] == "de"
-    assert page.h1 != "The portal cannot be reached at the moment"
+    assert page.h1 != "The portal is temporarily unavailable"
 
 
-def test_log_lines_of_an_outage_are_json_and_hold_no_token(app: Flask, cast: Cast, proxy: DatabaseProxy,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_of_an_outage_are_json_and_hold_no_token(
+    app: Flask, cast: Cast, proxy: DatabaseProxy, capsys: pytest.CaptureFixture[str]
+) -> None:
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
     capsys.readouterr()
@@ -96,3 +98,11 @@ def test_readyz_says_that_the_database_is_away(app: Flask, proxy: DatabaseProxy)
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 503 and "database" in answer.get_json()["troubles"][0]
     assert app.test_client().get("/healthz").status_code == 200
+
+
+def test_commands_say_in_one_sentence_that_the_database_does_not_answer(settings: Settings, make_app: Callable[..., Flask]) -> None:
+    away = replace(settings, database_url="postgresql+psycopg://portal_app:a-secret@127.0.0.1:1/portal", database_owner_url="")
+    for start in (lambda: make_app(away), lambda: schema.upgrade(away)):
+        with pytest.raises(Misconfigured, match="The database does not answer .* Check DATABASE_URL") as refusal:
+            start()
+        assert "a-secret" not in refusal.value.message and refusal.value.exit_code == 2

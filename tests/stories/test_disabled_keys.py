@@ -1,4 +1,4 @@
-"""Why a license key is disabled: each reason is a fact of its own, and a key works again when none of them holds."""
+"""The reasons why a license key is disabled are stored separately. A key works again when none of them applies."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
-from billing.commands.license_keys import bring_key, change_key
-from billing.commands.pausing import pause, resume
-from billing.commands.paying import pay_dues
-from billing.commands.refunding import refund
-from billing.licences import LicenseKey
-from billing.parties import Business
+from billing.charging.refund import refund
+from billing.licenses.manage import bring_key, change_key
+from billing.model.licenses import LicenseKey
+from billing.model.parties import Business
+from billing.renewals.pay_dues import pay_dues
+from billing.subscriptions.pause import pause, resume
 from core import guard
 from core.errors import Conflict
 from core.revisions import MIGRATIONS
 from core.scope import system
 from tests.cast import Cast
-from tests.stories.plans import Ada
-from tests.stories.shop import Shop
-from tests.unpaid import hold
+from tests.stories.ada_subscription import Ada
+from tests.stories.business_and_buyer import Site
+from tests.unpaid_renewals import hold
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ def ada(cast: Cast) -> Ada:
 
 
 @pytest.fixture
-def shop(till_house: Any) -> Shop:
-    return Shop.open(till_house)
+def site(processor_services: Any) -> Site:
+    return Site.open(processor_services)
 
 
 def keys(ada: Ada) -> list[LicenseKey]:
     """Two keys of Ada's subscription."""
-    with ada.house.database.open(ada.business) as db:
+    with ada.services.database.open(ada.business) as db:
         mine = select(LicenseKey).where(LicenseKey.subscription_id == ada.buyer.subscription_id, LicenseKey.status != "expired")
         found = list(db.scalars(mine.order_by(LicenseKey.created_at, LicenseKey.id)))
     if len(found) > 1:
         return found
-    with ada.house.database.open(ada.business, write=True) as db:
+    with ada.services.database.open(ada.business, write=True) as db:
         for n in range(2 - len(found)):
             row = bring_key(db, customer_id=ada.buyer.customer_id, product_id=ada.team, key=f"MADE-ELSEWHERE-{n}")
             row.subscription_id = ada.buyer.subscription_id
@@ -51,7 +51,7 @@ def keys(ada: Ada) -> list[LicenseKey]:
 
 
 def states(ada: Ada) -> list[str]:
-    return [one.status for one in keys(ada)]
+    return [key.status for key in keys(ada)]
 
 
 def test_a_key_that_the_business_disabled_stays_disabled_when_the_customer_pauses_and_resumes(ada: Ada) -> None:
@@ -70,7 +70,7 @@ def test_a_key_that_the_business_disabled_stays_disabled_when_what_is_due_is_pai
     ada.do(change_key, first.id, scope=ada.business, disabled=True)
     hold(ada.cast, ada.buyer)
     assert states(ada) == ["disabled", "disabled"]
-    pay_dues(ada.till, ada.scope, ada.buyer.subscription_id, payment_method_id=ada.cast.card(ada.buyer))
+    pay_dues(ada.processor, ada.scope, ada.buyer.subscription_id, payment_method_id=ada.cast.card(ada.buyer))
     assert states(ada) == ["disabled", "active"]
 
 
@@ -84,51 +84,50 @@ def test_a_key_that_is_enabled_during_a_pause_works_after_it(ada: Ada) -> None:
     assert states(ada) == ["active", "active"]
 
 
-def key_of(shop: Shop, payment_id: str) -> LicenseKey:
-    [found] = shop.rows(LicenseKey, payment_id=payment_id)
+def key_of(site: Site, payment_id: str) -> LicenseKey:
+    [found] = site.rows(LicenseKey, payment_id=payment_id)
     return found
 
 
 @pytest.mark.parametrize(("choice", "status"), [(None, "disabled"), ("revoke", "disabled"), ("keep", "active")])
 def test_keys_of_a_purchase_refunded_in_full_stop_working_unless_the_business_chose_otherwise(
-    shop: Shop, choice: str | None, status: str
+    site: Site, choice: str | None, status: str
 ) -> None:
-    scope = system(shop.business_id)
+    scope = system(site.business_id)
     if choice:
-        with shop.database.open(scope, write=True) as db:
+        with site.database.open(scope, write=True) as db:
             db.scalar(select(Business)).settings = {"keys_on_full_refund": choice}
-    paid = shop.buy(licence=True).payment_id
-    refund(shop.till, scope, paid, amount_minor=1000)
-    assert key_of(shop, paid).status == "active"  # a part of it: the purchase stands
-    refund(shop.till, scope, paid)
-    assert key_of(shop, paid).status == status and (key_of(shop, paid).revoked_at is not None) == (status == "disabled")
+    paid = site.buy(licence=True).payment_id
+    refund(site.processor, scope, paid, amount_minor=1000)
+    assert key_of(site, paid).status == "active"  # a partial refund: the purchase remains
+    refund(site.processor, scope, paid)
+    assert key_of(site, paid).status == status and (key_of(site, paid).revoked_at is not None) == (status == "disabled")
 
 
-def test_a_business_may_enable_a_key_again_that_a_refund_revoked(shop: Shop) -> None:
-    scope, paid = system(shop.business_id), shop.buy(licence=True).payment_id
-    refund(shop.till, scope, paid)
-    with shop.database.open(scope, write=True) as db:
-        change_key(db, key_of(shop, paid).id, disabled=False)
-    assert key_of(shop, paid).status == "active"
+def test_a_business_may_enable_a_key_again_that_a_refund_revoked(site: Site) -> None:
+    scope, paid = system(site.business_id), site.buy(licence=True).payment_id
+    refund(site.processor, scope, paid)
+    with site.database.open(scope, write=True) as db:
+        change_key(db, key_of(site, paid).id, disabled=False)
+    assert key_of(site, paid).status == "active"
 
 
 def test_a_key_that_ended_cannot_be_enabled(ada: Ada) -> None:
     first, _second = keys(ada)
-    with ada.house.database.open(ada.business, write=True) as db:
+    with ada.services.database.open(ada.business, write=True) as db:
         db.scalar(select(LicenseKey).where(LicenseKey.id == first.id)).status = "expired"
     with pytest.raises(Conflict, match="INACTIVE_LICENSE_KEY"):
         ada.do(change_key, first.id, scope=ada.business, disabled=False)
 
 
-
 def test_keys_that_were_disabled_before_reasons_were_kept(ada: Ada) -> None:
-    """What the state of its subscription does not disable was disabled by the business."""
+    """A disabled key counts as disabled by the business unless the state of its subscription explains it."""
     first, second = keys(ada)
-    with ada.house.database.open(ada.business, write=True) as db:
+    with ada.services.database.open(ada.business, write=True) as db:
         db.scalar(select(LicenseKey).where(LicenseKey.id == first.id)).status = "disabled"
-    with ada.house.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
+    with ada.services.database.engine.begin() as connection, guard.raw_sql(), Operations.context(MigrationContext.configure(connection)):
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT set_config('portal.kind', 'everything', true)")
         ScriptDirectory(MIGRATIONS).get_revision("0020").module._disabled_by_whom()
-    now = {one.id: one.disabled_by_business_at is not None for one in keys(ada)}
+    now = {key.id: key.disabled_by_business_at is not None for key in keys(ada)}
     assert now == {first.id: True, second.id: False}

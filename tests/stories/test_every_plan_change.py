@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from billing import renewals
-from billing.calendar import nth
-from billing.commands import plan_order
-from billing.commands.buying import subscribe
-from billing.payments import Payment
-from billing.proration import MODES
-from billing.subscriptions import Subscription
+from billing.model.payments import Payment
+from billing.model.subscriptions import Subscription
+from billing.plan_changes import business_order
+from billing.pricing.calendar import nth
+from billing.pricing.proration import MODES
+from billing.renewals import renew
+from billing.subscriptions.subscribe import subscribe
 from core import clock
 from core.errors import PortalError
 from tests.cast import Cast
-from tests.stories.plans import MAX, TEAM, Ada, wait
+from tests.stories.ada_subscription import MAX, TEAM, Ada, wait
 
 PAGE = Path(__file__).parents[2] / "docs" / "plan-changes.md"
 STATES = ("active", "trial", "ending", "pending", "past_due", "on_hold", "paused", "cancelled", "expired", "failed")
@@ -28,17 +28,18 @@ ALL = list(combinations(STATES, MOMENTS, MODES))
 
 
 def table() -> dict[tuple[str, str, str], tuple[str, str, str]]:
-    """{(state, effective_at, mode): (charged now, billing cycle, the plan changes)}. Each combination stands in one row."""
+    """Map (state, effective_at, mode) to (charged now, billing cycle, the plan changes). Each combination is in one row."""
     found: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for line in PAGE.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("| ") or len(cells) != 6 or cells[0] == "state":
             continue
-        states, moments, modes = (every if said == "any" else said.split(", ") for said, every in
-                                  zip(cells[:3], (STATES, MOMENTS, MODES), strict=True))
-        for one in combinations(states, moments, modes):
-            assert one not in found, f"{one} stands in the table twice"
-            found[one] = (cells[3], cells[4], cells[5])
+        states, moments, modes = (
+            every if said == "any" else said.split(", ") for said, every in zip(cells[:3], (STATES, MOMENTS, MODES), strict=True)
+        )
+        for combination in combinations(states, moments, modes):
+            assert combination not in found, f"{combination} stands in the table twice"
+            found[combination] = (cells[3], cells[4], cells[5])
     return found
 
 
@@ -50,13 +51,20 @@ def test_the_documentation_names_every_combination_once() -> None:
 
 
 def in_state(ada: Ada, state: str) -> None:
-    """A new subscription of Ada's, some days old."""
+    """Create a subscription of Ada, some days old."""
     trial = 14 if state == "trial" else 0
-    began = subscribe(ada.till, ada.business, customer_id=ada.buyer.customer_id, product_id=ada.team, payment_method_id=ada.buyer.method_id,
-                      trial_days=trial, billing={"country": "GB"})
+    began = subscribe(
+        ada.processor,
+        ada.business,
+        customer_id=ada.buyer.customer_id,
+        product_id=ada.team,
+        payment_method_id=ada.buyer.method_id,
+        trial_days=trial,
+        billing={"country": "GB"},
+    )
     ada.buyer.subscription_id = began.subscription_id or ""
     wait(days=3)
-    with ada.house.database.open(ada.business, write=True) as db:
+    with ada.services.database.open(ada.business, write=True) as db:
         row = db.scalar(select(Subscription).where(Subscription.id == ada.buyer.subscription_id))
         if state == "ending":
             row.cancel_at_period_end = True
@@ -84,18 +92,20 @@ def test_every_combination_does_what_the_documentation_says(cast: Cast, state: s
         was, at, taken = ada.subscription, clock.now(), ada.charged()
         code = ""
         try:
-            wish = plan_order.Order(ada.max, 1, (), mode, effective_at=moment)
-            plan_order.order(ada.till, ada.business, ada.buyer.subscription_id, wish)
+            plan_order = business_order.PlanChangeOrder(ada.max, 1, (), mode, effective_at=moment)
+            business_order.order(ada.processor, ada.business, ada.buyer.subscription_id, plan_order)
         except PortalError as refused:
             code = refused.code
         now = ada.subscription
-        payments = [one.amount_minor for one in ada.payments("plan_change")]
+        payments = [payment.amount_minor for payment in ada.payments("plan_change")]
         if changes == "never":
             assert (f"`{code}`", now.version, payments) == (charged, was.version, []), case
             continue
         assert not code, (case, code)
         expected = {
-            "nothing": [], "full price": [MAX], "difference of the full prices": [MAX - TEAM],
+            "nothing": [],
+            "full price": [MAX],
+            "difference of the full prices": [MAX - TEAM],
             "full price less unused time": [MAX - unused(was, at)],
             "rest of the period less unused time": [rest(was, at) - unused(was, at)],
         }[charged]
@@ -111,9 +121,9 @@ def test_every_combination_does_what_the_documentation_says(cast: Cast, state: s
 
 
 def renews(ada: Ada, case: tuple[str, str, str]) -> None:
-    """At the next billing date the new plan is there, and its full price is taken."""
+    """Assert that the new plan applies at the next billing date and its full price is charged."""
     due = ada.subscription.next_billing_at
     clock.turn(clock.offset() + (due - clock.now()) + timedelta(minutes=5))
-    renewals.run_due(ada.till, limit=500)
+    renew.run_due(ada.processor, limit=500)
     last: Payment = ada.payments("renewal")[-1]
     assert (ada.subscription.product_id, last.amount_minor, last.status) == (ada.max, MAX, "succeeded"), case

@@ -1,4 +1,4 @@
-"""A read replica that is down, silent or behind never shows in a page, and people read their own changes. Against a real standby."""
+"""A replica that is down, silent or behind affects no page, and people read their own changes. Uses a real standby."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 
 @pytest.fixture(scope="module")
 def standby(postgres: Any) -> Iterator[Standby]:
-    one = Standby(postgres)
-    yield one
-    one.close()
+    item = Standby(postgres)
+    yield item
+    item.close()
 
 
 @pytest.fixture
 def proxy(settings: Settings, standby: Standby) -> Iterator[DatabaseProxy]:
-    with database_proxy(standby.url(settings.database_url)) as one:
-        yield one
+    with database_proxy(standby.url(settings.database_url)) as item:
+        yield item
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def app(settings: Settings, proxy: DatabaseProxy, standby: Standby, make_app: Ca
 
 @pytest.fixture
 def reader(app: Flask, cast: Cast, standby: Standby, monkeypatch: pytest.MonkeyPatch) -> Visitor:
-    """Ada, some time after she signed in: she reads from the replica."""
+    """Ada, some time after sign-in, so that she reads from the replica."""
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
-    monkeypatch.setattr("core.freshness.STICK", 0)
+    monkeypatch.setattr("core.read_your_writes.STICK", 0)
     standby.catch_up()
     return ada
 
@@ -71,7 +71,7 @@ def test_pages_read_from_the_replica(reader: Visitor, proxy: DatabaseProxy) -> N
     assert proxy.passed > before
 
 
-def test_a_replica_that_is_down_is_not_seen(reader: Visitor, proxy: DatabaseProxy) -> None:
+def test_a_replica_that_is_down_affects_no_page(reader: Visitor, proxy: DatabaseProxy) -> None:
     proxy.cut()
     for path in ("/", "/subscriptions", "/billing-history"):
         reader.get(path)
@@ -86,17 +86,18 @@ def test_a_replica_that_is_down_is_not_seen(reader: Visitor, proxy: DatabaseProx
     assert proxy.passed > before, "it is used again"
 
 
-def test_a_replica_that_is_away_at_the_start_is_not_seen(app: Flask, cast: Cast, proxy: DatabaseProxy,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replica_that_is_down_at_start_affects_no_page(
+    app: Flask, cast: Cast, proxy: DatabaseProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxy.cut()
-    monkeypatch.setattr("core.freshness.STICK", 0)
+    monkeypatch.setattr("core.read_your_writes.STICK", 0)
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
     assert "Acorn Team" in ada.get("/").text
 
 
-def test_a_suspended_replica_holds_a_page_for_seconds_only_and_the_page_is_made(reader: Visitor, standby: Standby) -> None:
-    """Nothing is refused and nothing breaks: the server keeps its connections and says nothing."""
+def test_a_suspended_replica_delays_a_page_for_seconds_only(reader: Visitor, standby: Standby) -> None:
+    """The server keeps its connections open and does not answer."""
     reader.get("/")
     standby.suspend()
     try:
@@ -110,8 +111,8 @@ def test_a_suspended_replica_holds_a_page_for_seconds_only_and_the_page_is_made(
         standby.resume()
 
 
-def test_a_replica_that_ends_a_page_s_connection_is_watched_on(app: Flask, reader: Visitor) -> None:
-    """As when it is restarted, or needs what a page is reading: it is used again as soon as it answers."""
+def test_a_replica_that_closes_connections_is_still_monitored(app: Flask, reader: Visitor) -> None:
+    """After a restart or a recovery conflict the replica is used again as soon as it answers."""
     found = app.extensions["portal"].database.replica
     reader.get("/")
     with raw_sql(), pytest.raises(DBAPIError), found.engine.connect() as connection:
@@ -142,7 +143,7 @@ def test_a_replica_that_lags_is_not_read_from(reader: Visitor, cast: Cast, stand
 
 
 def test_people_read_their_own_changes(app: Flask, cast: Cast, standby: Standby) -> None:
-    """Within the lag that is allowed, the overview said "Active, renews" after a cancellation."""
+    """Within the allowed lag, the overview once showed "Active, renews" after a cancellation."""
     ada = Visitor(app)
     ada.sign_in(Cast.ADA)
     standby.catch_up()

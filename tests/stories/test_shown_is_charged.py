@@ -1,4 +1,4 @@
-"""What a page shows is what the provider takes, to the minor unit: in every currency, in every language, for every change of plan."""
+"""The amount on a page is the amount charged, to the minor unit: in every currency and language, for every plan change."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from babel import Locale
 from bs4 import BeautifulSoup
 
-from billing.commands import plan_change
-from billing.commands.buying import subscribe
-from billing.commands.products import create_collection, create_product
-from billing.quotes import Quote
-from billing.subscriptions import Subscription
-from core.amounts import read_amount
-from core.format import money
+from billing.catalogue.products import create_collection, create_product
+from billing.model.quotes import Quote
+from billing.model.subscriptions import Subscription
+from billing.plan_changes import confirm as confirm_plan_change
+from billing.subscriptions.subscribe import subscribe
+from core.amount_input import read_amount
+from core.formatting import money
 from core.i18n import COOKIE, supported
 from core.money import DISPUTED, exponent, largest
 from core.scope import customer_of, system
 from tests.cast import MONTHLY
-from tests.stories.shop import Shop
+from tests.stories.business_and_buyer import Site
 from tests.visitor import Visitor
 
 CURRENCIES = sorted(code for code in Locale("en").currencies if code not in DISPUTED)
@@ -30,40 +30,49 @@ LANGUAGES = sorted(supported())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_amount_reads_back(language: str) -> None:
+def test_formatted_amounts_parse_to_the_same_value(language: str) -> None:
     assert len(CURRENCIES) > 150 and {exponent(code) for code in CURRENCIES} >= {0, 2, 3}
     for currency in CURRENCIES:
-        for minor in (*(one for one in AMOUNTS if one <= largest(currency)), largest(currency)):
+        for minor in (*(item for item in AMOUNTS if item <= largest(currency)), largest(currency)):
             shown = money(minor, currency, language)
             assert read_amount(shown, currency, language) == minor, (shown, minor)
             assert money(-minor, currency, language).count("\u2212") == (minor != 0)
 
 
 class Counter:
-    """Ada, two plans per currency, and what the provider takes."""
+    """Ada, two plans per currency, and the provider's charges."""
 
     def __init__(self, street: Any) -> None:
-        self.street, self.house, self.buyer = street, street.house, street.ada_at_acorn
+        self.street, self.services, self.buyer = street, street.services, street.ada_at_acorn
         self.business, self.scope = system(street.acorn), customer_of(street.acorn, self.buyer.customer_id)
         self.ada = Visitor(street.app)
         self.ada.sign_in(street.ADA)
 
     def plans(self, currency: str, low: int, high: int) -> tuple[str, str]:
-        with self.house.database.open(self.business, write=True) as db:
+        with self.services.database.open(self.business, write=True) as db:
             prices = ({**MONTHLY, "currency": currency, "price": price} for price in (low, high))
-            one, two = (create_product(db, self.street.acorn, name=f"Plan {price['price']}", price=price).id for price in prices)
-            create_collection(db, self.street.acorn, name=currency, product_ids=[one, two])
-        return one, two
+            item, two = (create_product(db, self.street.acorn, name=f"Plan {price['price']}", price=price).id for price in prices)
+            create_collection(db, self.street.acorn, name=currency, product_ids=[item, two])
+        return item, two
 
     def subscribe(self, product: str) -> str:
-        return subscribe(self.house.till, self.business, customer_id=self.buyer.customer_id, product_id=product, billing={"country": "GB"},
-                         payment_method_id=self.buyer.method_id).subscription_id or ""  # fmt: skip
+        return (
+            subscribe(
+                self.services.processor,
+                self.business,
+                customer_id=self.buyer.customer_id,
+                product_id=product,
+                billing={"country": "GB"},
+                payment_method_id=self.buyer.method_id,
+            ).subscription_id
+            or ""
+        )
 
     def taken(self) -> list[Any]:
-        return [amount for kind, _, amount in self.house.gateway.movements() if kind == "charge"]
+        return [amount for kind, _, amount in self.services.gateway.movements() if kind == "charge"]
 
-    def row(self, kind: Any, one: str) -> Any:
-        return Shop(self.house, self.street.acorn).rows(kind, id=one)[0]
+    def row(self, kind: Any, item: str) -> Any:
+        return Site(self.services, self.street.acorn).rows(kind, id=item)[0]
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +82,14 @@ def counter(street: Any) -> Iterator[Counter]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("currency", ["JPY", "EUR", "KWD"])
-def test_the_slip_the_button_and_the_charge_are_one_figure(counter: Counter, currency: str, language: str) -> None:
-    if language != "en" and (not counter.house.database.is_sqlite or currency == "EUR"):
+def test_quote_button_and_charge_are_equal(counter: Counter, currency: str, language: str) -> None:
+    if language != "en" and (not counter.services.database.is_sqlite or currency == "EUR"):
         pytest.skip("words know no engine, and languages are told apart by the other two")
     ada, chance = counter.ada, random.Random(f"{currency}{language}")
     low, high = counter.plans(currency, chance.randrange(1_000, 9_000), chance.randrange(10_001, 1_999_999))
-    one = counter.subscribe(low)
+    item = counter.subscribe(low)
     ada.client.set_cookie(COOKIE, language)
-    ada.get(f"/subscriptions/{one}/plan-change")
+    ada.get(f"/subscriptions/{item}/plan-change")
     ada.submit("quotes", product_id=high)
     shown = counter.row(Quote, ada.path.rsplit("/", 1)[1])
     figure = money(shown.due_minor, currency, language)
@@ -89,28 +98,28 @@ def test_the_slip_the_button_and_the_charge_are_one_figure(counter: Counter, cur
     assert money(shown.total_minor, currency, language) in ada.page.soup.main.get_text()
     so_far = counter.taken()
     ada.submit("confirmation")
-    [new] = counter.taken()[len(so_far):]
+    [new] = counter.taken()[len(so_far) :]
     assert (new.minor, new.currency) == (read_amount(figure, currency, language), currency) == (shown.due_minor, currency)
-    assert counter.row(Subscription, one).product_id == high
+    assert counter.row(Subscription, item).product_id == high
 
 
 @pytest.mark.parametrize("mode", ["prorated_immediately", "prorated_immediately_keep_cycle", "difference_immediately", "full_immediately"])
-def test_there_and_back_never_profits(counter: Counter, mode: str) -> None:
-    """Up and down and up within a moment, with the business's word for how: what is left as credit was paid on the way."""
-    if not counter.house.database.is_sqlite and mode != "prorated_immediately":
+def test_changing_back_and_forth_gains_no_credit(counter: Counter, mode: str) -> None:
+    """Change up, down and up again at once in each mode: the remaining credit was paid for."""
+    if not counter.services.database.is_sqlite and mode != "prorated_immediately":
         pytest.skip("arithmetic knows no engine")
     chance = random.Random(mode)
     for currency in ("JPY", "EUR", "KWD"):
         low, high = counter.plans(currency, chance.randrange(60, 5_000), chance.randrange(5_001, 500_000))
-        one, paid = counter.subscribe(low), 0
+        item, paid = counter.subscribe(low), 0
         first = counter.taken()[-1].minor
         for wanted in (high, low, high):
-            with counter.house.database.open(counter.business, write=True) as db:
-                shown = plan_change.quote(db, one, wanted, mode=mode, effective_at="immediately")
+            with counter.services.database.open(counter.business, write=True) as db:
+                shown = confirm_plan_change.quote(db, item, wanted, mode=mode, effective_at="immediately")
             so_far = counter.taken()
-            assert plan_change.confirm(counter.house.till, counter.business, shown.id).status in ("applied", "succeeded")
-            new = counter.taken()[len(so_far):]
+            assert confirm_plan_change.confirm(counter.services.processor, counter.business, shown.id).status in ("applied", "succeeded")
+            new = counter.taken()[len(so_far) :]
             assert [amount.minor for amount in new] == [shown.due_minor] * bool(shown.due_minor)
             paid += sum(amount.minor for amount in new)
-            held = counter.row(Subscription, one).credit_minor
+            held = counter.row(Subscription, item).credit_minor
             assert held <= paid and shown.unused_minor <= first + paid, (currency, mode, held, paid)

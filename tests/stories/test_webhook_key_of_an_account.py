@@ -1,4 +1,4 @@
-"""DODO_PAYMENTS_WEBHOOK_KEY: the secret of a webhook that somebody made by hand at the account, given with `pull dodo`."""
+"""DODO_PAYMENTS_WEBHOOK_KEY: the secret of a webhook that was set up by hand at the account, passed to `pull dodo`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from billing.commands.cancelling import cancel_at_period_end
-from billing.subscriptions import Subscription
+from billing.model.subscriptions import Subscription
+from billing.subscriptions.cancel import cancel_at_period_end
 from core.scope import system
-from tests.stories.two_houses import Two, two_houses
+from tests.stories.two_deployments import Two, two_houses
 
 GIVEN, OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # examples of the specification
 
@@ -33,15 +33,16 @@ def pull(two: Two, monkeypatch: pytest.MonkeyPatch, webhook_key: str) -> None:
 
 
 def tell(two: Two, secret: str, id: str) -> int:
-    """The account tells us of Ada's subscription, signed with `secret`. Returns the status that we answer."""
-    body = json.dumps({"type": "subscription.updated", "data": {
-        "payload_type": "Subscription", "subscription_id": two.cast.ada_at_acorn.subscription_id}})
+    """Send a webhook of the account about Ada's subscription, signed with `secret`. Returns the status of our answer."""
+    body = json.dumps(
+        {"type": "subscription.updated", "data": {"payload_type": "Subscription", "subscription_id": two.cast.ada_at_acorn.subscription_id}}
+    )
     at = datetime.now(UTC)
     headers = {"webhook-id": id, "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": Webhook(secret).sign(id, at, body)}
     return httpx.post(f"{two.here.settings.base_url}/incoming/dodo/{two.business_id}", content=body, headers=headers).status_code
 
 
-def test_the_key_that_was_given_verifies_what_the_account_tells(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_given_key_verifies_webhooks_of_the_account(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tell(two, GIVEN, "msg_0") == 404, "no webhook of this account is known yet"
     pull(two, monkeypatch, GIVEN)
     with two.there.database.open(system(two.cast.acorn), write=True) as db:

@@ -1,4 +1,4 @@
-"""Renewal dates: from the anchor, in the subscription's zone, strictly increasing, never early."""
+"""Renewal dates are computed from the anchor in the subscription's zone, strictly increase, and are never early."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.calendar import INTERVALS, nth
+from billing.pricing.calendar import INTERVALS, nth
 
 ZONES = ["UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Santiago"]
 
@@ -31,34 +31,34 @@ def test_a_leap_day_comes_back_after_four_years() -> None:
     assert [nth(anchor, "UTC", "Year", 1, n).strftime("%m-%d") for n in range(1, 5)] == ["02-28", "02-28", "02-28", "02-29"]
 
 
-@pytest.mark.parametrize(("zone", "before", "after"), [("Europe/London", "2027-03-27T09:00", "2027-03-29T09:00"),
-                                                       ("America/New_York", "2027-03-13T09:00", "2027-03-15T09:00")])
-def test_wall_time_stays_when_the_clock_is_put_forward(zone: str, before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("zone", "before", "after"),
+    [("Europe/London", "2027-03-27T09:00", "2027-03-29T09:00"), ("America/New_York", "2027-03-13T09:00", "2027-03-15T09:00")],
+)
+def test_wall_time_is_kept_over_daylight_saving(zone: str, before: str, after: str) -> None:
     assert nth(at(before, zone), zone, "Day", 1, 2) == at(after, zone)
     assert at(after, zone) - at(before, zone) == timedelta(hours=47)
 
 
-def test_a_time_that_does_not_exist_is_taken_later_never_earlier() -> None:
+def test_a_nonexistent_time_is_moved_later() -> None:
     due = nth(at("2027-02-28T01:30", "Europe/London"), "Europe/London", "Month", 1, 1)
     assert due == at("2027-03-28T01:30")  # no change on this day's time: British Summer Time begins at 01:00 UTC
     assert due.astimezone(ZoneInfo("Europe/London")).strftime("%H:%M") == "02:30"
 
 
-def test_a_time_that_comes_twice_is_the_first_of_both_and_the_anchor_is_itself() -> None:
+def test_a_repeated_time_is_the_first_of_both() -> None:
     zone = "America/New_York"
     assert nth(at("2027-10-07T01:30", zone), zone, "Month", 1, 1) == at("2027-11-07T01:30", zone)
     twice = at("2027-11-07T01:30", zone, fold=1)
     assert nth(twice, zone, "Month", 1, 0) == twice
 
 
-@given(
-    st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)), st.sampled_from(ZONES), st.sampled_from(INTERVALS), st.integers(1, 6),
-)
-def test_dates_rise_and_are_never_early(moment: datetime, zone: str, interval: str, count: int) -> None:
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)), st.sampled_from(ZONES), st.sampled_from(INTERVALS), st.integers(1, 6))
+def test_renewal_dates_increase_and_are_never_early(moment: datetime, zone: str, interval: str, count: int) -> None:
     anchor = moment.replace(tzinfo=UTC)
     dates = [nth(anchor, zone, interval, count, n) for n in range(30)]
     assert dates[0] == anchor
-    assert all(one < two for one, two in pairwise(dates))
+    assert all(item < two for item, two in pairwise(dates))
     local = anchor.astimezone(ZoneInfo(zone))
     for n, due in enumerate(dates[1:], start=1):
         there = due.astimezone(ZoneInfo(zone))

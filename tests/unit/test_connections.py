@@ -1,4 +1,4 @@
-"""How many connections a process takes at once, for the limit of open files that the system allows."""
+"""The number of parallel connections of a process, by the system's limit of open files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: every field quoted, no formula at the start of a field or after a separator in it, numbers as they are."""
+"""CSV for spreadsheets: every field is quoted, no cell is a formula, and numbers are unchanged."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_no_field_or_part_of_it_is_a_formula(sign: str, before: str) -> None:
     assert written.startswith('"') and written.endswith('"\r\n')
     [[read]] = list(csv.reader(io.StringIO(written, newline="")))
     for part in re.split(r"[,;|\t\r\n]", read):
-        assert part.strip(" \u00a0\ufeff\u200b\"")[:1] not in tuple(SIGNS), read
+        assert part.strip(' \u00a0\ufeff\u200b"')[:1] not in tuple(SIGNS), read
 
 
 def test_every_field_is_quoted_and_reads_back() -> None:
     row = ["Ada", 'says "hi"', "a,b", "line\r\nbreak", "", None, 5]
     written = csv_text([row])
     assert written == '"Ada","says ""hi""","a,b","line\r\nbreak","","","5"\r\n'
-    assert list(csv.reader(io.StringIO(written, newline=""))) == [["" if one is None else str(one) for one in row]]
+    assert list(csv.reader(io.StringIO(written, newline=""))) == [["" if item is None else str(item) for item in row]]
 
 
 @pytest.mark.parametrize("cell", [-5, -12.5, Decimal("-0.01"), "1200", "0", 7])
@@ -43,5 +43,5 @@ def test_ordinary_text_is_left_alone(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["-1", "-5+2", "-1-1", "+441632960961", "-x", "--1", "-5;=1"])
-def test_what_only_begins_like_a_number_is_text(cell: str) -> None:
+def test_text_that_begins_like_a_number_is_text(cell: str) -> None:
     assert csv_cell(cell).startswith("'")

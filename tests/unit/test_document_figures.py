@@ -1,4 +1,4 @@
-"""The figures of a real PDF read back: they are the ones that were charged, and they add up as printed."""
+"""Amounts read back from a real PDF equal the charged ones and add up as printed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pypdf
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from billing.credit_lines import less_credit, parts_of
 from billing.documents import notes_of, render_invoice, render_refund
-from billing.documents.figures import printed
-from billing.pricing import line, total
-from billing.taxes import Treatment
-from core.format import money
+from billing.documents.view_model import printed
+from billing.pricing.credit_lines import less_credit, parts_of
+from billing.pricing.prices import line, total
+from billing.pricing.taxes import Treatment
+from core.formatting import money
 from core.money import exponent
-from tests.unit.carts import carts, held, lines_of_cart, paper_of
+from tests.unit.random_carts import carts, held, lines_of_cart, paper_of
 
 NUMBER = re.compile(r"[^0-9.,\u2212]")
 
@@ -28,18 +28,18 @@ def text_of(pdf: bytes) -> str:
 
 
 def number(text: str) -> Decimal:
-    """English figures: comma groups, point decimals, U+2212 for minus."""
+    """Parse an English number: comma groups, decimal point, U+2212 for minus."""
     return Decimal(NUMBER.sub("", text).replace(",", "").replace("\u2212", "-"))
 
 
 def read_back(paper: dict[str, Any], currency: str) -> tuple[list[tuple[Decimal, Decimal, Decimal]], dict[str, Decimal]]:
-    """([(quantity, each, amount)], totals by label), read from the strings of the document, each of which the PDF's text holds."""
+    """Return ([(quantity, unit price, amount)], totals by label) from the strings of the document, all of which the PDF contains."""
     data, text = printed(paper), text_of(render_invoice(paper))
     for row in data["lines"]:
-        assert re.sub(r"\s+", " ", f"{row['quantity']} {row['each']}") in text and re.sub(r"\s", " ", row["amount"]) in text
+        assert re.sub(r"\s+", " ", f"{row['quantity']} {row['unit_price']}") in text and re.sub(r"\s", " ", row["amount"]) in text
     for label, amount, _ in data["totals"]:
         assert re.sub(r"\s+", " ", f"{label} {amount}") in text
-    lines = [(number(row["quantity"]), number(row["each"].replace(currency, "")), number(row["amount"])) for row in data["lines"]]
+    lines = [(number(row["quantity"]), number(row["unit_price"].replace(currency, "")), number(row["amount"])) for row in data["lines"]]
     return lines, {label: number(amount) for label, amount, _ in data["totals"]}
 
 
@@ -50,9 +50,9 @@ def test_the_figures_of_the_pdf_read_back(cart: tuple[str, list[tuple[int, int, 
     lines = lines_of_cart(rows, codes)
     cent = Decimal(1).scaleb(-exponent(currency))
     shown, totals = read_back(paper_of(lines, currency), currency)
-    listed = [Decimal(one["list_minor"]) * cent for one in paper_of(lines, currency)["lines"]]
-    for (quantity, each, amount), one, before in zip(shown, lines, listed, strict=True):
-        assert (quantity, amount) == (one.quantity, one.net_minor * cent)
+    listed = [Decimal(item["list_minor"]) * cent for item in paper_of(lines, currency)["lines"]]
+    for (quantity, each, amount), item, before in zip(shown, lines, listed, strict=True):
+        assert (quantity, amount) == (item.quantity, item.net_minor * cent)
         assert (quantity * each).quantize(cent, ROUND_HALF_UP) == before
     taxes = sum(amount for label, amount in totals.items() if label.startswith("Tax "))
     assert totals["Subtotal"] == sum(amount for _, _, amount in shown)
@@ -67,7 +67,7 @@ def test_tax_inclusive_invoices_multiply_out() -> None:
     assert "3 €8.39496 19% €25.18" in text_of(render_invoice(paper)) and "shown here before tax" in text_of(render_invoice(paper))
 
 
-def test_a_discount_is_explained_where_it_was_taken() -> None:
+def test_a_discount_is_printed_at_its_line() -> None:
     text = text_of(render_invoice(paper_of(lines_of_cart([(3, 1000, 2000, False)], [held("WELCOME", "percentage", 2000)]), "EUR")))
     assert "€30.00 less €6.00 discount" in text and "3 €10.00 20% €24.00" in text
 
@@ -81,8 +81,8 @@ def test_credit_lines_are_printed_with_their_tax(locale: str) -> None:
     for minor in (5900, -380, 5520, 1104, 6624):
         assert re.sub(r"\s", " ", money(minor, "EUR", locale)) in text
     row = printed(paper)["lines"][1]
-    assert (row["quantity"], row["each"], row["amount"]) == ("\u22121", money(380, "EUR", locale), money(-380, "EUR", locale))
-    assert "Team" in printed(paper)["lines"][1]["what"] and printed(paper)["lines"][1]["what"] != "Team"
+    assert (row["quantity"], row["unit_price"], row["amount"]) == ("\u22121", money(380, "EUR", locale), money(-380, "EUR", locale))
+    assert "Team" in printed(paper)["lines"][1]["description"] and printed(paper)["lines"][1]["description"] != "Team"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_credit_lines_are_printed_with_their_tax(locale: str) -> None:
         (Treatment("O", 0, "Outside the scope of VAT"), "Not subject to tax: Outside the scope of VAT"),
     ],
 )
-def test_what_bears_no_tax_says_why(treatment: Treatment, note: str) -> None:
+def test_untaxed_lines_print_the_reason(treatment: Treatment, note: str) -> None:
     paper = paper_of([line("Team", 1, 5900, treatment, False)], "EUR")
     text = text_of(render_invoice(paper))
     assert note in text and note in notes_of(paper)[0] and "Total €59.00" in text
@@ -105,16 +105,26 @@ def test_what_bears_no_tax_says_why(treatment: Treatment, note: str) -> None:
     assert not notes_of(paper_of([line("Team", 1, 5900, 2000, False)], "EUR"))
 
 
-def test_a_document_of_before_prints_as_it_was_issued() -> None:
+def test_an_old_document_prints_as_it_was_issued() -> None:
     """Snapshots without a version: unit prices as sold, credit below the total, no notes."""
     old = paper_of(lines_of_cart([(3, 1190, 1900, True)], []), "EUR")
     for name in ("version", "inclusive"):
         old.pop(name)
     old |= {"credit_applied_minor": 500, "due_minor": 3070, "tax": [{"bps": 1900, "net_minor": 3000, "tax_minor": 570}]}
-    old["lines"] = [{"description": "Item 0", "quantity": 3, "unit_minor": 1190, "net_minor": 3000, "tax_minor": 570, "tax_bps": 1900,
-                     "starts_at": None, "ends_at": None}]
+    old["lines"] = [
+        {
+            "description": "Item 0",
+            "quantity": 3,
+            "unit_minor": 1190,
+            "net_minor": 3000,
+            "tax_minor": 570,
+            "tax_bps": 1900,
+            "starts_at": None,
+            "ends_at": None,
+        }
+    ]
     data = printed(old)
-    assert (data["lines"][0]["each"], data["lines"][0]["amount"], data["notes"]) == ("€11.90", "€30.00", [])
-    assert data["totals"][-2:] == [["Credit used", "\u2212€5.00", "after"], ["To pay", "€30.70", "due"]]
+    assert (data["lines"][0]["unit_price"], data["lines"][0]["amount"], data["notes"]) == ("€11.90", "€30.00", [])
+    assert data["totals"][-2:] == [["Credit used", "\u2212€5.00", "after"], ["Amount due", "€30.70", "due"]]
     refund = {**old, "kind": "refund", "credits": "INV-0001", "reason": None, "credit_applied_minor": 0}
     assert "Refund INV-0001" in text_of(render_refund(refund))

@@ -1,4 +1,4 @@
-"""Invoices and refunds as PDF: what is printed, that it cannot be tampered with from data, and that it is archive grade."""
+"""Invoices and refunds as PDF: printed content, resistance to injected markup, and conformance with PDF/A."""
 
 import io
 import re
@@ -9,10 +9,10 @@ import pypdf
 import pytest
 
 from billing.documents import fonts, render_invoice, render_refund, sha256_of
-from billing.documents import press as pressing
-from billing.documents.figures import accent, printed, readable
-from billing.documents.plain import _ranges, plain
-from billing.documents.words import WORDS, words
+from billing.documents import typst_process as pressing
+from billing.documents.printable_text import _ranges, plain
+from billing.documents.view_model import accent, printed, readable
+from billing.documents.words import LABELS, labels_for
 
 START, END = "2026-10-26T09:00:00+00:00", "2026-11-26T09:00:00+00:00"
 LINE = {"description": "Acorn Team, monthly", "quantity": 1, "unit_minor": 2417, "net_minor": 2417, "tax_minor": 483, "tax_bps": 2000,
@@ -41,13 +41,13 @@ def text_of(pdf):
     return re.sub(r"\s+", " ", " ".join(pages(pdf)))
 
 
-def test_an_invoice_says_everything():
+def test_an_invoice_prints_every_required_part():
     text = text_of(render_invoice(snapshot()))
     for part in ("Invoice ACN-2041", "26 October to 25 November 2026", "Acorn Notes Ltd", "GB 987 6543 21",
                  "Marlow Studio Ltd", "GB 123 4567 89",
                  "United Kingdom", "Subtotal €24.17", "Tax 20% on €24.17 €4.83", "Total €29.00", "Page 1 of 1",
                  "€29.00 was paid on 26 October 2026 with Visa ending 4242.", "Questions about this document: billing@acorn.example",
-                 "This document cannot change; a correction is a new one beside it."):  # fmt: skip
+                 "This document can't be edited. A correction is issued separately."):  # fmt: skip
         assert part in text
     assert "Test mode" not in text
 
@@ -57,7 +57,7 @@ def test_the_same_snapshot_gives_the_same_bytes():
     assert first == again and sha256_of(first) == sha256_of(again) != sha256_of(other)
 
 
-def test_it_is_an_accessible_archive_document():
+def test_an_invoice_is_an_accessible_archive_document():
     pdf = render_invoice(snapshot(locale="de"))
     root = pypdf.PdfReader(io.BytesIO(pdf)).trailer["/Root"]
     metadata = root["/Metadata"].get_object().get_data().decode()
@@ -66,14 +66,14 @@ def test_it_is_an_accessible_archive_document():
 
 
 @pytest.mark.parametrize(
-    ("name", "letters"),
+    ("name", "characters"),
     [("株式会社髙橋 山田花子", "株式会社髙橋"), ("شركة المثال", "المثال"), ("Ελένη Παπαδοπούλου", "Ελένη Παπαδοπούλου"),
      ("Łódź Żółw Đặng", "Łódź Żółw Đặng"), ("Наталья", "Наталья"), ("김민수 李明", "김민수"), ("שרה", "שרה"), ("สมชาย", "สมชาย"),
      ("朱镕基", "朱镕基"), ("李珺", "李珺")],
 )  # fmt: skip
-def test_names_print_in_their_script(name, letters):
+def test_names_print_in_their_script(name, characters):
     pdf = render_invoice(snapshot(buyer={**BUYER, "business_name": name}))
-    assert letters in text_of(pdf) and "\u25a1" not in text_of(pdf) and b"pdfaid" in pdf
+    assert characters in text_of(pdf) and "\u25a1" not in text_of(pdf) and b"pdfaid" in pdf
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_names_print_in_their_script(name, letters):
 )  # fmt: skip
 def test_names_are_drawn_in_the_fonts_of_packages(name, font):
     pdf = render_invoice(snapshot(buyer={**BUYER, "name": name}))
-    used = {str(one.get_object()["/BaseFont"]) for page in pypdf.PdfReader(io.BytesIO(pdf)).pages
-            for one in page["/Resources"]["/Font"].values()}  # fmt: skip
-    assert any(font in one for one in used) and b"pdfaid" in pdf and "[" not in text_of(pdf)
+    used = {str(item.get_object()["/BaseFont"]) for page in pypdf.PdfReader(io.BytesIO(pdf)).pages
+            for item in page["/Resources"]["/Font"].values()}  # fmt: skip
+    assert any(font in item for item in used) and b"pdfaid" in pdf and "[" not in text_of(pdf)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_text_from_people_is_never_markup(hostile):
     assert text_of(pdf).count(hostile) == 3
 
 
-def test_control_and_direction_characters_go_and_what_no_font_has_is_written_in_latin_letters():
+def test_control_characters_are_removed_and_unprintable_text_is_transliterated():
     assert plain("a\x00b\r\nc\u202egnp.exe") == "a b cgnp.exe"
     assert plain("🎉 party ⚡\ufe0f") == "🎉 party ⚡"
     assert plain("\ud800x\ue000") == "x[U+E000]" and plain(None) == ""
@@ -107,8 +107,8 @@ def test_control_and_direction_characters_go_and_what_no_font_has_is_written_in_
     assert "[TsaLaGi] Mankiller" in text_of(render_invoice(snapshot(buyer={**BUYER, "name": "ᏣᎳᎩ Mankiller"})))
 
 
-def test_a_combination_that_no_font_forms_is_never_a_box():
-    """A mark of one script on a letter of another."""
+def test_no_character_prints_as_a_box():
+    """A combining mark of one script on a character of another."""
     pdf = render_invoice(snapshot(buyer={**BUYER, "name": "Ada \u0ba4\u0591\u09be Marlow", "business_name": "\u0e01\u0591"}))
     assert b"pdfaid" in pdf and "Ada" in text_of(pdf) and "Marlow" in text_of(pdf)
 
@@ -116,8 +116,8 @@ def test_a_combination_that_no_font_forms_is_never_a_box():
 def test_fonts_are_loaded_when_they_are_needed():
     kept = frozenset(map(ord, "Ada Marlow"))
     assert fonts.folders_for("Ada Marlow", kept) == []
-    assert [one.rpartition("/")[2] for one in fonts.folders_for("தமிழ்", kept)] == ["manimgx_fonts"]
-    assert [one.rpartition("/")[2] for one in fonts.folders_for("தமிழ் 镕", kept)] == list(fonts.PACKAGES)
+    assert [item.rpartition("/")[2] for item in fonts.folders_for("தமிழ்", kept)] == ["manimgx_fonts"]
+    assert [item.rpartition("/")[2] for item in fonts.folders_for("தமிழ் 镕", kept)] == list(fonts.PACKAGES)
 
 
 def test_without_the_packages_names_are_transliterated(monkeypatch):
@@ -125,35 +125,35 @@ def test_without_the_packages_names_are_transliterated(monkeypatch):
     assert plain("朱镕基 தமிழ்").startswith("朱[Rong]基 [")
 
 
-def test_every_letter_our_fonts_claim_prints_under_the_standard():
+def test_every_character_of_our_fonts_prints_in_pdf_a():
     starts, ends = _ranges()
-    letters = [chr(code) for first, last in zip(starts, ends) for code in range(first, last + 1)]
-    rows = ["".join(letters[place : place + 40]) for place in range(0, len(letters), 40)]
-    assert len(letters) > 19_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
+    emails = [chr(code) for first, last in zip(starts, ends) for code in range(first, last + 1)]
+    rows = ["".join(emails[place : place + 40]) for place in range(0, len(emails), 40)]
+    assert len(emails) > 19_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
 
 
-def test_letters_of_the_packages_print_under_the_standard():
-    letters = [chr(code) for package in fonts.PACKAGES for code in sorted(fonts.coverage(package))[::9]]
-    shown = [letter for letter in letters if plain(letter) == letter and unicodedata.category(letter)[0] in "LNS"]
+def test_characters_of_the_font_packages_print_in_pdf_a():
+    emails = [chr(code) for package in fonts.PACKAGES for code in sorted(fonts.coverage(package))[::9]]
+    shown = [message for message in emails if plain(message) == message and unicodedata.category(message)[0] in "LNS"]
     rows = [" ".join(shown[place : place + 40]) for place in range(0, len(shown), 40)]
     assert len(shown) > 5_000 and b"pdfaid" in render_invoice(snapshot(buyer={**BUYER, "lines": rows}))
 
 
-def test_long_names_and_many_lines():
+def test_long_names_and_many_lines_fit():
     long = snapshot(buyer={**BUYER, "name": "W" * 300}, lines=[{**LINE, "description": f"Line {place}"} for place in range(300)])
     got = pages(render_invoice(long))
     assert "Line 299" in "".join(got) and f"Page 2 of {len(got)}" in got[1] and len(got) > 5
     assert all("Qty" in page for page in got[:-1])
 
 
-def test_a_refund_names_its_invoice_and_why():
+def test_a_refund_names_its_invoice_and_reason():
     refund = snapshot(kind="refund", number="ACN-R7", credits="ACN-2041", reason="Charged twice", test_mode=True)
     text = text_of(render_refund(refund))
     for part in (
         "Refund ACN-R7",
-        "Refunds invoice ACN-2041",
+        "Refund of invoice ACN-2041",
         "Charged twice",
-        "€29.00 was sent back on 26 October 2026 to Visa ending 4242.",
+        "€29.00 was refunded on 26 October 2026 to Visa ending 4242.",
     ):
         assert part in text
     assert "Test mode: no real money" in text
@@ -161,39 +161,39 @@ def test_a_refund_names_its_invoice_and_why():
         render_invoice(refund)
 
 
-def test_german_words_and_figures():
+def test_german_documents_have_german_text_and_numbers():
     text = text_of(render_invoice(snapshot(locale="de", corrects="ACN-2040", paid={"state": "open", "at": None, "method": None})))
-    for part in ("Rechnung ACN-2041", "26. Oktober bis 25. November 2026", "Berichtigt ACN-2040", "Gesamt 29,00 €",
-                 "29,00 € sind zu zahlen.",
-                 "Vereinigtes Königreich", "Noch nicht bezahlt", "Seite 1 von 1"):  # fmt: skip
+    for part in ("Rechnung ACN-2041", "26. Oktober bis 25. November 2026", "Berichtigt Rechnung ACN-2040", "Gesamt 29,00 €",
+                 "29,00 € sind fällig.",
+                 "Vereinigtes Königreich", "Unbezahlt", "Seite 1 von 1"):  # fmt: skip
         assert part in text
 
 
-def test_every_language_has_every_word_with_the_same_places():
+def test_every_language_has_every_label_with_the_same_placeholders():
     def places(text):
         return sorted(name for _, name, _, _ in Formatter().parse(text) if name)
 
-    for language, entry in WORDS.items():
-        assert {key: places(text) for key, text in entry.items()} == {key: places(text) for key, text in WORDS["en"].items()}
+    for language, entry in LABELS.items():
+        assert {key: places(text) for key, text in entry.items()} == {key: places(text) for key, text in LABELS["en"].items()}
         assert entry["language"] == language
-    assert words("de-AT") is WORDS["de"] and words("xx") is WORDS["en"]
+    assert labels_for("de-AT") is LABELS["de"] and labels_for("xx") is LABELS["en"]
 
 
-def test_credit_and_zero_decimals():
+def test_credit_and_currencies_without_decimals_print():
     data = printed(snapshot(currency="JPY", credit_applied_minor=1000, due_minor=1900, paid={"state": "open", "at": None, "method": None}))
-    assert data["totals"][-2:] == [["Credit used", "\u2212¥1,000", "after"], ["To pay", "¥1,900", "due"]]
-    assert data["said"] == "¥1,900 is to be paid."
+    assert data["totals"][-2:] == [["Credit used", "\u2212¥1,000", "after"], ["Amount due", "¥1,900", "due"]]
+    assert data["sentence"] == "¥1,900 is due."
     covered = printed(snapshot(credit_applied_minor=2900, due_minor=0))
-    assert covered["said"] == "Nothing is to be paid: credit covers it."
+    assert covered["sentence"] == "No payment is due: credit covers the full amount."
 
 
-def test_the_accent_is_written_from_numbers_and_stays_readable():
+def test_the_accent_is_a_checked_color_and_readable():
     assert accent("#5A2E14") == "#5a2e14"
     assert accent("red") == accent(None) == accent('#fff"); #eval("1') == "#18211c"
     assert readable("#5a2e14") == "#5a2e14" and readable("#f4d63a") < "#f4d63a"
 
 
-def test_a_refusal_of_the_standard_still_prints(monkeypatch):
+def test_a_document_that_fails_pdf_a_is_printed_as_pdf(monkeypatch):
     tried = []
 
     def run(data, timestamp, standards):
@@ -206,7 +206,7 @@ def test_a_refusal_of_the_standard_still_prints(monkeypatch):
     assert render_invoice(snapshot()) == b"%PDF" and tried == [["a-3a", "ua-1"], []]
 
 
-def test_a_document_that_takes_too_long_is_given_up(monkeypatch):
+def test_typesetting_that_takes_too_long_is_stopped(monkeypatch):
     monkeypatch.setattr(pressing, "TIMEOUT", 0.001)
     with pytest.raises(pressing.Unprintable, match="not set within"):
         render_invoice(snapshot())

@@ -1,4 +1,4 @@
-"""Money and dates as words."""
+"""Formatting of money and dates."""
 
 import datetime as dt
 import re
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.format import count, date_words, money, percent
+from core.formatting import count, date_words, money, percent
 from core.money import exponent
 
 CURRENCIES = "USD EUR BRL SEK JPY KWD GBP INR BHD TND CLP KRW".split()
@@ -31,7 +31,7 @@ def test_every_digit_of_the_amount_is_printed_and_no_other(minor, currency, loca
         ((-500, "CLP", "pt-BR"), "\u2212CLP\xa0500"), ((490000, "SEK", "sv"), "4\xa0900,00\xa0kr"), ((2900, "EUR", "no such"), "€29.00"),
     ],
 )  # fmt: skip
-def test_money(args, text):
+def test_money_is_formatted_by_locale(args, text):
     assert money(*args) == text
 
 
@@ -52,9 +52,11 @@ def test_dates_in_every_language(locale, sentence, line, table, document, month)
     assert {style: date_words(LATE, locale, "UTC", style, today=THIS_YEAR) for style in wanted} == wanted
 
 
-def test_another_year_is_said():
+def test_dates_of_other_years_include_the_year():
     assert date_words(LATE, "en", "UTC", "sentence", today=dt.date(2027, 1, 1)) == "Thursday 5 November 2026"
     assert date_words(LATE, "en", "UTC", "line", today=dt.date(2025, 12, 31)) == "Thu 5 Nov 2026"
+    assert date_words(LATE, "en", "UTC", "day", today=dt.date(2027, 1, 1)) == "5 November 2026"
+    assert date_words(LATE, "de", "UTC", "day", today=dt.date(2027, 1, 1)) == "5. November 2026"
 
 
 def test_the_zone_decides_the_day_and_the_time():
@@ -63,7 +65,7 @@ def test_the_zone_decides_the_day_and_the_time():
     assert date_words(dt.date(2026, 11, 5), "en", "Asia/Tokyo", "table") == "5 Nov 2026"
 
 
-def test_what_cannot_be_said_is_refused():
+def test_unformattable_values_are_refused():
     with pytest.raises(ValueError, match="time zone"):
         date_words(dt.datetime(2026, 11, 5), "en")  # noqa: DTZ001
     with pytest.raises(ValueError, match="style"):
@@ -74,6 +76,6 @@ def test_what_cannot_be_said_is_refused():
         date_words(LATE, "en", "Nowhere/Here")
 
 
-def test_rates_and_counts():
+def test_rates_and_counts_are_formatted_by_locale():
     assert [percent(2000), percent(1950, "de"), percent(0), percent(1225, "en")] == ["20%", "19,5\xa0%", "0%", "12.25%"]
     assert count(12000, "de") == "12.000"

@@ -1,4 +1,4 @@
-"""Email over TLS from the first byte (RFC 8314, port 465): against a real SMTP server whose certificate is checked."""
+"""Test email over implicit TLS (RFC 8314, port 465), with a real SMTP server whose certificate is verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.db import Database
-from core.mail import Letter, Mailer
+from core.mail import EmailMessage, Mailer
+from core.mail_errors import MailServerUnreachable
 from core.settings import Settings
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -31,13 +32,23 @@ def certificate(tmp_path: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.example")])
     at = datetime.now(UTC)
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(at - timedelta(days=1)).not_valid_after(at + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(at - timedelta(days=1))
+        .not_valid_after(at + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
     file = tmp_path / "mail.pem"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    file.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     return file
 
 
@@ -62,18 +73,18 @@ def smtps(certificate: Path) -> Iterator[tuple[int, _Inbox]]:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as item:
+        return int(item.getsockname()[1])
 
 
-def test_email_goes_out_over_implicit_tls_and_a_stranger_certificate_is_refused(settings: Settings, database: Database, certificate: Path,
-                                                                               smtps: tuple[int, _Inbox],
-                                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email_goes_out_over_implicit_tls_and_a_stranger_certificate_is_refused(
+    settings: Settings, database: Database, certificate: Path, smtps: tuple[int, _Inbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
     port, inbox = smtps
     mailer = Mailer(replace(settings, mail_server="127.0.0.1", mail_port=port, mail_use_ssl=True), database)
-    letter = Letter(to="ada@marlow.example", subject="Hello", text="Hello Ada\n")
-    with pytest.raises(ssl.SSLCertVerificationError):
-        mailer.send(letter, "one")
+    message = EmailMessage(to="ada@marlow.example", subject="Hello", text="Hello Ada\n")
+    with pytest.raises(MailServerUnreachable, match="SSLCertVerificationError"):
+        mailer.send(message, "one")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    mailer.send(letter, "two")
+    mailer.send(message, "two")
     assert len(inbox.received) == 1 and b"Hello Ada" in inbox.received[0]

@@ -1,4 +1,4 @@
-"""JSON from outside: what cannot be stored on both engines, or read again by every client, is refused by name."""
+"""JSON input that both engines cannot store, or clients cannot read again, is refused by name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_numbers_that_fit_are_read_as_they_are(number: str) -> None:
     b"", b"{", b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"\xff\xfe", b'"\\u0000"', b'{"a\\u0000": 1}', b'{"a": ["\\ud800"]}',
     b'{"\\udc00": 1}', b"[" * 100_000, b"[" * 100 + b"]" * 100, b'{"a":' * 30_000,
 ])  # fmt: skip
-def test_what_is_not_storable_text_is_unreadable(raw: bytes) -> None:
+def test_text_that_cannot_be_stored_is_refused(raw: bytes) -> None:
     with pytest.raises(UnreadableJson):
         read_json(raw)
 

@@ -1,15 +1,15 @@
-"""Which of our languages somebody reads who asks for others."""
+"""The available language for a reader's preferred languages."""
 
 import io
 
 import pypdf
 import pytest
 
-from auth.faces import face_of
-from billing import policy
 from billing.documents import render_invoice, render_refund
-from billing.documents.words import WORDS, words
-from billing.parties import Business
+from billing.documents.words import LABELS, labels_for
+from billing.model import policy
+from billing.model.business_profile import profile_of
+from billing.model.parties import Business
 from core.i18n import best_locale, html_lang, own_name, supported
 from tests.unit.test_documents import snapshot, text_of
 
@@ -22,7 +22,7 @@ from tests.unit.test_documents import snapshot, text_of
         (["", None, "x" * 36, "../../etc/passwd"], None), ([], None),
     ],
 )  # fmt: skip
-def test_the_nearest_language(wanted, found):
+def test_the_nearest_language_is_chosen(wanted, found):
     assert best_locale(wanted) == found
 
 
@@ -30,18 +30,18 @@ def test_the_nearest_language(wanted, found):
     ("wanted", "offered", "found"),
     [
         (["sv", "de-CH"], ["en", "de"], "de"), (["pt-PT", "en"], ["en", "pt_BR"], "pt_BR"), (["sv", "ja"], ["en", "de"], None),
-        (["en-GB"], ["de"], None), (["sv"], [], "sv"), (["sv"], ["tlh"], "sv"),  # a list of nothing that we have is none
+        (["en-GB"], ["de"], None), (["sv"], [], "sv"), (["sv"], ["tlh"], "sv"),  # a list without available languages has no match
     ],
 )  # fmt: skip
 def test_a_business_may_offer_fewer(wanted, offered, found):
     assert best_locale(wanted, offered) == found
 
 
-def test_what_a_business_writes_in():
+def test_emails_of_a_business_use_its_languages():
     acorn = Business(locale="it", settings={"languages": ["it", "de"]})
-    assert [policy.language(acorn, one) for one in ("de", "de-CH", "sv", None, "tlh")] == ["de", "de-CH", "it", "it", "it"]
-    assert face_of(acorn).speaks("sv", "de-AT") == "de-AT"
-    assert [policy.language(Business(locale="it"), one) for one in ("sv", "tlh", None)] == ["sv", "it", "it"]
+    assert [policy.language(acorn, item) for item in ("de", "de-CH", "sv", None, "tlh")] == ["de", "de-CH", "it", "it", "it"]
+    assert profile_of(acorn).language_for("sv", "de-AT") == "de-AT"
+    assert [policy.language(Business(locale="it"), item) for item in ("sv", "tlh", None)] == ["sv", "it", "it"]
 
 
 def test_every_language_names_itself():
@@ -51,8 +51,8 @@ def test_every_language_names_itself():
 
 
 def test_documents_follow_the_language():
-    assert words("pt-PT") is words("pt") is words("pt_BR") is WORDS["pt_BR"] and words("sv-FI") is WORDS["sv"]
-    assert words("it_CH") is WORDS["it"] and words("fr") is WORDS["en"]
+    assert labels_for("pt-PT") is labels_for("pt") is labels_for("pt_BR") is LABELS["pt_BR"] and labels_for("sv-FI") is LABELS["sv"]
+    assert labels_for("it_CH") is LABELS["it"] and labels_for("fr") is LABELS["en"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_documents_follow_the_language():
         ("sv", "sv", "29,00 € betalades den 26 oktober 2026 med Visa som slutar på 4242.", "Kreditfaktura ACN-R7"),
     ],
 )
-def test_documents_speak_and_say_which_language(locale, tag, invoice, refund):
+def test_documents_declare_their_language(locale, tag, invoice, refund):
     pdf = render_invoice(snapshot(locale=locale))
     assert invoice in text_of(pdf).replace("\xa0", " ")
     assert pypdf.PdfReader(io.BytesIO(pdf)).trailer["/Root"]["/Lang"] == tag

@@ -1,81 +1,45 @@
-"""Every (state, verb) of every table: it moves as written, or it is refused in words. Nothing else happens to a state."""
+"""Shutdown of a process: its worker takes no more work and finishes the current work."""
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
+import threading
 
-import pytest
+from core.lifecycle import Lifecycle
 
-from billing import lifecycle
-from core.errors import Conflict
-
-TABLES = {name: getattr(lifecycle, name) for name in ("SUBSCRIPTION", "INVOICE", "PAYMENT", "REFUND")}
-STATES = {
-    "SUBSCRIPTION": {"pending", "active", "on_hold", "paused", "past_due", "cancelled", "failed", "expired"},
-    "INVOICE": {"open", "paid", "void"},
-    "PAYMENT": {"processing", "requires_payment_method", "requires_customer_action", "succeeded", "failed", "cancelled"},
-    "REFUND": {"pending", "succeeded", "failed"},
-}
-OVER = {"SUBSCRIPTION": {"cancelled", "failed", "expired"}, "INVOICE": {"void"}, "PAYMENT": {"succeeded"},
-        "REFUND": {"succeeded", "failed"}}
-MOVES = [(name, state, verb) for name, table in TABLES.items() for state in sorted(STATES[name]) for verb in sorted({v for _, v in table})]
+DEADLINE = 30.0  # seconds
 
 
-@pytest.mark.parametrize(("name", "state", "verb"), MOVES)
-def test_it_moves_as_written_or_is_refused(name: str, state: str, verb: str) -> None:
-    table = TABLES[name]
-    targets = table.get((state, verb))
-    assert lifecycle.may(table, state, verb) == (targets is not None)
-    if targets is None:
-        with pytest.raises(Conflict) as refused:
-            lifecycle.move(table, state, verb)
-        assert refused.value.status == 409 and refused.value.sentence == "Its present state does not allow this."
-        return
-    assert lifecycle.move(table, state, verb) == targets[0]
-    for target in STATES[name]:
-        if target in targets:
-            assert lifecycle.move(table, state, verb, target) == target
-        else:
-            with pytest.raises(Conflict):
-                lifecycle.move(table, state, verb, target)
+class Busy:
+    """A worker with one long piece of work."""
+
+    def __init__(self) -> None:
+        self.may_end, self.woken, self.begun = threading.Event(), threading.Event(), threading.Event()
+        self.done = 0
+
+    def run_forever(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.begun.set()
+            self.may_end.wait(DEADLINE)
+            self.done += 1
+
+    def wake(self) -> None:
+        self.woken.set()
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_state_is_known_and_what_is_over_stays_over(name: str) -> None:
-    table = TABLES[name]
-    assert {state for state, _ in table} | {to for targets in table.values() for to in targets} <= STATES[name]
-    assert not {state for state, _ in table} & OVER[name]
+def test_draining_finishes_only_current_work() -> None:
+    lifecycle, worker = Lifecycle(), Busy()
+    lifecycle.start_worker(worker)
+    assert worker.begun.wait(DEADLINE) and not lifecycle.draining
+    lifecycle.drain()
+    assert lifecycle.draining and worker.woken.is_set()
+    lifecycle.finish(0.01)
+    assert worker.done == 0, "the limit is over before the work is"
+    worker.may_end.set()
+    lifecycle.finish(DEADLINE)
+    assert worker.done == 1
 
 
-def test_cancelling_is_always_accepted_while_there_is_something_to_cancel() -> None:
-    for state in lifecycle.LIVE:
-        assert lifecycle.may(lifecycle.SUBSCRIPTION, state, "cancel")
-        assert lifecycle.may(lifecycle.SUBSCRIPTION, state, "schedule_cancel") and lifecycle.may(lifecycle.SUBSCRIPTION, state, "keep")
-
-
-def test_money_that_was_taken_beats_every_other_news() -> None:
-    for state in STATES["PAYMENT"] - {"succeeded"}:
-        assert lifecycle.move(lifecycle.PAYMENT, state, "succeed") == "succeeded"
-
-
-def test_states_change_through_the_tables_only() -> None:
-    """In billing/, a status is assigned from move(), or it is the first one of a new row (a keyword of its constructor)."""
-
-    def moved(value: ast.expr) -> bool:
-        return getattr(getattr(value, "func", None), "attr", "") == "move"
-
-    wrong = []
-    for path in Path(lifecycle.__file__).parent.rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        kept = {one.targets[0].id for one in ast.walk(tree)
-                if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name) and moved(one.value)}
-        for node in ast.walk(tree):
-            for target in getattr(node, "targets", []) if isinstance(node, ast.Assign) else []:
-                names = target.elts if isinstance(target, ast.Tuple) else [target]
-                values = node.value.elts if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple) else [node.value]
-                for one, value in zip(names, values, strict=False):
-                    if isinstance(one, ast.Attribute) and one.attr == "status" and getattr(one.value, "id", "") != "key":
-                        if not moved(value) and getattr(value, "id", "") not in kept:
-                            wrong.append(f"{path.name}:{node.lineno}")
-    assert not wrong
+def test_a_process_without_a_worker_ends_at_once() -> None:
+    lifecycle = Lifecycle()
+    lifecycle.finish(DEADLINE)
+    assert lifecycle.draining

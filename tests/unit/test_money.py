@@ -1,4 +1,4 @@
-"""Whole minor units: splits lose nothing, tax lies within what was paid, currencies do not mix."""
+"""Minor units: splits lose nothing, inclusive tax is a part of the gross, currencies do not mix."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RATES = st.integers(0, 10_000)
 @given(AMOUNTS, st.integers(1, 60))
 def test_a_split_loses_no_unit(minor: int, parts: int) -> None:
     shares = Money(minor, "EUR").split(parts)
-    assert len(shares) == parts and sum(one.minor for one in shares) == minor
-    assert max(one.minor for one in shares) - min(one.minor for one in shares) <= 1
+    assert len(shares) == parts and sum(share.minor for share in shares) == minor
+    assert max(share.minor for share in shares) - min(share.minor for share in shares) <= 1
 
 
 @given(st.integers(0, 10**12), RATES)
@@ -26,13 +26,13 @@ def test_tax_on_a_net_amount_is_exact_to_half_a_unit(net: int, bps: int) -> None
 
 
 @given(st.integers(0, 10**12), RATES)
-def test_tax_within_is_a_part_of_the_gross(gross: int, bps: int) -> None:
+def test_inclusive_tax_is_a_part_of_the_gross(gross: int, bps: int) -> None:
     tax = tax_within(gross, bps)
     assert 0 <= tax <= gross
     assert abs(tax_on(gross - tax, bps) - tax) <= 1
 
 
-def test_halves_are_rounded_away_from_nothing() -> None:
+def test_halves_are_rounded_away_from_zero() -> None:
     assert [tax_on(n, 1000) for n in (5, 15, 25, -5)] == [1, 2, 3, -1]
 
 
@@ -44,12 +44,18 @@ def test_currencies_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize("wrong", [1.0, "1", True, None])
-def test_only_whole_units_are_money(wrong: object) -> None:
+def test_only_whole_minor_units_are_accepted(wrong: object) -> None:
     with pytest.raises(TypeError):
         Money(wrong, "EUR")  # type: ignore[arg-type]
 
 
-def test_decimals_are_those_of_iso_4217() -> None:
+def test_decimals_follow_iso_4217() -> None:
     assert {code: exponent(code) for code in ("JPY", "USD", "KWD", "ISK", "CLP", "BHD")} == {
-        "JPY": 0, "USD": 2, "KWD": 3, "ISK": 0, "CLP": 0, "BHD": 3}
+        "JPY": 0,
+        "USD": 2,
+        "KWD": 3,
+        "ISK": 0,
+        "CLP": 0,
+        "BHD": 3,
+    }
     assert "IQD" in DISPUTED

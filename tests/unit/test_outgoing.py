@@ -1,4 +1,4 @@
-"""The outgoing client against real servers that mean no good: private addresses, rebinding, dripping, floods, redirects."""
+"""The outgoing client with hostile servers: private addresses, rebinding, dripping, floods, redirects."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from core import reach
-from core.outgoing import Outgoing, Refused, Unreachable
+from core import address_policy
+from core.outgoing import HostUnreachable, Outgoing, RequestRefused
 from core.settings import Misconfigured, Settings
-from tests.hostile import receiving
+from tests.hostile_server import receiving
 
 TEST = Settings(outgoing_loopback=True)
 
 
 def named(*answers: str) -> Callable[[str, int, float], list[str]]:
-    """A resolver that knows one answer for every name."""
+    """A resolver with one answer for every name."""
     return lambda name, port, seconds: list(answers)
 
 
@@ -37,49 +37,64 @@ PRIVATE = """127.0.0.1 127.8.8.8 10.0.0.1 172.16.5.4 172.31.255.255 192.168.1.1 
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_no_address_that_is_not_public(address: str) -> None:
-    assert not reach.is_public(address)
-    with pytest.raises(reach.NotPublic):
-        reach.choose([address], loopback=False)
+def test_addresses_that_are_not_public_are_refused(address: str) -> None:
+    assert not address_policy.is_public(address)
+    with pytest.raises(address_policy.NotPublic):
+        address_policy.choose([address], loopback=False)
 
 
-def test_public_addresses_are() -> None:
+def test_public_addresses_are_accepted() -> None:
     for address in ("8.8.8.8", "1.1.1.1", "185.199.108.153", "2606:4700::1111", "2a00:1450:4001::200e"):
-        assert reach.is_public(address)
-    assert [one for one in PRIVATE if reach.is_loopback(one)] == ["127.0.0.1", "127.8.8.8", "::1"]
+        assert address_policy.is_public(address)
+    assert [item for item in PRIVATE if address_policy.is_loopback(item)] == ["127.0.0.1", "127.8.8.8", "::1"]
 
 
-@pytest.mark.parametrize("url, code", [
-    ("ftp://example.com/", "scheme"), ("file:///etc/passwd", "scheme"), ("gopher://127.0.0.1:6379/_x", "scheme"), ("", "scheme"),
-    ("//x", "scheme"), ("https://", "url"), ("https:///x", "url"), ("http://[::1", "url"),
-    ("https://exa mple.com/", "url"), ("https://x.example/#a", "url"),
-    ("https://ada:pw@example.com/", "userinfo"), ("https://ada@example.com/", "userinfo"),
-    ("https://example.com:22/", "port"), ("http://example.com:6379/", "port"), ("https://example.com:25/", "port"),
-    ("http://127.0.0.1/", "not_public"), ("http://[::1]/", "not_public"), ("http://[::ffff:10.0.0.1]/", "not_public"),
-    ("http://10.1.2.3/", "not_public"),
-])
-def test_urls_that_are_refused_before_any_look_up(url: str, code: str) -> None:
+@pytest.mark.parametrize(
+    "url, code",
+    [
+        ("ftp://example.com/", "scheme"),
+        ("file:///etc/passwd", "scheme"),
+        ("gopher://127.0.0.1:6379/_x", "scheme"),
+        ("", "scheme"),
+        ("//x", "scheme"),
+        ("https://", "url"),
+        ("https:///x", "url"),
+        ("http://[::1", "url"),
+        ("https://exa mple.com/", "url"),
+        ("https://x.example/#a", "url"),
+        ("https://ada:pw@example.com/", "userinfo"),
+        ("https://ada@example.com/", "userinfo"),
+        ("https://example.com:22/", "port"),
+        ("http://example.com:6379/", "port"),
+        ("https://example.com:25/", "port"),
+        ("http://127.0.0.1/", "not_public"),
+        ("http://[::1]/", "not_public"),
+        ("http://[::ffff:10.0.0.1]/", "not_public"),
+        ("http://10.1.2.3/", "not_public"),
+    ],
+)
+def test_invalid_urls_are_refused_before_any_look_up(url: str, code: str) -> None:
     asked: list[str] = []
     outgoing = Outgoing(Settings(), resolve=lambda name, port, seconds: asked.append(name) or ["8.8.8.8"])
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         outgoing.request("GET", url)
     assert refused.value.code == code and not asked
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "localhost.", "127。0。0。1"])
-def test_other_spellings_of_this_machine(host: str) -> None:
-    with receiving() as here, pytest.raises((Refused, Unreachable)) as no:
+def test_other_spellings_of_loopback_are_refused(host: str) -> None:
+    with receiving() as here, pytest.raises((RequestRefused, HostUnreachable)) as no:
         Outgoing(Settings()).request("GET", f"http://{host}:8080/")
     assert not here.heard and getattr(no.value, "sent", False) is False
 
 
-def test_one_private_answer_among_public_ones_refuses_the_lot() -> None:
-    with pytest.raises(Refused) as refused:
+def test_one_private_address_among_public_ones_is_refused() -> None:
+    with pytest.raises(RequestRefused) as refused:
         Outgoing(Settings(), resolve=named("8.8.8.8", "10.0.0.5")).request("GET", "http://rebind.example/")
     assert refused.value.code == "not_public" and "10.0.0.5" in str(refused.value)
 
 
-def test_a_name_that_changes_its_mind_is_asked_once_and_pinned() -> None:
+def test_a_name_is_resolved_once_and_pinned() -> None:
     answers = iter([["127.0.0.1"], ["10.0.0.5"], ["10.0.0.6"]])
     asked: list[str] = []
 
@@ -92,36 +107,37 @@ def test_a_name_that_changes_its_mind_is_asked_once_and_pinned() -> None:
         answer = outgoing.request("POST", f"http://rebind.example:{here.port}/x", content=b"hello")
         assert (answer.status, answer.body, asked) == (200, b"ok", ["rebind.example"])
         assert here.heard[0].headers["host"] == f"rebind.example:{here.port}" and here.heard[0].body == b"hello"
-        with pytest.raises(Refused):  # the next request looks again, and finds the trap
+        with pytest.raises(RequestRefused):  # the next request resolves again and gets the private address
             outgoing.request("POST", f"http://rebind.example:{here.port}/x")
         assert len(here.heard) == 1
 
 
-def test_a_port_is_a_port_even_where_any_will_do() -> None:
+def test_invalid_ports_are_refused() -> None:
     for url in ("http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:-1/"):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             Outgoing(TEST).request("GET", url)
 
 
-def test_loopback_is_for_test_mode_and_a_setting_alone() -> None:
-    live = Settings(mode="live", base_url="https://portal.example", secret_keys=("s" * 40,), gateway="none", mail_server="m",
-                    allow_sqlite=True)
+def test_loopback_needs_test_mode_and_a_setting() -> None:
+    live = Settings(
+        mode="live", base_url="https://portal.example", secret_keys=("s" * 40,), gateway="none", mail_server="m", allow_sqlite=True
+    )
     with receiving() as here:
         assert Outgoing(TEST).request("GET", here.url).status == 200
         for settings, allow in ((Settings(), None), (TEST, False)):
-            with pytest.raises(Refused):
+            with pytest.raises(RequestRefused):
                 Outgoing(settings).request("GET", here.url, allow_loopback=allow)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestRefused) as refused:
             Outgoing(live).request("GET", f"https://127.0.0.1:{here.port}/", allow_loopback=True)
         assert refused.value.code == "not_public" and len(here.heard) == 1
-    with pytest.raises(Refused) as plain:
+    with pytest.raises(RequestRefused) as plain:
         Outgoing(live).request("GET", "http://example.com/")
     assert plain.value.code == "scheme"
     with pytest.raises(Misconfigured):
         Settings(**{**vars(live), "outgoing_loopback": True}).checked()
 
 
-def test_redirects_are_an_answer_and_nothing_more() -> None:
+def test_redirects_are_not_followed() -> None:
     with receiving() as inside, receiving(lambda wire, _: wire.say(302, Location=f"{inside.url}/secret", Set_Cookie="a=b")) as here:
         answer = Outgoing(TEST).request("GET", here.url)
         with Outgoing(TEST).client() as client:
@@ -131,7 +147,7 @@ def test_redirects_are_an_answer_and_nothing_more() -> None:
     assert len(here.heard) == 3 and not inside.heard
 
 
-def test_ten_megabytes_are_not_read() -> None:
+def test_a_body_over_the_limit_is_not_read() -> None:
     sent: list[int] = []
     with receiving(lambda wire, _: sent.append(wire.flood(10_000_000))) as here:
         answer = Outgoing(TEST).request("GET", here.url, max_bytes=4096)
@@ -144,27 +160,26 @@ def test_ten_megabytes_are_not_read() -> None:
     assert len(sent) == 2 and max(sent) < 10_000_000, "the server could send it all: somebody read on"
 
 
-def test_an_answer_of_just_the_limit_is_whole() -> None:
+def test_an_answer_of_exactly_the_limit_is_read() -> None:
     with receiving(lambda wire, _: wire.say(200, b"y" * 100)) as here:
         assert Outgoing(TEST).request("GET", here.url, max_bytes=100).truncated is False
         assert Outgoing(TEST).request("GET", here.url, max_bytes=99).truncated is True
 
 
-def test_a_dripping_server_is_cut_by_the_whole_time() -> None:
+def test_a_dripping_server_is_stopped_by_the_total_timeout() -> None:
     with receiving(lambda wire, _: wire.drip(30)) as here:
-        for ask in (lambda: Outgoing(TEST).request("GET", here.url, timeout=0.8),
-                    lambda: Outgoing(TEST).client(timeout=0.8).get(here.url)):
+        for ask in (lambda: Outgoing(TEST).request("GET", here.url, timeout=0.8), lambda: Outgoing(TEST).client(timeout=0.8).get(here.url)):
             began = time.monotonic()
-            with pytest.raises((Unreachable, httpx.TimeoutException)) as late:
+            with pytest.raises((HostUnreachable, httpx.TimeoutException)) as late:
                 ask()
             assert 0.7 < time.monotonic() - began < 20 and getattr(late.value, "sent", True)
 
 
-def test_a_stalling_server_and_a_stalling_resolver_are_cut() -> None:
+def test_stalling_servers_and_resolvers_time_out() -> None:
     free = threading.Event()
     with receiving(lambda wire, _: bool(free.wait(30))) as here:
         began = time.monotonic()
-        with pytest.raises(Unreachable) as late:
+        with pytest.raises(HostUnreachable) as late:
             Outgoing(TEST).request("GET", here.url, timeout=0.8)
         assert time.monotonic() - began < 20 and late.value.sent
         free.set()
@@ -173,43 +188,43 @@ def test_a_stalling_server_and_a_stalling_resolver_are_cut() -> None:
         over.wait(30)
         return []
 
-    over, real = threading.Event(), reach.socket.getaddrinfo
-    reach.socket.getaddrinfo = never  # type: ignore[assignment]
+    over, real = threading.Event(), address_policy.socket.getaddrinfo
+    address_policy.socket.getaddrinfo = never  # type: ignore[assignment]
     try:
         began = time.monotonic()
-        with pytest.raises(Unreachable) as unknown:
+        with pytest.raises(HostUnreachable) as unknown:
             Outgoing(TEST).request("GET", "http://slow.example/", timeout=0.2)
         assert time.monotonic() - began < 20 and unknown.value.sent is False
     finally:
         over.set()
-        reach.socket.getaddrinfo = real
+        address_policy.socket.getaddrinfo = real
 
 
-def test_what_was_never_sent_says_so() -> None:
+def test_a_request_that_was_not_sent_is_marked() -> None:
     with receiving() as gone:
         pass
-    with pytest.raises(Unreachable) as closed:
+    with pytest.raises(HostUnreachable) as closed:
         Outgoing(TEST).request("POST", gone.url, content=b"x")
     assert closed.value.sent is False
-    with receiving(lambda wire, _: wire.connection.shutdown(socket.SHUT_RDWR)) as rude, pytest.raises(Unreachable) as cut:
+    with receiving(lambda wire, _: wire.connection.shutdown(socket.SHUT_RDWR)) as rude, pytest.raises(HostUnreachable) as cut:
         Outgoing(TEST).request("POST", rude.url, content=b"x")
     assert cut.value.sent is True
     with receiving(lambda wire, _: wire.say(200, b"\x1f\x8b", Content_Encoding="gzip")) as bomb:
-        with pytest.raises(Unreachable, match="compressed"):
+        with pytest.raises(HostUnreachable, match="compressed"):
             Outgoing(TEST).request("GET", bomb.url)
     assert bomb.heard[0].headers["accept-encoding"] == "identity"
 
 
-def test_header_names_and_values_cannot_smuggle() -> None:
+def test_headers_cannot_inject_other_headers() -> None:
     with receiving() as here:
         for headers in ({"X-A": "a\r\nX-B: b"}, {"X A": "a"}, {"X-A": "a\0"}):
-            with pytest.raises((Refused, Unreachable)) as no:
+            with pytest.raises((RequestRefused, HostUnreachable)) as no:
                 Outgoing(TEST).request("GET", here.url, headers=headers)
             assert getattr(no.value, "sent", False) is False
         assert not here.heard
 
 
-def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as proxy, receiving() as here:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -221,31 +236,39 @@ def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server's context for hooks.example, client's context that knows its authority)."""
+    """Return (server's context for hooks.example, client's context that trusts its authority)."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks.example")])
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
     )
     path: Path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    path.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(path)
     return server, ssl.create_default_context(cafile=path)
 
 
-def test_the_certificate_must_be_of_the_name_not_of_the_address(authority: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+def test_the_certificate_must_match_the_name(authority: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     server, known = authority
     with receiving(tls=server) as here:
         ours = Outgoing(TEST, resolve=named("127.0.0.1"), tls=known)
         assert ours.request("GET", f"https://hooks.example:{here.port}/").status == 200
         assert here.names == ["hooks.example"] and here.heard[0].headers["host"] == f"hooks.example:{here.port}"
         for outgoing, host in ((ours, "other.example"), (Outgoing(TEST, resolve=named("127.0.0.1")), "hooks.example")):
-            with pytest.raises(Unreachable) as refused:
+            with pytest.raises(HostUnreachable) as refused:
                 outgoing.request("POST", f"https://{host}:{here.port}/", content=b"secret")
             assert refused.value.sent is False
         assert len(here.heard) == 1

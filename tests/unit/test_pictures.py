@@ -1,4 +1,4 @@
-"""Nothing of an uploaded picture but its pixels is kept: no profile, no text, no hidden colors, no further frames."""
+"""Only the pixels of an uploaded picture are kept: no profile, text, hidden colors or further frames."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def texts() -> PngImagePlugin.PngInfo:
 
 
 def exif() -> bytes:
-    one = Image.Exif()
-    one[0x010E] = MARK.decode()
-    return one.tobytes()
+    item = Image.Exif()
+    item[0x010E] = MARK.decode()
+    return item.tobytes()
 
 
 def trailing() -> bytes:
@@ -74,8 +74,8 @@ UPLOADS: dict[str, Callable[[], bytes]] = {
 def chunks(png: bytes) -> list[bytes]:
     names, at = [], 8
     while at < len(png):
-        length = struct.unpack(">I", png[at:at + 4])[0]
-        names.append(png[at + 4:at + 8])
+        length = struct.unpack(">I", png[at : at + 4])[0]
+        names.append(png[at + 4 : at + 8])
         at += length + 12
     return names
 
@@ -89,7 +89,7 @@ def test_only_pixels_are_kept(name: str) -> None:
         assert found.size == (SIDE, SIDE) and found.mode == "RGBA" and found.info == {} and getattr(found, "n_frames", 1) == 1
 
 
-def test_nothing_hides_under_transparency() -> None:
+def test_transparent_pixels_hide_no_colors() -> None:
     hidden = Image.new("RGBA", (SIDE, SIDE), (10, 200, 30, 0))
     hidden.paste((255, 0, 0, 255), (0, 0, 10, 10))
     hidden.paste((0, 0, 255, 1), (20, 20, 30, 30))

@@ -1,4 +1,4 @@
-"""Addresses in the order of their country, and no part of them lost."""
+"""Addresses are formatted in the order of their country, without losing a part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.commands.billing_details import COUNTRIES
-from billing.postal import address_lines
+from billing.model.postal_addresses import address_lines
+from billing.subscriptions.billing_details import COUNTRIES
 
 
 @pytest.mark.parametrize(("country", "parts", "lines"), [
@@ -31,11 +31,11 @@ from billing.postal import address_lines
     ("ZZ", ("1 Road", "Town", "Land", "123"), ["1 Road", "123 Town", "Land"]),
     ("", ("", "", "", ""), []),
 ])  # fmt: skip
-def test_addresses_stand_in_the_order_of_their_country(country: str, parts: tuple[str, ...], lines: list[str]) -> None:
+def test_addresses_follow_the_order_of_their_country(country: str, parts: tuple[str, ...], lines: list[str]) -> None:
     assert address_lines(dict(zip(("street", "city", "state", "zipcode"), parts, strict=True), country=country)) == lines
 
 
-def test_nothing_is_an_address_too() -> None:
+def test_an_empty_address_is_formatted() -> None:
     assert address_lines(None) == [] == address_lines({"country": None})
 
 
@@ -43,7 +43,7 @@ part = st.sampled_from(["", "Alpha", "Beta 7", "Gamma", "港区", "12345", "Ελ
 
 
 @given(st.sampled_from(sorted(COUNTRIES)), st.fixed_dictionaries({name: part for name in ("street", "city", "state", "zipcode")}))
-def test_no_part_is_lost(country: str, parts: dict[str, Any]) -> None:
+def test_no_part_of_an_address_is_lost(country: str, parts: dict[str, Any]) -> None:
     printed = "\n".join(address_lines({**parts, "country": country}))
     for value in parts.values():
         assert value in printed

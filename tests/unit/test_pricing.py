@@ -1,4 +1,4 @@
-"""Lines: what is shown is what is charged, in every currency, with tax on top or within."""
+"""Price lines: shown and charged amounts are equal in every currency, with tax on top or included."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import pricing
-from billing.cart import cart_of, lines_of
-from billing.catalogue import Product
-from billing.parties import Business
-from billing.subscriptions import Subscription
-from billing.taxes import treatment
+from billing.model.catalogue import Product
+from billing.model.parties import Business
+from billing.model.subscriptions import Subscription
+from billing.pricing import prices
+from billing.pricing.line_items import cart_of, lines_of
+from billing.pricing.taxes import treatment
 
 NOW = datetime(2027, 1, 31, tzinfo=UTC)
 
@@ -26,19 +26,27 @@ def product(price: int = 1000, inclusive: bool = False) -> Product:
 
 
 def subscription(inclusive: bool = False, **more: object) -> Subscription:
-    return Subscription(id="sub_1", quantity=more.get("quantity", 1), unit_minor=more.get("unit", 1000), tax_inclusive=inclusive,
-                        addons=more.get("addons", []), billing={"country": more.get("country", "GB")}, next_billing_at=NOW, created_at=NOW)
+    return Subscription(
+        id="sub_1",
+        quantity=more.get("quantity", 1),
+        unit_minor=more.get("unit", 1000),
+        tax_inclusive=inclusive,
+        addons=more.get("addons", []),
+        billing={"country": more.get("country", "GB")},
+        next_billing_at=NOW,
+        created_at=NOW,
+    )
 
 
-def test_the_rate_is_the_country_s_or_the_star_s_or_nothing() -> None:
-    shop = Business(business_id="b", name="b", tax_rates={"GB": 2000, "*": 500})
-    assert [treatment(shop, one).bps for one in ("GB", "FR", None)] == [2000, 500, 500]
+def test_the_rate_is_the_countrys_or_the_default_or_none() -> None:
+    site = Business(business_id="b", name="b", tax_rates={"GB": 2000, "*": 500})
+    assert [treatment(site, item).bps for item in ("GB", "FR", None)] == [2000, 500, 500]
     assert treatment(business(DE=1900), "GB").bps == 0 == treatment(business(), None).bps
 
 
 @given(st.integers(1, 500), st.integers(0, 10**9), st.integers(0, 3000), st.booleans())
-def test_net_and_tax_make_the_gross(quantity: int, unit: int, bps: int, inclusive: bool) -> None:
-    line = pricing.line("Team", quantity, unit, bps, inclusive)
+def test_net_and_tax_add_up_to_the_gross(quantity: int, unit: int, bps: int, inclusive: bool) -> None:
+    line = prices.line("Team", quantity, unit, bps, inclusive)
     assert line.net_minor + line.tax_minor == line.gross_minor
     if inclusive:
         assert line.gross_minor == quantity * unit
@@ -46,18 +54,18 @@ def test_net_and_tax_make_the_gross(quantity: int, unit: int, bps: int, inclusiv
         assert line.net_minor == quantity * unit and line.gross_minor >= line.net_minor
 
 
-def test_a_period_has_its_add_ons_and_its_dates() -> None:
-    one = subscription(quantity=3, addons=[{"addon_id": "adn", "name": "Seats", "quantity": 2, "unit_minor": 250}])
-    lines = pricing.for_period(business(GB=2000), one, product(), NOW, NOW)
+def test_a_period_includes_add_ons_and_dates() -> None:
+    item = subscription(quantity=3, addons=[{"addon_id": "adn", "name": "Seats", "quantity": 2, "unit_minor": 250}])
+    lines = prices.for_period(business(GB=2000), item, product(), NOW, NOW)
     assert [(line.description, line.net_minor, line.tax_minor) for line in lines] == [("Team", 3000, 600), ("Seats", 500, 100)]
-    assert pricing.total(lines) == 4200 and all(line.starts_at == line.ends_at == NOW for line in lines)
-    assert pricing.recurring_net(business(GB=2000), one, product()) == 3500
+    assert prices.total(lines) == 4200 and all(line.starts_at == line.ends_at == NOW for line in lines)
+    assert prices.recurring_net(business(GB=2000), item, product()) == 3500
 
 
 def test_the_price_agreed_stays_when_the_product_s_changes() -> None:
-    assert pricing.total(pricing.for_period(business(), subscription(unit=700), product(price=9900), NOW, NOW)) == 700
+    assert prices.total(prices.for_period(business(), subscription(unit=700), product(price=9900), NOW, NOW)) == 700
 
 
-def test_a_cart_says_the_same_after_it_was_kept() -> None:
-    lines = pricing.for_cart(business(GB=2000), [(product(1999, True), 2), (product(500), 1)], "GB")
-    assert lines_of(cart_of(lines)) == lines and pricing.total(lines) == 3998 + 600
+def test_a_stored_cart_is_read_back_unchanged() -> None:
+    lines = prices.for_cart(business(GB=2000), [(product(1999, True), 2), (product(500), 1)], "GB")
+    assert lines_of(cart_of(lines)) == lines and prices.total(lines) == 3998 + 600

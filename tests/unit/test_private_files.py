@@ -1,4 +1,4 @@
-"""Databases, and whatever else the portal writes, are its user's alone."""
+"""Databases and all other files of the portal are accessible only to its user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.db import Database
-from core.private import private_database, private_folder
+from core.private_files import private_database, private_folder
 from core.settings import Settings
 from gateways.sandbox.store import Store
 from tests.engines import Sqlite
@@ -27,13 +27,13 @@ def mode(path: Path) -> int:
 
 @pytest.fixture(autouse=True)
 def usual_umask() -> Iterator[None]:
-    """As on most systems: others may read what is made."""
+    """Set a common umask, with which others may read new files."""
     before = os.umask(0o022)
     yield
     os.umask(before)
 
 
-def test_a_database_is_made_0600_in_a_folder_0700_with_the_files_beside_it(tmp_path: Path) -> None:
+def test_database_files_are_0600_in_a_0700_folder(tmp_path: Path) -> None:
     path = tmp_path / "new" / "var" / "portal.sqlite3"
     database = Database(Settings(database_url=f"sqlite:///{path}", data_dir=path.parent))
     with database.engine.connect() as connection:
@@ -41,18 +41,18 @@ def test_a_database_is_made_0600_in_a_folder_0700_with_the_files_beside_it(tmp_p
         assert raw is not None
         raw.execute("CREATE TABLE t (a)")
         raw.execute("INSERT INTO t VALUES (1)")
-        found = {one.name: mode(one) for one in path.parent.iterdir()}
+        found = {item.name: mode(item) for item in path.parent.iterdir()}
     assert found == {"portal.sqlite3": 0o600, "portal.sqlite3-wal": 0o600, "portal.sqlite3-shm": 0o600}
     assert mode(path.parent) == mode(path.parent.parent) == 0o700
     database.dispose()
 
 
-def test_the_sandboxes_books_are_made_0600(tmp_path: Path) -> None:
+def test_the_sandbox_database_is_0600(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "sandbox.sqlite3")
-    assert {mode(one) for one in (tmp_path / "new").iterdir()} == {0o600} and mode(tmp_path / "new") == 0o700
+    assert {mode(item) for item in (tmp_path / "new").iterdir()} == {0o600} and mode(tmp_path / "new") == 0o700
 
 
-def test_files_from_before_are_tightened(tmp_path: Path) -> None:
+def test_permissions_of_existing_files_are_restricted(tmp_path: Path) -> None:
     path = tmp_path / "portal.sqlite3"
     raw = sqlite3.connect(path)
     raw.execute("PRAGMA journal_mode=WAL")
@@ -60,12 +60,12 @@ def test_files_from_before_are_tightened(tmp_path: Path) -> None:
     raw.commit()
     assert mode(path) == 0o644
     private_database(path)
-    assert {mode(one) for one in tmp_path.iterdir()} == {0o600}
+    assert {mode(item) for item in tmp_path.iterdir()} == {0o600}
     raw.close()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0o755, 0o700), (0o770, 0o700), (0o700, 0o700), (0o1777, 0o1777)])
-def test_a_folder_is_tightened_unless_everybody_keeps_files_in_it(tmp_path: Path, before: int, after: int) -> None:
+def test_permissions_of_a_folder_are_restricted_unless_it_is_shared(tmp_path: Path, before: int, after: int) -> None:
     folder = tmp_path / "var"
     folder.mkdir()
     folder.chmod(before)
@@ -80,10 +80,10 @@ def test_everything_that_commands_and_the_server_write_is_private(tmp_path: Path
         env.pop(name, None)
     subprocess.run([sys.executable, "-m", "flask", "--app", "wsgi", "upgrade"], cwd=ROOT, env=env, check=True, capture_output=True)
     folder.chmod(0o755)
-    for one in folder.iterdir():
-        one.chmod(0o644)
+    for item in folder.iterdir():
+        item.chmod(0o644)
     with serving(tmp_path, {"database_url": f"sqlite:///{folder}/portal-test.sqlite3"}, PORTAL_DATA_DIR=str(folder)):
-        made = {one.name: mode(one) for one in folder.iterdir()}
+        made = {item.name: mode(item) for item in folder.iterdir()}
     assert {"portal-test.sqlite3", "portal-test.sqlite3-wal", "sandbox.sqlite3"} <= set(made) and set(made.values()) == {0o600}
     assert mode(folder) == 0o700
 

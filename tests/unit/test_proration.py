@@ -1,4 +1,4 @@
-"""Plan changes to the unit: worked examples, and what holds for all amounts, times and currencies."""
+"""Plan changes to the minor unit: worked examples, and properties for all amounts, times and currencies."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import Line, line, total
-from billing.proration import MODES, Cost, Worth, cost, minimum, prorate, share
+from billing.pricing.prices import PriceLine, line, total
+from billing.pricing.proration import MODES, Cost, Worth, cost, minimum, prorate, share
 
 MONTH = timedelta(days=30)
 
 
-def plan(minor: int, bps: int = 0, inclusive: bool = False) -> list[Line]:
+def plan(minor: int, bps: int = 0, inclusive: bool = False) -> list[PriceLine]:
     return [line("Plan", 1, minor, bps, inclusive)]
 
 
 def change(
     mode: str,
-    old: list[Line],
-    new: list[Line],
+    old: list[PriceLine],
+    new: list[PriceLine],
     left: timedelta,
     *,
     paid: int | None = None,
@@ -47,12 +47,12 @@ def change(
     ],
 )
 def test_worked_examples(mode: str, old: int, new: int, due: int, credit: int) -> None:
-    """A cycle of 30 days, half of it left (the start of day 16)."""
+    """A cycle of 30 days with half of it left (the start of day 16)."""
     made = change(mode, plan(old), plan(new), timedelta(days=15))
     assert (made.due, made.credit) == (due, credit)
 
 
-def test_cycle() -> None:
+def test_lengths_of_billing_cycles() -> None:
     assert [change(mode, plan(3000), plan(8000), timedelta(days=15)).restarts for mode in MODES] == [True, False, True, True, False]
 
 
@@ -61,14 +61,14 @@ def test_credit_includes_the_tax_it_was_paid_with() -> None:
     assert made.unused == 4800 and made.total == 2400 and made.credit == 2400
 
 
-def test_below_the_minimum_it_is_carried() -> None:
+def test_amounts_below_the_minimum_are_carried_over() -> None:
     made = change("prorated_immediately_keep_cycle", plan(3000), plan(3020), timedelta(days=15), least=minimum("USD"))
     assert (made.due, made.credit) == (0, -10)
     later = change("prorated_immediately_keep_cycle", plan(3020), plan(8000), timedelta(days=15), balance=made.credit, least=50)
     assert later.due == 2490 + 10
 
 
-def test_downgrade_by_difference_gives_no_period_away() -> None:
+def test_a_downgrade_by_difference_gives_no_free_period() -> None:
     made = change("difference_immediately", plan(8000), plan(2000), timedelta(days=1))
     assert not made.restarts and made.due == 0 and made.credit <= 8000 // 30
 
@@ -80,7 +80,7 @@ plans = st.lists(st.tuples(prices, rates, st.booleans()), min_size=1, max_size=4
 
 
 @given(st.sampled_from(MODES), plans, plans, lefts, st.integers(-49, 10**6), st.sampled_from(["JPY", "USD", "KWD"]))
-def test_no_unit_is_lost(mode: str, old: list[Line], new: list[Line], left: timedelta, balance: int, currency: str) -> None:
+def test_no_unit_is_lost(mode: str, old: list[PriceLine], new: list[PriceLine], left: timedelta, balance: int, currency: str) -> None:
     made = change(mode, old, new, left, balance=balance, least=minimum(currency))
     assert made.due + made.unused + made.balance == made.total + made.credit
     assert made.total == total(made.lines) and made.applied == made.total - made.due
@@ -89,15 +89,17 @@ def test_no_unit_is_lost(mode: str, old: list[Line], new: list[Line], left: time
 
 
 @given(st.sampled_from(MODES), plans, plans, lefts, st.integers(0, 10**9))
-def test_credit_is_never_above_what_was_paid(mode: str, old: list[Line], new: list[Line], left: timedelta, paid: int) -> None:
+def test_credit_is_never_above_what_was_paid(mode: str, old: list[PriceLine], new: list[PriceLine], left: timedelta, paid: int) -> None:
     made = change(mode, old, new, left, paid=paid)
     assert made.credit <= paid and made.unused <= paid
     assert made.value <= max(paid, 0) + made.due
 
 
 @given(st.sampled_from(MODES), plans, plans, lefts, st.integers(0, 10**9), st.integers(-49, 10**6))
-def test_no_change_makes_money(mode: str, old: list[Line], new: list[Line], left: timedelta, paid: int, balance: int) -> None:
-    """Credit and what the period is worth grow by no more than what is charged: so no sequence of changes profits."""
+def test_no_plan_change_yields_a_profit(
+    mode: str, old: list[PriceLine], new: list[PriceLine], left: timedelta, paid: int, balance: int
+) -> None:
+    """Credit and the value of the period grow by at most the charge, so no sequence of changes profits."""
     made = change(mode, old, new, left, paid=paid, balance=balance)
     assert made.credit + made.value <= Worth(paid, MONTH, left).unused + balance + made.due
 
@@ -106,8 +108,8 @@ FOR_CUSTOMERS = st.sampled_from([mode for mode in MODES if mode != "do_not_bill"
 
 
 @given(FOR_CUSTOMERS, FOR_CUSTOMERS, plans, plans, lefts)
-def test_a_round_trip_never_profits(there: str, back: str, a: list[Line], b: list[Line], left: timedelta) -> None:
-    """A → B → A at once: the credit in the end is no more than what was paid on the way."""
+def test_a_round_trip_never_profits(there: str, back: str, a: list[PriceLine], b: list[PriceLine], left: timedelta) -> None:
+    """A → B → A at once: the final credit is at most the amount paid on the way."""
     first = change(there, a, b, left)
     rest = MONTH if first.restarts else left
     worth = Worth(first.value, rest, rest)
@@ -116,7 +118,7 @@ def test_a_round_trip_never_profits(there: str, back: str, a: list[Line], b: lis
 
 
 @given(plans, lefts)
-def test_there_and_back_at_once_costs_nothing_but_rounding(a: list[Line], left: timedelta) -> None:
+def test_changing_back_at_once_costs_only_rounding(a: list[PriceLine], left: timedelta) -> None:
     mode = "prorated_immediately_keep_cycle"
     first = change(mode, a, plan(123457, 2000), left)
     second = cost(
@@ -127,7 +129,7 @@ def test_there_and_back_at_once_costs_nothing_but_rounding(a: list[Line], left: 
 
 
 @given(plans, st.fractions(Fraction(1, 10**6), 1))
-def test_parts_keep_their_rate_and_never_round_down(lines: list[Line], part: Fraction) -> None:
+def test_parts_keep_their_rate_and_never_round_down(lines: list[PriceLine], part: Fraction) -> None:
     made = prorate(lines, part)
     for was, now in zip(lines, made, strict=True):
         assert was.gross_minor * part <= now.gross_minor < was.gross_minor * part + 1

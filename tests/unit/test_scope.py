@@ -1,4 +1,4 @@
-"""A scope is a value: what each constructor opens, and what it cannot be made to say."""
+"""Scopes are values: what each constructor opens, and which values are refused."""
 
 from dataclasses import FrozenInstanceError
 
@@ -11,56 +11,62 @@ from core.rls import enter, policy
 from core.scope import Actor
 
 
-def test_nobody_opens_nothing():
-    one = scope.nobody()
-    assert (one.business_ids, one.customer_ids, one.identity_id, one.is_everything) == ((), (), None, False)
+def test_the_nobody_scope_opens_nothing():
+    item = scope.nobody()
+    assert (item.business_ids, item.customer_ids, item.identity_id, item.is_everything) == ((), (), None, False)
 
 
 def test_a_person_has_the_pairs_of_every_business_once():
-    one = scope.person("idn_ada", [("bus_a", "cus_1"), ("bus_b", "cus_2"), ("bus_a", "cus_3")])
-    assert one.business_ids == ("bus_a", "bus_b")
-    assert one.customer_ids == ("cus_1", "cus_2", "cus_3")
-    assert one.joined_pairs == ("bus_a/cus_1", "bus_b/cus_2", "bus_a/cus_3")
-    assert one.is_customer and one.actor == Actor("customer", "idn_ada")
+    item = scope.person("idn_ada", [("bus_a", "cus_1"), ("bus_b", "cus_2"), ("bus_a", "cus_3")])
+    assert item.business_ids == ("bus_a", "bus_b")
+    assert item.customer_ids == ("cus_1", "cus_2", "cus_3")
+    assert item.joined_pairs == ("bus_a/cus_1", "bus_b/cus_2", "bus_a/cus_3")
+    assert item.is_customer and item.actor == Actor("customer", "idn_ada")
 
 
 def test_a_person_who_bought_nothing_has_no_rows():
     assert scope.person("idn_new", []).pairs == ()
 
 
-def test_a_merchants_link_names_one_customer_and_no_person():
-    one = scope.customer_of("bus_a", "cus_1")
-    assert one.pairs == (("bus_a", "cus_1"),) and one.identity_id is None
-    assert one.actor == Actor("customer", "cus_1")
+def test_a_portal_link_scope_has_one_customer_and_no_identity():
+    item = scope.customer_of("bus_a", "cus_1")
+    assert item.pairs == (("bus_a", "cus_1"),) and item.identity_id is None
+    assert item.actor == Actor("customer", "cus_1")
 
 
 def test_staff_keys_and_system_are_one_business():
-    for one, actor in ((scope.staff("bus_a", "stf_1"), "staff"), (scope.api_key("bus_a", "key_1"), "api_key"),
-                       (scope.system("bus_a"), "system")):
-        assert one.business_ids == ("bus_a",) and one.pairs == () and one.actor.type == actor
-        assert not one.is_customer and not one.is_everything
+    for item, actor in (
+        (scope.staff("bus_a", "stf_1"), "staff"),
+        (scope.api_key("bus_a", "key_1"), "api_key"),
+        (scope.system("bus_a"), "system"),
+    ):
+        assert item.business_ids == ("bus_a",) and item.pairs == () and item.actor.type == actor
+        assert not item.is_customer and not item.is_everything
 
 
-def test_everything_says_why():
+def test_an_unrestricted_scope_needs_a_reason():
     with pytest.raises(ValueError):
         scope.everything("")
     assert scope.everything("renewals due").why == "renewals due"
 
 
-def test_a_scope_does_not_change():
+def test_a_scope_is_immutable():
     with pytest.raises(FrozenInstanceError):
         scope.nobody().business = "bus_a"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("one", [
-    scope.staff("bus_a,bus_b", "stf_1"),
-    scope.customer_of("bus_a", "cus_1,cus_2"),
-    scope.person("idn", [("bus_a", "cus_1\ncus_2")]),
-    scope.resolving(["ada@marlow.example\nben@hill.example"]),
-])
-def test_one_id_cannot_read_as_two(one):
+@pytest.mark.parametrize(
+    "item",
+    [
+        scope.staff("bus_a,bus_b", "stf_1"),
+        scope.customer_of("bus_a", "cus_1,cus_2"),
+        scope.person("idn", [("bus_a", "cus_1\ncus_2")]),
+        scope.resolving(["ada@marlow.example\nben@hill.example"]),
+    ],
+)
+def test_an_id_cannot_be_read_as_two(item):
     with pytest.raises(ScopeError):
-        enter(None, one)  # type: ignore[arg-type]
+        enter(None, item)  # type: ignore[arg-type]
 
 
 def test_policies_differ_by_kind():

@@ -1,4 +1,4 @@
-"""The web edge: hosts, headers, forms that prove where they come from, links that stay, logs that say nothing secret."""
+"""Web security: hosts, headers, CSRF, safe redirects, and logs without secrets."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,13 @@ from flask import Blueprint, Flask, render_template_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import log, web
+from core import application, log, request_context
 from core.db import Database
 from core.errors import Conflict, ScopeError
-from core.mail import BadLetter, Letter
+from core.mail import EmailMessage, InvalidEmail
 from core.scope import nobody
 from core.security import allow_form_to, csrf_exempt, safe_next
+from core.services import Services
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,16 +22,17 @@ FORM = '{% import "components/ui.html" as ui %}<form method="post">{{ ui.csrf() 
 
 
 def make(tmp_path, **changes):
-    settings = Settings(**{"database_url": f"sqlite:///{tmp_path / 'edge.sqlite3'}", "data_dir": tmp_path, "operator_secret": "op",
-    **changes})
+    settings = Settings(
+        **{"database_url": f"sqlite:///{tmp_path / 'edge.sqlite3'}", "data_dir": tmp_path, "operator_secret": "op", **changes}
+    )
     app = Flask("edge", root_path=str(ROOT))
-    web.register(app, web.House(settings, Database(settings)))
+    application.register(app, Services(settings, Database(settings)))
     door = Blueprint("unified", __name__)
-    door.before_request(lambda: web.enter(web.Door("unified", "Customer portal")))
+    door.before_request(lambda: request_context.enter(request_context.Door("unified", "Customer portal")))
     door.get("/", endpoint="home")(lambda: render_template_string('{% extends "base.html" %}{% block main %}<h1>Hello</h1>{% endblock %}'))
     door.get("/form", endpoint="form")(lambda: render_template_string(FORM))
     door.post("/form", endpoint="sent")(lambda: "done")
-    door.get("/session/<token>", endpoint="token")(lambda token: "secret")
+    door.get("/session/<token>", endpoint="session")(lambda token: "secret")
     door.get("/away", endpoint="away")(lambda: (allow_form_to("https://bank.example"), "x")[1])
 
     @door.get("/broken")
@@ -39,8 +41,8 @@ def make(tmp_path, **changes):
 
     @door.get("/twice")
     def twice():
-        web.open_for_request(nobody())
-        web.open_for_request(nobody())
+        request_context.open_for_request(nobody())
+        request_context.open_for_request(nobody())
 
     @app.post("/api/things")
     def things():
@@ -69,7 +71,7 @@ def token_of(client, **how):
     return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/form", **how).text)[1]
 
 
-def test_headers_are_on_every_answer_errors_included(client):
+def test_security_headers_are_on_every_answer(client):
     for path in ("/", "/nope", "/broken", "/static/portal.css"):
         headers = client.get(path).headers
         policy = headers["Content-Security-Policy"]
@@ -77,7 +79,7 @@ def test_headers_are_on_every_answer_errors_included(client):
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "same-origin"
 
 
-def test_the_nonce_is_of_the_page_and_new_each_time(client):
+def test_every_page_has_a_new_nonce(client):
     seen = set()
     for _ in range(3):
         answer = client.get("/")
@@ -87,41 +89,48 @@ def test_the_nonce_is_of_the_page_and_new_each_time(client):
     assert len(seen) == 3
 
 
-def test_token_pages_leave_no_trace(client):
+def test_pages_with_tokens_send_no_referrer(client):
     headers = client.get("/session/abc").headers
     assert (headers["Cache-Control"], headers["Referrer-Policy"]) == ("no-store", "no-referrer")
 
 
-def test_a_form_may_end_elsewhere_only_when_the_page_says_so(client):
+def test_form_action_is_extended_only_where_the_page_needs_it(client):
     assert "form-action 'self' https://bank.example;" in client.get("/away").headers["Content-Security-Policy"]
     assert "form-action 'self';" in client.get("/").headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize(("headers", "status"), [
-    ({}, 200), ({"Origin": "http://localhost"}, 200), ({"Origin": "http://127.0.0.1:5000"}, 200), ({"Referer": "http://localhost/form"},
-    200),
-    ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 200), ({"Origin": "null", "Sec-Fetch-Site": "cross-site"}, 400),
-    ({"Origin": "https://evil.example"}, 400), ({"Referer": "https://evil.example/"}, 400), ({"Origin": "http://localhost.evil.example"},
-    400),
-    ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-site"}, 400),
-])
-def test_forms_prove_where_they_come_from(client, headers, status):
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "http://127.0.0.1:5000"}, 200),
+        ({"Referer": "http://localhost/form"}, 200),
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "null", "Sec-Fetch-Site": "cross-site"}, 400),
+        ({"Origin": "https://evil.example"}, 400),
+        ({"Referer": "https://evil.example/"}, 400),
+        ({"Origin": "http://localhost.evil.example"}, 400),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-site"}, 400),
+    ],
+)
+def test_forms_need_a_csrf_token(client, headers, status):
     assert client.post("/form", data={"csrf_token": token_of(client)}, headers=headers).status_code == status
 
 
-def test_a_form_without_its_token_gets_a_page_with_a_way_back(client):
+def test_a_form_without_its_token_gets_an_error_page_with_a_link(client):
     answer = client.post("/form")
     assert answer.status_code == 400 and 'href="/form"' in answer.text and "<h1>" in answer.text
 
 
-def test_programs_are_exempt_and_answered_in_json(client):
+def test_api_calls_need_no_csrf_token_and_get_json(client):
     answer = client.post("/api/things")
     assert (answer.status_code, answer.json) == (409, {"code": "SUBSCRIPTION_INACTIVE", "message": "It has ended."})
     assert client.get("/api/nope").json["code"] == "NOT_FOUND"
     assert client.post("/sandbox/notification", headers={"Origin": "https://bank.example"}).text == "noted"
 
 
-def test_errors_are_pages_with_the_true_status(client):
+def test_error_pages_have_the_real_status(client):
     for method, path, status in (("get", "/nope", 404), ("put", "/form", 405), ("get", "/broken", 500), ("get", "/twice", 500)):
         answer = getattr(client, method)(path)
         if method == "put":  # the address exists, the method does not
@@ -133,10 +142,10 @@ def test_errors_are_pages_with_the_true_status(client):
 def test_a_scope_is_set_once(app):
     with app.test_request_context("/"):
         with pytest.raises(ScopeError):
-            web.db()
-        web.open_for_request(nobody())
+            request_context.db()
+        request_context.open_for_request(nobody())
         with pytest.raises(ScopeError):
-            web.open_for_request(nobody())
+            request_context.open_for_request(nobody())
 
 
 def test_unknown_hosts_are_not_served(client):
@@ -161,7 +170,7 @@ def test_live_mode_is_stricter_and_has_no_mailbox(tmp_path):
     assert client.get("/metrics", headers={"X-Operator-Secret": "op"}, **https).status_code == 200
 
 
-def test_a_test_cookie_is_nothing_in_live_mode(tmp_path):
+def test_a_test_cookie_is_refused_in_live_mode(tmp_path):
     key = ("k" * 40,)
     test, live = make(tmp_path, secret_keys=key), make(tmp_path, **LIVE)
     value = test.session_interface.get_signing_serializer(test).dumps({"csrf_token": "x"})
@@ -172,17 +181,35 @@ def test_a_test_cookie_is_nothing_in_live_mode(tmp_path):
 ALLOW = ("https://shop.example", "https://other.example/account")
 
 
-@pytest.mark.parametrize(("value", "kept"), [
-    ("/", True), ("/subscriptions?x=1#a", True), ("https://shop.example/back?a=1", True), ("https://other.example/account/x", True),
-    ("//evil.example", False), ("/\\evil.example", False), ("\\\\evil", False), ("/a\nb", False), ("/ x", False),
-    ("https://evil.example", False),
-    ("http://shop.example/", False), ("javascript:alert(1)", False), ("https://shop.example@evil.example/", False),
-    ("https:evil.example", False),
-    ("https://other.example/accounting", False), ("https://other.example/account/../x", False), ("https://other.example/account/%2E./x",
-    False), ("https://shop.example.evil.example/", False),
-    ("subscriptions", False), ("", False), (None, False), ("///evil", False), ("/\u2028x", False),
-])
-def test_next_stays_where_it_may(value, kept):
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("/", True),
+        ("/subscriptions?x=1#a", True),
+        ("https://shop.example/back?a=1", True),
+        ("https://other.example/account/x", True),
+        ("//evil.example", False),
+        ("/\\evil.example", False),
+        ("\\\\evil", False),
+        ("/a\nb", False),
+        ("/ x", False),
+        ("https://evil.example", False),
+        ("http://shop.example/", False),
+        ("javascript:alert(1)", False),
+        ("https://shop.example@evil.example/", False),
+        ("https:evil.example", False),
+        ("https://other.example/accounting", False),
+        ("https://other.example/account/../x", False),
+        ("https://other.example/account/%2E./x", False),
+        ("https://shop.example.evil.example/", False),
+        ("subscriptions", False),
+        ("", False),
+        (None, False),
+        ("///evil", False),
+        ("/\u2028x", False),
+    ],
+)
+def test_next_stays_on_allowed_paths(value, kept):
     assert safe_next(value, ALLOW, default="/home") == (value if kept else "/home")
 
 
@@ -191,17 +218,27 @@ def test_next_is_always_a_path_of_ours_without_an_allow_list(value):
     assert re.fullmatch(r"/([^/\\].*)?", safe_next(value))
 
 
-@pytest.mark.parametrize("change", [{"to": "a@b.example\nBcc: x@y.example"}, {"subject": "a\r\nBcc: x"}, {"reply_to": "a\n@b"},
-                                    {"headers": {"X-A": "1\n2"}}, {"to": "a@b.example,c@d.example"}])
-def test_a_letter_refuses_headers_of_somebody_else(change):
-    with pytest.raises(BadLetter):
-        Letter(**{"to": "ada@marlow.example", "subject": "Hello", "text": "x", **change})
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"to": "a@b.example\nBcc: x@y.example"},
+        {"subject": "a\r\nBcc: x"},
+        {"reply_to": "a\n@b"},
+        {"headers": {"X-A": "1\n2"}},
+        {"to": "a@b.example,c@d.example"},
+    ],
+)
+def test_an_email_refuses_injected_headers(change):
+    with pytest.raises(InvalidEmail):
+        EmailMessage(**{"to": "ada@marlow.example", "subject": "Hello", "text": "x", **change})
 
 
-def test_logs_say_nothing_secret():
+def test_logs_hold_no_secrets():
     line = log.clean("GET /login/link/s3cr3t?code=ABCD from ada@marlow.example with Bearer dodo_test_123")
     assert not any(secret in line for secret in ("s3cr3t", "ABCD", "marlow", "dodo_test"))
-    kept = [log.clean(f"PUT {path}t0k3n") for path in ("/api/uploads/", "/login/never-again/", "/session/")]
-    assert not any("t0k3n" in one for one in kept), "whoever reads a log gets no address that opens something"
+    kept = [log.clean(f"PUT {path}t0k3n") for path in ("/api/uploads/", "/login/never-again/", "/login/email-opt-out/", "/session/")]
+    assert not any("t0k3n" in item for item in kept), "whoever reads a log gets no address that opens something"
     assert log.redact(None, "info", {"token": "t", "nested": {"to": "ada@marlow.example"}}) == {
-        "token": "[redacted]", "nested": "{'to': '" + log.address_hash("ada@marlow.example") + "'}"}
+        "token": "[redacted]",
+        "nested": "{'to': '" + log.address_hash("ada@marlow.example") + "'}",
+    }

@@ -1,4 +1,4 @@
-"""Tax once per rate and document, lines that add up, unit prices that multiply out, and promised totals that are kept."""
+"""Tax is rounded once per rate and document, lines add up, unit prices multiply out, and promised totals are kept."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.credit_lines import less_credit, parts_of, scaled
-from billing.pricing import CREDIT, UNUSED, Line, line, tax_rows, total
-from billing.tax_rounding import share_tax
-from billing.unit_prices import list_net, unit_net
+from billing.pricing.credit_lines import less_credit, parts_of, scaled
+from billing.pricing.prices import CREDIT, UNUSED, PriceLine, line, tax_rows, total
+from billing.pricing.tax_rounding import share_tax
+from billing.pricing.unit_prices import list_net, unit_net
 from core.money import exponent, largest_remainder, round_half_up
-from tests.unit.carts import carts, held, lines_of_cart
+from tests.unit.random_carts import carts, held, lines_of_cart
 
 
 def amounts(rows: list[tuple[int, int, int, bool]], *codes: dict[str, Any]) -> tuple[int, int, int]:
     lines = lines_of_cart(rows, list(codes))
-    return sum(one.net_minor for one in lines), sum(one.tax_minor for one in lines), total(lines)
+    return sum(line.net_minor for line in lines), sum(line.tax_minor for line in lines), total(lines)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_tax_is_rounded_once_per_rate_and_document(rows: list[tuple[int, int, in
 
 def test_the_shares_of_the_lines_differ_by_one_at_most_and_add_up() -> None:
     lines = lines_of_cart([(1, 105, 1000, False)] * 12, [])
-    assert sorted({one.tax_minor for one in lines}) == [10, 11] and sum(one.tax_minor for one in lines) == 126
+    assert sorted({line.tax_minor for line in lines}) == [10, 11] and sum(line.tax_minor for line in lines) == 126
 
 
 @settings(max_examples=400, deadline=None)
@@ -51,34 +51,34 @@ def test_a_document_adds_up(cart: tuple[str, list[tuple[int, int, int, bool]], l
     _, rows, codes = cart
     lines = lines_of_cart(rows, codes)
     by_rate: dict[int, Fraction] = {}
-    for one in lines:
-        exact = Fraction(one.gross_minor * 10_000, 10_000 + one.tax_bps) if one.inclusive else Fraction(one.net_minor)
-        by_rate[one.tax_bps] = by_rate.get(one.tax_bps, Fraction(0)) + exact
+    for row in lines:
+        exact = Fraction(row.gross_minor * 10_000, 10_000 + row.tax_bps) if row.inclusive else Fraction(row.net_minor)
+        by_rate[row.tax_bps] = by_rate.get(row.tax_bps, Fraction(0)) + exact
     taxes = {bps: round_half_up(base * bps / 10_000) for bps, base in by_rate.items()}
     assert {row.bps: row.tax_minor for row in tax_rows(lines)} == taxes
-    assert total(lines) == sum(one.net_minor for one in lines) + sum(taxes.values())
+    assert total(lines) == sum(line.net_minor for line in lines) + sum(taxes.values())
     for bps, base in by_rate.items():  # the net that is printed is the base, to the minor unit
-        assert abs(sum(one.net_minor for one in lines if one.tax_bps == bps) - base) <= 1
-    for one in lines:
-        assert 0 <= one.tax_minor <= max(one.gross_minor, 0)
+        assert abs(sum(line.net_minor for line in lines if line.tax_bps == bps) - base) <= 1
+    for row in lines:
+        assert 0 <= row.tax_minor <= max(row.gross_minor, 0)
 
 
 @settings(max_examples=300, deadline=None)
 @given(carts)
-def test_inclusive_totals_are_what_was_promised(cart: tuple[str, list[tuple[int, int, int, bool]], list[dict[str, Any]]]) -> None:
+def test_inclusive_totals_equal_the_shown_price(cart: tuple[str, list[tuple[int, int, int, bool]], list[dict[str, Any]]]) -> None:
     _, rows, _ = cart
     lines = lines_of_cart(rows, [])
-    for one, (quantity, unit, _rate, inclusive) in zip(lines, rows, strict=True):
+    for item, (quantity, unit, _rate, inclusive) in zip(lines, rows, strict=True):
         if inclusive:
-            assert one.gross_minor == quantity * unit
+            assert item.gross_minor == quantity * unit
     inclusive_rows = [(quantity, unit, rate, True) for quantity, unit, rate, _ in rows]
     assert amounts(inclusive_rows)[2] == sum(quantity * unit for quantity, unit, _, _ in rows)
 
 
 @settings(max_examples=300, deadline=None)
 @given(carts)
-def test_where_a_strict_base_exists_it_is_the_one_printed(cart: tuple[str, list[tuple[int, int, int, bool]], list[dict[str, Any]]]) -> None:
-    """EN 16931 BR-CO-17 on the printed net: net + round(net × rate) reaches most totals, and then that net is chosen."""
+def test_the_printed_base_is_exact_where_possible(cart: tuple[str, list[tuple[int, int, int, bool]], list[dict[str, Any]]]) -> None:
+    """EN 16931 BR-CO-17: the printed net is chosen so that net + round(net × rate) is the total, which most totals allow."""
     _, rows, _ = cart
     for row in tax_rows(lines_of_cart([(quantity, unit, rate, True) for quantity, unit, rate, _ in rows], [])):
         gross = row.net_minor + row.tax_minor
@@ -97,20 +97,26 @@ def test_quantity_times_the_unit_price_before_tax_is_the_amount(
 ) -> None:
     currency, rows, codes = cart
     cent = Decimal(1).scaleb(-exponent(currency))
-    for one in lines_of_cart(rows, codes):
-        printed = Decimal(unit_net(one, currency))
-        assert (printed * one.quantity).quantize(cent, ROUND_HALF_UP) == Decimal(list_net(one)) * cent
-        assert list_net(one) >= one.net_minor
+    for item in lines_of_cart(rows, codes):
+        printed = Decimal(unit_net(item, currency))
+        assert (printed * item.quantity).quantize(cent, ROUND_HALF_UP) == Decimal(list_net(item)) * cent
+        assert list_net(item) >= item.net_minor
         if not codes:
-            assert list_net(one) == one.net_minor
-        if not one.inclusive:
-            assert printed == Decimal(one.unit_minor) * cent
+            assert list_net(item) == item.net_minor
+        if not item.inclusive:
+            assert printed == Decimal(item.unit_minor) * cent
 
 
 @pytest.mark.parametrize(
     ("quantity", "unit", "bps", "each"),
-    [(3, 1190, 1900, "10.00"),
-     (3, 999, 1900, "8.39496"), (1, 999, 1900, "8.39"), (1, 999, 2000, "8.32"), (6, 999, 2000, "8.325"), (7, 999, 2000, "8.324")],
+    [
+        (3, 1190, 1900, "10.00"),
+        (3, 999, 1900, "8.39496"),
+        (1, 999, 1900, "8.39"),
+        (1, 999, 2000, "8.32"),
+        (6, 999, 2000, "8.325"),
+        (7, 999, 2000, "8.324"),
+    ],
 )
 def test_unit_prices_have_the_decimals_they_need(quantity: int, unit: int, bps: int, each: str) -> None:
     assert unit_net(share_tax([line("Team", quantity, unit, bps, True)])[0], "EUR") == each
@@ -132,35 +138,35 @@ class TestCredit:
 
     def test_an_upgrade(self) -> None:
         bill = less_credit(self.new(), unused=456, unused_parts=self.paid(), name="Team")
-        assert [(one.kind, one.net_minor, one.tax_minor) for one in bill.lines] == [("item", 5900, 1180), (UNUSED, -380, -76)]
+        assert [(line.kind, line.net_minor, line.tax_minor) for line in bill.lines] == [("item", 5900, 1180), (UNUSED, -380, -76)]
         assert (bill.tax, total(bill.lines), bill.left) == (1104, 6624, [])
 
-    def test_their_prices_are_not_negative(self) -> None:
-        """EN 16931 BR-27: the quantity is."""
+    def test_prices_of_credit_lines_are_not_negative(self) -> None:
+        """EN 16931 BR-27: the quantity is negative instead."""
         credit = less_credit(self.new(), unused=456, unused_parts=self.paid(), name="Team").lines[1]
         assert (credit.quantity, unit_net(credit, "EUR"), list_net(credit)) == (-1, "3.80", -380)
 
-    def test_it_pays_for_no_more_than_there_is_and_the_rest_keeps_its_tax(self) -> None:
+    def test_credit_is_limited_to_the_amount_and_the_rest_keeps_its_tax(self) -> None:
         bill = less_credit([line("Lite", 1, 1000, 2000, False)], unused=2900, unused_parts=self.paid(), name="Team", balance=600,
                            balance_parts=[{"tax_code": "S", "tax_bps": 700, "tax_reason": None, "minor": 5}])  # fmt: skip
         assert (total(bill.lines), bill.tax) == (0, 0)
         assert [(part["tax_bps"], part["minor"]) for part in bill.left] == [(2000, 1700), (700, 600)]
 
-    def test_another_rate_than_the_new_one(self) -> None:
+    def test_credit_keeps_its_own_tax_rate(self) -> None:
         bill = less_credit([line("Max", 1, 5900, 0, False)], balance=456, balance_parts=self.paid())
-        assert [(one.kind, one.net_minor, one.tax_minor, one.tax_bps) for one in bill.lines][1] == (CREDIT, -380, -76, 2000)
+        assert [(item.kind, item.net_minor, item.tax_minor, item.tax_bps) for item in bill.lines][1] == (CREDIT, -380, -76, 2000)
         assert total(bill.lines) == 5900 - 456 and bill.tax == -76
 
     @settings(max_examples=200, deadline=None)
     @given(carts, carts, st.integers(0, 10**7), st.integers(-50, 10**6))
-    def test_nothing_is_lost(self, cart: Any, earlier: Any, unused: int, balance: int) -> None:
+    def test_no_unit_of_credit_is_lost(self, cart: Any, earlier: Any, unused: int, balance: int) -> None:
         items, parts = lines_of_cart(cart[1], cart[2]), parts_of(lines_of_cart(earlier[1], []))
         bill = less_credit(items, unused=unused, unused_parts=parts, name="Team", balance=balance, balance_parts=parts)
-        credit = sum(one.gross_minor for one in bill.lines if one.kind != "item")
+        credit = sum(line.gross_minor for line in bill.lines if line.kind != "item")
         assert -credit == min(total(items), unused + max(balance, 0))
         assert total(bill.lines) == total(items) + credit >= 0
         assert sum(part["minor"] for part in bill.left) == unused + max(balance, 0) + credit
-        assert sum(one.net_minor + one.tax_minor for one in tax_rows(bill.lines)) == total(bill.lines)
+        assert sum(tax_row.net_minor + tax_row.tax_minor for tax_row in tax_rows(bill.lines)) == total(bill.lines)
 
     @given(st.lists(st.integers(1, 10**9), max_size=5), st.integers(0, 10**9))
     def test_parts_scale_without_loss(self, minors: list[int], minor: int) -> None:
@@ -168,6 +174,6 @@ class TestCredit:
         assert sum(part["minor"] for part in scaled(parts, minor)) == minor
 
 
-def test_a_discount_is_taken_before_tax_is_reckoned() -> None:
-    lines: list[Line] = lines_of_cart([(3, 1000, 2000, False)], [held("WELCOME", "percentage", 2000)])
-    assert [(list_net(one), one.net_minor, one.tax_minor, unit_net(one, "EUR")) for one in lines] == [(3000, 2400, 480, "10.00")]
+def test_a_discount_is_applied_before_tax() -> None:
+    lines: list[PriceLine] = lines_of_cart([(3, 1000, 2000, False)], [held("WELCOME", "percentage", 2000)])
+    assert [(list_net(line), line.net_minor, line.tax_minor, unit_net(line, "EUR")) for line in lines] == [(3000, 2400, 480, "10.00")]

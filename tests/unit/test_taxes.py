@@ -1,4 +1,4 @@
-"""Who is taxed how: rates as data, reverse charge between businesses in two EU states, and what cannot be."""
+"""Tax treatment: rates as data, reverse charge between businesses in two EU states, and invalid combinations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from billing.commands.tax_rates import check_tax_rates
-from billing.taxes import EU, Treatment, is_reverse_charge, is_vat_id, parse, treatment
+from billing.customers.tax_rates import check_tax_rates
+from billing.pricing.taxes import EU, Treatment, is_reverse_charge, is_vat_id, parse, treatment
 from core.errors import Invalid
 
 IDS = {"DE": "DE136695976", "AT": "ATU13585627", "GR": "EL094259216", "NL": "NL004495445B01", "FR": "FR40303265045"}
 
 
-def shop(rates: dict[str, Any], country: str | None = None, tax_id: str | None = None) -> Any:
+def site(rates: dict[str, Any], country: str | None = None, tax_id: str | None = None) -> Any:
     return SimpleNamespace(tax_rates=rates, tax_country=country, tax_id=tax_id)
 
 
@@ -27,7 +27,7 @@ def test_vat_ids_are_read_with_and_without_their_prefix(country: str) -> None:
 
 @pytest.mark.parametrize("buyer", sorted(IDS))
 def test_a_business_in_another_state_accounts_for_the_tax(buyer: str) -> None:
-    found = treatment(shop({"*": 1900}, "DE", IDS["DE"]), buyer, IDS[buyer])
+    found = treatment(site({"*": 1900}, "DE", IDS["DE"]), buyer, IDS[buyer])
     assert found == (Treatment("S", 1900) if buyer == "DE" else Treatment("AE", 0, "VATEX-EU-AE"))
 
 
@@ -37,7 +37,9 @@ def test_a_business_in_another_state_accounts_for_the_tax(buyer: str) -> None:
     ("DE", IDS["DE"], "DE", IDS["DE"]), ("GB", "GB980780684", "AT", IDS["AT"]), ("DE", IDS["DE"], "GB", "GB980780684"),
     ("DE", IDS["DE"], "AT", IDS["FR"]), ("DE", IDS["DE"], None, IDS["AT"]), ("DE", IDS["AT"], "FR", IDS["FR"]),
 ])  # fmt: skip
-def test_nobody_else_does(seller: str | None, seller_id: str | None, buyer: str | None, buyer_id: str | None) -> None:
+def test_reverse_charge_applies_to_no_other_sale(
+    seller: str | None, seller_id: str | None, buyer: str | None, buyer_id: str | None
+) -> None:
     assert not is_reverse_charge(seller, seller_id, buyer, buyer_id)
 
 
@@ -47,17 +49,17 @@ def test_the_union_has_27_states() -> None:
 
 def test_a_country_may_have_other_rates_for_single_categories() -> None:
     rates = {"DE": {"bps": 1900, "categories": {"e_book": 700, "edtech": {"code": "E", "reason": "VATEX-EU-132"}}}, "FR": 0, "*": 0}
-    found = [treatment(shop(rates), "DE", None, category) for category in ("saas", "e_book", "edtech")]
+    found = [treatment(site(rates), "DE", None, category) for category in ("saas", "e_book", "edtech")]
     assert found == [Treatment("S", 1900), Treatment("S", 700), Treatment("E", 0, "VATEX-EU-132")]
-    assert [treatment(shop(rates), country).code for country in ("FR", "US", None)] == ["Z", "O", "O"]
-    assert treatment(shop({}), "FR") == Treatment("O")
+    assert [treatment(site(rates), country).code for country in ("FR", "US", None)] == ["Z", "O", "O"]
+    assert treatment(site({}), "FR") == Treatment("O")
 
 
 @pytest.mark.parametrize("entry", [
     {"bps": 1900, "code": "E", "reason": "x"}, {"bps": 0, "code": "S"}, {"bps": 0, "code": "E"}, {"bps": 1900, "reason": "x"},
     {"bps": 0, "code": "X"}, -1, 10_001, "many",
 ])  # fmt: skip
-def test_what_en_16931_does_not_have_is_refused(entry: Any) -> None:
+def test_categories_outside_en_16931_are_refused(entry: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         parse(entry)
     with pytest.raises(Invalid):
@@ -66,12 +68,12 @@ def test_what_en_16931_does_not_have_is_refused(entry: Any) -> None:
         check_tax_rates({"DE": {"bps": 1900, "categories": {"saas": entry}}})
 
 
-def test_countries_are_countries() -> None:
+def test_unknown_countries_are_refused() -> None:
     check_tax_rates({"DE": 1900, "*": 0})
     with pytest.raises(Invalid):
         check_tax_rates({"XX": 1900})
 
 
-def test_a_reason_of_its_own_comes_with_the_code() -> None:
+def test_an_exemption_reason_is_stored_with_its_code() -> None:
     assert parse({"code": "G"}) == Treatment("G", 0, "VATEX-EU-G") and parse({"code": "O"}).reason == "VATEX-EU-O"
     assert parse(0) == Treatment("O") and parse(0, "Z") == Treatment("Z")

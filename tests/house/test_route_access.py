@@ -1,0 +1,360 @@
+"""Every route belongs to a door, and only Ben can open Ben's rows at any door."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from werkzeug.routing import Rule
+
+from auth.models import BrowserSession, IdentityEmail
+from auth.oidc_client.models import ProviderLogin
+from auth.passkeys import Passkey
+from billing.catalogue.addons import create_addon
+from billing.catalogue.discount_codes import create_discount
+from billing.catalogue.pictures import announce_picture
+from billing.charging.recognition import record_acceptance
+from billing.charging.refund import refund
+from billing.customers.customers import create_customer
+from billing.model.catalogue import CollectionItem
+from billing.model.invoices import Invoice
+from billing.model.licenses import LicenseInstance, LicenseKey
+from billing.plan_changes.quote import quote
+from billing.subscriptions.billing_details import correct_invoice
+from core import clock
+from core.ids import new_id
+from core.scope import everything, system
+from tenants.api_keys import new_key
+from tenants.webhooks import endpoints
+from tests.conftest import Street
+from tests.visitor import Visitor
+
+LIST = Path(__file__).parent / "urls.txt"
+DOORS = {  # the first word of an endpoint → whose door it is
+    "unified": "a person",
+    "business": "a customer of one business",
+    "auth": "whoever signs in",
+    "domains": "whoever comes to a business's own domain",
+    "oidc": "an app, or a person on the way to one",
+    "api": "a program with a key",
+    "console": "staff",
+    "impersonation": "staff that look as a customer sees",
+    "sandbox": "the pretend bank",
+    "incoming": "another billing system, by its signature",
+    "mailbox": "an operator of a test deployment",
+    "clock": "an operator of a test deployment",
+    "healthz": "probes",
+    "readyz": "probes",
+    "tls_allowed": "the proxy in front",
+    "operator": "an operator",
+    "metrics": "an operator",
+    "static": "anybody",
+    "language": "anybody",
+    "logo": "anybody",
+}
+PERSONAL = ("unified", "business")
+OF_THE_DOOR = {"business_id", "token", "provider"}  # arguments that name no row of a customer
+
+
+@dataclass
+class Strangers:
+    """Everyone except Ben, each with a browser, and all of Ben's ids by the argument names of routes."""
+
+    cast: Street
+    ids: dict[str, str]
+    needles: list[str]
+    people: dict[str, Visitor]
+    tokens: dict[str, str]
+    key: str
+
+    def ask(self, who: str, method: str, rule: Rule, business_id: str) -> tuple[str, Any]:
+        known = self.ids | {"business_id": business_id}
+        path = fill(self.cast.app, rule, {name: known.get(name, "1") for name in rule.arguments})
+        data = {"csrf_token": self.tokens.get(who, "")} if method == "POST" else {}
+        visitor = self.people[who]
+        page = visitor._open(method, path, follow=False, expect=None, **({"data": data} if method == "POST" else {}))
+        seen = [needle for needle in self.needles if needle not in path and needle.encode() in page.body]
+        assert not seen, f"{who}: {method} {path} shows {seen}"
+        return path, page
+
+
+def fill(app: Any, rule: Rule, values: dict[str, str]) -> str:
+    with app.test_request_context():
+        return app.url_map.bind("localhost").build(rule.endpoint, values, method=next(iter(rule.methods - {"HEAD", "OPTIONS"})))
+
+
+def rules(app: Any, doors: tuple[str, ...]) -> Iterator[tuple[str, Rule]]:
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.split(".")[0] in doors:
+            for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+                yield method, rule
+
+
+def catalogue_of(services: Any, business_id: str) -> dict[str, str]:
+    """Return the other ids of a business that routes take."""
+    with services.database.open(system(business_id), write=True) as db:
+        addon = create_addon(db, business_id, name="Backups", currency="EUR", price=100)
+        item = db.scalars(select(CollectionItem).order_by(CollectionItem.position)).first()
+        code = create_discount(db, business_id, kind="percentage", amount=1000, code="BIRCH10")
+        picture = announce_picture(db, business_id, addon.id)
+        return {
+            "addon_id": addon.id,
+            "collection_id": item.collection_id,
+            "group_id": item.group_id,
+            "item_id": item.id,
+            "discount_id": code.id,
+            "code": code.code,
+            "image_id": picture.id,
+        }
+
+
+@pytest.fixture(scope="module")
+def strangers(street: Street) -> Strangers:
+    services, ben, app = street.services, street.ben, street.app
+    with services.database.open(system(street.acorn), write=True) as db:  # Mallory bought nothing: she sees the empty states
+        record_acceptance(create_customer(db, street.acorn, email=street.MALLORY, name="Mallory Void"))
+    with app.app_context(), services.database.open(system(street.acorn), write=True) as db:
+        _row, key = new_key(db, street.acorn, "Acorn's program")
+    with app.app_context():
+        back = refund(services.processor, system(street.birch), ben.purchase_id, amount_minor=100, reason="a test")
+    with services.database.open(system(street.birch), write=True) as db:
+        quote_id = quote(db, ben.subscription_id, street.products["birch.more"]).id
+        webhook_id = endpoints.create(db, services.outgoing, street.birch, "https://birch.example/hooks").id
+        paid = db.scalar(select(Invoice.id).where(Invoice.customer_id == ben.customer_id))
+        correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
+    of_birch = catalogue_of(services, street.birch)
+    people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
+    people["Mallory"].sign_in(street.MALLORY)
+    people["Ada"].sign_in(street.ADA)
+    people["Ben"].sign_in(street.BEN)
+    tokens = {}
+    for name in ("Mallory", "Ada", "Ben"):
+        people[name].get("/profile")
+        tokens[name] = people[name].token()
+    people["anonymous"].get("/login")
+    tokens["anonymous"] = people["anonymous"].token()
+    with services.database.open(everything("what a test knows of Ben"), write=True) as db:
+        key_id = db.scalar(select(LicenseKey.id).where(LicenseKey.customer_id == ben.customer_id))
+        secret = db.scalar(select(LicenseKey.key).where(LicenseKey.customer_id == ben.customer_id))
+        instance = LicenseInstance(
+            business_id=ben.business_id,
+            customer_id=ben.customer_id,
+            id=new_id("lki"),
+            license_key_id=key_id,
+            name="Ben's laptop",
+            created_at=clock.now(),
+        )
+        db.add(instance)
+        invoice = db.execute(select(Invoice.id, Invoice.number).where(Invoice.customer_id == ben.customer_id)).first()
+        session = db.scalar(
+            select(BrowserSession.id)
+            .join(IdentityEmail, IdentityEmail.identity_id == BrowserSession.identity_id)
+            .where(IdentityEmail.email_key == street.BEN)
+        )
+        passkey, login = new_id("cred"), new_id("log")
+        who = db.scalars(select(IdentityEmail.identity_id).where(IdentityEmail.email_key == street.BEN)).one()
+        db.add(
+            ProviderLogin(
+                identity_id=who,
+                id=login,
+                provider="op/work",
+                issuer="https://work.example",
+                subject="ben",
+                label="Ben",
+                address_key=None,
+                created_at=clock.now(),
+                last_used_at=clock.now(),
+            )
+        )
+        db.add(
+            Passkey(
+                identity_id=who,
+                id=passkey,
+                name="Ben's phone",
+                public_key=b"key",
+                sign_count=0,
+                is_backed_up=False,
+                created_at=clock.now(),
+                last_used_at=None,
+            )
+        )
+        ids = {
+            "customer_id": ben.customer_id,
+            "subscription_id": ben.subscription_id,
+            "payment_id": ben.purchase_id,
+            "invoice_id": invoice.id,
+            "correction_id": correction_id,
+            "quote_id": quote_id,
+            "refund_id": back.id,
+            "key_id": key_id,
+            "license_key_id": key_id,
+            "instance_id": instance.id,
+            "session_id": session,
+            "credential_id": passkey,
+            "login_id": login,
+            "payment_method_id": ben.method_id,
+            "method_id": ben.method_id,
+            "product_id": street.products["birch.plan"],
+            # of the console, where tests/pages/test_console.py knocks with the real ones
+            "app_id": "app_unknown",
+            "domain_id": "dom_unknown",
+            "consent_id": "cst_unknown",
+            "invitation_id": "inv_unknown",
+            "membership_id": "mem_unknown",
+            "export_id": "cex_unknown",
+            "link_id": "pls_unknown",
+            "view_id": "cvw_unknown",
+            "exception_id": "pay_unknown",
+            "api_key_id": "key_unknown",
+            "delivery_id": "whd_unknown",
+            "event_id": "evt_unknown",
+            "merge_id": "mrg_unknown",
+            "failure_id": "renewals:sub_unknown",
+            "webhook_id": webhook_id,
+            "brand_id": street.birch,
+            **of_birch,
+        }
+    needles = [
+        "Ben Hill",
+        street.BEN,
+        "Ben's laptop",
+        "Ben&#39;s laptop",
+        secret,
+        ben.payment_id,
+        *(value for name, value in ids.items() if name not in ("product_id", "brand_id")),
+    ]
+    return Strangers(street, ids, needles, people, tokens, key)
+
+
+def test_every_route_has_a_door(street: Street) -> None:
+    lost = [rule.rule for rule in street.app.url_map.iter_rules() if rule.endpoint.split(".")[0] not in DOORS]
+    assert not lost, f"nobody's door: {lost}"
+
+
+def test_both_doors_have_the_same_pages(street: Street) -> None:
+    pages: dict[str, set[tuple[str, str]]] = {"unified": set(), "business": set()}
+    for method, rule in rules(street.app, PERSONAL):
+        door, _, page = rule.endpoint.partition(".portal.")
+        if page:
+            pages[door].add((method, page))
+            prefix = "/business/<business_id>" if door == "business" else ""
+            assert rule.rule.startswith(prefix + "/")
+    assert pages["unified"] == pages["business"] and len(pages["unified"]) > 10
+
+
+def test_every_url_argument_has_a_test_value(street: Street, strangers: Strangers) -> None:
+    """A new kind of id must be added to the table above. Otherwise the tests below would use a made-up id."""
+    names = {name for _, rule in rules(street.app, (*PERSONAL, "api", "console")) for name in rule.arguments}
+    assert names - set(strangers.ids) - OF_THE_DOOR == set()
+
+
+@pytest.mark.parametrize("who", ["anonymous", "Mallory", "Ada"])
+def test_bens_rows_are_not_found_for_others(strangers: Strangers, who: str) -> None:
+    wrong = []
+    cast = strangers.cast
+    for method, rule in rules(cast.app, PERSONAL):
+        named = bool(rule.arguments - OF_THE_DOOR)
+        for business_id in (cast.birch, cast.acorn) if "business_id" in rule.arguments else ("",):
+            if method != "GET" and not named:
+                continue  # one's own things: nothing of Ben's is named
+            path, page = strangers.ask(who, method, rule, business_id)
+            to_sign_in = page.status in (302, 303) and page.location.split("?")[0].removeprefix("http://localhost").startswith("/login")
+            at_home = who == "Ada" or business_id != cast.birch
+            if who == "anonymous":
+                fine = to_sign_in or page.status in (401, 404)
+            elif named:
+                fine = page.status == 404 or (not at_home and to_sign_in)
+            else:
+                fine = page.status in (200, 302, 303, 308) if at_home else (to_sign_in or page.status == 404)
+            if not fine:
+                wrong.append(f"{method} {path} → {page.status} {page.location}")
+    assert not wrong, f"{who}: " + "\n".join(wrong)
+
+
+def test_bens_rows_are_found_for_ben(strangers: Strangers) -> None:
+    """Otherwise the test above would pass on an empty deployment."""
+    ben = strangers.people["Ben"]
+    for noun in ("subscription", "purchase", "invoice", "refund"):
+        rule = next(rule for _, rule in rules(strangers.cast.app, ("unified",)) if rule.endpoint == f"unified.portal.{noun}")
+        ben.get(fill(strangers.cast.app, rule, strangers.ids))
+        at_birch = next(rule for _, rule in rules(strangers.cast.app, ("business",)) if rule.endpoint == f"business.portal.{noun}")
+        ben.get(fill(strangers.cast.app, at_birch, strangers.ids | {"business_id": strangers.cast.birch}))
+
+
+def test_acorns_key_opens_nothing_of_birch(strangers: Strangers) -> None:
+    client, wrong, key = strangers.cast.app.test_client(), [], {"Authorization": f"Bearer {strangers.key}"}
+    for method, rule in rules(strangers.cast.app, ("api",)):
+        path = fill(strangers.cast.app, rule, {name: strangers.ids.get(name, "1") for name in rule.arguments})
+        answer = client.open(path, method=method, headers=key, **({} if method == "GET" else {"json": {}}))
+        seen = [needle for needle in strangers.needles if needle not in path and needle.encode() in answer.data]
+        assert not seen, f"{method} {path} shows {seen}"
+        if rule.arguments and answer.status_code != 404:
+            wrong.append(f"{method} {path} → {answer.status_code}")
+        bare = client.open(path, method=method, **({} if method == "GET" else {"json": {}}))
+        if bare.status_code == 200 and rule.endpoint not in ("api.supported_countries", "api.description"):
+            wrong.append(f"{method} {path} without a key → 200")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/refunds", {"payment_id": "payment_id"}),
+        (
+            "/api/subscriptions",
+            {"customer": {"customer_id": "customer_id"}, "product_id": "acorn.plan", "quantity": 1, "billing": {"country": "GB"}},
+        ),
+        (
+            "/api/subscriptions",
+            {"customer": {"email": "x@y.example", "name": "X"}, "product_id": "product_id", "quantity": 1, "billing": {"country": "GB"}},
+        ),
+        (
+            "/api/payments",
+            {
+                "customer": {"customer_id": "customer_id"},
+                "billing": {"country": "GB"},
+                "product_cart": [{"product_id": "acorn.once", "quantity": 1}],
+            },
+        ),
+        (
+            "/api/payments",
+            {
+                "customer": {"email": "x@y.example", "name": "X"},
+                "billing": {"country": "GB"},
+                "product_cart": [{"product_id": "product_id", "quantity": 1}],
+            },
+        ),
+    ],
+)
+def test_foreign_ids_in_bodies_are_not_found(strangers: Strangers, path: str, body: dict[str, Any]) -> None:
+    known = strangers.ids | strangers.cast.products
+
+    def real(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: real(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [real(item) for item in value]
+        return known.get(value, value)
+
+    client = strangers.cast.app.test_client()
+    sent = real(body)
+    answer = client.post(path, json=sent, headers={"Authorization": f"Bearer {strangers.key}"})
+    assert answer.status_code == 404, answer.text[:300]
+    assert not [needle for needle in strangers.needles if needle not in str(sent) and needle.encode() in answer.data]
+
+
+def test_the_list_of_urls_is_unchanged(street: Street) -> None:
+    """To accept a change: `PORTAL_WRITE_URLS=1 pytest tests/house/test_route_access.py -k list_of_urls`, then read the diff."""
+    now = "".join(
+        sorted(f"{rule.rule} {method}\n" for rule in street.app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"})
+    )
+    if os.environ.get("PORTAL_WRITE_URLS"):
+        LIST.write_text(now)
+    was = LIST.read_text() if LIST.exists() else ""
+    new, old = set(now.splitlines()), set(was.splitlines())
+    assert now == was, f"New: {sorted(new - old)}. Gone: {sorted(old - new)}. {test_the_list_of_urls_is_unchanged.__doc__}"
