@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
+from billing.model.parties import Business
 from billing.model.payments import Payment
 from billing.model.subscriptions import Subscription
 from billing.renewals import renew
+from billing.renewals.due_subscriptions import are_due
 from core import clock
 from core.outbox import Event
-from core.scope import customer_of, system
+from core.scope import customer_of, everything, system
+from core.services import Services
 from gateways.sandbox.cards import CardForm
 from tests.cast import Buyer, Cast
 
@@ -26,6 +30,20 @@ FAILS_LATER, POOR, BANK_ASKS, LOST, SLOW = (
 MONTH = timedelta(days=32)
 
 
+def renew_due(services: Services, seconds: float = 30) -> None:
+    """Renew all that is due, and wait for the renewals that a running worker took at the same moment."""
+    until = time.monotonic() + seconds
+    while True:
+        renew.run_due(services.processor)
+        due = select(Subscription.id).join(Business, Business.business_id == Subscription.business_id).where(*are_due()).limit(1)
+        unanswered = Payment.is_open & ~Payment.unknown & Payment.gateway_reference.is_(None) & (Payment.charge_type == "renewal")
+        with services.database.open(everything("what is being renewed")) as db:
+            if db.scalar(due) is None and db.scalar(select(Payment.id).where(unanswered).limit(1)) is None:
+                return
+        assert time.monotonic() < until, "renewals did not end"
+        time.sleep(0.05)
+
+
 def hold(cast: Cast, buyer: Buyer, card: str = FAILS_LATER) -> str:
     """Give the buyer's subscription a card that fails at the next renewal, and advance a month. Returns that card's id."""
     failing = cast.card(buyer, card)
@@ -34,7 +52,7 @@ def hold(cast: Cast, buyer: Buyer, card: str = FAILS_LATER) -> str:
         assert subscription is not None
         subscription.payment_method_id = failing
     clock.turn(clock.offset() + MONTH)
-    renew.run_due(cast.services.processor)
+    renew_due(cast.services)
     return failing
 
 

@@ -152,6 +152,7 @@ def axe(page: Page, *, contrast: bool | None = None) -> list[str]:
 
     axe is injected through the debugger, so the page's CSP stays in force.
     """
+    page.wait_for_load_state()  # after a click, elements can be there before the style sheet is
     options: dict[str, Any] = {"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"]}
     if contrast:
         options["runOnly"] = {"type": "rule", "values": ["color-contrast"]}

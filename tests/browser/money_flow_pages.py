@@ -14,7 +14,6 @@ from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
 from billing.model.subscriptions import Subscription
 from billing.plan_changes import confirm as confirm_plan_change
-from billing.renewals import renew
 from billing.renewals.pay_dues import DuesResult, pay_dues
 from billing.subscriptions.cancel import cancel_at_period_end
 from billing.subscriptions.end_now import cancel_now
@@ -34,8 +33,7 @@ def hang(town: Town) -> dict[str, str]:
         name: town.subscribe(card=unpaid_renewals.FAILS_LATER) for name in ("declined", "expired", "asked", "refused", "unknown", "paid")
     }
     clock.turn(clock.offset() + unpaid_renewals.MONTH)
-    while renew.run_due(town.services.processor):
-        pass
+    unpaid_renewals.renew_due(town.services)
     paths = {f"on hold, {name}": town.at(item) for name, item in held.items() if name in ("declined", "unknown")}
     paths |= {f"dues, {name}": town.at(item, "/payment-method") for name, item in held.items() if name != "paid"}
     payments = _pay(town, held)

@@ -43,7 +43,7 @@ def test_account_pages_are_accessible_and_fit_a_phone(served: Services, played: 
     found: list[str] = []
 
     def look(path: str, language: str) -> None:
-        answer = page.goto(path, wait_until="domcontentloaded")
+        answer = page.goto(path)
         assert answer and answer.status == 200, f"{path}: {answer and answer.status}"
         assert (page.locator("html").get_attribute("lang") or "").replace("-", "_") == language, path
         found.extend(f"{path} {language}: {fault}" for fault in axe(page, contrast=None if language == "en" else False))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from billing.renewals import renew
 from core import clock
 from tests import unpaid_renewals
 from tests.browser.served_portal import BANK_ASKS, POOR, Town, built, minor, type_card
@@ -127,5 +126,5 @@ def test_a_cancellation_is_undone(town: Town) -> None:
     due = row.next_billing_at
     assert not row.cancel_at_period_end
     clock.turn(due + timedelta(minutes=1) - clock.wall())
-    renew.run_due(town.services.processor)
+    unpaid_renewals.renew_due(town.services)
     assert town.subscription(item).period_n == 2

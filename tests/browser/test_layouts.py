@@ -96,7 +96,7 @@ def faults(page: Page, town: Town, paths: list[str], language: str) -> list[str]
     page.context.add_cookies([{"name": "lang", "value": language, "url": town.services.settings.base_url}])
     wrong = []
     for path in paths:
-        answer = page.goto(path, wait_until="domcontentloaded")
+        answer = page.goto(path)
         assert answer and answer.status == 200, path
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})

@@ -76,7 +76,7 @@ def test_money_flow_pages_are_accessible_and_fit_a_phone(hung: Hung, language: s
     for name, path in hung.paths.items():
         if not english and name not in TEMPLATES:
             continue
-        page.goto(path, wait_until="domcontentloaded")
+        page.goto(path)
         assert page.locator("html").get_attribute("lang") == i18n.html_lang(language)
         wrong += [f"{name}: {item}" for item in axe(page, contrast=None if english else False)]
         if english and name in TEMPLATES:

@@ -55,4 +55,5 @@ def test_the_operators_pages_have_no_accessibility_faults(played: Cast, person: 
 
 
 def fits(page: Page, width: int) -> None:
+    page.wait_for_load_state()  # after a click, a heading can be there before the style sheet is
     assert page.evaluate("document.documentElement.scrollWidth") <= width
