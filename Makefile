@@ -42,7 +42,7 @@ run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 	@$(FLASK) serve --port $(PORT)
 
 test: check ## Set everything up and pass every gate and test: SQLite, PostgreSQL, a real browser
-	@$(BIN)/python -m pytest -n 2 --dist loadscope
+	@$(BIN)/python -m pytest -n 3 --dist loadscope
 
 check: setup-test ## The gates alone: lint, format, import contracts, types, templates
 	@$(BIN)/ruff check --quiet .

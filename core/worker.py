@@ -64,9 +64,13 @@ class Worker:
 
     def drain(self, limit: int = 10_000) -> int:
         """Run every tick and all due work now, including emails and lanes. Returns how many pieces of work ran."""
-        count = 0
         for tick in self.ticks:
             tick.run()
+        return self.finish(limit)
+
+    def finish(self, limit: int = 10_000) -> int:
+        """Run all due work now, without the recurring jobs. Returns how many pieces of work ran."""
+        count = 0
         for _ in range(3):  # lanes may create work, and work may create lanes
             while count < limit and (batch := [*self.claim(), *self.claim("mail")]):
                 count += self._work_through(batch, threading.Event(), "all")

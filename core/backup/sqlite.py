@@ -47,7 +47,7 @@ def copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.touch(mode=0o600)
     with closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new, pages=1024, sleep=0.005)  # in steps, so that writers are not blocked
+        old.backup(new)  # in one step: a backup in steps begins again after every write. Readers block no writers (WAL).
         new.execute("PRAGMA journal_mode=DELETE")  # one file, without a separate log
         problems = [row[0] for row in new.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
         orphans = new.execute("PRAGMA foreign_key_check").fetchall()

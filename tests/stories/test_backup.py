@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from billing.customers.customers import create_customer
 from core import cli
 from core.backup.cli import compare, load, save
 from core.backup.manifest import BadBackup
+from core.backup.sqlite import copy
 from core.scope import system
 from core.services import Services
 from core.settings import Settings
@@ -59,10 +63,10 @@ def _with_backup_role(settings: Settings, engine: Any) -> Settings:
     return replace(settings, database_backup_url=url)
 
 
-@pytest.fixture
+@contextmanager
 def busy(services: Services, cast: Cast) -> Iterator[None]:
-    """Create customers and store documents for the duration of the test."""
-    stop = threading.Event()
+    """Create customers meanwhile, one after the other."""
+    stop, began = threading.Event(), threading.Event()
 
     def write() -> None:
         number = 0
@@ -70,13 +74,17 @@ def busy(services: Services, cast: Cast) -> Iterator[None]:
             number += 1
             with services.database.open(system(cast.acorn), write=True) as db:
                 create_customer(db, cast.acorn, email=f"customer{number}@void.example", name=f"Customer {number}")
+            began.set()
             stop.wait(0.005)
 
     thread = threading.Thread(target=write)
     thread.start()
-    yield
-    stop.set()
-    thread.join()
+    began.wait(30)
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _store_a_document(visitor: Visitor) -> None:
@@ -87,12 +95,12 @@ def _store_a_document(visitor: Visitor) -> None:
     assert visitor.get(links[0]).body.startswith(b"%PDF")
 
 
-@pytest.mark.usefixtures("busy")
 def test_a_backup_under_load_is_restored_on_another_machine(
-    source: Settings, other_machine: Settings, tmp_path: Path, app: Flask, make_app: Callable[..., Flask]
+    source: Settings, other_machine: Settings, services: Services, cast: Cast, tmp_path: Path, app: Flask, make_app: Callable[..., Flask]
 ) -> None:
     _store_a_document(Visitor(app))
-    made = save(source, tmp_path / "backup")
+    with busy(services, cast):
+        made = save(source, tmp_path / "backup")
     assert made.rows["customers"] > 3 and made.rows["documents"] == 1 and made.rows["events"] > 10
 
     load(other_machine, tmp_path / "backup")
@@ -103,6 +111,37 @@ def test_a_backup_under_load_is_restored_on_another_machine(
     restored.sign_in(Cast.BEN)
     assert "Birch Team" in restored.get("/").text
     assert restored.get("/readyz").status == 200
+
+
+def test_a_large_database_is_copied_in_one_pass_while_others_write(tmp_path: Path) -> None:
+    """A copy in steps would begin again after every write, and never end."""
+    path, stop, written = tmp_path / "large.sqlite3", threading.Event(), [0]
+    with closing(sqlite3.connect(path)) as large:
+        large.executescript("PRAGMA journal_mode=WAL; CREATE TABLE notes (n INTEGER, text BLOB)")
+        large.executemany("INSERT INTO notes VALUES (?, zeroblob(1000))", ((n,) for n in range(20_000)))
+        large.commit()
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30)) as other:
+            while not stop.is_set():
+                other.execute("INSERT INTO notes VALUES (-1, '')")
+                other.commit()
+                written[0] += 1
+                stop.wait(0.002)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not written[0]:
+        time.sleep(0.001)
+    copying = threading.Thread(target=copy, args=(path, tmp_path / "copy.sqlite3"), daemon=True)
+    copying.start()
+    copying.join(60)
+    ended = not copying.is_alive()
+    stop.set()
+    thread.join()
+    assert ended, "the copy ends although others write"
+    with closing(sqlite3.connect(tmp_path / "copy.sqlite3")) as found:
+        assert found.execute("SELECT count(*) FROM notes WHERE n >= 0").fetchone() == (20_000,)
 
 
 def test_files_of_a_backup_are_readable_by_their_owner_only(source: Settings, cast: Cast, tmp_path: Path) -> None:

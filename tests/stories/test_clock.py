@@ -50,7 +50,7 @@ def serving(services: Services) -> Iterator[None]:
 
 
 def soon(true: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while not (found := true()) and time.monotonic() < until:
         time.sleep(0.1)
     return found
@@ -78,20 +78,20 @@ def test_every_process_follows_the_turned_clock(services: Services, cast: Cast, 
     assert "The test clock is set to" not in ada.get("/").soup.select_one(".test").get_text()
     due = _subscription(services, cast.ada_at_acorn.subscription_id).next_billing_at
     with serving(services):
-        done = flask(services, "clock", "--forward", "2m")
+        done = flask(services, "clock", "--forward", "32d")
         assert done.returncode == 0, done.stderr
-        assert "6 renewed" in done.stdout  # two of Ada's and one of Ben's, twice
-        assert soon(lambda: clock.offset() > timedelta(days=58))
+        assert "3 renewed" in done.stdout  # two of Ada's and one of Ben's
+        assert soon(lambda: clock.offset() > timedelta(days=31))
         banner = ada.get("/").soup.select_one(".test").get_text()
         assert re.search(rf"The test clock is set to \d+ {clock.now():%B %Y}\.", banner)
         assert "real time" in flask(services, "clock", "--reset").stdout
         assert soon(lambda: not clock.offset())
     row = _subscription(services, cast.ada_at_acorn.subscription_id)
-    assert row.period_n == 3 and row.next_billing_at > due + timedelta(days=50)
+    assert row.period_n == 2 and row.next_billing_at > due + timedelta(days=25)
     with services.database.open(everything("read a story")) as db:
         issued = sorted(db.scalars(select(Invoice.issued_at).where(Invoice.subscription_id == row.id)))
     assert timedelta(0) <= issued[1] - due < timedelta(minutes=2)  # on its day, not when the clock arrived
-    assert sum("Acorn Team" in email.text for email in ada.emails(cast.ADA)) >= 2
+    assert sum("Acorn Team" in email.text for email in ada.emails(cast.ADA)) >= 1
 
 
 def _subscription(services: Services, item: str) -> Subscription:
