@@ -36,13 +36,12 @@ class ScopedSession(Session):
 
     repeatable = False
 
-    def __init__(self, scope: Scope, write: bool, engine: Engine) -> None:
+    def __init__(self, scope: Scope, write: bool, engine: Engine, settings: Settings) -> None:
+        self.settings = settings
         # PostgreSQL: a reading transaction is READ ONLY for the server as well
         options = engine.execution_options(portal_write=write, postgresql_readonly=not write)
         super().__init__(options, expire_on_commit=False, autoflush=write)
         self._guard = guard.Guard(scope, write, arrays=engine.dialect.name == "postgresql")
-        self._guard.attach(self)
-        event.listen(self, "after_begin", _enter)
 
     @property
     def scope(self) -> Scope:
@@ -108,7 +107,7 @@ class Database:
         `replica`: read from the replica, if there is one that is usable now.
         """
         use = replica and not write and self.replica is not None and self.replica.usable()
-        return ScopedSession(scope, write, self.replica.engine if use and self.replica else self.engine)
+        return ScopedSession(scope, write, self.replica.engine if use and self.replica else self.engine, self.settings)
 
     def replica_of(self, session: ScopedSession | None) -> Replica | None:
         """Return the replica that a session reads from; None for the primary."""
@@ -122,6 +121,10 @@ class Database:
             self.replica.engine.dispose()
 
 
+guard.attach(ScopedSession)  # once for the class: to listen at every session costs more than to open it
+
+
+@event.listens_for(ScopedSession, "after_begin")
 def _enter(session: Session, _transaction: Any, connection: Connection) -> None:
     item: guard.Guard = session._guard  # type: ignore[attr-defined]
     connection.info["guard"] = item

@@ -65,11 +65,6 @@ class Guard:
         self.criteria = tuple(_criteria(scope, arrays))
         self.allowed = _READS.get(scope.kind, frozenset())
 
-    def attach(self, session: Session) -> None:
-        event.listen(session, "do_orm_execute", self.on_execute)
-        event.listen(session, "before_flush", self.before_flush)
-        event.listen(session, "before_attach", self.before_attach)
-
     # --- layer 1
     def on_execute(self, state: ORMExecuteState) -> None:
         if self.scope.is_everything:
@@ -207,6 +202,22 @@ def _of_arrays(scope: Scope) -> Iterator[Any]:
     if len(scope.business_ids) > 1:
         yield with_loader_criteria(CustomerOwned, lambda cls: cls.business_id + "/" + cls.customer_id == pairs, include_aliases=True)
     yield with_loader_criteria(Catalogue, lambda cls: cls.business_id == businesses, include_aliases=True)
+
+
+def attach(sessions: type[Session]) -> None:
+    """Let the guard of each session of this class, `session._guard`, see what it executes, flushes and adds."""
+
+    @event.listens_for(sessions, "do_orm_execute")
+    def on_execute(state: ORMExecuteState) -> None:
+        state.session._guard.on_execute(state)  # type: ignore[attr-defined]
+
+    @event.listens_for(sessions, "before_flush")
+    def before_flush(session: Session, context: UOWTransaction, instances: Any) -> None:
+        session._guard.before_flush(session, context, instances)  # type: ignore[attr-defined]
+
+    @event.listens_for(sessions, "before_attach")
+    def before_attach(session: Session, row: object) -> None:
+        session._guard.before_attach(session, row)  # type: ignore[attr-defined]
 
 
 def install(engine: Engine) -> None:
