@@ -21,10 +21,15 @@ import tenants.deployment_check
 import tenants.external
 import tenants.operator
 import tenants.operator.clock
+import tenants.payment_notifications
+import tenants.vies
 import tenants.webhooks
 import unified
 from billing import metrics as billing_metrics
+from billing.charging import notifications
 from billing.charging.payment_processor import PaymentProcessor
+from billing.charging.payment_processors import PaymentProcessors
+from billing.charging.ports import GatewayKind
 from billing.documents.store import DocumentStore
 from billing.external.dispatch import ActionDispatcher
 from billing.model import gateway_notifications
@@ -42,6 +47,7 @@ from core.private_files import private_folder, private_umask
 from core.services import Services
 from core.settings import Settings
 from core.worker import Tick, Worker
+from gateways.stripe import StripeKind
 from tenants.external.dodo import Dodo
 
 PACKAGES = (
@@ -53,7 +59,9 @@ PACKAGES = (
     tenants.business_portal,
     tenants.api,
     tenants.external,
+    tenants.payment_notifications,
     tenants.webhooks,
+    tenants.vies,
     tenants.console,
     tenants.cli,
     tenants.operator.clock,
@@ -78,21 +86,21 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     database = Database(settings)
     schema.check(database)
-    gateway = _gateway(settings)
-    processor = PaymentProcessor(database, gateway, settings)
+    sandbox, outgoing = _sandbox(settings), Outgoing(settings)
+    processor = PaymentProcessor(database, PaymentProcessors(database, settings, _kinds(settings, sandbox, outgoing)), settings)
     handlers = Handlers()
-    worker = Worker(database, handlers, _ticks(processor, gateway))
+    worker = Worker(database, handlers, _ticks(processor, sandbox))
     worker.around = app.app_context
     services = Services(
         settings,
         database,
-        gateway=gateway,
+        gateway=sandbox,
         worker=worker,
         mailer=Mailer(settings, database),
         documents=DocumentStore(database, settings),
         processor=processor,
         handlers=handlers,
-        outgoing=Outgoing(settings),
+        outgoing=outgoing,
     )
     services.forwarder = ActionDispatcher(database, {"dodo": Dodo(services)})
     services.documents.systems = services.forwarder.systems
@@ -104,12 +112,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     application.register(app, services)
     error_reports.init(settings)
     tracing.init(app, settings, *database.engines)
-    if gateway is not None:
+    if sandbox is not None:
         from gateways.sandbox.pages import make_blueprint
 
-        gateway.notify = processor.receive_notification
-        app.register_blueprint(make_blueprint(gateway))
-    handlers.on("gateway.notified", lambda work: processor.process_notification(work.data["key"]), "gateway.follow_up")
+        sandbox.notify = notifications.of_sandbox(processor)
+        app.register_blueprint(make_blueprint(sandbox))
+    notifications.register(handlers, processor)
     for package in PACKAGES:
         package.register(app, services)
     return app
@@ -124,9 +132,19 @@ def serve_app() -> Edge:
     return Edge(app, trusted=app.extensions["portal"].settings.trusted_proxies)
 
 
-def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
-    """Create the configured gateway. Only this module imports concrete gateways."""
-    if settings.gateway == "none":
+def _kinds(settings: Settings, sandbox, outgoing: Outgoing) -> dict[str, GatewayKind]:  # type: ignore[no-untyped-def]
+    """Return the kinds of payment processors by name. Only this module imports concrete gateways."""
+    kinds: dict[str, GatewayKind] = {StripeKind.name: StripeKind(outgoing)}
+    if sandbox is not None:
+        from gateways.sandbox import SandboxKind
+
+        kinds[SandboxKind.name] = SandboxKind(sandbox)
+    assert set(kinds) == set(settings.processor_kinds)
+    return kinds
+
+
+def _sandbox(settings: Settings):  # type: ignore[no-untyped-def]
+    if "sandbox" not in settings.processor_kinds:
         return None
     from gateways.sandbox import SandboxGateway
 
@@ -134,7 +152,7 @@ def _gateway(settings: Settings):  # type: ignore[no-untyped-def]
     return SandboxGateway(settings.data_dir / "sandbox.sqlite3", settings.base_url, secret)
 
 
-def _ticks(processor: PaymentProcessor, gateway) -> list[Tick]:  # type: ignore[no-untyped-def]
+def _ticks(processor: PaymentProcessor, sandbox) -> list[Tick]:  # type: ignore[no-untyped-def]
     ticks = [
         Tick("renewals", timedelta(seconds=5), lambda: renew.run_due(processor)),
         Tick("reconcile", timedelta(seconds=3), processor.reconcile),
@@ -142,6 +160,6 @@ def _ticks(processor: PaymentProcessor, gateway) -> list[Tick]:  # type: ignore[
         Tick("old failures", timedelta(hours=1), lambda: recurring_jobs.sweep(processor.database)),
         Tick("old notifications", timedelta(hours=1), lambda: gateway_notifications.sweep(processor.database)),
     ]
-    if gateway is not None:
-        ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), gateway.deliver_due))
+    if sandbox is not None:
+        ticks.insert(0, Tick("sandbox notifications", timedelta(seconds=1), sandbox.deliver_due))
     return ticks

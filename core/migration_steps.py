@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -178,6 +178,31 @@ class NotNullStep:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver does not begin a transaction before DDL
                 with Operations(MigrationContext.configure(connection)).batch_alter_table(self.table) as table:
                     table.alter_column(self.column, nullable=False)
+        _small(engine, lambda connection: _save(connection, id, None, 0, done=True))
+
+
+@dataclass(frozen=True)
+class DropUniqueStep:
+    """Drop a unique constraint after the index that replaces it was created. SQLite rebuilds the table; its triggers are kept."""
+
+    name: str
+    table: str
+    constraint: str
+
+    def run(self, engine: Engine, id: str, say: Say) -> None:
+        if engine.dialect.name == "postgresql":
+            statement = f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {self.constraint}"
+            _small(engine, lambda connection: connection.exec_driver_sql(statement))
+        else:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver does not begin a transaction before DDL
+                triggers = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+                kept = list(connection.exec_driver_sql(triggers, (self.table,)).scalars())
+                if any(item["name"] == self.constraint for item in inspect(connection).get_unique_constraints(self.table)):
+                    with Operations(MigrationContext.configure(connection)).batch_alter_table(self.table) as table:
+                        table.drop_constraint(self.constraint, type_="unique")
+                    for trigger in kept:
+                        connection.exec_driver_sql(trigger)
         _small(engine, lambda connection: _save(connection, id, None, 0, done=True))
 
 

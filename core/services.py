@@ -37,7 +37,7 @@ class Services:
 
     settings: Settings
     database: Database
-    gateway: Any = None  # the concrete gateway, None where PORTAL_GATEWAY=none
+    gateway: Any = None  # the sandbox, None where PORTAL_GATEWAY=none
     worker: Worker = _UNSET
     processor: Any = None  # billing.charging.payment_processor.PaymentProcessor
     handlers: Handlers = _UNSET

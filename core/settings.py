@@ -23,8 +23,14 @@ __all__ = ["DEFAULT_SECRET", "Misconfigured", "Mode", "Settings"]
 
 Mode = Literal["test", "live"]
 DEFAULT_SECRET = "test-only-secret-do-not-use-in-live-mode"  # noqa: S105 - refused in live mode below
+PROCESSORS = ("stripe",)
+"""Kinds of payment processors that charge real money in live mode. `wsgi.py` has the implementation of each."""
 _LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+VIES = "https://ec.europa.eu/taxation_customs/vies/rest-api"
+"""The REST service of the European Commission that checks VAT IDs."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +70,16 @@ class Settings:
     bot_check: str = "work"
     bot_site_key: str = ""
     bot_secret: str = ""
+    vies_url: str = ""  # REST service that checks EU VAT IDs; empty: they are not checked
 
     @property
     def is_test(self) -> bool:
         return self.mode == "test"
 
     @property
-    def can_collect(self) -> bool:
-        """Whether this deployment has a payment processor and can charge."""
-        return self.gateway != "none"
+    def processor_kinds(self) -> tuple[str, ...]:
+        """The kinds of payment processors that businesses of this deployment can use. The sandbox is never among them in live mode."""
+        return (*PROCESSORS, *(("sandbox",) if self.gateway == "sandbox" and self.is_test else ()))
 
     @property
     def is_sqlite(self) -> bool:
@@ -145,6 +152,7 @@ class Settings:
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
             bot_site_key=get("PORTAL_BOT_SITE_KEY"),
             bot_secret=get("PORTAL_BOT_SECRET"),
+            vies_url=_vies_url(get("PORTAL_VIES_URL"), mode),
         )
         return settings.checked()
 
@@ -190,6 +198,15 @@ def _providers(get: Callable[[str], str]) -> tuple[OidcProvider, ...]:
         return oidc_settings.read(get)
     except ValueError as wrong:
         raise Misconfigured(str(wrong)) from wrong
+
+
+def _vies_url(text: str, mode: str) -> str:
+    """Return the URL of VIES. Unset: the European Commission's in live mode, none in test mode, where VAT IDs are made up. `off`: none."""
+    if text == "off" or (not text and mode == "test"):
+        return ""
+    url = text or VIES
+    origin = "/".join(url.split("/")[:3])
+    return web_url("PORTAL_VIES_URL", origin) + url[len(origin) :].rstrip("/")
 
 
 def _proxies(text: str) -> TrustedProxies:

@@ -21,6 +21,7 @@ import billing.model.imported_records  # noqa: F401
 import billing.model.invoices  # noqa: F401
 import billing.model.licenses  # noqa: F401
 import billing.model.parties  # noqa: F401
+import billing.model.payment_accounts  # noqa: F401
 import billing.model.payments  # noqa: F401
 import billing.model.pictures  # noqa: F401
 import billing.model.quotes  # noqa: F401

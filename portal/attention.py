@@ -14,7 +14,7 @@ from billing.history.overview import SubscriptionSummary
 from billing.subscriptions.queries import SubscriptionRow
 from core.links import exists_here, here
 from core.template_context import amount_tag, date_tag, formatter
-from portal.phrases import card, is_soon, last_day, sentence
+from portal.phrases import bank_confirms, card, is_soon, last_day, sentence
 from portal.renewals import is_charged
 
 
@@ -45,7 +45,7 @@ def needs(rows: list[SubscriptionRow]) -> list[AttentionItem]:
     out += [_confirm(row) for row in rows if row.needs_confirming]
     out += [_finish(row) for row in rows if is_left_open(row)]
     out += _cards(rows)
-    return out + [_checking(row) for row in rows if row.is_checking]
+    return out + [_checking(row) for row in rows if row.is_checking] + [_awaiting_bank(row) for row in rows if row.awaits_bank]
 
 
 def unconfirmed(names: list[str], url: str) -> list[AttentionItem]:
@@ -180,6 +180,20 @@ def _expiring(affected: list[SubscriptionRow]) -> AttentionItem:
     uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(affected), names=listed)
     url = f"{here('subscriptions')}/{first.id}/payment-method" if len(affected) == 1 else here("payment_methods")
     return AttentionItem("card", "wait", _("Card expiring"), fact, uses, url, _("Replace card"))
+
+
+def _awaiting_bank(row: SubscriptionRow) -> AttentionItem:
+    fact = sentence(_("%(amount)s for %(name)s is on its way."), amount=amount_tag(row.payment_minor or 0, row.currency), name=row.name)
+    return AttentionItem(
+        "clock",
+        "wait",
+        _("In progress"),
+        fact,
+        bank_confirms(row.payment_days or 1),
+        here("payment", payment_id=row.payment_id),
+        _("View payment"),
+        row.name,
+    )
 
 
 def _checking(row: SubscriptionRow) -> AttentionItem:

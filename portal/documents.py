@@ -16,7 +16,7 @@ from core.errors import Unavailable
 from core.links import exists_here, here
 from core.request_context import db, services
 from portal import bp
-from portal.phrases import card_of, country_name, decline_reason
+from portal.phrases import bank_confirms, card_of, country_name, decline_reason
 from portal.request_accounts import account
 
 REFRESH_SECONDS = 4
@@ -48,6 +48,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
         country_name=country_name,
         paid=paid,
         failed=failed,
+        bank_confirms=bank_confirms(way.working_days or 1) if way and way.awaits_bank else "",
         why=decline_reason(failed.error_code) if failed else "",
         card=card_of(paid.method) if paid else "",
         pay_url=pay_url,

@@ -34,5 +34,5 @@ def allow_form_targets(*links: str | None) -> None:
     """Allow the origins of `links` in the CSP `form-action`. Browsers apply it to redirects of form submissions too."""
     ours = services().settings.base_url
     origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, (link for link in links if link))}
-    origins |= set(getattr(services().gateway, "page_origins", ()))
+    origins |= services().processor.accounts.page_origins()
     allow_form_to(*sorted(origins - {ours}))

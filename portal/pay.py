@@ -28,7 +28,7 @@ from core.template_context import formatter
 from portal import bp, external_billing
 from portal.billing_services import processor
 from portal.hosted_pages import allow_form_targets, needs_proof, return_url
-from portal.phrases import card, expires, why_declined
+from portal.phrases import bank_confirms, card, expires, why_declined
 from portal.renewals import is_charged, next_charge
 from portal.request_accounts import account
 from portal.step_up import prove
@@ -122,7 +122,7 @@ def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str =
     dues = dues_payment.dues(db(), row.id)
     link = dues.link if dues else None
     allow_form_targets(link)
-    checking = bool(dues and dues.is_checking) or row.is_checking
+    checking = bool(dues and dues.is_checking) or row.is_checking or row.awaits_bank
     then = 0
     if dues and dues.next_at:
         lines = next_charge(row.coming(), theirs, dues.next_at, dues.next_n - row.period_n - 1)
@@ -137,6 +137,7 @@ def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str =
         account=theirs,
         dues=dues,
         is_checking=checking,
+        bank_confirms=bank_confirms(row.payment_days or 1) if row.awaits_bank else "",
         choices=_choices(row, bool(dues), declined),
         url=f"{here('subscriptions')}/{row.id}",
         why=why_declined(dues.error_code) if dues else "",

@@ -13,7 +13,7 @@ from core import clock
 from core.links import exists_here, here
 from core.request_context import db
 from portal import bp
-from portal.phrases import card_of, why_declined
+from portal.phrases import bank_confirms, card_of, why_declined
 from portal.request_accounts import account
 
 FAST_REFRESH, SLOW_REFRESH = 3, 30  # seconds
@@ -27,10 +27,11 @@ def payment(payment_id: str) -> ResponseReturnValue:
     payment, subscription = found.payment, found.subscription
     came_back = bool(request.args.get("status"))  # affects only the text; the state comes from the gateway
     has_left = payment.is_open and request.args.get("status") == "cancelled"
+    awaits_bank = payment.awaits_bank
     waiting = payment.is_open and (payment.status == "processing" or came_back)
     reload = (
         (FAST_REFRESH if clock.now() - payment.updated_at < FAST_REFRESH_PERIOD else SLOW_REFRESH)
-        if waiting and "stay" not in request.args
+        if waiting and not awaits_bank and "stay" not in request.args
         else 0
     )
     now = int(clock.wall().timestamp())
@@ -54,7 +55,8 @@ def payment(payment_id: str) -> ResponseReturnValue:
             reload=reload,
             is_due=dues,
             url=here("payment", payment_id=payment.id),
-            is_first=is_first,
+            is_first=is_first and not awaits_bank,
+            bank_confirms=bank_confirms(payment.working_days or 1) if awaits_bank else "",
             again=f"?status={hint}&since={since}",
             other_url=other_url,
             subscription_url=f"{here('subscriptions')}/{subscription.id}" if subscription else "",

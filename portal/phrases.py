@@ -131,6 +131,15 @@ def decline_reason(code: str | None) -> str:
 _WITHOUT_REASON = frozenset({"DO_NOT_HONOR", "CARD_DECLINED", "GENERIC_DECLINE"})
 
 
+def bank_confirms(working_days: int) -> str:
+    """Return within how many working days the bank confirms a payment."""
+    return ngettext(
+        "Your bank confirms it within one working day. We’ll email you when it does.",
+        "Your bank confirms it within %(num)d working days. We’ll email you when it does.",
+        working_days,
+    )
+
+
 def why_declined(code: str | None) -> str:
     """Return the decline reason as a sentence, or an empty string for an unknown code."""
     if (code or "").upper() in _WITHOUT_REASON:

@@ -13,7 +13,6 @@ from billing.pricing import prices
 from billing.pricing.calendar import nth
 from billing.pricing.terms import Seller
 from billing.subscriptions.queries import SubscriptionRow
-from core.request_context import services
 from core.template_context import formatter
 from portal.request_accounts import account
 
@@ -56,9 +55,11 @@ class Half:
 def is_charged(row: SubscriptionRow) -> bool:
     """Return whether the next period is charged automatically, here or by an external billing system.
 
-    False if this deployment collects but has no payment processor, or if the business has not decided yet who collects.
+    False if we collect but the business has no open payment account, or if the business has not decided yet who collects.
     """
-    return services().settings.can_collect if row.collected_by == "us" else row.collected_by != UNDECIDED
+    if row.collected_by == "us":
+        return row.has_payment_account
+    return row.collected_by != UNDECIDED
 
 
 def renews_after_resuming(row: SubscriptionRow, resumed_at: datetime) -> datetime | None:

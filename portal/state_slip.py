@@ -15,7 +15,7 @@ from core import clock
 from core.links import exists_here
 from core.template_context import amount_tag, date_tag, formatter
 from portal.attention import confirm_url, is_left_open
-from portal.phrases import days_until, sentence
+from portal.phrases import bank_confirms, days_until, sentence
 from portal.renewals import is_charged, renews_after_resuming
 from portal.subscription_rows import SubscriptionLine, cancels_by_contact, ends_at, may_keep
 
@@ -66,6 +66,8 @@ def _payment_sentences(summary: SubscriptionLine) -> list[str | Markup]:
             _("We don’t know yet whether your payment went through."),
             _("We’re checking with the bank. Please don’t pay again. We’ll email you when we know."),
         ]
+    if row.awaits_bank:
+        return [_("Your payment is on its way."), bank_confirms(row.payment_days or 1)]
     if row.needs_confirming:
         amount = amount_tag(row.payment_minor or 0, row.currency)
         return [

@@ -18,9 +18,11 @@ from auth.oidc_client.models import Connection
 from auth.oidc_client.provider_config import secret_purpose
 from auth.oidc_server import keys as signing
 from auth.oidc_server.models import SigningKey
+from billing.charging.payment_processors import purpose as account_purpose
 from billing.documents import render_invoice
 from billing.external.port import UNDECIDED
 from billing.model.lifecycle import LIVE
+from billing.model.payment_accounts import PaymentAccountDetails, takes_charges
 from billing.model.subscriptions import Subscription
 from core import clock
 from core.checks import Finding, machine, mail_domain, ok, smtp, unknown, wrong
@@ -133,6 +135,10 @@ def sealed_rows(database: Database, settings: Settings) -> Iterator[tuple[str, s
             yield f"key of {row.id} of {row.business_id}", account.purpose("key", row.business_id, row.id), row.key_sealed
         for hook in db.scalars(select(Endpoint).where(Endpoint.removed_at.is_(None))):
             yield f"webhook of {hook.business_id}", secrets.purpose(settings, hook.id), hook.secret
+        for payments in db.scalars(select(PaymentAccountDetails)):
+            for name, sealed_text in (("key", payments.sealed_key), ("webhook", payments.sealed_webhook_secret)):
+                if sealed_text:
+                    yield f"{name} of payment account {payments.id}", account_purpose(payments.id, name), sealed_text
 
 
 def sealed(rows: list[tuple[str, str, str]], keys: tuple[str, ...]) -> Finding:
@@ -161,18 +167,20 @@ def _check_billing(database: Database) -> list[Finding]:
         )
         by = dict(db.execute(query).tuples().all())
         failing = db.scalar(select(func.count()).select_from(JobFailure)) or 0
-    return collecting(by.get("us", 0), by.get(UNDECIDED, 0), failing, database.settings.can_collect)
+        ours = select(func.count()).select_from(Subscription).where(Subscription.collected_by == "us", Subscription.status.in_(LIVE))
+        uncharged = db.scalar(ours.where(~takes_charges(db, Subscription))) or 0
+    return collecting(by.get("us", 0), uncharged, by.get(UNDECIDED, 0), failing)
 
 
-def collecting(ours: int, undecided: int, failing: int, can_collect: bool) -> list[Finding]:
-    """`ours`: active subscriptions that are billed here. `undecided`: those for which nobody decided yet who bills them."""
+def collecting(ours: int, uncharged: int, undecided: int, failing: int) -> list[Finding]:
+    """`ours`: active subscriptions billed here; `uncharged`: those without an open account; `undecided`: who bills is not decided."""
     found = []
-    if ours and not can_collect:
+    if uncharged:
         found.append(
             wrong(
                 "subscriptions",
-                f"{ours} are billed here, but there is no payment processor: they are not charged",
-                "set PORTAL_GATEWAY, or import them again as billed by another system",
+                f"{uncharged} are billed here, but their business has no open payment account: they are not charged",
+                "connect a payment account in the console, under Settings, Payments, or import them again as billed by another system",
             )
         )
     if undecided:

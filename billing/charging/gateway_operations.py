@@ -1,43 +1,35 @@
-"""Provides keys, leases and gateway calls for charges and refunds, and the three steps of a refund."""
+"""Provides keys, accounts and gateway calls for charges and refunds, and the three steps of a refund."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from billing.charging import minimal_bookings, reconciliation_exceptions, refund_outcomes
+from billing.charging import minimal_bookings, processor_calls, reconciliation_exceptions, refund_outcomes
 from billing.charging.look_up_times import after_lease, next_look_up
-from billing.charging.measured_calls import Measured
-from billing.charging.ports import ChargeOutcome, Gateway
-from billing.charging.ports import RefundRequest as RefundRequest
+from billing.charging.payment_processors import PaymentProcessors
+from billing.charging.ports import ChargeOutcome, Gateway, RefundRequest
 from billing.model.payments import Payment, Refund
 from core import clock, transaction_retry
 from core.db import Database, ScopedSession
-from core.errors import N_, Conflict, NotFound
+from core.errors import N_, NotFound
 from core.money import Money
 from core.scope import system
 from core.settings import Settings
 
 log = structlog.get_logger()
 
+AccountOf = tuple[str, str | None]
+"""(business_id, payment_account_id)"""
+
 
 class GatewayOperations:
-    def __init__(self, database: Database, gateway: Gateway | None, settings: Settings) -> None:
-        self.database, self._gateway, self.settings = database, gateway, settings
-
-    @property
-    def can_collect(self) -> bool:
-        return self._gateway is not None
-
-    @property
-    def gateway(self) -> Gateway:
-        if self._gateway is None:
-            raise Conflict("MERCHANT_NOT_LIVE", N_("Payments are not possible: this portal has no payment provider."))
-        transaction_retry.note_effect()  # a gateway call follows
-        return Measured(self._gateway)
+    def __init__(self, database: Database, accounts: PaymentProcessors, settings: Settings) -> None:
+        self.database, self.accounts, self.settings = database, accounts, settings
 
     def key(self, business_id: str, operation: str, attempt: int) -> str:
         return f"{self.settings.mode}/{business_id}/{operation}/{attempt}"
@@ -52,12 +44,17 @@ class GatewayOperations:
             assert payment is not None
             first, age = refund.fence == 0, clock.now() - refund.created_at
             refund.check_at, refund.fence = after_lease(), refund.fence + 1
-            request = RefundRequest(refund.key, payment.key, business_id, Money(refund.amount_minor, refund.currency))
+            processor_calls.record_call(db, refund, "refund")
+            db.flush()
+            trace = processor_calls.trace_of_refund(db, refund, payment)
+            assert trace.charge is not None
+            request = RefundRequest(refund.key, trace.charge, business_id, Money(refund.amount_minor, refund.currency))
+            account = (business_id, refund.payment_account_id)
         outcome = (
-            ChargeOutcome("not_found", request.key) if first else self._call_gateway(lambda: self.gateway.look_up(request.key), request.key)
+            ChargeOutcome("not_found", request.key) if first else self._call(account, lambda gateway: gateway.look_up(trace), trace.key)
         )
-        if outcome.state == "not_found" and (first or age < self.gateway.resend_window):
-            outcome = self._call_gateway(lambda: self.gateway.refund(request), request.key)
+        if outcome.state == "not_found" and (first or age < self._resend_window(account)):
+            outcome = self._call(account, lambda gateway: gateway.refund(request), request.key)
         return self.record_refund(business_id, refund_id, outcome)
 
     def record_refund(self, business_id: str, refund_id: str, outcome: ChargeOutcome) -> str:
@@ -73,6 +70,7 @@ class GatewayOperations:
         with self.database.open(system(business_id), write=True) as db:
             refund = _locked(db, refund_id)
             if refund.status == "pending" or (outcome.state == "succeeded" and reconciliation_exceptions.is_unbooked(db, refund_id)):
+                processor_calls.note_reference(db, refund.key, outcome.reference)
                 if outcome.state == "succeeded":
                     refund_outcomes.record_refund_success(db, refund)
                 elif outcome.final:
@@ -85,12 +83,35 @@ class GatewayOperations:
                     reconciliation_exceptions.clear_exception(db, refund_id)
             return refund.status
 
-    def _call_gateway(self, call: Callable[[], ChargeOutcome], key: str) -> ChargeOutcome:
+    def gateway_of(self, account: AccountOf) -> Gateway:
+        """Return the gateway of an account for a call. Raises Conflict MERCHANT_NOT_LIVE."""
+        transaction_retry.note_effect()  # a gateway call follows
+        return self.accounts.of(*account)
+
+    def _call(self, account: AccountOf, call: Callable[[Gateway], ChargeOutcome], key: str) -> ChargeOutcome:
+        """Call the gateway of an account outside of any transaction. After any error, it is unknown what the gateway did."""
         try:
-            return call()
-        except Exception as problem:  # after any error, it is unknown what the gateway did
+            outcome = call(self.gateway_of(account))
+        except Exception as problem:
             log.warning("gateway call failed", key=key, error=type(problem).__name__)
+            self._note_health(account, type(problem).__name__)
             return ChargeOutcome("unknown", key)
+        self._note_health(account, "no answer" if outcome.state == "unknown" else None)
+        return outcome
+
+    def _note_health(self, account: AccountOf, failure: str | None) -> None:
+        try:
+            self.accounts.note_health(account[0], account[1] or "", failure)
+        except Exception:  # the outcome of the call matters more
+            log.exception("health of a payment account not stored", account=account[1])
+
+    def _resend_window(self, account: AccountOf) -> timedelta:
+        """Return how long the same key may be sent again at this account. Zero if its kind is not available."""
+        try:
+            return self.accounts.of(*account).resend_window
+        except Exception:
+            log.exception("payment account not usable", account=account[1])
+            return timedelta(0)
 
     def _retry_once(self, step: Callable[[], str]) -> str:
         """Run `step`, and repeat it once after a conflict: a concurrent outcome may have written the first row of a series or total."""

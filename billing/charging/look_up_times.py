@@ -15,6 +15,14 @@ def after_lease() -> datetime:
     return clock.wall() + LEASE
 
 
+BANK = timedelta(hours=12)
+"""Between two look-ups of a payment that the bank confirms within days. A notification of the processor usually comes first."""
+
+
+def next_bank_look_up() -> datetime:
+    return clock.wall() + BANK
+
+
 def next_look_up(tries: int) -> datetime:
     """Return the time of the next look-up after `tries` calls. The waits grow from seconds to hours."""
     return clock.wall() + RETRY[min(tries, len(RETRY) - 1)]

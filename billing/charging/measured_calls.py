@@ -8,7 +8,7 @@ from typing import Any
 
 from core.metrics.instruments import PROCESSOR_CALLS, PROCESSOR_SECONDS
 
-CALLS = ("collect", "charge", "refund", "look_up", "cancel", "read_notification")
+CALLS = ("register", "collect", "charge", "refund", "look_up", "cancel", "forget", "read_notification")
 """The verbs of `billing.charging.ports.Gateway`."""
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from billing.charging.method_details import method_label
 from billing.model.lifecycle import LIVE
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
@@ -19,14 +20,9 @@ PAYING = (*LIVE, "pending")
 
 
 def usable_method(db: ScopedSession, customer_id: str, payment_method_id: str) -> PaymentMethod:
-    """Return a saved method of this customer. A gateway's reference is valid for no other customer. Raises NotFound."""
+    """Return a saved method of this customer that can be charged. A gateway's reference is valid for no other customer. Raises NotFound."""
     found = db.scalar(
-        select(PaymentMethod).where(
-            PaymentMethod.id == payment_method_id,
-            PaymentMethod.customer_id == customer_id,
-            PaymentMethod.held_by == "us",
-            PaymentMethod.removed_at.is_(None),
-        )
+        select(PaymentMethod).where(PaymentMethod.id == payment_method_id, PaymentMethod.customer_id == customer_id, is_chargeable())
     )
     if found is None:
         raise NotFound(sentence=N_("There is no such payment method."))

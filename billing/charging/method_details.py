@@ -13,8 +13,12 @@ from core.outbox import emit
 
 
 def save_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> PaymentMethod:
-    """Save a method under the gateway's reference and set it on the payment. The same reference is the same row."""
-    found = db.scalar(select(PaymentMethod).where(PaymentMethod.reference == details.reference))
+    """Save a method of the payment's account and set it on the payment. The same reference at one account is the same row."""
+    found = db.scalar(
+        select(PaymentMethod).where(
+            PaymentMethod.payment_account_id == payment.payment_account_id, PaymentMethod.reference == details.reference
+        )
+    )
     if found is None:
         first = (
             db.scalar(
@@ -28,6 +32,7 @@ def save_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> 
             business_id=payment.business_id,
             customer_id=payment.customer_id,
             id=new_id("pm"),
+            payment_account_id=payment.payment_account_id,
             reference=details.reference,
             kind=details.kind,
             brand=details.brand,

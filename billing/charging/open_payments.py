@@ -12,6 +12,7 @@ from typing import Any
 
 from billing.charging.gateway_operations import GatewayOperations
 from billing.charging.method_details import method_snapshot
+from billing.charging.payment_processors import provider_of
 from billing.model.authors import author_of
 from billing.model.payments import Payment, PaymentMethod
 from core import clock
@@ -49,8 +50,8 @@ def open_payment(
     metadata: dict[str, Any] | None = None,
     first_check: timedelta | None = None,
 ) -> Payment:
-    """Add an open payment that was not sent yet."""
-    at = clock.now()
+    """Add an open payment that was not sent yet. Raises Conflict, see `PaymentProcessors.for_new` and `for_method`."""
+    account = processor.accounts.for_payment(db, business_id, currency, method)
     payment = Payment(
         business_id=business_id,
         customer_id=customer_id,
@@ -68,7 +69,8 @@ def open_payment(
         off_session=off_session,
         payment_method_id=method.id if method else None,
         method=method_snapshot(method) if method else {},
-        gateway=processor.gateway.name,
+        payment_account_id=account.id,
+        gateway=provider_of(account.kind),
         return_url=return_url,
         intent=intent or {},
         cart=list(cart),
@@ -78,8 +80,7 @@ def open_payment(
         **_NEW,
         author=author_of(db),
         check_at=clock.wall() + (first_check or (FIRST_CHARGE_CHECK if method else FIRST_PAGE_CHECK)),
-        created_at=at,
-        updated_at=at,
+        **dict.fromkeys(("created_at", "updated_at"), clock.now()),
     )
     db.add(payment)
     return payment

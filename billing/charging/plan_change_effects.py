@@ -73,6 +73,7 @@ def bill(db: ScopedSession, business: Business, customer: Customer, subscription
         billing=subscription.billing,
         tax_id=subscription.tax_id,
         business_name=subscription.business_name,
+        method_id=subscription.payment_method_id,
         test_mode=test_mode,
     )
     quote.invoice_id = invoice.id

@@ -1,19 +1,20 @@
-"""Defines the port to payment gateways, with six verbs.
+"""Defines the port to payment processors: what a payment account of a business can do.
 
-Implementations are in `gateways/` and are passed in by `wsgi.py`. Every implementation follows these rules (checked by the contract tests
-in `tests/contract/`):
+Implementations are in `gateways/`, one package per kind, named by `wsgi.py`. A `Gateway` belongs to exactly one payment account. Every
+implementation follows these rules (checked by the contract tests in `tests/contract/`):
 
 * a *key* names one operation; the same key with the same parameters has at most one effect, forever;
 * a call that timed out does not raise, it returns the state ``unknown``;
 * "not found" does not mean "declined", because the request may still arrive;
+* what was cancelled first never happens, even if its request arrives later;
 * no card number is passed in either direction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from core.money import Money
@@ -23,10 +24,32 @@ ChargeState = Literal["succeeded", "declined", "requires_action", "processing", 
 
 FINAL: frozenset[str] = frozenset({"succeeded", "declined", "cancelled"})
 
+Noun = Literal["charge", "refund", "collect", "method", "dispute", "account"]
+"""What a notification is about. `account`: the payment account itself, such as a test event."""
+
+
+@dataclass(frozen=True)
+class AccountAccess:
+    """What an adapter needs to act at one payment account. The secrets are opened only for this object, and never logged."""
+
+    id: str
+    """Our id of the account (`pac_…`)."""
+    business_id: str
+    live: bool
+    secret_key: str = field(default="", repr=False)
+    webhook_secret: str = field(default="", repr=False)
+    external_id: str = ""
+    api_version: str = ""
+
 
 @dataclass(frozen=True)
 class MethodDetails:
-    """A saved payment method as the gateway describes it: brand, last four digits, expiry and reference, never the number."""
+    """A saved payment method as the processor describes it, never its number.
+
+    `kind`: card, sepa_debit, us_bank_account, ideal, bacs_debit, link, paypal, … `display` is for kinds without brand and last four digits.
+    `mandate`: the processor's id of a debit mandate. `fingerprint` is equal for the same card or bank account of different customers of
+    an account.
+    """
 
     reference: str
     kind: str = "card"
@@ -37,6 +60,21 @@ class MethodDetails:
     holder: str | None = None
     country: str | None = None
     recurring: bool = True
+    wallet: str | None = None
+    display: str | None = None
+    mandate: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class CustomerRequest:
+    """Register a customer at the account. `key` makes a repetition return the same customer while the processor remembers it."""
+
+    key: str
+    business_id: str
+    customer_id: str
+    email: str
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +90,18 @@ class CollectRequest:
     cancel_url: str | None = None
     locale: str = "en"
     prefill_name: str | None = None
+    customer_reference: str = ""
+    """The customer's id at the processor, from `register`."""
+    currency: str = ""
+    """The currency later charges will have; needed when `amount` is None."""
 
 
 @dataclass(frozen=True)
 class HostedPage:
     url: str
     reference: str
+    expires_at: datetime | None = None
+    """Wall clock. After this time the page is opened again with `collect` under the next key."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +116,42 @@ class ChargeRequest:
     description: str
     off_session: bool = True
     return_url: str | None = None
+    customer_reference: str = ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is known about an operation that was sent before: enough to find it when only the request reached the processor.
+
+    `sent_at`: wall clock of the first request. `reference`: the processor's id, if it answered.
+    """
+
+    key: str
+    kind: Literal["charge", "refund", "collect"] = "charge"
+    reference: str | None = None
+    customer_reference: str = ""
+    sent_at: datetime | None = None
+    charge: Trace | None = None
+    """Of a refund: the charge that it refunds."""
 
 
 @dataclass(frozen=True)
 class RefundRequest:
-    """Refund `amount` of the succeeded charge with the key `charge_key`."""
+    """Refund `amount` of the succeeded charge `charge`."""
 
     key: str
-    charge_key: str
+    charge: Trace
     business_id: str
     amount: Money
 
 
 @dataclass(frozen=True)
 class ChargeOutcome:
-    """The gateway's state of a key. `amount` is the moved amount. `redirect_url` is set only for requires_action."""
+    """The processor's state of a key. `amount` is the moved amount. `redirect_url` is set only for requires_action.
+
+    `working_days`: of processing: the bank needs about so many working days, as for direct debits. The payment then waits without
+    being "unknown". `error_code` is one of our decline codes (`billing/charging/decline_codes`).
+    """
 
     state: ChargeState
     key: str
@@ -97,6 +162,7 @@ class ChargeOutcome:
     redirect_url: str | None = None
     method: MethodDetails | None = None
     challenged: bool = False
+    working_days: int | None = None
 
     @property
     def final(self) -> bool:
@@ -105,19 +171,39 @@ class ChargeOutcome:
 
 @dataclass(frozen=True)
 class Notification:
-    """A verified notification that something happened to `key`. State and amount always come from `look_up`."""
+    """A verified notification of the account. It is a hint: state and amount always come from `look_up`.
+
+    `reference`: the processor's id of the object. `key`: of our operation, if the processor sends it back (not for what was
+    done in the processor's dashboard).
+    """
 
     id: str
-    key: str
-    kind: Literal["charge", "refund", "collect"]
+    noun: Noun
+    reference: str | None = None
+    key: str | None = None
     raw: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AccountReport:
+    """What a check of an account found. `missing`: permissions that the key lacks, in the processor's words."""
+
+    external_id: str = ""
+    live: bool = False
+    currencies: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    api_version: str = ""
 
 
 class Gateway(Protocol):
     name: str
-    """Value of `payment_provider` (an SDK value) and part of every key."""
+    """Value of `payment_provider` (an SDK value)."""
     resend_window: timedelta
     """How long the same key may be sent again after `not_found`."""
+
+    def register(self, request: CustomerRequest) -> str:
+        """Return the customer's id at the processor. Idempotent under the key. Raises on any failure: nothing was charged."""
+        ...
 
     def collect(self, request: CollectRequest) -> HostedPage: ...
 
@@ -125,12 +211,31 @@ class Gateway(Protocol):
 
     def refund(self, request: RefundRequest) -> ChargeOutcome: ...
 
-    def look_up(self, key: str) -> ChargeOutcome: ...
+    def look_up(self, trace: Trace) -> ChargeOutcome: ...
 
-    def cancel(self, key: str) -> ChargeOutcome:
-        """Cancel `key` if it is still open. Returns cancelled, succeeded (too late), declined or unknown."""
+    def cancel(self, trace: Trace) -> ChargeOutcome:
+        """Cancel the operation if it is still open. Returns cancelled, succeeded (too late), declined or unknown."""
+        ...
+
+    def forget(self, method_reference: str) -> None:
+        """Make the processor unable to charge the method again. Idempotent."""
         ...
 
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:
         """Verify and parse. Raises core.errors.Unauthorized for a bad signature."""
+        ...
+
+
+class GatewayKind(Protocol):
+    """A kind of payment processor, such as the sandbox or Stripe."""
+
+    name: str
+
+    def open(self, access: AccountAccess) -> Gateway:
+        """Return the gateway of one account. Imports the processor's SDK only here. Makes no call."""
+        ...
+
+    def check(self, access: AccountAccess) -> AccountReport:
+        """Ask the processor about the account. Raises core.errors.Invalid (fields: secret_key) for a key of the other mode, or one
+        that the processor refuses; core.errors.PortalError when the processor does not answer."""
         ...

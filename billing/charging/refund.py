@@ -9,7 +9,9 @@ from sqlalchemy import func, select
 
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.refunds import check_refund, open_plan_change, paid_its_invoice, request_refund
+from billing.model.payment_accounts import PaymentAccount
 from billing.model.payments import Payment, Refund
+from core.db import ScopedSession
 from core.errors import N_, Conflict, NotFound
 from core.scope import Scope
 
@@ -39,8 +41,9 @@ def refund(
             raise NotFound(sentence=N_("There is no such payment."))
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", N_("Another refund of this payment was requested in the meantime."))
-        if payment.account_id is not None or payment.gateway != processor.gateway.name:
+        if payment.account_id is not None or payment.payment_account_id is None:
             raise Conflict("UNSUPPORTED_ACTION", N_("This was paid through another system. Refund it there."))
+        _refuse_closed_account(db, payment)
         lines = list(items or [])
         if lines:
             amount_minor = sum(line["amount_minor"] for line in lines)
@@ -68,8 +71,9 @@ def _refuse_early(
             raise NotFound(sentence=N_("There is no such payment."))
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", N_("Another refund of this payment was requested in the meantime."))
-        if payment.account_id is not None or payment.gateway != processor.gateway.name:
+        if payment.account_id is not None or payment.payment_account_id is None:
             raise Conflict("UNSUPPORTED_ACTION", N_("This was paid through another system. Refund it there."))
+        _refuse_closed_account(db, payment)
         if payment.status != "succeeded":
             raise Conflict("PAYMENT_NOT_SUCCEEDED", N_("Only a successful payment can be refunded."))
         lines = list(items or [])
@@ -77,6 +81,11 @@ def _refuse_early(
         if amount is None:
             amount = payment.amount_minor - payment.refunded_minor
         check_refund(db, payment, amount, lines, owed=paid_its_invoice(db, payment), lock=False)
+
+
+def _refuse_closed_account(db: ScopedSession, payment: Payment) -> None:
+    if db.scalar(select(PaymentAccount.state).where(PaymentAccount.id == payment.payment_account_id)) == "closed":
+        raise Conflict("UNSUPPORTED_ACTION", N_("The payment account of this payment is closed. Refund it at the payment processor."))
 
 
 def _close_plan_change_page(processor: PaymentProcessor, scope: Scope, payment_id: str) -> None:

@@ -67,6 +67,7 @@ def request_refund(
         is_partial=amount_minor < payment.amount_minor,
         reason=reason,
         key=_next_key(db, payment, settings),
+        payment_account_id=payment.payment_account_id,
         lines=list(lines),
         meta=metadata or {},
         withdrawn=[],

@@ -108,11 +108,18 @@ def record_cancellation(db: ScopedSession, payment: Payment, code: str | None, m
     _unpaid(db, payment)
 
 
-def record_pending(db: ScopedSession, payment: Payment, outcome: ChargeOutcome, check_at: datetime) -> None:
-    """Record an outcome that is not final. `unknown` is shown as "we are checking with the bank"; a challenge waits for the customer."""
+def record_pending(db: ScopedSession, payment: Payment, outcome: ChargeOutcome, check_at: datetime, check_bank_at: datetime) -> None:
+    """Record an outcome that is not final. `unknown` is shown as "we are checking with the bank"; a challenge waits for the customer.
+
+    A payment that the bank confirms within days is not unknown, and is looked up again at `check_bank_at`.
+    """
     payment.check_at, payment.updated_at = check_at, clock.now()
     payment.gateway_reference = outcome.reference or payment.gateway_reference
-    if outcome.state == "requires_action":
+    if outcome.working_days and outcome.state == "processing":
+        _await_bank(db, payment, outcome.working_days, check_bank_at)
+    elif payment.working_days and outcome.state == "unknown":
+        payment.check_at = check_bank_at  # only this look-up failed
+    elif outcome.state == "requires_action":
         if payment.status == "processing":
             payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "challenge"), False
             payment.challenged = True
@@ -125,6 +132,14 @@ def record_pending(db: ScopedSession, payment: Payment, outcome: ChargeOutcome, 
     elif outcome.state == "processing":  # the page was submitted or the bank answered; it becomes unknown only at the next look-up
         payment.status, payment.unknown = lifecycle.move(lifecycle.PAYMENT, payment.status, "process"), False
         _emit(db, payment, "payment.processing")
+
+
+def _await_bank(db: ScopedSession, payment: Payment, working_days: int, check_at: datetime) -> None:
+    if payment.status != "processing":
+        payment.status = lifecycle.move(lifecycle.PAYMENT, payment.status, "process")
+    if payment.working_days is None:
+        _emit(db, payment, "payment.processing")
+    payment.working_days, payment.unknown, payment.check_at = working_days, False, check_at
 
 
 def _unpaid(db: ScopedSession, payment: Payment) -> None:
@@ -160,6 +175,7 @@ def _issue_for(
         billing=payment.billing,
         tax_id=buyer.get("tax_id"),
         business_name=buyer.get("business_name"),
+        method_id=payment.payment_method_id,
         test_mode=settings.is_test,
     )
 

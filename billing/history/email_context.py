@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billing.charging.method_assignment import requested_subscriptions
+from billing.external.port import UNDECIDED
 from billing.model.catalogue import Product
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import takes_charges
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
@@ -45,6 +47,7 @@ class EmailContext:
     times_active: int = 0
     last_payment: Payment | None = None
     was_refused: bool = False
+    next_renewal_at: datetime | None = None  # None where nobody charges the subscription
     declined_code: str | None = None  # with_dues: why the last payment of the open invoice failed (contract §1.5)
 
     @property
@@ -132,7 +135,18 @@ def email_context(
             .order_by(Payment.updated_at.desc())
             .limit(1)
         )
-    return EmailContext(business, customer, subscription, product, payment, invoice, refund, times, last, _has_declined(db, customer), code)
+    renews_at = _next_renewal_at(db, subscription) if subscription else None
+    was_refused = _has_declined(db, customer)
+    return EmailContext(business, customer, subscription, product, payment, invoice, refund, times, last, was_refused, renews_at, code)
+
+
+def _next_renewal_at(db: ScopedSession, subscription: Subscription) -> datetime | None:
+    """Return the next billing date. None if nobody charges: no open payment account here, or who bills is undecided."""
+    if subscription.collected_by == UNDECIDED:
+        return None
+    if subscription.collected_by == "us" and db.scalar(select(Business.business_id).where(takes_charges(db, Business))) is None:
+        return None
+    return subscription.next_billing_at
 
 
 def _has_declined(db: ScopedSession, customer: Customer) -> bool:

@@ -43,7 +43,7 @@ class StaffSubscriptionRow:
 
     def addon_minor(self, addon: dict[str, Any]) -> int:
         sub = self.subscription
-        tax = prices.rate_of(self.business, sub.billing, sub.tax_id, self.product.tax_category)
+        tax = prices.rate_of(self.business, sub.billing, sub.tax_id, self.product.tax_category, sub.next_billing_at)
         return prices.line("", addon["quantity"], addon["unit_minor"], tax, sub.tax_inclusive).gross_minor
 
 

@@ -42,7 +42,7 @@ def load(
     The rows that the records refer to are in the database or in the batch. Imported records send no emails and no webhooks, because their
     events are silent. Totals and monthly amounts are updated.
     `renew`: compare records that were imported before and update their rows. A pull does this; reading a file again does not.
-    `can_collect`: this deployment has a payment processor. Without one, `collected_by: us` is refused.
+    `can_collect`: the business has an open payment account. Without one, `collected_by: us` is refused.
     Raises Invalid (unknown reference, a subscription that cannot be collected here), ScopeError (a row of another account would change).
     """
     counts = Counts()

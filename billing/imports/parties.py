@@ -13,7 +13,9 @@ from billing.charging import recognition
 from billing.imports.batch import ImportBatch
 from billing.model.imported_records import Record
 from billing.model.parties import Customer
+from billing.model.payment_accounts import open_account_id
 from billing.model.payments import PaymentMethod
+from core.errors import N_, Invalid
 from core.outbox import Event, emit
 from core.scope import Actor
 
@@ -69,10 +71,16 @@ def _has_too_many_changes(batch: ImportBatch, row: Customer) -> bool:
 
 
 def methods(batch: ImportBatch, records: list[Record]) -> None:
-    """Import payment methods. A method with a `reference` belongs to our gateway and can be charged; any other belongs to its source."""
+    """Import payment methods. A method with a `reference` can be charged at the business's account; any other belongs to its source.
+
+    Raises Invalid for a reference without an open payment account.
+    """
     rows = batch.found(PaymentMethod, [record.id for record in records])
+    account_id = open_account_id(batch.db, batch.business_id)
     for record in records:
         row, reference = rows.get(record.id), None if batch.origin.is_mirror else record.more.get("reference")
+        if reference and account_id is None:
+            raise Invalid(fields={"reference": N_("This business has no open payment account, so nothing can be charged here.")})
         if row is not None and (row.held_by == "us" or row.customer_id != record.customer_id):
             continue
         batch.write(
@@ -80,6 +88,7 @@ def methods(batch: ImportBatch, records: list[Record]) -> None:
             record,
             row,
             customer_id=record.customer_id,
+            payment_account_id=account_id if reference else None,
             reference=reference or f"{batch.origin.account_id}:{record.id}",
             held_by="us" if reference else batch.source,
             is_default=bool(reference),

@@ -44,7 +44,7 @@ def subscriptions(batch: ImportBatch, records: list[Record]) -> None:
         collected_by = batch.source if row is not None or batch.origin.is_mirror else record.more.get("collected_by") or batch.source
         if collected_by == "us" and not batch.can_collect:
             raise Invalid(
-                fields={"collected_by": f"{record.id}: this portal has no payment processor, so it cannot collect this subscription."}
+                fields={"collected_by": f"{record.id}: this business has no open payment account, so it cannot collect this subscription."}
             )
         if collected_by == "us" and product.price_type == "usage_based_price":
             raise Invalid(fields={"product_id": f"{record.id}: usage-based pricing is not supported, so this cannot be collected by us."})

@@ -17,11 +17,15 @@ KEPT = timedelta(days=90)
 
 
 class GatewayNotification(Base):
+    """`id`: account and the processor's id. `kind`: what it is about (`ports.Noun`). `key`: empty if the processor did not send it."""
+
     __tablename__ = "gateway_notifications"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    payment_account_id: Mapped[str | None]
     key: Mapped[str]
     kind: Mapped[str]
+    reference: Mapped[str | None]
     received_at: Mapped[datetime]
 
 

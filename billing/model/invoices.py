@@ -62,6 +62,7 @@ class Invoice(Base, CustomerOwned, FromAccount):
     issued_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
     snapshot: Mapped[dict[str, Any]] = mapped_column(JSONType, deferred=True)  # never changes after the issue
+    tax_evidence: Mapped[dict[str, Any] | None] = mapped_column(JSONType, deferred=True)  # billing/documents/tax_evidence.py
     receipt: Mapped[dict[str, Any] | None]  # {state, at, method} of the payment; printed on the paid document
 
     @property

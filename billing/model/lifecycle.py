@@ -64,6 +64,13 @@ PAYMENT: Table = {
 
 REFUND: Table = {("pending", "succeed"): ("succeeded",), ("pending", "fail"): ("failed",)}
 
+# A payment account of a business. `refunds_only`: no new charges; its open payments are settled and its refunds are sent there.
+PAYMENT_ACCOUNT: Table = {
+    ("open", "stop_charges"): ("refunds_only",),
+    ("refunds_only", "resume_charges"): ("open",),
+    ("refunds_only", "close"): ("closed",),
+}
+
 # A delegated action. `opened`: the customer has to finish it on the other system's page. `unanswered`: it may have been done, and is no
 # longer looked up.
 DELEGATED_ACTION: Table = {

@@ -30,7 +30,8 @@ class Business(Base, Catalogue):
     locale: Mapped[str] = mapped_column(default="en")
     brand: Mapped[dict[str, Any]] = mapped_column(default=dict)  # accent, radius, font, logo; validated by core/brand.py
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # read through billing/model/policy.py only
-    tax_rates: Mapped[dict[str, Any]] = mapped_column(default=dict)  # country → basis points or {code, bps, reason}
+    tax_setup: Mapped[dict[str, Any] | None]  # registrations, rates and exemptions: billing/pricing/tax_setup.py
+    tax_rates: Mapped[dict[str, Any]] = mapped_column(default=dict)  # read while `tax_setup` is None: rows before revision 0033
     invoice_prefix: Mapped[str] = mapped_column(default="INV")
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -19,11 +19,12 @@ class PaymentMethod(Base, CustomerOwned, FromAccount):
     __table_args__ = (
         of_customer(),
         UniqueConstraint("business_id", "customer_id", "id"),
-        UniqueConstraint("business_id", "reference"),
+        Index("uq_payment_methods_account_reference", "business_id", "payment_account_id", "reference", unique=True),
         never_collected_here("held_by", "mirrored"),
         Index("ix_payment_methods_customer", "business_id", "customer_id", "created_at"),
     )
 
+    payment_account_id: Mapped[str | None]  # where it can be charged; None if another system holds it
     reference: Mapped[str]
     kind: Mapped[str] = mapped_column(default="card")
     brand: Mapped[str | None]
@@ -75,6 +76,8 @@ class Payment(Base, CustomerOwned, FromAccount):
         Index("ix_payments_invoice", "business_id", "invoice_id"),
         Index("ix_payments_check", "is_open", "check_at"),
         Index("ix_payments_key", "key"),
+        Index("ix_payments_reference", "business_id", "payment_account_id", "gateway_reference"),
+        Index("ix_payments_account", "payment_account_id", "is_open"),
     )
 
     invoice_id: Mapped[str | None]
@@ -95,9 +98,12 @@ class Payment(Base, CustomerOwned, FromAccount):
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     challenged: Mapped[bool] = mapped_column(default=False)
+    payment_account_id: Mapped[str | None]  # where it is charged; None for imported payments (`account_id` is their source)
     gateway: Mapped[str]
     gateway_reference: Mapped[str | None]
     hosted_url: Mapped[str | None]
+    hosted_until: Mapped[datetime | None]  # wall clock: when the hosted page expires
+    working_days: Mapped[int | None]  # the bank confirms within about so many working days; the outcome is awaited, not unknown
     intent: Mapped[dict[str, Any]] = mapped_column(default=dict)  # further effects of a success, such as {method_for: [subscription ids]}
     return_url: Mapped[str | None]
     cart: Mapped[list[Any]] = mapped_column(default=list)
@@ -111,6 +117,11 @@ class Payment(Base, CustomerOwned, FromAccount):
     author: Mapped[dict[str, Any] | None]  # {type, id} of the actor who started it, see `authors.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def awaits_bank(self) -> bool:
+        """The bank confirms the payment within days: its outcome is awaited, and not unknown."""
+        return self.is_open and self.status == "processing" and bool(self.working_days) and not self.unknown
 
 
 class Refund(Base, CustomerOwned, FromAccount):
@@ -139,6 +150,7 @@ class Refund(Base, CustomerOwned, FromAccount):
     is_partial: Mapped[bool]
     reason: Mapped[str | None]
     key: Mapped[str]
+    payment_account_id: Mapped[str | None]  # of its payment
     lines: Mapped[list[Any]] = mapped_column(default=list)  # [{line_id, amount_minor}]
     withdrawn: Mapped[list[Any] | None]  # unused credit removed on request: [{quote_id, minor}]; None before revision 0020
     snapshot: Mapped[dict[str, Any] | None]

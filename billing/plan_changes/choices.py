@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 
 from billing.model import policy
 from billing.model.catalogue import Addon, Product
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import Quote
 from billing.model.subscriptions import Subscription, load_subscription
@@ -90,17 +91,17 @@ def choices(db: ScopedSession, subscription_id: str) -> PlanChoices:
 
 def shown(db: ScopedSession, subscription_id: str, quote_id: str) -> ShownPlans:
     """A quote and its outcome. Raises NotFound, also for a quote of another subscription."""
+    theirs = and_(
+        PaymentMethod.removed_at.is_(None), PaymentMethod.held_by != "us", PaymentMethod.held_by == Subscription.collected_by
+    )  # the other system charges its own payment method
     row = db.execute(
         select(Quote, Product.name, Product.interval, Product.interval_count, Payment, PaymentMethod)
         .join(Product, and_(Product.business_id == Quote.business_id, Product.id == Quote.product_id))
+        .join(Subscription, and_(Subscription.business_id == Quote.business_id, Subscription.id == Quote.subscription_id))
         .outerjoin(Payment, and_(Payment.business_id == Quote.business_id, Payment.id == Quote.payment_id))
         .outerjoin(
             PaymentMethod,
-            and_(
-                PaymentMethod.business_id == Quote.business_id,
-                PaymentMethod.id == Quote.payment_method_id,
-                PaymentMethod.removed_at.is_(None),
-            ),
+            and_(PaymentMethod.business_id == Quote.business_id, PaymentMethod.id == Quote.payment_method_id, or_(is_chargeable(), theirs)),
         )
         .where(Quote.id == quote_id, Quote.subscription_id == subscription_id)
     ).first()

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing.charging import discount_redemption, plan_change_effects
+from billing.charging.hosted_payments import open_page
 from billing.charging.open_payments import open_payment
 from billing.charging.payment_processor import PaymentProcessor
 from billing.external.enqueue import is_delegated
@@ -21,6 +22,7 @@ from billing.model import lifecycle
 from billing.model.catalogue import Product
 from billing.model.events import emit_about, emit_subscription_event
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import Quote, ScheduledChange, scheduled_change
 from billing.model.subscriptions import Subscription, load_subscription
@@ -72,7 +74,7 @@ def confirm(
             raise NotFound(sentence=N_("There is no such quote."))
         business_id, subscription_id = found.business_id, found.subscription_id
     if found.due_minor:
-        processor.gateway  # noqa: B018 - raises a readable error without a provider, before anything is written
+        processor.accounts.require(business_id)
     with processor.database.open(system(business_id, scope.actor), write=True) as db:
         subscription = load_subscription(db, subscription_id)
         accepted = db.scalar(select(Quote).where(Quote.id == quote_id).with_for_update())
@@ -200,9 +202,7 @@ def _create_payment(
     method = (
         db.scalar(
             select(PaymentMethod).where(
-                PaymentMethod.id == accepted.payment_method_id,
-                PaymentMethod.customer_id == accepted.customer_id,
-                PaymentMethod.removed_at.is_(None),
+                PaymentMethod.id == accepted.payment_method_id, PaymentMethod.customer_id == accepted.customer_id, is_chargeable()
             )
         )
         if accepted.payment_method_id
@@ -238,7 +238,7 @@ def _send(processor: PaymentProcessor, business_id: str, quote_id: str, payment_
         assert payment is not None
     result = PlanChangeResult(quote_id, payment.status, payment_id)
     if payment.is_open and payment.status == "requires_payment_method":
-        return replace(result, link=processor.open_page(business_id, payment_id, locale))
+        return replace(result, link=open_page(processor, business_id, payment_id, locale))
     if payment.is_open and payment.status == "processing" and payment.sent_at is None:
         result = replace(result, status=processor.start(business_id, payment_id))
     if result.status != "requires_customer_action":

@@ -72,9 +72,9 @@ def compute_quote(
     interval, count = product.interval or subscription.interval, product.interval_count
     period_end = nth(as_of, subscription.zone, interval, count, 1)
 
-    def lines_of(n: int, first: int) -> list[prices.PriceLine]:
-        """Price the n-th period of this subscription on the new plan, with new discounts in effect from period `first`."""
-        return _price_period(business, subscription, wanted, as_of, period_end, _in_effect(_starting(discounts, first), n))
+    def lines_of(n: int, first: int, at: datetime = as_of) -> list[prices.PriceLine]:
+        """Price the n-th period of this subscription on the new plan, with new discounts in effect from period `first`. `at`: tax point."""
+        return _price_period(business, subscription, wanted, (at, period_end), _in_effect(_starting(discounts, first), n))
 
     n, source = subscription.period_n + 1, None
     if resolved.effective_at == "next_billing_date":
@@ -86,7 +86,8 @@ def compute_quote(
         n, cost = _cost_now(business, subscription, present, resolved.mode, lines_of, worth=worth, fraction=fraction)
     if not cost.lines:  # nothing is billed for the current period
         n = subscription.period_n + 1
-    full = prices.total(lines_of(n + 1 if cost.lines else n, n))
+    renews_at = period_end if cost.restarts else next_at
+    full = prices.total(lines_of(n + 1 if cost.lines else n, n, renews_at))
     check_amount(max(full, cost.total), subscription.currency, "quantity", ORDER)
     bill = _less_credit(db, subscription, present.name, cost, source)
     return Quote(
@@ -97,7 +98,7 @@ def compute_quote(
         discounts=_starting(discounts, n), total_minor=cost.total, tax=bill.tax, unused_minor=cost.unused, balance_minor=cost.balance,
         credit_applied_minor=cost.applied, credit_minor=cost.credit, credit_parts=bill.left if cost.credit > 0 else [],
         due_minor=cost.due, value_minor=cost.value, withdrawn_minor=0, source_invoice_id=source, currency=subscription.currency,
-        as_of=as_of, next_billing_at=period_end if cost.restarts else next_at, next_renewal_minor=full - min(cost.credit, full),
+        as_of=as_of, next_billing_at=renews_at, next_renewal_minor=full - min(cost.credit, full),
         expires_at=min(as_of + VALID, next_at), created_at=as_of,
     )  # fmt: skip
 
@@ -169,15 +170,10 @@ def _less_credit(db: ScopedSession, subscription: Subscription, present: str, co
 
 
 def _price_period(
-    business: Business,
-    subscription: Subscription,
-    wanted: Wanted,
-    starts_at: datetime,
-    ends_at: datetime,
-    discounts: Sequence[dict[str, Any]],
+    business: Business, subscription: Subscription, wanted: Wanted, period: tuple[datetime, datetime], discounts: Sequence[dict[str, Any]]
 ) -> list[prices.PriceLine]:
-    """A full period of the new plan, priced by the same function as renewals."""
-    product = wanted.product
+    """A full period of the new plan, priced by the same function as renewals. The tax point is the start of `period`."""
+    product, (starts_at, ends_at) = wanted.product, period
     lines = prices.for_plan(
         business,
         product,
@@ -188,6 +184,7 @@ def _price_period(
         addons=wanted.addons,
         inclusive=product.tax_inclusive,
         discounts=discounts,
+        at=starts_at,
     )
     return [replace(line, starts_at=starts_at, ends_at=ends_at) for line in lines]
 
@@ -205,7 +202,7 @@ def _present_price(business: Business, subscription: Subscription, plan: Product
     """A full period of the current plan with tax, priced as the current period was. Minor units."""
     n = max(subscription.period_n, 1)
     discounts = _in_effect(subscription.discounts or [], n)
-    return prices.total(prices.at_agreed_price(business, subscription, plan, discounts))
+    return prices.total(prices.at_agreed_price(business, subscription, plan, discounts, at=subscription.previous_billing_at))
 
 
 def _fraction(subscription: Subscription, interval: str, count: int, as_of: datetime) -> Fraction:

@@ -12,6 +12,7 @@ from billing.external.enqueue import collects_itself
 from billing.model import lifecycle, policy
 from billing.model.discounts import fits
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.policy import refuse_blocked
 from billing.model.quotes import Quote, scheduled_change
@@ -67,7 +68,7 @@ def quote(
     row = compute_quote(db, business, subscription, wanted, terms, as_of=clock.now(), by_customer=customer, discounts=discounts)
     row.payment_method_id = subscription.payment_method_id
     if payment_method_id:
-        of_customer = (PaymentMethod.customer_id == subscription.customer_id, PaymentMethod.removed_at.is_(None))
+        of_customer = (PaymentMethod.customer_id == subscription.customer_id, is_chargeable())
         row.payment_method_id = db.scalar(select(PaymentMethod.id).where(PaymentMethod.id == payment_method_id, *of_customer))
         if row.payment_method_id is None:
             raise NotFound(sentence=N_("There is no such payment method."))

@@ -17,6 +17,7 @@ from billing.model import job_names
 from billing.model.events import emit_about
 from billing.model.invoices import Invoice
 from billing.model.lifecycle import ENDED
+from billing.model.payment_accounts import takes_charges
 from billing.model.payments import Payment
 from billing.model.sent_notices import SentNotice, record_once
 from billing.model.subscriptions import Subscription
@@ -42,13 +43,17 @@ IS_REFUNDED = exists().where(
 """Staff refunded the payment of the open invoice before it was recorded, so no reminder is sent for it."""
 
 
+AWAITS_BANK = exists().where(
+    Payment.business_id == Subscription.business_id, Payment.subscription_id == Subscription.id, Payment.is_open, Payment.working_days > 0
+)
+"""The bank confirms a payment within days: no reminder is sent meanwhile."""
+
+
 def run_due(processor: PaymentProcessor) -> int:
     """Run everything that is due now, in small batches. Returns the number of rows handled.
 
-    Without a payment processor nothing is charged and nobody can pay, so no notices or reminders are sent.
+    A business without an open payment account charges nothing and nobody can pay it, so its customers get no notices or reminders.
     """
-    if not processor.can_collect:
-        return _run_job(processor, job_names.DUNNING_ENDS, _recovered, recover)
     return sum(
         (
             _run_job(processor, job_names.RENEWAL_NOTICES, renewals_to_announce, remind_renewal),
@@ -96,7 +101,9 @@ def _on_hold(db: ScopedSession) -> list[Row]:
                     Subscription.collected_by == "us",
                     Subscription.cancel_at_period_end.is_(False),
                     IS_TRADING,
+                    takes_charges(db, Subscription),
                     ~IS_REFUNDED,
+                    ~AWAITS_BANK,
                     Subscription.on_hold_at <= at - timedelta(days=days),
                     ~reminded.exists(),
                 )
@@ -109,6 +116,8 @@ def dun(db: ScopedSession, subscription_id: str) -> None:
     """Send the latest reminder that is due. Reminders missed during downtime are skipped."""
     subscription = lock_subscription(db, subscription_id)
     if subscription is None or subscription.status != "on_hold" or subscription.on_hold_at is None:
+        return
+    if db.scalar(select(Subscription.id).where(Subscription.id == subscription_id, AWAITS_BANK)) is not None:
         return
     step = sum(clock.now() >= subscription.on_hold_at + timedelta(days=days) for days in DUNNING_DAYS)
     of_hold = (SentNotice.purpose == "dunning", SentNotice.noun_id == subscription.id, SentNotice.for_at == subscription.on_hold_at)

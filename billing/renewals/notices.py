@@ -15,6 +15,7 @@ from billing.model.catalogue import Product
 from billing.model.events import emit_about
 from billing.model.lifecycle import LIVE
 from billing.model.parties import Business
+from billing.model.payment_accounts import takes_charges
 from billing.model.payments import PaymentMethod
 from billing.model.quotes import ScheduledChange
 from billing.model.sent_notices import SentNotice, record_once
@@ -74,6 +75,7 @@ def renewals_to_announce(db: ScopedSession) -> list[Row]:
                 Subscription.cancel_at_period_end.is_(False),
                 IS_ANNOUNCED,
                 IS_TRADING,
+                takes_charges(db, Subscription),
                 or_(Subscription.expires_at.is_(None), Subscription.next_billing_at < Subscription.expires_at),
                 Subscription.next_billing_at > at,
                 Subscription.next_billing_at <= at + BEFORE_RENEWAL,
@@ -145,6 +147,7 @@ def expiring_cards(db: ScopedSession) -> list[Row]:
                     PaymentMethod.expiry_month == month,
                     PaymentMethod.removed_at.is_(None),
                     uses.exists(),
+                    takes_charges(db, PaymentMethod),
                     ~noticed.exists(),
                 )
             ),

@@ -13,6 +13,7 @@ from typing import NoReturn
 import structlog
 from sqlalchemy import select
 
+from billing.charging.hosted_payments import open_page
 from billing.charging.method_assignment import requested_subscriptions, usable_method
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model.lifecycle import UNPAID_STATES
@@ -72,8 +73,8 @@ def pay_dues(
     with open statements. Raises NotFound (subscription, method), Conflict (PREVIOUS_PAYMENT_PENDING, NOTHING_DUE,
     SUBSCRIPTION_INACTIVE, UNSUPPORTED_ACTION, MERCHANT_NOT_LIVE), Unavailable (no payment page; nothing was charged).
     """
-    processor.gateway  # noqa: B018 - raises a readable error without a provider, before anything is written
     business_id = business_of(processor.database, scope, subscription_id)
+    processor.accounts.require(business_id)
     request = PaymentRequest(
         payment_method_id, tuple(sorted({subscription_id, *also} if use_from_now_on else set(also))), return_url, locale
     )
@@ -100,7 +101,7 @@ def send(processor: PaymentProcessor, business_id: str, payment_id: str, locale:
         processor.start(business_id, payment_id)
     else:
         try:
-            processor.open_page(business_id, payment_id, locale)
+            open_page(processor, business_id, payment_id, locale)
         except PortalError:
             raise
         except Exception as failure:

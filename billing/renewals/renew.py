@@ -20,6 +20,7 @@ from billing.model.discounts import is_on
 from billing.model.events import emit_about
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
 from billing.pricing import credit, prices
@@ -27,6 +28,7 @@ from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import less_credit
 from billing.renewals.due_subscriptions import due_rows, today
 from billing.subscriptions.cancel import end
+from billing.subscriptions.tax_id_checks import request_check
 from core import clock, recurring_jobs
 from core.db import ScopedSession
 from core.scope import everything, system
@@ -78,7 +80,7 @@ def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str)
         if invoice.status != "open":
             activation.renew(db, subscription, invoice)
             return None
-        processor.gateway  # noqa: B018 - raises a readable error without a provider, before the customer owes anything
+        processor.accounts.for_new(db, business_id)  # a readable error without an account, before the customer owes anything
         method = _load_method(db, subscription)
         if method is None:
             activation.mark_unpaid(db, subscription)
@@ -97,6 +99,7 @@ def bill(processor: PaymentProcessor, db: ScopedSession, subscription: Subscript
     found = db.scalar(select(Invoice).where(Invoice.operation == operation))
     if found is not None:
         return found
+    request_check(db, subscription.business_id, subscription.customer_id, subscription.tax_id, (subscription.billing or {}).get("country"))
     ends = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, n - subscription.anchor_n)
     lines = prices.for_period(business, subscription, product, subscription.next_billing_at, ends)
     settled = less_credit(lines, balance=subscription.credit_minor, balance_parts=credit.balance_parts(db, subscription))
@@ -118,6 +121,7 @@ def bill(processor: PaymentProcessor, db: ScopedSession, subscription: Subscript
         billing=subscription.billing,
         tax_id=subscription.tax_id,
         business_name=subscription.business_name,
+        method_id=subscription.payment_method_id,
         test_mode=processor.settings.is_test,
     )
     subscription.credit_minor -= invoice.credit_applied_minor
@@ -181,4 +185,4 @@ def _is_due(subscription: Subscription) -> bool:
 def _load_method(db: ScopedSession, subscription: Subscription) -> PaymentMethod | None:
     if subscription.payment_method_id is None:
         return None
-    return db.scalar(select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, PaymentMethod.removed_at.is_(None)))
+    return db.scalar(select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, is_chargeable()))

@@ -16,6 +16,7 @@ from billing.model import job_names, policy
 from billing.model.invoices import Invoice
 from billing.model.lifecycle import UNPAID_STATES
 from billing.model.parties import Business
+from billing.model.payment_accounts import is_chargeable, takes_charges
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice, record_once
 from billing.model.subscriptions import Subscription
@@ -32,12 +33,15 @@ HARD = frozenset({"EXPIRED_CARD", "INCORRECT_CVC", "STOLEN_CARD", "LOST_CARD", "
 
 
 def run_due(processor: PaymentProcessor) -> int:
-    """Run the retries that are due, then end the grace periods that are over. Returns the number of subscriptions handled."""
+    """Run the retries that are due, then end the grace periods that are over. Returns the number of subscriptions handled.
+
+    Leaves out businesses without an open payment account, which nobody can pay.
+    """
     with processor.database.open(everything("businesses with unpaid subscriptions")) as db:
         unpaid = select(Subscription.id).where(
             Subscription.business_id == Business.business_id, Subscription.status.in_(UNPAID_STATES), Subscription.collected_by == "us"
         )
-        businesses = list(db.scalars(select(Business).where(unpaid.exists(), Business.archived_at.is_(None))))
+        businesses = list(db.scalars(select(Business).where(unpaid.exists(), Business.archived_at.is_(None), takes_charges(db, Business))))
     due: dict[str, list[list[Row]]] = {job_names.RETRIES: [], job_names.GRACE_ENDS: []}
     for business in businesses:
         schedule = [timedelta(hours=float(hours)) for hours in policy.setting(business, "retry_schedule_hours")]
@@ -80,12 +84,7 @@ def _to_retry(processor: PaymentProcessor, business: Business, schedule: list[ti
             )
             .join(Invoice, and_(Invoice.business_id == same, Invoice.subscription_id == Subscription.id, Invoice.status == "open"))
             .join(
-                PaymentMethod,
-                and_(
-                    PaymentMethod.business_id == same,
-                    PaymentMethod.id == Subscription.payment_method_id,
-                    PaymentMethod.removed_at.is_(None),
-                ),
+                PaymentMethod, and_(PaymentMethod.business_id == same, PaymentMethod.id == Subscription.payment_method_id, is_chargeable())
             )
             .join(Payment, and_(Payment.business_id == same, Payment.invoice_id == Invoice.id))
             .where(
@@ -145,11 +144,12 @@ def planned(db: ScopedSession, subscription_id: str, invoice_id: str) -> RetrySc
     )
     tried = list(db.scalars(select(Payment).where(Payment.invoice_id == invoice_id).order_by(Payment.attempt)))
     codes = [row.error_code for row in tried if row.status == "failed" and row.payment_method_id == subscription.payment_method_id]
+    chargeable = select(PaymentMethod.id).where(PaymentMethod.id == subscription.payment_method_id, is_chargeable())
     is_over = (
         made >= len(schedule)
         or subscription.status not in UNPAID_STATES
         or subscription.cancel_at_period_end
-        or subscription.payment_method_id is None
+        or db.scalar(chargeable.where(takes_charges(db, PaymentMethod))) is None
         or not tried
         or any(row.status not in ("failed", "cancelled") for row in tried)
         or bool(codes and codes[-1] in HARD)
@@ -164,9 +164,7 @@ def _retry(processor: PaymentProcessor, business: Business, subscription_id: str
         invoice = db.scalar(select(Invoice).where(Invoice.subscription_id == subscription_id, Invoice.status == "open").limit(1))
         if subscription is None or invoice is None or subscription.payment_method_id is None:
             return
-        method = db.scalar(
-            select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, PaymentMethod.removed_at.is_(None))
-        )
+        method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, is_chargeable()))
         made = (
             db.scalar(select(func.count()).select_from(SentNotice).where(SentNotice.purpose == "retry", SentNotice.noun_id == invoice.id))
             or 0

@@ -10,6 +10,7 @@ from billing.charging.method_assignment import usable_method
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model.invoices import Invoice
 from billing.model.lifecycle import UNPAID_STATES
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
 from billing.renewals import renew
@@ -70,16 +71,13 @@ def state_of(db: ScopedSession, payment_id: str, *, lock: bool = False) -> Retry
         reason = "PREVIOUS_PAYMENT_PENDING"
     elif used >= SENDS:
         reason = "SUBSCRIPTION_PAYMENT_RETRY_LIMIT_EXCEEDED"
-    elif not db.scalar(
-        select(PaymentMethod.id).where(PaymentMethod.id == subscription.payment_method_id, PaymentMethod.removed_at.is_(None))
-    ):
+    elif not db.scalar(select(PaymentMethod.id).where(PaymentMethod.id == subscription.payment_method_id, is_chargeable())):
         reason = "NO_ELIGIBLE_PAYMENT_METHODS"
     return RetryStatus(subscription.id, payment.invoice_id, subscription.payment_method_id, used, reason)
 
 
 def retry(processor: PaymentProcessor, scope: Scope, payment_id: str) -> RetryAnswer:
     """Retry now, without the customer present. Opens its own sessions. Raises NotFound, Conflict (the reasons of `state_of`)."""
-    processor.gateway  # noqa: B018 - raises a readable error without a provider, before anything is written
     with processor.database.open(scope, write=True) as db:
         state = state_of(db, payment_id, lock=True)
         if state.reason is not None:
@@ -87,6 +85,7 @@ def retry(processor: PaymentProcessor, scope: Scope, payment_id: str) -> RetryAn
         subscription = db.scalar(select(Subscription).where(Subscription.id == state.subscription_id))
         invoice = db.scalar(select(Invoice).where(Invoice.id == state.invoice_id))
         assert subscription is not None and invoice is not None and state.method_id is not None
+        processor.accounts.for_new(db, subscription.business_id)  # a readable error, before anything is written
         payment = renew.attempt(
             processor, db, invoice, subscription, usable_method(db, subscription.customer_id, state.method_id), off_session=True
         )

@@ -20,6 +20,7 @@ from billing.model.lifecycle import LIVE
 from billing.model.postal_addresses import PARTS, address_lines
 from billing.model.subscriptions import Subscription, load_subscription
 from billing.pricing.taxes import is_reverse_charge
+from billing.subscriptions.tax_id_checks import marked, request_check
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
@@ -124,7 +125,8 @@ def edit_billing(
     address = {part: new[part] or "" for part in ("street", "city", "state", "zipcode", "country")}
     if is_delegated(db, subscription, "edit_billing", EXTERNAL, billing=address, name=new["name"], business_name=company, tax_id=number):
         return subscription
-    subscription.billing = _replace_address(subscription.billing or {}, new)
+    status = request_check(db, subscription.business_id, subscription.customer_id, number, new["country"])
+    subscription.billing = marked(_replace_address(subscription.billing or {}, new), status)
     subscription.business_name, subscription.tax_id = company, number
     emit_subscription_event(db, subscription, "subscription.billing_details_changed", fields=changed)
     return subscription
@@ -184,6 +186,8 @@ def _check_same_tax(invoice: Invoice, new: Mapping[str, str | None]) -> None:
     previous = invoice.snapshot["buyer"]
     if previous.get("country") and previous["country"] != new["country"]:
         raise Invalid(fields={"country": N_("The tax you paid depends on the country. Ask the business for a new invoice.")})
+    if previous.get("country") == new["country"] and previous.get("tax_id") == new["tax_id"]:
+        return  # an invoice with a number that VIES did not know is taxed, and keeps its number
     seller, taxed = invoice.snapshot["seller"], invoice.snapshot["tax"]
     reverse = is_reverse_charge(seller.get("country"), seller.get("tax_id"), new["country"], new["tax_id"])
     if any(item["tax_minor"] for item in taxed) if reverse else any(item.get("code") == "AE" for item in taxed):

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from billing.charging.payment_processor import PaymentProcessor
 from billing.external.port import UNDECIDED
 from billing.model import lifecycle
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import PaymentMethod
 from billing.model.subscriptions import Subscription, load_subscription
 from core import clock
@@ -24,12 +25,8 @@ def collect_here(processor: PaymentProcessor, db: ScopedSession, subscription_id
     Raises NotFound, Conflict (already decided; no processor; no payment method here; billing date passed).
     """
     subscription = _load_undecided(db, subscription_id)
-    processor.gateway  # noqa: B018 - raises a readable error without a provider
-    method = db.scalar(
-        select(PaymentMethod).where(
-            PaymentMethod.id == subscription.payment_method_id, PaymentMethod.held_by == "us", PaymentMethod.removed_at.is_(None)
-        )
-    )
+    processor.accounts.for_new(db, subscription.business_id)
+    method = db.scalar(select(PaymentMethod).where(PaymentMethod.id == subscription.payment_method_id, is_chargeable()))
     if method is None:
         raise Conflict("UNSUPPORTED_ACTION", N_("No payment method can be charged here. Close this copy instead."))
     if subscription.next_billing_at is None or subscription.next_billing_at <= clock.now():

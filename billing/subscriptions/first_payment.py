@@ -11,6 +11,7 @@ from sqlalchemy import select
 from billing.charging.open_payments import open_payment
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model.parties import Customer
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from core.db import ScopedSession
 from core.errors import N_, NotFound
@@ -70,12 +71,7 @@ def create_payment(
 
 def _load_method(db: ScopedSession, customer: Customer, method_id: str) -> PaymentMethod:
     method = db.scalar(
-        select(PaymentMethod).where(
-            PaymentMethod.id == method_id,
-            PaymentMethod.removed_at.is_(None),
-            PaymentMethod.held_by == "us",
-            PaymentMethod.customer_id == customer.customer_id,
-        )
+        select(PaymentMethod).where(PaymentMethod.id == method_id, is_chargeable(), PaymentMethod.customer_id == customer.customer_id)
     )
     if method is None:
         raise NotFound(sentence=N_("There is no such payment method."))

@@ -9,6 +9,7 @@ from billing.external.enqueue import is_delegated
 from billing.model import lifecycle, policy
 from billing.model.events import emit_subscription_event
 from billing.model.parties import Business
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription, load_subscription
 from core import clock
@@ -46,9 +47,7 @@ def pause(db: ScopedSession, subscription_id: str) -> Subscription:
         subscription.payment_method_id is None
         or db.scalar(
             select(PaymentMethod.id).where(
-                PaymentMethod.business_id == business_id,
-                PaymentMethod.id == subscription.payment_method_id,
-                PaymentMethod.removed_at.is_(None),
+                PaymentMethod.business_id == business_id, PaymentMethod.id == subscription.payment_method_id, is_chargeable()
             )
         )
         is None

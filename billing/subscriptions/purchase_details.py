@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from billing.model.buyer_details import BuyerDetails, is_within, whole_address
 from billing.model.parties import Customer
 from billing.subscriptions.billing_details import check_tax_id
+from billing.subscriptions.tax_id_checks import marked, request_check
+from core.db import ScopedSession
 from core.errors import N_, Invalid
 
 
@@ -34,3 +37,9 @@ def details_for_purchase(
         except Invalid:  # it was saved before the country was known
             pass
     return BuyerDetails(chosen, customer.business_name, None)
+
+
+def checked_details(db: ScopedSession, customer: Customer, details: BuyerDetails) -> BuyerDetails:
+    """Queue the check of the tax number, and mark the address if an earlier check found that the number is not valid."""
+    status = request_check(db, customer.business_id, customer.customer_id, details.tax_id, details.address.get("country"))
+    return replace(details, address=marked(details.address, status))

@@ -67,6 +67,7 @@ class SubscriptionRow:
     payment_id: str | None
     payment_status: str | None
     payment_unknown: bool | None
+    payment_days: int | None  # working days within which the bank confirms the open payment
     payment_minor: int | None
     payment_at: datetime | None
     payment_sent_at: datetime | None
@@ -86,6 +87,7 @@ class SubscriptionRow:
     has_other_plans: bool = False  # the subscription may change to another plan
     offered_addons: list[str] | None = None
     price_type: str = ""
+    has_payment_account: bool = True
 
     @property
     def product(self) -> ProductTerms:
@@ -106,9 +108,14 @@ class SubscriptionRow:
         return bool(self.payment_unknown)
 
     @property
+    def awaits_bank(self) -> bool:
+        """The bank confirms the open payment within days. No other payment may be offered."""
+        return bool(self.payment_days) and self.payment_status == "processing" and not self.payment_unknown
+
+    @property
     def is_confirming(self) -> bool:
         """The customer has just answered the bank, and the bank's decision is pending."""
-        return self.payment_status == "processing" and not self.payment_unknown and self.payment_url is not None
+        return self.payment_status == "processing" and not self.payment_unknown and not self.payment_days and self.payment_url is not None
 
     @property
     def may_replace(self) -> bool:
@@ -167,13 +174,13 @@ class SubscriptionRow:
 
 def live(db: ScopedSession, limit: int = 500) -> list[SubscriptionRow]:
     """Subscriptions that have not ended, by next billing date. One statement, whatever the number of businesses."""
-    query = select_rows().where(Subscription.status.in_(SHOWN)).order_by(Subscription.next_billing_at, Subscription.id).limit(limit)
+    query = select_rows(db).where(Subscription.status.in_(SHOWN)).order_by(Subscription.next_billing_at, Subscription.id).limit(limit)
     return unique_rows(db.execute(query))
 
 
 def past(db: ScopedSession, before: tuple[datetime, str] | None = None, limit: int = 25) -> list[SubscriptionRow]:
     """Subscriptions that have ended, newest first. `before`: (created_at, id) of the last row seen."""
-    query = select_rows().where(Subscription.status.in_(ENDED))
+    query = select_rows(db).where(Subscription.status.in_(ENDED))
     query = query.order_by(Subscription.created_at.desc(), Subscription.id.desc()).limit(limit)
     if before:
         at, item = before
@@ -185,7 +192,7 @@ def get_subscription(db: ScopedSession, subscription_id: str) -> SubscriptionRow
     """The subscription of an id. Raises NotFound for an unknown id and for another customer's."""
     rows = unique_rows(
         db.execute(
-            select_rows().where(Subscription.id == subscription_id).order_by(made_here_first(Subscription), Subscription.business_id)
+            select_rows(db).where(Subscription.id == subscription_id).order_by(made_here_first(Subscription), Subscription.business_id)
         )
     )
     if not rows:

@@ -9,9 +9,11 @@ from sqlalchemy.orm import aliased
 
 from billing.model.catalogue import Collection, CollectionGroup, CollectionItem, Product
 from billing.model.invoices import Invoice
+from billing.model.payment_accounts import takes_charges
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import ScheduledChange
 from billing.model.subscriptions import Subscription
+from core.db import ScopedSession
 
 _Planned = aliased(Product)
 _Other, _Place, _OtherPlace = aliased(Product), aliased(CollectionItem), aliased(CollectionItem)
@@ -85,6 +87,7 @@ _COLUMNS = (
     Payment.id,
     Payment.status,
     Payment.unknown,
+    Payment.working_days,
     Payment.amount_minor,
     Payment.created_at,
     Payment.sent_at,
@@ -107,11 +110,11 @@ _COLUMNS = (
 )
 
 
-def select_rows() -> Select[Any]:
+def select_rows(db: ScopedSession) -> Select[Any]:
     """Select the columns of `SubscriptionRow`. Several open invoices repeat their subscription; see `queries.unique_rows`."""
     same = Subscription.business_id
     return (
-        select(*_COLUMNS)
+        select(*_COLUMNS, takes_charges(db, Subscription))
         .join(Product, and_(Product.business_id == same, Product.id == Subscription.product_id))
         .outerjoin(PaymentMethod, and_(PaymentMethod.business_id == same, PaymentMethod.id == Subscription.payment_method_id))
         .outerjoin(Invoice, and_(Invoice.business_id == same, Invoice.subscription_id == Subscription.id, Invoice.status == "open"))

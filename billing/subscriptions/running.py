@@ -29,7 +29,7 @@ def page(db: ScopedSession, after: Mark | None, limit: int) -> SubscriptionPage:
     """One page: unpaid subscriptions first, paused ones last, each by next billing date. `after`: mark of the last row seen."""
     rank = case((Subscription.status.in_(UNPAID_STATES), 0), (Subscription.status == "paused", 2), else_=1)
     at = func.coalesce(Subscription.next_billing_at, literal(FAR, Subscription.next_billing_at.type))
-    query = select_rows().where(Subscription.status.in_(SHOWN)).order_by(rank, at, Subscription.id)
+    query = select_rows(db).where(Subscription.status.in_(SHOWN)).order_by(rank, at, Subscription.id)
     if after is not None:
         moment, position = after
         digits, _dot, item = position.partition(".")

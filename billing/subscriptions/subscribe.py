@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing.charging.discount_redemption import discounts_for_codes, redeem
+from billing.charging.hosted_payments import open_page
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model import policy
 from billing.model.buyer_details import BuyerDetails, kept_when_paid
@@ -24,7 +25,7 @@ from billing.pricing.limits import ORDER, check_amount
 from billing.pricing.line_items import cart_of
 from billing.subscriptions.first_payment import PaymentTerms, create_payment
 from billing.subscriptions.purchase_checks import check_billing_currency, chosen_addons, load_parties, load_product
-from billing.subscriptions.purchase_details import details_for_purchase
+from billing.subscriptions.purchase_details import checked_details, details_for_purchase
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
@@ -74,9 +75,10 @@ def subscribe(
         raise Invalid("INVALID_QUANTITY", N_("The quantity must be 1 or more."), fields={"quantity": N_("1 or more.")})
     with _open_session(processor, scope, customer_id) as db:
         business, customer = load_parties(db, customer_id)
+        processor.accounts.for_new(db, business.business_id)
         product = load_product(db, product_id)
         _check_subscribable(db, business, customer_id, product)
-        details = details_for_purchase(customer, billing, business_name, tax_id)
+        details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
         check_billing_currency(currency, product)
         discounts = discounts_for_codes(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
         chosen = chosen_addons(db, product, addons)
@@ -123,16 +125,17 @@ def buy(
         raise Invalid("INVALID_QUANTITY", problem, fields={"product_cart": N_("1 to 100.")})
     with _open_session(processor, scope, customer_id) as db:
         business, customer = load_parties(db, customer_id)
+        processor.accounts.for_new(db, business.business_id)
         items = [(load_product(db, product_id), quantity) for product_id, quantity in cart]
         currencies = {product.currency for product, _ in items}
         if len(currencies) > 1 or any(product.is_recurring for product, _ in items):
             problem = "A cart must contain only one-time products in one currency."
             raise Invalid(sentence=problem, fields={"product_cart": N_("These products cannot be bought together.")})
-        details = details_for_purchase(customer, billing, business_name, tax_id)
+        details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
         product_ids = [product.id for product, _ in items]
         discounts = discounts_for_codes(db, business, customer, discount_codes, currency=items[0][0].currency, product_ids=product_ids)
         check_billing_currency(currency, items[0][0])
-        lines = prices.for_cart(business, items, details.address.get("country"), discounts, details.tax_id)
+        lines = prices.for_cart(business, items, details.address, discounts, details.tax_id)
         check_amount(prices.total(lines), items[0][0].currency, "product_cart", ORDER)
         payment_id = new_id("pay")
         intent = kept_when_paid(billing, business_name, details.tax_id if tax_id else None)
@@ -228,11 +231,10 @@ def _start_payment(
 ) -> StartedPurchase:
     if payment_method_id:
         return replace(started, status=processor.start(business_id, started.payment_id))
-    return replace(started, link=processor.open_page(business_id, started.payment_id, locale), status="requires_payment_method")
+    return replace(started, link=open_page(processor, business_id, started.payment_id, locale), status="requires_payment_method")
 
 
 def _open_session(processor: PaymentProcessor, scope: Scope, customer_id: str) -> Any:
-    processor.gateway  # noqa: B018 - raises a readable error without a provider, before anything is written
     if scope.kind == "person":
         scope = _narrow(scope, customer_id)
     return processor.database.open(scope, write=True)

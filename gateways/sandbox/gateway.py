@@ -1,7 +1,8 @@
-"""SandboxGateway: the six operations of the gateway port, plus hosted pages, a journal and test controls."""
+"""SandboxGateway: the operations of the gateway port, plus hosted pages, a journal and test controls."""
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,10 +10,20 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from billing.charging.ports import ChargeOutcome, ChargeRequest, CollectRequest, HostedPage, MethodDetails, Notification, RefundRequest
+from billing.charging.ports import (
+    ChargeOutcome,
+    ChargeRequest,
+    CollectRequest,
+    CustomerRequest,
+    HostedPage,
+    MethodDetails,
+    Notification,
+    RefundRequest,
+    Trace,
+)
 from core.errors import Invalid
 from core.money import Money
-from gateways.sandbox import cards, hosted, journal, methods, notifications, operations, test_controls, transfers
+from gateways.sandbox import cards, hosted, journal, methods, notifications, operations, ownership, test_controls, transfers
 from gateways.sandbox.store import Store
 
 log = logging.getLogger(__name__)
@@ -20,7 +31,10 @@ Notify = Callable[[dict[str, str], bytes], None]
 
 
 class SandboxGateway:
-    """A payment provider that moves no money. Threads can share an instance; processes share its database file."""
+    """A payment provider that moves no money. Threads can share an instance; processes share its database file.
+
+    `at` returns the gateway of one payment account. Without an account, it has the operations of every account.
+    """
 
     name = "dodo"
     resend_window = timedelta(hours=24)
@@ -31,8 +45,19 @@ class SandboxGateway:
         self.base_url = base_url.rstrip("/")
         self.notify = notify
         self._secret = signing_secret
+        self.account = ""
+
+    def at(self, account: str) -> SandboxGateway:
+        """Return the gateway of a payment account: it neither finds nor charges anything of another one."""
+        bound = copy.copy(self)
+        bound.account = account
+        return bound
 
     # --- the port ---
+
+    def register(self, request: CustomerRequest) -> str:
+        """Return the id of the customer. The sandbox keeps no data about customers."""
+        return request.customer_id
 
     def collect(self, request: CollectRequest) -> HostedPage:
         if request.amount is not None and request.amount.minor < 0:
@@ -40,14 +65,14 @@ class SandboxGateway:
         if urlsplit(request.return_url).scheme not in ("http", "https"):
             raise Invalid(fields={"return_url": "Enter an http or https address."})
         with self.store.write() as c:
-            reference = hosted.open_page(c, request if request.amount else replace(request, amount=None))
+            reference = hosted.open_page(c, request if request.amount else replace(request, amount=None), self.account)
         return HostedPage(f"{self.base_url}/sandbox/pages/{reference}", reference)
 
     def charge(self, request: ChargeRequest) -> ChargeOutcome:
         _positive(request.amount)
         with self.store.write() as c:
             operations.settle_due(c)
-            row, lost, knob = transfers.charge(c, request)
+            row, lost, knob = transfers.charge(c, request, self.account)
             outcome = operations.outcome(c, row, self.base_url)
         return _after(outcome, lost, knob)
 
@@ -55,23 +80,29 @@ class SandboxGateway:
         _positive(request.amount)
         with self.store.write() as c:
             operations.settle_due(c)
-            row, lost, knob = transfers.refund(c, request)
+            row, lost, knob = transfers.refund(c, request, self.account)
             outcome = operations.outcome(c, row, self.base_url)
         return _after(outcome, lost, knob)
 
-    def look_up(self, key: str) -> ChargeOutcome:
+    def look_up(self, trace: Trace) -> ChargeOutcome:
         self.settle()
         with self.store.read() as c:
-            row = operations.find(c, key)
-            return operations.outcome(c, row, self.base_url) if row else ChargeOutcome("not_found", key)
+            row = operations.find(c, trace.key)
+            known = row is not None and ownership.has(self.account, row)
+            return operations.outcome(c, row, self.base_url) if row is not None and known else ChargeOutcome("not_found", trace.key)
 
-    def cancel(self, key: str) -> ChargeOutcome:
+    def cancel(self, trace: Trace) -> ChargeOutcome:
         with self.store.write() as c:
             operations.settle_due(c)
-            return operations.outcome(c, operations.cancel(c, key), self.base_url)
+            return operations.outcome(c, operations.cancel(c, trace.key, self.account), self.base_url)
+
+    def forget(self, method_reference: str) -> None:
+        with self.store.write() as c:
+            methods.forget(c, method_reference, self.account)
 
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:
-        return notifications.read(self._secret, headers, body)
+        named = next((value for name, value in headers.items() if name.lower() == notifications.ACCOUNT), "")
+        return notifications.read(ownership.signing_secret(self._secret, self.account or named), headers, body)
 
     # --- background work ---
 

@@ -47,9 +47,9 @@ class HostedSession:
         return "processing" if self.lost else self.state
 
 
-def open_page(c: sqlite3.Connection, request: CollectRequest) -> str:
+def open_page(c: sqlite3.Connection, request: CollectRequest, account: str) -> str:
     """Return the reference of the page of the request's key. Create the page if the key has none."""
-    operation, _ = operations.arrive(c, request, "requires_action")
+    operation, _ = operations.arrive(c, request, "requires_action", account)
     known = c.execute("SELECT reference FROM pages WHERE key = ?", (request.key,)).fetchone()
     if known:
         return str(known["reference"])
@@ -101,8 +101,8 @@ def submit(c: sqlite3.Connection, reference: str, card: cards.CheckedCard) -> tu
         journal.write(c, "try", operation, "declined", error_code=code, card=cards.label(card.brand, card.last4))
         c.execute("UPDATE operations SET error_code = ? WHERE key = ?", (code, page.key))
         return read(c, page=reference), knob
-    customer_id = operations.need(c, page.key)["customer_id"]
-    method = methods.keep(c, customer_id, card, saved=state != "requires_action")
+    operation = operations.need(c, page.key)
+    method = methods.keep(c, operation["customer_id"], card, saved=state != "requires_action", account=operation["account"])
     if state == "requires_action":
         c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (page.key,))
     operations.move(c, page.key, "succeeded" if state == "lost" else state, verb="try", method=method)

@@ -6,18 +6,18 @@ import sqlite3
 
 from billing.charging.ports import MethodDetails
 from core.ids import new_id
-from gateways.sandbox import cards
+from gateways.sandbox import cards, ownership
 from gateways.sandbox.store import stamp
 
 
-def keep(c: sqlite3.Connection, customer_id: str, card: cards.CheckedCard, *, saved: bool) -> str:
+def keep(c: sqlite3.Connection, customer_id: str, card: cards.CheckedCard, *, saved: bool, account: str = "") -> str:
     """Store a card and return its reference. With `saved` False it is pending the bank's confirmation."""
     reference = new_id("sbm")
     c.execute(
-        "INSERT INTO methods (reference, customer_id, brand, last4, expiry_month, expiry_year, holder, country, behaviour, saved, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO methods (reference, customer_id, brand, last4, expiry_month, expiry_year, holder, country, behaviour, saved, created,"
+        " account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (reference, customer_id, card.brand, card.last4, card.expiry_month, card.expiry_year, card.holder, card.country,
-         card.behaviour, saved, stamp()),
+         card.behaviour, saved, stamp(), account),
     )  # fmt: skip
     return reference
 
@@ -30,6 +30,13 @@ def find(c: sqlite3.Connection, reference: str | None) -> sqlite3.Row | None:
     """Return the row of a saved card; None if it does not exist or was never confirmed."""
     row: sqlite3.Row | None = c.execute("SELECT * FROM methods WHERE reference = ? AND saved = 1", (reference,)).fetchone()
     return row
+
+
+def forget(c: sqlite3.Connection, reference: str, account: str) -> None:
+    """Make a saved card of this account unusable. Its row is kept, because past charges show the card."""
+    row = find(c, reference)
+    if row is not None and ownership.has_card(account, row):
+        c.execute("UPDATE methods SET forgotten = 1 WHERE reference = ?", (reference,))
 
 
 def details(c: sqlite3.Connection, reference: str | None) -> MethodDetails | None:

@@ -1,5 +1,6 @@
 """Signed notifications that a key has settled. They are delivered at least once; test controls can delay or reorder them.
 
+sandbox-account     id of the payment account, whose secret signs
 sandbox-id          `ntf_…`, the same for every delivery of one notification
 sandbox-timestamp   Unix seconds of this delivery
 sandbox-signature   `v1=` and the hex HMAC-SHA256 of "<id>.<timestamp>." and the body
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from billing.charging.ports import Notification
 from core.errors import Unauthorized
 from core.ids import new_id
-from gateways.sandbox import test_controls
+from gateways.sandbox import ownership, test_controls
 from gateways.sandbox.store import stamp
 
+ACCOUNT = "sandbox-account"
 TOLERANCE_SECONDS = 300
 BACK_OFF_SECONDS = (5, 30, 120, 600, 3600)
 """Wait after each failed delivery. The last value repeats without end, so that a portal that was down for a week misses nothing."""
@@ -46,12 +48,13 @@ def any_due(c: sqlite3.Connection) -> bool:
     return c.execute("SELECT 1 FROM notifications WHERE remaining > 0 AND due_at <= ?", (stamp(),)).fetchone() is not None
 
 
-def claim(c: sqlite3.Connection, secret: str) -> NotificationDelivery | None:
+def claim(c: sqlite3.Connection, base_secret: str) -> NotificationDelivery | None:
     """Return the next due notification, signed. Its next attempt is scheduled first, so that a crash during delivery loses nothing."""
-    order = "number DESC" if test_controls.get(c, "reorder") == "yes" else "due_at, number"
+    order = "n.number DESC" if test_controls.get(c, "reorder") == "yes" else "n.due_at, n.number"
     at = stamp()
     row = c.execute(
-        f"SELECT * FROM notifications WHERE remaining > 0 AND due_at <= ? ORDER BY {order} LIMIT 1",  # noqa: S608
+        f"SELECT n.*, o.account, o.business_id FROM notifications n JOIN operations o ON o.key = n.key"  # noqa: S608
+        f" WHERE n.remaining > 0 AND n.due_at <= ? ORDER BY {order} LIMIT 1",
         (at,),
     ).fetchone()
     if row is None:
@@ -59,7 +62,9 @@ def claim(c: sqlite3.Connection, secret: str) -> NotificationDelivery | None:
     wait = BACK_OFF_SECONDS[min(row["attempts"], len(BACK_OFF_SECONDS) - 1)]
     c.execute("UPDATE notifications SET attempts = attempts + 1, due_at = ? WHERE number = ?", (at + wait, row["number"]))
     body = json.dumps({"id": row["id"], "key": row["key"], "kind": row["kind"], "created_at": row["created"]}).encode()
-    return NotificationDelivery(row["number"], row["key"], sign(secret, row["id"], int(at), body), body)
+    account = ownership.account_of(row)
+    headers = sign(ownership.signing_secret(base_secret, account), row["id"], int(at), body)
+    return NotificationDelivery(row["number"], row["key"], {ACCOUNT: account, **headers}, body)
 
 
 def delivered(c: sqlite3.Connection, number: int) -> None:
@@ -86,7 +91,7 @@ def read(secret: str, headers: Mapping[str, str], body: bytes) -> Notification:
     raw = json.loads(body)
     if raw.get("id") != identity or raw.get("kind") not in ("charge", "refund", "collect"):
         raise _refused()
-    return Notification(id=raw["id"], key=raw["key"], kind=raw["kind"], raw=raw)
+    return Notification(id=raw["id"], noun=raw["kind"], key=raw["key"], raw=raw)
 
 
 def _refused() -> Unauthorized:

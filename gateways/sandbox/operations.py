@@ -14,7 +14,7 @@ from billing.charging.ports import FINAL, ChargeOutcome, ChargeRequest, CollectR
 from core.errors import Conflict
 from core.ids import new_id
 from core.money import Money
-from gateways.sandbox import journal, methods, notifications, test_controls
+from gateways.sandbox import journal, methods, notifications, ownership, test_controls
 from gateways.sandbox.declines import reason
 from gateways.sandbox.store import stamp
 
@@ -40,7 +40,7 @@ def fingerprint(request: CollectRequest | ChargeRequest | RefundRequest) -> str:
     amount = request.amount
     fields = [KINDS[type(request)], request.business_id, amount and amount.minor, amount and amount.currency]
     if isinstance(request, RefundRequest):
-        fields += [request.charge_key]
+        fields += [request.charge.key]
     else:
         fields += [request.customer_id]
     if isinstance(request, ChargeRequest):
@@ -48,28 +48,31 @@ def fingerprint(request: CollectRequest | ChargeRequest | RefundRequest) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
-def arrive(c: sqlite3.Connection, request: CollectRequest | ChargeRequest | RefundRequest, state: str) -> tuple[sqlite3.Row, bool]:
+def arrive(
+    c: sqlite3.Connection, request: CollectRequest | ChargeRequest | RefundRequest, state: str, account: str
+) -> tuple[sqlite3.Row, bool]:
     """Return the operation of the request's key and whether it is new. A new operation starts in `state`.
 
     A key cancelled before its request arrived stays cancelled. Raises Conflict if the key belongs to a different request.
     """
     known, parameters = find(c, request.key), fingerprint(request)
-    if known is not None and known["parameters"] not in ("", parameters):
+    if known is not None and (known["parameters"] not in ("", parameters) or not ownership.has(account, known)):
         raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was already used for a different request.")
     if known is not None and known["parameters"]:
         return known, False
     kind = KINDS[type(request)].lower()
     customer_id = None if isinstance(request, RefundRequest) else request.customer_id
+    charge_key = request.charge.key if isinstance(request, RefundRequest) else None
     amount = request.amount
     c.execute(
         "INSERT INTO operations (key, reference, kind, parameters, business_id, customer_id, amount, currency, state, charge_key,"
-        " description, return_url, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        " description, return_url, created, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
         " kind = excluded.kind, parameters = excluded.parameters, business_id = excluded.business_id,"
         " customer_id = excluded.customer_id, amount = excluded.amount, currency = excluded.currency, charge_key = excluded.charge_key,"
         " description = excluded.description, return_url = excluded.return_url",
         (request.key, new_id("sbx"), kind, parameters, request.business_id, customer_id, amount and amount.minor,
-         amount and amount.currency, state, getattr(request, "charge_key", None), getattr(request, "description", None),
-         getattr(request, "return_url", None), stamp()),
+         amount and amount.currency, state, charge_key, getattr(request, "description", None),
+         getattr(request, "return_url", None), stamp(), account),
     )  # fmt: skip
     row = need(c, request.key)
     if known is not None:
@@ -106,12 +109,19 @@ def has_due(c: sqlite3.Connection) -> bool:
     return c.execute("SELECT 1 FROM operations WHERE state = 'processing' AND due_at <= ?", (stamp(),)).fetchone() is not None
 
 
-def cancel(c: sqlite3.Connection, key: str) -> sqlite3.Row:
-    """Cancel `key`. An unknown key is stored as cancelled, so that a request still on its way has no effect."""
+def cancel(c: sqlite3.Connection, key: str, account: str) -> sqlite3.Row:
+    """Cancel `key`. An unknown key is stored as cancelled, so that a request still on its way has no effect.
+
+    Raises Conflict for a key of another account.
+    """
+    known = find(c, key)
+    if known is not None and not ownership.has(account, known):
+        raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key belongs to another account.")
     unseen = c.execute(
-        "INSERT INTO operations (key, reference, kind, parameters, state, created, settled_at) VALUES (?, ?, '', '', 'cancelled', ?, ?)"
+        "INSERT INTO operations (key, reference, kind, parameters, state, created, settled_at, account)"
+        " VALUES (?, ?, '', '', 'cancelled', ?, ?, ?)"
         " ON CONFLICT (key) DO NOTHING",
-        (key, new_id("sbx"), stamp(), stamp()),
+        (key, new_id("sbx"), stamp(), stamp(), account),
     )
     if unseen.rowcount:
         journal.write(c, "cancel", need(c, key), "cancelled")
@@ -135,4 +145,5 @@ def outcome(c: sqlite3.Connection, row: sqlite3.Row, base_url: str) -> ChargeOut
         redirect_url=f"{base_url}/sandbox/{path}" if row["state"] == "requires_action" else None,
         method=methods.details(c, row["method"]),
         challenged=bool(row["challenged"]),
+        working_days=int(test_controls.get(c, "working_days") or 0) or None if row["state"] == "processing" else None,
     )

@@ -48,6 +48,13 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE TABLE IF NOT EXISTS knobs (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
+COLUMNS = (
+    ("operations", "account TEXT NOT NULL DEFAULT ''"),
+    ("methods", "account TEXT NOT NULL DEFAULT ''"),
+    ("methods", "forgotten INTEGER NOT NULL DEFAULT 0"),
+)
+"""Columns that earlier versions did not have. `account`: the payment account; empty for what has none, see `accounts.py`."""
+
 
 def stamp() -> float:
     """Return the real time in Unix seconds."""
@@ -69,11 +76,19 @@ class Store:
                 with self.read() as c:
                     c.execute("PRAGMA journal_mode = WAL")
                     c.executescript("BEGIN IMMEDIATE;" + SCHEMA + "COMMIT;")
+                with self.write() as c:
+                    self._add_columns(c)
                 return
             except sqlite3.OperationalError:
                 if attempt == 49:
                     raise
                 time.sleep(0.05)
+
+    def _add_columns(self, c: sqlite3.Connection) -> None:
+        """Add the columns that a file of an earlier version lacks."""
+        for table, column in COLUMNS:
+            if column.split()[0] not in {row["name"] for row in c.execute(f"PRAGMA table_info({table})")}:
+                c.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

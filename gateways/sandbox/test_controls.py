@@ -4,6 +4,7 @@ delay         seconds every new notification waits                          (def
 repeat        how many times each notification is delivered                 (default 1)
 reorder       `yes`: the newest notification goes first                     (default no)
 settle_after  seconds a slow charge stays in progress                       (default 3)
+working_days  a slow charge says that the bank needs so many working days    (default none)
 next_charge   once: `lost`, `slow`, `crash_before`, `crash_after`; also on a hosted page
 next_refund   once: `lost`, `crash_before`, `crash_after`
 """
@@ -14,7 +15,7 @@ import os
 import signal
 import sqlite3
 
-DEFAULTS = {"delay": "0", "repeat": "1", "reorder": "no", "settle_after": "3", "next_charge": "", "next_refund": ""}
+DEFAULTS = {"delay": "0", "repeat": "1", "reorder": "no", "settle_after": "3", "working_days": "", "next_charge": "", "next_refund": ""}
 
 
 def get(c: sqlite3.Connection, name: str) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import sqlite3
 
 from billing.charging.ports import ChargeRequest, RefundRequest
-from gateways.sandbox import cards, methods, operations, test_controls
+from gateways.sandbox import cards, methods, operations, ownership, test_controls
 
 
-def charge(c: sqlite3.Connection, request: ChargeRequest) -> tuple[sqlite3.Row, bool, str]:
+def charge(c: sqlite3.Connection, request: ChargeRequest, account: str) -> tuple[sqlite3.Row, bool, str]:
     knob = test_controls.take(c, "next_charge") if operations.find(c, request.key) is None else ""
-    operation, new = operations.arrive(c, request, "processing")
+    operation, new = operations.arrive(c, request, "processing", account)
     if not new:
         return operation, False, knob
     method = methods.find(c, request.method_reference)
-    if method is None or method["customer_id"] != request.customer_id:
+    if method is None or method["forgotten"] or method["customer_id"] != request.customer_id or not ownership.has_card(account, method):
         return operations.move(c, request.key, "declined", verb="charge", error_code="MANDATE_INVALID"), False, knob
     state, code = cards.verdict(
         method["behaviour"], present=not request.off_session, month=method["expiry_month"], year=method["expiry_year"]
@@ -32,26 +32,26 @@ def charge(c: sqlite3.Connection, request: ChargeRequest) -> tuple[sqlite3.Row, 
     return row, state == "lost" or knob == "lost", knob
 
 
-def refund(c: sqlite3.Connection, request: RefundRequest) -> tuple[sqlite3.Row, bool, str]:
+def refund(c: sqlite3.Connection, request: RefundRequest, account: str) -> tuple[sqlite3.Row, bool, str]:
     knob = test_controls.take(c, "next_refund") if operations.find(c, request.key) is None else ""
-    operation, new = operations.arrive(c, request, "processing")
+    operation, new = operations.arrive(c, request, "processing", account)
     if not new:
         return operation, False, knob
-    if refundable(c, request):
+    if refundable(c, request, account):
         row = operations.move(c, request.key, "succeeded", verb="refund")
     else:
         row = operations.move(c, request.key, "declined", verb="refund", error_code="PROCESSING_ERROR")
     return row, knob == "lost", knob
 
 
-def refundable(c: sqlite3.Connection, request: RefundRequest) -> bool:
-    """Return whether the charge succeeded for this business and currency, and enough of it is not yet refunded."""
-    paid = operations.find(c, request.charge_key)
-    if paid is None or paid["state"] != "succeeded" or paid["kind"] not in ("charge", "collect"):
+def refundable(c: sqlite3.Connection, request: RefundRequest, account: str) -> bool:
+    """Return whether the charge succeeded at this account, for this business and currency, and enough of it is not yet refunded."""
+    paid = operations.find(c, request.charge.key)
+    if paid is None or not ownership.has(account, paid) or paid["state"] != "succeeded" or paid["kind"] not in ("charge", "collect"):
         return False
     if paid["business_id"] != request.business_id or paid["currency"] != request.amount.currency:
         return False
     (refunded,) = c.execute(
-        "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge_key,)
+        "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge.key,)
     ).fetchone()
     return bool(refunded + request.amount.minor <= paid["amount"])

@@ -17,7 +17,7 @@ from billing.customers.businesses import create_business
 from billing.customers.customers import create_customer
 from billing.licenses.activations import activate
 from billing.model.licenses import LicenseKey
-from billing.model.payments import Payment, PaymentMethod
+from billing.model.payments import PaymentMethod
 from billing.renewals import renew
 from billing.renewals.time_travel import next_renewal
 from billing.subscriptions.cancel import cancel_at_period_end
@@ -186,9 +186,8 @@ class World:
         reference = started.link.rsplit("/", 1)[-1]
         if self.services.gateway.submit_page(reference, card).state == "requires_action":
             self.services.gateway.leave_page(reference)  # declined, and the customer left the page
-        with self.services.database.open(system(self.businesses[business])) as db:
-            key = db.scalar(select(Payment.key).where(Payment.id == started.payment_id))
-        self.services.processor.process_notification(key)  # as the worker does after the provider's notification
+        # as the worker does after the provider's notification
+        self.services.processor.follow_up(self.businesses[business], started.payment_id)
 
     def _saved(self, business: str, customer_id: str) -> str:
         with self.services.database.open(system(self.businesses[business])) as db:

@@ -14,6 +14,7 @@ from pathlib import Path
 from billing.imports import Counts, load
 from billing.model.imported_records import KINDS, Record
 from billing.model.lifecycle import UNPAID_STATES
+from billing.model.payment_accounts import open_account_id
 from billing.model.provenance import Origin
 from core import clock
 from core.db import Database
@@ -49,12 +50,14 @@ class Checked:
 def check(database: Database, business_id: str, path: Path, progress: Progress = lambda done: None, source: str = "import") -> Checked:
     """Check every line, alone, against the other lines and against the database. Raises Invalid with the fields `line N` → reason."""
     found, wrong = Checked(), {}
+    with database.open(system(business_id)) as db:
+        can_collect = open_account_id(db, business_id) is not None
     with closing(FileIndex()) as index:
         for number, text in read(path, progress):
             found.lines += 1
             try:
                 record, ignored_names = parsed_with_ignored(text)
-                _check_collectable(record, database.settings.can_collect)
+                _check_collectable(record, can_collect)
                 earlier = index.add(record, number)
                 if earlier is not None:
                     raise Invalid(fields={earlier[0]: f"line {earlier[1]} already has this value."})
@@ -94,7 +97,13 @@ def write(
             records = [item for _number, text in batch if (item := parsed(text)).kind in kinds]
             if records:
                 with database.open(system(business_id), write=True) as db:
-                    counts += load(db, Origin.of_file(source), records, test_mode=settings.is_test, can_collect=settings.can_collect)
+                    counts += load(
+                        db,
+                        Origin.of_file(source),
+                        records,
+                        test_mode=settings.is_test,
+                        can_collect=open_account_id(db, business_id) is not None,
+                    )
     return counts
 
 
@@ -113,12 +122,12 @@ def _check_references(database: Database, business_id: str, origin: Origin, inde
 def _check_collectable(record: Record, can_collect: bool = True) -> None:
     """Check that a subscription that is to be renewed here can be charged here and owes nothing. Raises Invalid.
 
-    `can_collect`: whether this deployment has a payment processor.
+    `can_collect`: whether the business has an open payment account.
     """
     if not can_collect and record.kind == "payment_method" and record.more["reference"]:
         raise Invalid(
             fields={
-                "reference": "This deployment has no payment processor (PORTAL_GATEWAY=none) that could store this payment method."
+                "reference": "This business has no open payment account that could charge this payment method."
                 " Leave the reference out: the payment method is then shown but never charged."
             }
         )
@@ -127,11 +136,11 @@ def _check_collectable(record: Record, can_collect: bool = True) -> None:
     values, fields = record.values, {}
     if not can_collect:
         fields["collected_by"] = (
-            "This deployment has no payment processor (PORTAL_GATEWAY=none), so it cannot bill subscriptions. Leave collected_by"
+            "This business has no open payment account, so it cannot bill subscriptions here. Leave collected_by"
             " out: the system that bills the subscription now continues to bill it."
         )
     if not values["payment_method_id"]:
-        fields["payment_method_id"] = "collected_by: us requires a payment method of this deployment's gateway."
+        fields["payment_method_id"] = "collected_by: us requires a payment method of the business's payment account."
     if values["status"] in OWED:
         fields["status"] = (
             "collected_by: us requires a subscription without unpaid invoices. Unpaid invoices stay with the system that issued them."

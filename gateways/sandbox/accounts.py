@@ -1,0 +1,25 @@
+"""The sandbox as a kind of payment processor."""
+
+from __future__ import annotations
+
+from billing.charging.ports import AccountAccess, AccountReport
+from core.errors import N_, Invalid
+from gateways.sandbox.gateway import SandboxGateway
+
+
+class SandboxKind:
+    """Every account of the sandbox shares one database and its test controls."""
+
+    name = "sandbox"
+
+    def __init__(self, gateway: SandboxGateway) -> None:
+        self.gateway = gateway
+
+    def open(self, access: AccountAccess) -> SandboxGateway:
+        return self.gateway.at(access.id)
+
+    def check(self, access: AccountAccess) -> AccountReport:
+        """Accept every account in test mode. Raises Invalid in live mode."""
+        if access.live:
+            raise Invalid(fields={"secret_key": N_("The sandbox charges no real money. It is not available in live mode.")})
+        return AccountReport(external_id=access.id)
