@@ -39,6 +39,7 @@ class Account:
     first_paid_at: datetime | None
     currency: str
     settings: dict[str, Any]
+    tax_setup: dict[str, Any] | None = None
     tax_rates: dict[str, Any] = field(default_factory=dict)
     tax_country: str | None = None
     tax_id: str | None = None
@@ -143,6 +144,7 @@ def _account(customer: Customer, business: Business) -> Account:
         first_paid_at=customer.first_paid_at,
         currency=business.currency,
         settings=dict(business.settings or {}),
+        tax_setup=business.tax_setup,
         tax_rates=dict(business.tax_rates or {}),
         tax_country=business.tax_country,
         tax_id=business.tax_id,

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from typing import TextIO
 
 import click
 from flask import Flask
 from flask.cli import AppGroup
+from pydantic import ValidationError
 
 from billing.customers.archive_business import reopen_business
 from billing.customers.businesses import create_business
 from billing.customers.tax_rates import set_tax_rate
+from billing.customers.tax_settings import replace_setup
 from billing.history import api_lists as read
+from billing.pricing.tax_setup import setup_of, to_rates
 from billing.pricing.taxes import CODES
 from core.errors import PortalError
 from core.scope import everything, system
 from core.services import Services
+from tenants.api.taxes import TaxSetup
 from tenants.api_keys import new_key
 from tenants.emails import notify_owners
 from tenants.imports import cli as importing
 from tenants.memberships import invite
+
+MAX_SETUP = 1024 * 1024  # characters of a file
 
 
 def register(app: Flask, services: Services) -> None:
@@ -28,6 +36,7 @@ def register(app: Flask, services: Services) -> None:
     _add_business_commands(group, services)
     _add_access_commands(group, services)
     _add_tax_command(group, services)
+    _add_taxes_command(group, services)
     app.cli.add_command(group)
 
 
@@ -97,11 +106,33 @@ def _add_tax_command(group: AppGroup, services: Services) -> None:
     @click.option("--code", type=click.Choice(sorted(CODES)), help="VAT category code of EN 16931. Default: S, or Z if the rate is 0.")
     @click.option("--reason", help="Reason why there is no tax: a VATEX code, or text for the invoices.")
     @click.option("--category", help="Only for products of this tax category, such as e_book.")
-    def tax(business_id: str, country: str, rate: float, code: str | None, reason: str | None, category: str | None) -> None:
+    @click.option("--from", "begins", type=click.DateTime(["%Y-%m-%d"]), help="First day of the rate, such as 2027-01-01. Default: always.")
+    def tax(business_id: str, country: str, rate: float, begins: datetime | None, **treatment: str | None) -> None:
         """Set the tax rate of sales to a country, from the next invoice on. Prints tax_rates."""
         with _click_errors(), services.database.open(everything(why="business tax"), write=True) as db:
-            rates = set_tax_rate(db, business_id, country, round(rate * 100), code=code, reason=reason, category=category).tax_rates
-        _print(tax_rates=rates)
+            day = begins.date().isoformat() if begins else None
+            business = set_tax_rate(db, business_id, country, round(rate * 100), valid_from=day, **treatment)
+            setup = setup_of(business)
+        dated = [row for row in setup.get("rates", ()) if row.get("valid_from")]
+        _print(tax_rates=to_rates(setup), **({"dated": dated} if dated else {}))
+
+
+def _add_taxes_command(group: AppGroup, services: Services) -> None:
+    @group.command("taxes")
+    @click.argument("file", type=click.File(encoding="utf-8"))
+    @click.option("--business", "business_id", required=True)
+    def taxes(file: TextIO, business_id: str) -> None:
+        """Import the whole tax set-up of a business from a JSON file, as `PUT /api/tax-settings` takes it. Prints the set-up."""
+        try:
+            sent = TaxSetup.model_validate_json(file.read(MAX_SETUP))
+        except ValidationError as wrong:
+            places = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong.errors()[:20])
+            raise click.ClickException("; ".join(places)) from None
+        with _click_errors(), services.database.open(everything(why="business taxes"), write=True) as db:
+            read.business(db, business_id)
+        with _click_errors(), services.database.open(system(business_id), write=True) as db:
+            setup = dict(setup_of(replace_setup(db, sent.model_dump())))
+        _print(tax_setup=setup)
 
 
 class _click_errors:

@@ -7,7 +7,9 @@ from typing import Any
 
 from billing.customers.tax_rates import check_tax_rates
 from billing.model.parties import Business
+from billing.model.payment_accounts import SANDBOX, add_sandbox_account
 from billing.pricing.limits import check_currency
+from billing.pricing.tax_setup import from_rates
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Invalid
@@ -53,11 +55,14 @@ def create_business(
         locale=locale,
         brand=brand or {},
         settings=settings or {},
-        tax_rates=tax_rates or {},
+        tax_setup=from_rates(tax_rates or {}),
+        tax_rates={},
         invoice_prefix=prefix,
         created_at=clock.now(),
     )
     db.add(business)
     db.flush()
+    if SANDBOX in db.settings.processor_kinds:
+        add_sandbox_account(db, business.business_id)
     emit(db, "business.created", business_id=business.business_id, noun=business.business_id, data={"name": name})
     return business

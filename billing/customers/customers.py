@@ -10,6 +10,7 @@ from billing.model.email_address import clean_address
 from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
 from billing.subscriptions.billing_details import check_tax_id
+from billing.subscriptions.tax_id_checks import request_check
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Invalid
@@ -77,6 +78,7 @@ def update_customer(
         else:
             company = business_name if business_name is not _UNCHANGED else customer.business_name if tax_id else None
             customer.business_name, customer.tax_id = clean_company(company, tax_id, (customer.billing or {}).get("country"))
+            request_check(db, customer.business_id, customer.customer_id, customer.tax_id, (customer.billing or {}).get("country"))
         changed += [name for name, value in (("business_name", business_name), ("tax_id", tax_id)) if value is not _UNCHANGED]
     if email is not _UNCHANGED:
         address, key = clean_address(email)

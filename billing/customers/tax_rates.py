@@ -1,4 +1,4 @@
-"""Set the tax rates of a business per buyer's country, and optionally per tax category of the product (billing/pricing/taxes.py)."""
+"""Set the tax rates of a business per buyer's country, for the command line and for new businesses (billing/pricing/tax_setup.py)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import Any
 
 from sqlalchemy import select
 
+from billing.customers.tax_settings import MOST_RATES
 from billing.model.parties import Business
+from billing.pricing.tax_setup import setup_of
 from billing.pricing.taxes import parse
 from billing.subscriptions.billing_details import COUNTRIES
 from core.db import ScopedSession
 from core.errors import N_, Invalid, NotFound
+from core.ids import new_id
 from core.outbox import emit
 
 
 def check_tax_rates(rates: Mapping[str, Any]) -> None:
-    """Raises Invalid (tax_rates) for an entry that pricing cannot read."""
+    """Check {country: basis points, or {bps, code, reason, categories}}. Raises Invalid (tax_rates) for what pricing cannot read."""
     for country, entry in rates.items():
         if country != "*" and country not in COUNTRIES:
             raise _invalid(f"{country[:10]} is not a country.")
@@ -37,27 +40,26 @@ def set_tax_rate(
     code: str | None = None,
     reason: str | None = None,
     category: str | None = None,
+    valid_from: str | None = None,
 ) -> Business:
-    """Set the tax treatment of sales to `country` (`*`: countries without their own), optionally of one `category` only.
+    """Set the tax rate of sales to `country` (`*`: countries that nothing else covers), optionally of one `category` only.
 
-    `bps`: 2000 = 20 %. Applies to future invoices; issued ones keep their tax. Raises NotFound, Invalid.
+    `bps`: 2000 = 20 %. `valid_from`: the first day (ISO 8601), None replaces the rate without dates. Applies to future invoices; issued
+    ones keep their tax. Raises NotFound, Invalid.
     """
     business = db.scalar(select(Business).where(Business.business_id == business_id).with_for_update())
     if business is None:
         raise NotFound(sentence=N_("There is no such business."))
     entry: dict[str, Any] = {"bps": bps, **({"code": code} if code else {}), **({"reason": reason} if reason else {})}
-    rates = dict(business.tax_rates or {})
-    if category is not None:
-        was = rates.get(country, 0)
-        whole = dict(was) if isinstance(was, Mapping) else {"bps": was}
-        rates[country] = {**whole, "categories": {**(whole.get("categories") or {}), category: entry}}
-    else:
-        was = rates.get(country)
-        categories = {"categories": was["categories"]} if isinstance(was, Mapping) and was.get("categories") else {}
-        rates[country] = {**entry, **categories} if code or reason or categories else bps
-    check_tax_rates(rates)
-    business.tax_rates = rates
-    emit(db, "business.details_changed", business_id=business_id, noun=business_id, data={"fields": ["tax_rates"]})
+    check_tax_rates({country: entry})
+    key = {"country": country, "category": category, "region": None, "valid_from": valid_from, "valid_to": None}
+    setup = setup_of(business)
+    rates = [row for row in setup.get("rates") or () if any(row.get(name) != value for name, value in key.items())]
+    if len(rates) >= MOST_RATES:
+        raise _invalid("there are too many rates.")
+    named = {name: value for name, value in key.items() if value}
+    business.tax_setup, business.tax_rates = {**setup, "rates": [*rates, {"id": new_id("txr"), **named, **entry}]}, {}
+    emit(db, "business.taxes_changed", business_id=business_id, noun=business_id, data={"fields": ["rates"]})
     return business
 
 

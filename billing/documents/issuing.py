@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from billing.documents.numbering import take_number
+from billing.documents.tax_evidence import evidence
 from billing.model import policy
 from billing.model.invoices import Invoice, InvoiceLine
 from billing.model.parties import Business, Customer
@@ -39,15 +40,15 @@ def issue(
     billing: dict[str, Any] | None = None,
     tax_id: str | None = None,
     business_name: str | None = None,
+    method_id: str | None = None,
     test_mode: bool = True,
 ) -> Invoice:
     """Issue an invoice, or return the existing invoice of this `operation`, so that the same work is billed once.
 
     `lines` include the credit that is used, see billing/pricing/credit_lines.py. `due_minor` is given if it differs from the total of the
-    lines, because an amount is carried over from or to another invoice.
+    lines, because an amount is carried over from or to another invoice. `method_id`: the payment method, for the evidence of the tax.
     """
-    found = db.scalar(select(Invoice).where(Invoice.operation == operation))
-    if found is not None:
+    if (found := db.scalar(select(Invoice).where(Invoice.operation == operation))) is not None:
         return found
     at = clock.now()
     invoice = Invoice(
@@ -69,6 +70,7 @@ def issue(
     invoice.snapshot = snapshot(
         business, customer, invoice, lines, billing=billing, tax_id=tax_id, business_name=business_name, test_mode=test_mode
     )
+    invoice.tax_evidence = evidence(db, business, invoice, billing or customer.billing or {}, method_id, lines)
     rows = [_invoice_line(invoice, position, line) for position, line in enumerate(lines)]
     db.add(invoice)
     db.flush()  # the lines' foreign key

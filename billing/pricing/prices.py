@@ -15,6 +15,8 @@ from billing.pricing.taxes import Treatment
 from billing.pricing.terms import AgreedPlan, Seller, SoldProduct
 from core.money import tax_on, tax_within
 
+INVALID = "invalid"
+"""The value of `tax_id_check` in a buyer's address, after VIES answered that the tax number is not valid."""
 ITEM, UNUSED, CREDIT = "item", "unused", "credit"
 """Kinds of lines: a sold item, unused time of an earlier plan, credit from earlier. Lines of the last two kinds are negative."""
 
@@ -24,8 +26,8 @@ class PriceLine:
     """One line of a document, in minor units of its currency. `tax_bps` 2000 = 20 %.
 
     `off` has (label, minor units with tax) for each discount; the amounts of the line are after these discounts. `inclusive`: the sum of
-    net and tax was promised to the customer. `unit_minor` is the price per unit as it is sold, with tax if `inclusive`. `tax_code` and
-    `tax_reason`: see billing/pricing/taxes.py; lines from before these were stored have no code.
+    net and tax was promised to the customer. `unit_minor` is the price per unit as it is sold, with tax if `inclusive`. `tax_code`,
+    `tax_reason` and `tax_case`: see billing/pricing/taxes.py; lines from before these were stored have none.
     """
 
     description: str
@@ -42,21 +44,26 @@ class PriceLine:
     tax_code: str | None = None
     tax_reason: str | None = None
     kind: str = ITEM
+    tax_case: str | None = None
 
     @property
     def gross_minor(self) -> int:
         return self.net_minor + self.tax_minor
 
 
-def rate_of(business: Seller, billing: dict[str, Any] | None, tax_id: str | None = None, category: str | None = None) -> Treatment:
-    """Return the tax treatment of a subscription, by its buyer's address and VAT ID.
+def rate_of(
+    business: Seller, billing: dict[str, Any] | None, tax_id: str | None = None, category: str | None = None, at: datetime | None = None
+) -> Treatment:
+    """Return the tax treatment of a subscription, by its buyer's address and VAT ID. `at`: the tax point, None for now.
 
-    A subscription that another system collects has the rate of its latest charge there (`tax_bps`).
+    A subscription that another system collects has the rate of its latest charge there (`tax_bps`). A VAT ID that VIES does not know
+    (`tax_id_check`) changes nothing: its holder is taxed like a consumer.
     """
     address = billing or {}
     if "tax_bps" in address:
         return taxes.parse(address["tax_bps"])
-    return taxes.treatment(business, address.get("country"), tax_id, category)
+    number = None if address.get("tax_id_check") == INVALID else tax_id
+    return taxes.treatment(business, address.get("country"), number, category, region=address.get("state"), at=at)
 
 
 def line(
@@ -87,22 +94,33 @@ def line(
         inclusive=inclusive,
         tax_code=rate.code,
         tax_reason=rate.reason,
+        tax_case=rate.case,
     )
 
 
 def for_period(
     business: Seller, subscription: AgreedPlan, product: SoldProduct, starts_at: datetime, ends_at: datetime, n: int | None = None
 ) -> list[PriceLine]:
-    """Return the lines of the n-th period of a subscription at the agreed price. `n` None: the next period that is billed."""
+    """Return the lines of the n-th period of a subscription at the agreed price. `n` None: the next period that is billed.
+
+    The tax point is the start of the period, also where a tax rate changes during it: a period is paid in advance, so the tax is due with
+    the payment (Directive 2006/112/EC, art. 65).
+    """
     n = (subscription.period_n or 0) + 1 if n is None else n
-    lines = at_agreed_price(business, subscription, product, [discount for discount in subscription.discounts or [] if is_on(discount, n)])
+    discounts = [discount for discount in subscription.discounts or [] if is_on(discount, n)]
+    lines = at_agreed_price(business, subscription, product, discounts, at=starts_at)
     return [replace(line, starts_at=starts_at, ends_at=ends_at) for line in lines]
 
 
 def at_agreed_price(
-    business: Seller, subscription: AgreedPlan, product: SoldProduct, discounts: Sequence[dict[str, Any]] = ()
+    business: Seller,
+    subscription: AgreedPlan,
+    product: SoldProduct,
+    discounts: Sequence[dict[str, Any]] = (),
+    *,
+    at: datetime | None = None,
 ) -> list[PriceLine]:
-    """Return the lines of one period of a subscription at the agreed price, after these discounts."""
+    """Return the lines of one period of a subscription at the agreed price, after these discounts. `at`: the tax point."""
     return for_plan(
         business,
         product,
@@ -113,6 +131,7 @@ def at_agreed_price(
         addons=subscription.addons,
         inclusive=subscription.tax_inclusive,
         discounts=discounts,
+        at=at,
     )
 
 
@@ -127,9 +146,10 @@ def for_plan(
     addons: Sequence[dict[str, Any]],
     inclusive: bool,
     discounts: Sequence[dict[str, Any]] = (),
+    at: datetime | None = None,
 ) -> list[PriceLine]:
-    """Return the lines of a plan with its add-ons after the discounts. Add-ons are taxed like their plan."""
-    tax = rate_of(business, billing, tax_id, product.tax_category)
+    """Return the lines of a plan with its add-ons after the discounts. Add-ons are taxed like their plan. `at`: the tax point."""
+    tax = rate_of(business, billing, tax_id, product.tax_category, at)
     items = [
         (product.name, quantity, unit_minor, product.id),
         *((addon["name"], addon["quantity"], addon["unit_minor"], None) for addon in addons),
@@ -140,12 +160,13 @@ def for_plan(
 def for_cart(
     business: Seller,
     items: Iterable[tuple[Product, int]],
-    country: str | None,
+    billing: dict[str, Any],
     discounts: Sequence[dict[str, Any]] = (),
     tax_id: str | None = None,
 ) -> list[PriceLine]:
+    """Return the lines of a purchase that is made out to the address `billing`. The tax point is now."""
     bought = list(items)
-    each = [taxes.treatment(business, country, tax_id, product.tax_category) for product, _ in bought]
+    each = [rate_of(business, billing, tax_id, product.tax_category) for product, _ in bought]
     rows = [(product.name, quantity, product.price_minor, product.id) for product, quantity in bought]
     return _discounted(rows, [product.id for product, _ in bought], each, [bool(product.tax_inclusive) for product, _ in bought], discounts)
 

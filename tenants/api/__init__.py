@@ -32,6 +32,7 @@ from tenants.api import (
     subscription_changes,
     subscription_payments,
     subscriptions,
+    taxes,
     webhooks,
 )
 from tenants.api.authentication import bp
@@ -41,7 +42,8 @@ from tenants.rate_limits import Rates
 __all__ = [
     "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customers", "discounts",
     "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
-    "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "webhooks",
+    "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "taxes",
+    "webhooks",
 ]  # fmt: skip
 
 

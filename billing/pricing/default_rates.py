@@ -1,0 +1,69 @@
+"""The table of VAT rates that registrations use: EU states, United Kingdom, Switzerland and Norway (default_rates.csv).
+
+Each row has its validity, its source and the day on which it was checked. Rates of a tax category, such as e-books, are in the table only
+where the source names electronic supplies. A business can enter its own rate for everything else.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("default_rates.csv")
+
+
+@dataclass(frozen=True)
+class DefaultRate:
+    """`bps`: basis points, 1900 = 19 %. `category` None: every category without its own row. Dates are ISO 8601, `valid_to` is the last."""
+
+    country: str
+    category: str | None
+    bps: int
+    valid_from: str
+    valid_to: str | None
+    source: str
+    checked: str
+
+
+@lru_cache(maxsize=1)
+def all_rates() -> tuple[DefaultRate, ...]:
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        return tuple(
+            DefaultRate(
+                row["country"],
+                row["category"] or None,
+                int(row["bps"]),
+                row["valid_from"],
+                row["valid_to"] or None,
+                row["source"],
+                row["checked"],
+            )
+            for row in csv.DictReader(lines)
+        )
+
+
+@lru_cache(maxsize=1)
+def _by_country() -> dict[str, list[DefaultRate]]:
+    out: dict[str, list[DefaultRate]] = {}
+    for rate in all_rates():
+        out.setdefault(rate.country, []).append(rate)
+    return out
+
+
+def countries() -> frozenset[str]:
+    """Return the countries that the table covers."""
+    return frozenset(_by_country())
+
+
+def default_rate(country: str | None, category: str | None, on: str) -> DefaultRate | None:
+    """Return the rate of a country on a day (ISO 8601): that of the category, or else the standard rate. None if the table has none."""
+    valid = [rate for rate in _by_country().get(country or "", ()) if rate.valid_from <= on and on <= (rate.valid_to or on)]
+    own = [rate for rate in valid if rate.category == category and category]
+    return next(iter(own or [rate for rate in valid if rate.category is None]), None)
+
+
+def current_rates(on: str) -> list[DefaultRate]:
+    """Return the rates that are valid on a day, and those that begin later."""
+    return [rate for rate in all_rates() if on <= (rate.valid_to or on)]
