@@ -48,6 +48,7 @@ WHAT = frozenset(
         "team_removed",
         "team_left",
         "rules_changed",
+        "payments_changed",
     }
 )
 
@@ -56,6 +57,7 @@ PARTS: dict[str, object] = {
     "rules": _l("what customers can do"),
     "details": _l("name, address or time zone"),
     "languages": _l("languages"),
+    "taxes": _l("taxes"),
     "closed": _l("the business was closed"),
     "reopened": _l("the business was reopened"),
 }
@@ -78,6 +80,7 @@ def sentence(what: str, who: str, about: str) -> str:
         "team_left": _("%(about)s closed their account and is no longer in the team.", about=about),
         "team_removed": _("%(who)s removed %(about)s from the team.", who=who, about=about),
         "rules_changed": _("%(who)s changed your portal settings: %(about)s.", who=who, about=about),
+        "payments_changed": _("%(who)s changed your payment accounts: %(about)s.", who=who, about=about),
     }
     return sentences[what]
 

@@ -26,6 +26,7 @@ from tenants.console import (
     identity_provider,
     impersonation,
     languages,
+    payment_accounts,
     payments,
     portal_links,
     products,
@@ -34,6 +35,7 @@ from tenants.console import (
     settings,
     staff_changes,
     subscriptions,
+    taxes,
     team,
     webhooks,
 )
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
 __all__ = [
     "activity", "addons", "api_keys", "apps", "blocking", "bp", "brand", "businesses", "collection_groups", "collections",
     "create_business", "customers", "deliveries", "domains", "events", "exports", "external_billing", "failed_jobs", "home",
-    "identity_provider", "impersonation", "languages", "payments", "portal_links", "products", "reconciliation", "refunds",
-    "register", "settings", "staff_changes", "subscriptions", "team", "webhooks",
+    "identity_provider", "impersonation", "languages", "payment_accounts", "payments", "portal_links", "products",
+    "reconciliation", "refunds", "register", "settings", "staff_changes", "subscriptions", "taxes", "team", "webhooks",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from billing.customers.portal_settings import the_business
 from billing.history import console_home, staff_lists
 from billing.history.console_home import HomeFigures
 from billing.history.failing_work import needs_attention
+from billing.pricing.tax_setup import is_set_up
 from core import clock
 from core.formatting import local_date
 from core.links import here
@@ -77,6 +78,10 @@ def _attention(found: HomeFigures) -> list[AttentionItem]:
         sentence = _("The portal reminds the customer and tries the payment again.")
         url = f"{subscriptions}?state=past_due"
         items.append(_item(("wait", "late", _("Notice")), fact, sentence, url, _("View subscriptions")))
+    business = the_business(db())
+    if not is_set_up(business):
+        fact, sentence = _("No taxes are set up."), _("Customers are charged without tax. Set them up before your first real payment.")
+        items.append(_item(("wait", "late", _("Notice")), fact, sentence, here("console.taxes"), _("Set up taxes")))
     if needs_attention(db()):
         sentence, url = _("Renewals, emails and other tasks that keep failing are listed with the reason."), here("console.failing")
         items.append(_item(("due", "hold", _("Problem")), _("Some tasks keep failing."), sentence, url, _("See what to do")))

@@ -19,6 +19,8 @@ SECTIONS = (
     (_l("Catalogue"), _l("Products"), "console.products", "products.read"),
     (_l("Catalogue"), _l("Collections"), "console.collections", "products.read"),
     (_l("Settings"), _l("Portal rules"), "console.settings", "settings.read"),
+    (_l("Settings"), _l("Payment accounts"), "console.payment_accounts", "settings.read"),
+    (_l("Settings"), _l("Taxes"), "console.taxes", "settings.read"),
     (_l("Settings"), _l("Brand"), "console.brand", "settings.read"),
     (_l("Settings"), _l("Domain"), "console.domains", "settings.read"),
     (_l("Developers"), _l("API keys"), "console.keys", "developers.read"),

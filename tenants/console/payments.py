@@ -6,6 +6,7 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from billing.history import staff_lists
+from billing.history.tax_evidence import evidence_of
 from core.links import here
 from core.request_context import db
 from portal.phrases import card_of, why_declined
@@ -13,6 +14,7 @@ from tenants.activity import names_of
 from tenants.console.access import bp, current_member, needs
 from tenants.console.event_sentences import author
 from tenants.console.lists import chips, list_query
+from tenants.console.tax_view import view_of_evidence
 
 
 @bp.get("/<business_id>/sales/payments")
@@ -54,6 +56,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
         card=card_of(paid.method),
         decline_reason=why_declined(paid.error_code) if paid.status == "failed" else "",
         exception_url=here("console.reconciliation"),
+        evidence=view_of_evidence(evidence_of(db(), paid.invoice_id)),
         is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.exception.id == paid.id for waits in staff_lists.waiting(db())),
         may_refund=current_member().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor,
     )

@@ -11,7 +11,9 @@ from flask_babel import gettext as _
 
 from billing.catalogue import products as command
 from billing.catalogue import staff_queries
+from billing.customers.portal_settings import the_business
 from billing.model.catalogue import Product
+from billing.pricing.tax_setup import setup_of
 from core.links import here
 from core.request_context import db
 from core.template_context import formatter
@@ -44,7 +46,9 @@ def products() -> ResponseReturnValue:
 @bp.get("/<business_id>/products/new")
 @needs("products.write")
 def new_product() -> ResponseReturnValue:
-    return _form({"currency": current_member().currency, "kind": "recurring_price", "interval": "Month", "interval_count": "1"})
+    setup = setup_of(the_business(db()))
+    usual = {"tax_category": setup.get("category") or "", "tax_inclusive": "1" if setup.get("prices_include_tax") else ""}
+    return _form({"currency": current_member().currency, "kind": "recurring_price", "interval": "Month", "interval_count": "1", **usual})
 
 
 @bp.post("/<business_id>/products/new")
