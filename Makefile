@@ -7,10 +7,10 @@ BIN := .venv/bin
 FLASK := $(BIN)/flask --app wsgi
 export PORT
 
-.PHONY: help setup setup-test run test check bench clean lock
+.PHONY: help setup setup-test run test test-processors check bench clean lock
 
 help: ## Print every target with a sentence
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r
 
@@ -43,6 +43,9 @@ run: setup ## Set everything up and serve the portal with demo data (PORT=5000)
 
 test: check ## Set everything up and pass every gate and test: SQLite, PostgreSQL, a real browser
 	@$(BIN)/python -m pytest -n 3 --dist loadscope
+
+test-processors: setup-test ## The contract tests of payment processors on a third-party fake, and with STRIPE_TEST_KEY on Stripe's test mode
+	@bin/test-processors
 
 check: setup-test ## The gates alone: lint, format, import contracts, types, templates
 	@$(BIN)/ruff check --quiet .

@@ -30,7 +30,8 @@ JOIN session_grants g ON g.session_id = s.id AND g.revoked_at IS NULL
 WHERE s.secret_hash = ? AND s.revoked_at IS NULL"""
 CUSTOMERS = """
 SELECT c.business_id, c.customer_id, c.name, c.email, c.phone, c.locale, c.recognized_key, c.first_paid_at, b.name, b.legal_name,
-       b.support_email, b.locale, b.zone, b.brand, b.address, b.archived_at, b.currency, b.settings, b.tax_rates
+       b.support_email, b.locale, b.zone, b.brand, b.address, b.archived_at, b.currency, b.settings, b.tax_rates,
+       b.tax_setup
 FROM customers c JOIN businesses b ON b.business_id = c.business_id
 WHERE c.email_key = ? AND (c.declined_key IS NULL OR c.declined_key <> c.email_key) ORDER BY b.name, c.business_id, c.created_at"""
 SUBSCRIPTIONS = """
@@ -129,6 +130,7 @@ class _HandWritten:
                     currency=row[16],
                     settings=self.json(row[17]) or {},
                     tax_rates=self.json(row[18]) or {},
+                    tax_setup=self.json(row[19]),
                 )
             )
         return out

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from billing.catalogue.products import create_collection, create_product
 from billing.customers.businesses import create_business
 from billing.customers.customers import create_customer
+from billing.model.payment_accounts import sandbox_account_id
 from billing.model.payments import PaymentMethod
 from billing.subscriptions.subscribe import buy, subscribe
 from core import clock
@@ -141,6 +142,7 @@ class Cast:
                 business_id=buyer.business_id,
                 customer_id=buyer.customer_id,
                 id=new_id("pm"),
+                payment_account_id=sandbox_account_id(buyer.business_id),
                 reference=details.reference,
                 kind=details.kind,
                 brand=details.brand,

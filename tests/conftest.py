@@ -23,6 +23,7 @@ from core.services import Services
 from core.settings import Settings
 from tests.cast import Cast
 from tests.engines import Postgres, Sqlite
+from tests.processors import on_sandbox
 from tests.shared_applications import SANDBOX, Past, Stage, share_what_is_compiled
 from tests.visitor import Visitor
 
@@ -40,7 +41,7 @@ def pytest_collection_finish() -> None:
     """Leave what lives as long as the process out of garbage collection, and collect seldom: this saves a tenth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 10, 20)
 
 
 @pytest.fixture(scope="session")
@@ -147,17 +148,14 @@ def database(settings: Settings) -> Iterator[Any]:
 @pytest.fixture
 def processor_services(settings: Settings, database: Any) -> Iterator[Any]:
     """Database, sandbox, payment processor and worker without pages, for tests of payments that kill processes."""
-    from billing.charging.payment_processor import PaymentProcessor
     from billing.renewals import renew
     from core.handlers import Handlers
     from core.worker import Tick, Worker
     from gateways.sandbox import SandboxGateway
 
     gateway = SandboxGateway(settings.data_dir / SANDBOX, settings.base_url, "a secret for notifications")
-    processor = PaymentProcessor(database, gateway, settings)
-    gateway.notify = processor.receive_notification
     handlers = Handlers()
-    handlers.on("gateway.notified", lambda work: processor.process_notification(work.data["key"]), "gateway.follow_up")
+    processor = on_sandbox(database, gateway, settings, handlers)
     ticks = [
         Tick("sandbox", timedelta(0), gateway.deliver_due),
         Tick("renewals", timedelta(0), lambda: renew.run_due(processor)),

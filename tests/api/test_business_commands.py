@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from flask import Flask
 
@@ -47,3 +48,16 @@ def test_business_tax_sets_a_rate_per_country_and_category(app: Flask) -> None:
     for wrong in (["--country", "XX", "--rate", "19"], ["--country", "DE", "--rate", "0", "--code", "E"]):
         refused = run(args=["business", "tax", "--business", business, *wrong])
         assert refused.exit_code == 1 and "Traceback" not in refused.output
+
+
+def test_business_taxes_imports_a_set_up_from_a_file(app: Flask, tmp_path: Path) -> None:
+    run = app.test_cli_runner().invoke
+    business = json.loads(run(args=["business", "new", "--name", "Acorn Notes", "--currency", "eur"]).stdout)["business_id"]
+    file = tmp_path / "taxes.json"
+    file.write_text(json.dumps({"registrations": [{"scheme": "oss", "country": "IE"}], "rates": [{"country": "DE", "bps": 1900}]}))
+    found = json.loads(run(args=["business", "taxes", str(file), "--business", business]).stdout)["tax_setup"]
+    assert [(row["scheme"], row["country"]) for row in found["registrations"]] == [("oss", "IE")]
+    assert [(row["country"], row["bps"]) for row in found["rates"]] == [("DE", 1900)]
+    file.write_text(json.dumps({"rates": [{"country": "XX", "bps": 1900}]}))
+    refused = run(args=["business", "taxes", str(file), "--business", business])
+    assert refused.exit_code == 1 and "rates.0.country" in refused.output and "Traceback" not in refused.output

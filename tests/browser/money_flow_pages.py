@@ -65,7 +65,9 @@ def _pay(town: Town, held: dict[str, Buyer]) -> dict[str, DuesResult]:
     }
     unpaid_renewals.confirm(town.cast, done["refused"].link or "", approved=False)
     really = gateway.look_up
-    gateway.look_up = lambda key: ChargeOutcome("unknown", key) if f":{held['unknown'].subscription_id}:" in key else really(key)
+    gateway.look_up = lambda trace: (
+        ChargeOutcome("unknown", trace.key) if f":{held['unknown'].subscription_id}:" in trace.key else really(trace)
+    )
     done["unknown"] = pay("unknown", unpaid_renewals.LOST)
     assert done["unknown"].status == "processing"
     return done

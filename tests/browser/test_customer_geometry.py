@@ -53,7 +53,7 @@ def town(sqlite: Any, tmp_path_factory: pytest.TempPathFactory, browser: Browser
         with town.services.database.open(unpaid_renewals.scope_of(ending), write=True) as db:
             cancel_at_period_end(db, ending.subscription_id)
             pause(db, town.paused.subscription_id)  # type: ignore[attr-defined]
-            town.invoice = db.scalars(select(Invoice.id).where(Invoice.status == "paid")).first()  # type: ignore[attr-defined]
+            town.invoice = db.scalars(select(Invoice.id).where(Invoice.status == "paid", Invoice.starts_at.is_not(None))).first()  # type: ignore[attr-defined]
         yield town
 
 

@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from billing.charging.ports import ChargeRequest, CollectRequest
+from billing.charging.ports import ChargeRequest, CollectRequest, Trace
 from core.application import register
 from core.money import Money
 from core.services import Services
@@ -72,7 +72,7 @@ def test_paying_returns_with_the_query_untouched(client, gateway):
     url = opened(gateway)
     answer = send(client, url, **CARD)
     assert answer.status_code == 303 and answer.location == BACK + "&status=succeeded"
-    assert len(gateway.heard) == 1 and gateway.look_up("page-1").method.country == "GB"
+    assert len(gateway.heard) == 1 and gateway.look_up(Trace("page-1")).method.country == "GB"
     done = look(client, url)
     assert "£54.00 was paid." in done.text and done.select_one("main a")["href"] == answer.location
 
@@ -106,10 +106,10 @@ def test_a_bank_confirmation_is_answered(client, gateway, approve):
     asked = send(client, url, **CARD | {"number": "4000002500003155"})
     assert asked.status_code == 303 and "/sandbox/challenge/" in asked.location
     assert client.get(url, base_url="http://127.0.0.1:5000").location == asked.location
-    assert gateway.look_up("page-1").method is None
+    assert gateway.look_up(Trace("page-1")).method is None
     answer = send(client, asked.location, answer="approve" if approve else "fail")
     if approve:
-        assert answer.location == BACK + "&status=succeeded" and gateway.look_up("page-1").challenged
+        assert answer.location == BACK + "&status=succeeded" and gateway.look_up(Trace("page-1")).challenged
     else:
         assert answer.location == url and "did not receive it" in look(client, url).text
         assert send(client, url, **CARD).location == BACK + "&status=succeeded"
@@ -128,22 +128,22 @@ def test_leaving_the_page_returns_to_the_portal(client, gateway):
     url = opened(gateway, cancel_url="https://shop.example/shop#top")
     answer = send(client, url, "/cancel")
     assert answer.status_code == 303 and answer.location == "https://shop.example/shop?status=cancelled#top"
-    assert gateway.look_up("page-1").state == "cancelled" and "nothing was charged" in look(client, url).text
+    assert gateway.look_up(Trace("page-1")).state == "cancelled" and "nothing was charged" in look(client, url).text
     assert send(client, opened(gateway, "page-2"), "/cancel").location == BACK + "&status=cancelled"
 
 
 def test_leaving_after_a_decline_settles_as_declined(client, gateway):
     url = opened(gateway)
     send(client, url, **CARD | {"number": "4000000000009995"})
-    assert gateway.look_up("page-1").state == "requires_action"
+    assert gateway.look_up(Trace("page-1")).state == "requires_action"
     assert send(client, url, "/cancel").location == BACK + "&status=cancelled"
-    left = gateway.look_up("page-1")
+    left = gateway.look_up(Trace("page-1"))
     assert (left.state, left.error_code) == ("declined", "INSUFFICIENT_FUNDS")
 
 
 def test_the_first_payment_succeeds_and_the_renewal_fails(client, gateway):
     assert send(client, opened(gateway), **CARD | {"number": "4000000000000341"}).location == BACK + "&status=succeeded"
-    method = gateway.look_up("page-1").method.reference
+    method = gateway.look_up(Trace("page-1")).method.reference
     renewal = ChargeRequest("renewal", "bus_acorn", "cus_ada", method, Money(5400, "GBP"), "Acorn Team")
     assert gateway.charge(renewal).error_code == "GENERIC_DECLINE"
 
@@ -152,7 +152,7 @@ def test_saving_a_card_charges_nothing(client, gateway):
     url = opened(gateway, minor=None)
     assert "Save card" in look(client, url).text
     send(client, url, **CARD)
-    assert gateway.look_up("page-1").method.last4 == "4242" and gateway.movements() == []
+    assert gateway.look_up(Trace("page-1")).method.last4 == "4242" and gateway.movements() == []
 
 
 def test_sandbox_pages_need_their_token(client, gateway):
@@ -172,7 +172,7 @@ def test_the_sandbox_journal_holds_no_secrets(client, gateway):
     assert "INSUFFICIENT_FUNDS" in page.text and "Visa 4242" in page.text and "Page opened" in page.text
     assert url.rsplit("/", 1)[1] not in str(page) and "payment_id" not in str(page)
     for number in range(60):
-        gateway.cancel(f"key-{number}")
+        gateway.cancel(Trace(f"key-{number}"))
         gateway.collect(CollectRequest(f"other-{number}", "bus_acorn", "cus_ada", None, "", BACK))
     older = look(client, "/sandbox/").select_one("a[rel=next]")["href"]
     assert "Page opened" in look(client, older).text

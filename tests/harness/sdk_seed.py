@@ -23,6 +23,7 @@ from billing.customers.customers import create_customer
 from billing.licenses.activations import activate
 from billing.licenses.manage import bring_key
 from billing.model.catalogue import CollectionGroup, CollectionItem
+from billing.model.payment_accounts import sandbox_account_id
 from billing.model.payments import PaymentMethod
 from billing.model.subscriptions import Subscription
 from billing.plan_changes.business_order import PlanChangeOrder, order
@@ -145,6 +146,7 @@ def _keep(db: Any, method_id: str, details: MethodDetails) -> None:
             business_id=BRAND,
             customer_id=CUSTOMER,
             id=method_id,
+            payment_account_id=sandbox_account_id(BRAND),
             reference=details.reference,
             kind="card",
             brand=details.brand,

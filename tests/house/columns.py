@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.house.test_rules import nodes
+
 Column = tuple[str, str]
 """(class, column)"""
 
@@ -34,25 +36,24 @@ class Reader:
         self.spreads: dict[str, set[str]] = {}
         self.passed: dict[str, set[str]] = {}
 
-    def read_all(self, sources: dict[str, str], templates: Iterable[str] = ()) -> Uses:
-        trees = {name: ast.parse(source) for name, source in sources.items()}
+    def read_all(self, trees: dict[str, ast.Module], templates: Iterable[str] = ()) -> Uses:
         for tree in trees.values():
-            for node in ast.walk(tree):
+            for node in nodes(tree):
                 if isinstance(node, ast.FunctionDef) and node.returns is not None:
                     self.returns.setdefault(node.name, set()).update(self._named_in(node.returns))
                 if isinstance(node, ast.FunctionDef) and node.args.kwarg:  # def grant(…, **more): Grant(…, **more)
-                    for call in ast.walk(node):
+                    for call in nodes(node):
                         if (
                             isinstance(call, ast.Call)
-                            and _last(call.func) in self.models
-                            and any(keyword.arg is None and _last(keyword.value) == node.args.kwarg.arg for keyword in call.keywords)
+                            and last_word(call.func) in self.models
+                            and any(keyword.arg is None and last_word(keyword.value) == node.args.kwarg.arg for keyword in call.keywords)
                         ):
-                            self.spreads.setdefault(node.name, set()).add(_last(call.func))
+                            self.spreads.setdefault(node.name, set()).add(last_word(call.func))
                 elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):  # a field of a dataclass: `paid.payment`
                     self.attributes.setdefault(node.target.id, set()).update(self._named_in(node.annotation))
-        for call in (node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        for call in (node for tree in trees.values() for node in nodes(tree) if isinstance(node, ast.Call)):
             words = {keyword.arg or "**" for keyword in call.keywords} | ({"*"} if call.args else set())
-            self.passed.setdefault(_last(call.func), set()).update(words)
+            self.passed.setdefault(last_word(call.func), set()).update(words)
         for name, tree in trees.items():
             _Module(self, name, tree).visit_all()
         for name in templates:  # `Model.column`: a template says nothing of types (template_reads.py)
@@ -64,7 +65,7 @@ class Reader:
         """Return the mapped classes that an expression or an annotation names."""
         if node is None:
             return set()
-        found = {_last(item) for item in ast.walk(node)}
+        found = {last_word(item) for item in ast.walk(node)}
         for item in ast.walk(node):
             if isinstance(item, ast.Constant) and isinstance(item.value, str):
                 found |= set(re.findall(r"\w+", item.value))
@@ -76,25 +77,25 @@ class _Module:
         self.reader, self.name, self.tree = reader, name, tree
         here = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         self.known = {model for model, home in reader.homes.items() if home == here}  # classes that the module names at all
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ImportFrom):
                 self.known |= {item.name for item in node.names if reader.homes.get(item.name) == node.module}
             elif isinstance(node, ast.Call):  # what a function returns is known too, without its class being named
-                self.known |= reader.returns.get(_last(node.func), set())
+                self.known |= reader.returns.get(last_word(node.func), set())
             elif isinstance(node, ast.Attribute):
                 self.known |= reader.attributes.get(node.attr, set())
-        called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        self.gets_by_name = any(_last(node.func) == "getattr" for node in called)
-        rows = [arg for node in called if _last(node.func) == "values" for arg in node.args if isinstance(arg, ast.Dict)]
+        called = [node for node in nodes(tree) if isinstance(node, ast.Call)]
+        self.gets_by_name = any(last_word(node.func) == "getattr" for node in called)
+        rows = [arg for node in called if last_word(node.func) == "values" for arg in node.args if isinstance(arg, ast.Dict)]
         computed = [key for row in rows for key in row.keys]
-        self.sets_by_name = any(_last(node.func) == "setattr" for node in called)
+        self.sets_by_name = any(last_word(node.func) == "setattr" for node in called)
         self.sets_by_name |= not all(isinstance(item, ast.Constant) for item in computed)
 
     def visit_all(self) -> None:
         self.optional: dict[int, tuple[str, set[str]]] = {}  # of each call in a function: its name, and parameters with a default
-        for function in (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)):
+        for function in (node for node in nodes(self.tree) if isinstance(node, ast.FunctionDef)):
             named = {item.arg for item, usual in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True) if usual is not None}
-            for node in ast.walk(function):
+            for node in nodes(function):
                 if isinstance(node, ast.Call):
                     self.optional[id(node)] = (function.name, named)
         self._visit(self.tree, {}, None)
@@ -130,7 +131,7 @@ class _Module:
     def _locals(self, node: ast.FunctionDef, types: dict[str, set[str]]) -> dict[str, set[str]]:
         out: dict[str, set[str]] = {}
         for _ in range(2):  # a name may come from one that stands below it in the walk
-            for item in ast.walk(node):
+            for item in nodes(node):
                 if isinstance(item, ast.Assign):
                     pairs = [(target, item.value) for target in item.targets]
                 elif isinstance(item, ast.AnnAssign) and item.value is not None:
@@ -164,7 +165,7 @@ class _Module:
         if isinstance(node, ast.ListComp | ast.GeneratorExp):
             return self._class_of(node.elt, types)
         if isinstance(node, ast.Call):
-            name = _last(node.func)
+            name = last_word(node.func)
             if name in self.reader.models:
                 return {name}
             if isinstance(node.func, ast.Attribute) and (named := self.reader._named_in(node.func.value)):
@@ -203,7 +204,7 @@ class _Module:
                 self._add(self.reader.uses.read, self.known, node.value, node)
 
     def _note_call(self, node: ast.Call, types: dict[str, set[str]]) -> None:
-        name = _last(node.func)
+        name = last_word(node.func)
         keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
         if name in self.reader.models:
             for word in node.keywords:
@@ -238,10 +239,10 @@ class _Module:
             self._spreads = self.sets_by_name or any(
                 isinstance(node, ast.Call)
                 and (
-                    (_last(node.func) in self.reader.models and any(keyword.arg is None for keyword in node.keywords))
-                    or (_last(node.func) in ("values", "insert", "insert_once", "write") and bool(node.args))
+                    (last_word(node.func) in self.reader.models and any(keyword.arg is None for keyword in node.keywords))
+                    or (last_word(node.func) in ("values", "insert", "insert_once", "write") and bool(node.args))
                 )
-                for node in ast.walk(self.tree)
+                for node in nodes(self.tree)
             )
         return self._spreads
 
@@ -261,7 +262,7 @@ class _Module:
                 into[model, column].add(f"{self.name}:{getattr(node, 'lineno', 0)}")
 
 
-def _last(node: ast.AST) -> str:
+def last_word(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 

@@ -11,13 +11,13 @@ from core.db import Database
 from core.services import Services
 from core.settings import Settings
 from tests.cast import Cast
+from tests.processors import on_sandbox
 from tests.shared_applications import Past
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, past: Callable[[Any], Past]) -> Iterator[Cast]:
     """The cast on a separate database, without pages. `town.services.database` is the portal's, `town.engine` the server."""
-    from billing.charging.payment_processor import PaymentProcessor
     from gateways.sandbox import SandboxGateway
 
     engine: Any = request.getfixturevalue("postgres" if request.param == "postgresql" else "sqlite")
@@ -26,6 +26,6 @@ def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     settings = Settings(data_dir=folder, base_url="http://localhost", **urls)
     database = Database(settings)
     gateway = SandboxGateway(folder / "sandbox.sqlite3", settings.base_url, "a secret for notifications")
-    yield past(engine).for_services(Services(settings, database, gateway=gateway, processor=PaymentProcessor(database, gateway, settings)))
+    yield past(engine).for_services(Services(settings, database, gateway=gateway, processor=on_sandbox(database, gateway, settings)))
     database.dispose()
     drop()

@@ -12,8 +12,8 @@ from billing.model import lifecycle, policy
 from core.models import Base
 from tenants.imports.existing_rows import MODELS
 from tests.house import template_reads
-from tests.house.columns import Reader, Uses, columns_of
-from tests.house.test_rules import ROOMS, ROOT, files, templates
+from tests.house.columns import Reader, Uses, columns_of, last_word
+from tests.house.test_rules import ROOMS, ROOT, files, nodes, templates
 
 OUT_OF_REACH = ("tenants/demo/",)  # what a real business never runs
 MADE = "when the row was made: for operators who read the table"
@@ -39,9 +39,13 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
     "ConnectionLogin.last_used_at": "for operators who read the table: whether a login is in use",
     "ImpersonationSession.reason": "the customer reads it in the event that tells of the view",
     "ExternalWebhook.type": "for operators who read the table: the event name that the account sent",
+    "GatewayNotification.payment_account_id": "for operators who read the table: the account that told of it",
+    "GatewayNotification.reference": "for operators who read the table: the processor's id of the object",
+    "Payment.gateway": "for operators who read the table: the kind of processor, also of imported payments",
     "GatewayNotification.key": "for operators who read the table: which payment the processor told of",
     "GatewayNotification.kind": "for operators who read the table: what the processor told",
     "IdentityEmail.verified_at": "for operators who read the table: when the proof was given",
+    "TaxIdCheck.error": "for operators who read the table: why VIES gave no answer",
     "ReconciliationException.note": "for operators who read the table: what staff wrote when they closed it; the event has it too",
     "ProviderLogin.issuer": "for operators who read the table; the code finds a login by its id, a hash of issuer and subject",
 }
@@ -50,8 +54,8 @@ SHAPED_ONCE = {"retry_schedule_hours": "retries"}  # setting → its control, wh
 
 @pytest.fixture(scope="module")
 def uses() -> Uses:
-    sources = {name: source for name, source, _ in files(*ROOMS, "wsgi") if not name.startswith(OUT_OF_REACH)}
-    return reader().read_all(sources, template_reads.READ)
+    trees = {name: tree for name, _, tree in files(*ROOMS, "wsgi") if not name.startswith(OUT_OF_REACH)}
+    return reader().read_all(trees, template_reads.READ)
 
 
 def reader() -> Reader:
@@ -107,7 +111,7 @@ def test_template_text_is_not_a_read() -> None:
 ])  # fmt: skip
 def test_the_reader_distinguishes_columns_of_the_same_name(source: str, written: bool, read: bool) -> None:
     """An unused column is found although another table has a used column of the same name."""
-    found = reader().read_all({"billing/made_up.py": source})
+    found = reader().read_all({"billing/made_up.py": ast.parse(source)})
     assert (bool(found.written.get(("Customer", "tax_id"))), bool(found.read.get(("Customer", "tax_id")))) == (written, read)
 
 
@@ -138,7 +142,7 @@ def read_settings() -> set[str]:
             continue
         if not re.search(r"\b(setting|allows|default)\(|\.settings\b", source) and "policy" not in source:
             continue
-        words |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        words |= {node.value for node in nodes(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
         words |= {prefix + kind for prefix in re.findall(r'f"(\w+_on_){kind}"', source) for kind in ("upgrade", "downgrade")}
     source = (ROOT / "billing/model/policy.py").read_text(encoding="utf-8")
     return words | set(re.findall(r'setting\(business, "(\w+)"\)', source))
@@ -157,7 +161,7 @@ def test_every_part_of_a_brand_has_a_control() -> None:
     stored = {
         node.slice.value
         for _, _, tree in files("billing")
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and ast.unparse(node.value).endswith("brand")
     }
     assert stored <= {*FIELDS, "logo"}
@@ -170,18 +174,15 @@ def _given(call: ast.Call, name: str) -> set[str]:
     """Return the values passed to the parameter `name` of the function around a call: its default, and those of its callers."""
     trees = [tree for _, _, tree in files("billing")]
     around = [
-        item
-        for tree in trees
-        for item in ast.walk(tree)
-        if isinstance(item, ast.FunctionDef) and any(ast.dump(node) == ast.dump(call) for node in ast.walk(item))
+        item for tree in trees for item in nodes(tree) if isinstance(item, ast.FunctionDef) and any(node is call for node in ast.walk(item))
     ]
     words: set[str] = set()
     for function in around:
         places = [item.arg for item in function.args.args]
         values = dict(zip(reversed(places), reversed(function.args.defaults), strict=False))
         given = [values[name]] if name in values else []
-        for node in (item for tree in trees for item in ast.walk(tree) if isinstance(item, ast.Call)):
-            if ast.unparse(node.func).split(".")[-1] == function.name and name in places:
+        for node in (item for tree in trees for item in nodes(tree) if isinstance(item, ast.Call)):
+            if last_word(node.func) == function.name and name in places:
                 place = places.index(name)
                 given += node.args[place : place + 1] + [keyword.value for keyword in node.keywords if keyword.arg == name]
         given += [
@@ -205,12 +206,12 @@ def test_every_lifecycle_transition_has_a_caller(table: str) -> None:
     verbs, called = {verb for _, verb in moves}, set[str]()
     marks = {verb for verb in verbs if all(targets == (state,) for (state, item), targets in moves.items() if item == verb)}
     for _, _, tree in files("billing"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "move" and table in ast.unparse(node.args[0]):
+        for node in nodes(tree):
+            if isinstance(node, ast.Call) and last_word(node.func) == "move" and table in ast.unparse(node.args[0]):
                 called |= {item.value for item in ast.walk(node.args[2]) if isinstance(item, ast.Constant) and isinstance(item.value, str)}
                 if isinstance(node.args[2], ast.Name):  # move(TABLE, state, verb): the words that its function is called with
                     called |= _given(node, node.args[2].id)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "may" and table in ast.unparse(node.args[0]):
+            elif isinstance(node, ast.Call) and last_word(node.func) == "may" and table in ast.unparse(node.args[0]):
                 asked = {item.value for item in ast.walk(node.args[2]) if isinstance(item, ast.Constant)}
                 called |= asked & marks  # a verb that leaves the state as it is has only to be allowed
     assert not verbs - called

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_rules import files
+from tests.house.test_rules import files, nodes
 
 THE_ENCODER = "core/domain_names.py"
 MODULES = ("idna", "encodings.idna", "encodings.punycode", "flask_mail", "stringprep")
@@ -26,7 +26,7 @@ CASELESS = (
 
 def other_encoders(name: str, tree: ast.Module) -> list[str]:
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         modules = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             modules = [node.module or "", *(f"{node.module}.{item.name}" for item in node.names)]
@@ -39,7 +39,7 @@ def other_encoders(name: str, tree: ast.Module) -> list[str]:
 
 def folds(name: str, tree: ast.Module) -> list[str]:
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and node.attr == "casefold":
             found.append(f"{name}:{node.lineno} casefold")
         if isinstance(node, ast.Constant) and node.value in ("NFKC", "NFKD"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from core import errors
 from core.errors import PortalError
-from tests.house.test_rules import files
+from tests.house.test_rules import files, nodes
 
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, PortalError)}
 ROOMS = ("billing", "auth", "portal", "unified")
@@ -27,7 +27,7 @@ def unmarked(tree: ast.AST) -> list[str]:
     """Return sentences that are raised as plain text. A single word is a code."""
     return [
         value.value
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS
         for value in sentences(node)
         if isinstance(value, ast.Constant) and isinstance(value.value, str) and " " in value.value

@@ -24,6 +24,7 @@ from billing.model.parties import Business
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice
 from billing.model.subscriptions import Subscription
+from billing.model.tax_id_checks import TaxIdCheck
 from core import clock
 from core.outbox import emit
 from core.recurring_jobs import JobFailure
@@ -382,6 +383,26 @@ def external_accounts(town: Town, _patch: Any) -> None:
     assert sorted(town.lanes("external accounts").claim()) == sorted([town.cast.acorn, town.cast.birch])
 
 
+def vat_id_checks(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    town.add(
+        *(
+            TaxIdCheck(
+                business_id=buyer.business_id,
+                customer_id=buyer.customer_id,
+                id=f"{buyer.customer_id}:{n}",
+                number=f"ATU{n}",
+                status="waiting",
+                due_at=at,
+                created_at=at,
+            )
+            for buyer, count in ((town.cast.ada_at_acorn, MANY), (town.cast.ada_at_birch, 1))
+            for n in range(count)
+        )
+    )
+    assert sorted(town.lanes("VAT ID checks").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
 def customer_exports(town: Town, _patch: Any) -> None:
     at = clock.wall()
     town.add(
@@ -432,6 +453,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "app logouts": [app_logouts],
     "domains": [domains],
     "external accounts": [external_accounts],
+    "VAT ID checks": [vat_id_checks],
     "customer exports": [customer_exports],
     "person exports": [personal_exports],
     "webhooks": [webhooks],

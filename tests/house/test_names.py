@@ -7,15 +7,15 @@ import io
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 
 from flask import Flask
 from sqlalchemy import create_engine
 
 from core import guard
 from core.services import Services
-from tests.house.test_rules import ROOMS, ROOT, files, tracked
+from tests.house.test_rules import ROOMS, ROOT, files, nodes, parsed, tracked
 from tests.house.test_words import messages
 
 # A word of an identifier (`shop_name`, `ShopName`) → the glossary's name for it.
@@ -65,16 +65,17 @@ def parts(name: str) -> set[str]:
     return {word.lower() for word in re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).split("_") if word}
 
 
-def identifiers(source: str) -> Iterator[tuple[int, str]]:
+@cache
+def identifiers_and_comments(source: str) -> tuple[dict[str, int], list[tuple[int, str]]]:
+    """Return the identifiers, each with its first line, and the comments with their lines."""
+    identifiers: dict[str, int] = {}
+    comments = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME:
-            yield token.start[0], token.string
-
-
-def comments(source: str) -> Iterator[tuple[int, str]]:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
+            identifiers.setdefault(token.string, token.start[0])
+        elif token.type == tokenize.COMMENT:
+            comments.append((token.start[0], token.string))
+    return identifiers, comments
 
 
 @lru_cache(maxsize=1)
@@ -84,8 +85,8 @@ def sources() -> tuple[tuple[str, str, ast.Module], ...]:
     for path in tracked():
         name = path.relative_to(ROOT).as_posix()
         if name.startswith("tests/") and path.suffix == ".py":
-            source = path.read_text(encoding="utf-8")
-            found.append((name.replace("tests/house/", "tests/"), source.replace("tests.house", "tests"), ast.parse(source)))
+            source, tree = parsed(path)
+            found.append((name.replace("tests/house/", "tests/"), source.replace("tests.house", "tests"), tree))
     return tuple(found)
 
 
@@ -99,7 +100,7 @@ def test_replaced_words_are_no_part_of_an_identifier() -> None:
     bad = [
         f"{name}:{line}: {identifier}: say {REPLACED[word]}"
         for name, source, _ in sources()
-        for line, identifier in identifiers(source)
+        for identifier, line in identifiers_and_comments(source)[0].items()
         if identifier not in ALLOWED
         for word in sorted(parts(identifier) & REPLACED.keys())
     ]
@@ -118,7 +119,7 @@ def test_replaced_words_are_in_no_message() -> None:
 def test_replaced_words_are_in_no_docstring() -> None:
     bad = []
     for name, _, tree in sources():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
                 bad += [f"{name}: {getattr(node, 'name', 'module')}: {word!r}" for word in in_sentences(text)]
     assert not bad, f"{len(bad)}:\n" + "\n".join(bad[:60])
@@ -126,7 +127,10 @@ def test_replaced_words_are_in_no_docstring() -> None:
 
 def test_replaced_words_are_in_no_comment() -> None:
     bad = [
-        f"{name}:{line}: {word!r}" for name, source, _ in sources() for line, comment in comments(source) for word in in_sentences(comment)
+        f"{name}:{line}: {word!r}"
+        for name, source, _ in sources()
+        for line, comment in identifiers_and_comments(source)[1]
+        for word in in_sentences(comment)
     ]
     assert not bad, f"{len(bad)}:\n" + "\n".join(bad[:60])
 
@@ -137,7 +141,7 @@ def test_names_of_tests_are_statements() -> None:
         f"{name}: {node.name}"
         for name, _, tree in sources()
         if name.startswith("tests/")
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and SAYINGS.search(node.name)
     ]
     assert not bad, f"{len(bad)}:\n" + "\n".join(bad[:60])
@@ -187,7 +191,7 @@ def test_replaced_words_are_in_no_event_job_or_url(services: Services) -> None:
     emitted = {
         node.args[1].value
         for _, _, tree in files(*ROOMS)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "emit" and len(node.args) > 1
         if isinstance(node.args[1], ast.Constant)
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_rules import calls, files
+from tests.house.test_rules import calls, files, nodes
 
 THE_CLIENT = ("core/outgoing.py", "core/pinned_sockets.py", "core/address_policy.py")
 FORBIDDEN = (
@@ -43,7 +43,7 @@ HANDED = {"http_client": ("DodoPayments", "AsyncDodoPayments"), "transport": ("O
 
 def strangers(name: str, tree: ast.Module) -> list[str]:
     found = []
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         modules = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             modules = [node.module or "", *(f"{node.module}.{item.name}" for item in node.names)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_rules import ROOT
+from tests.house.test_rules import ROOT, nodes, parsed
 
 REFERENCE = {  # (file, header) → why it promises nothing
     ("docs/architecture.md", "question | where"): "where things are in the source",
@@ -68,9 +68,9 @@ def known() -> frozenset[str]:
     names: set[str] = set()
     for path in (ROOT / "tests").rglob("*.py"):
         names.add(path.relative_to(ROOT).as_posix())
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        _, tree = parsed(path)
         names |= {
-            item.name for item in ast.walk(tree) if isinstance(item, ast.FunctionDef) and item.name.startswith("test_") and may_fail(item)
+            item.name for item in nodes(tree) if isinstance(item, ast.FunctionDef) and item.name.startswith("test_") and may_fail(item)
         }
     return frozenset(names)
 

@@ -46,6 +46,7 @@ DOORS = {  # the first word of an endpoint → whose door it is
     "impersonation": "staff that look as a customer sees",
     "sandbox": "the pretend bank",
     "incoming": "another billing system, by its signature",
+    "payment_notifications": "a payment processor, by its signature",
     "mailbox": "an operator of a test deployment",
     "clock": "an operator of a test deployment",
     "healthz": "probes",
@@ -203,6 +204,9 @@ def strangers(street: Street) -> Strangers:
             # of the console, where tests/pages/test_console.py knocks with the real ones
             "app_id": "app_unknown",
             "domain_id": "dom_unknown",
+            "registration_id": "txg_unknown",
+            "account_id": "pac_unknown",
+            "rate_id": "txr_unknown",
             "consent_id": "cst_unknown",
             "invitation_id": "inv_unknown",
             "membership_id": "mem_unknown",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -24,15 +25,26 @@ def files(*rooms: str) -> Iterator[tuple[str, str, ast.Module]]:
     for room in rooms or ROOMS:
         assert (ROOT / room).is_dir() or (ROOT / f"{room}.py").is_file(), f"there is no {room}"
         for path in sorted((ROOT / room).rglob("*.py") if (ROOT / room).is_dir() else ROOT.glob(f"{room}.py")):
-            source = path.read_text(encoding="utf-8")
-            yield path.relative_to(ROOT).as_posix(), source, ast.parse(source)
+            yield path.relative_to(ROOT).as_posix(), *parsed(path)
 
 
-def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Yield (dotted name or attribute, call) of every call in a file."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@functools.cache
+def parsed(path: Path) -> tuple[str, ast.Module]:
+    """Return the source and the tree of a file. Tests share the tree, so none may change it."""
+    source = path.read_text(encoding="utf-8")
+    return source, ast.parse(source)
+
+
+@functools.cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Return every node of a tree."""
+    return tuple(ast.walk(tree))
+
+
+@functools.cache
+def calls(tree: ast.Module) -> tuple[tuple[str, ast.Call], ...]:
+    """Return (dotted name or attribute, call) of every call in a file."""
+    return tuple((ast.unparse(node.func), node) for node in nodes(tree) if isinstance(node, ast.Call))
 
 
 def tracked() -> list[Path]:
@@ -53,7 +65,7 @@ def test_import_contracts_hold() -> None:
 def test_pages_do_not_import_sqlalchemy() -> None:
     bad = []
     for name, _, tree in files(*PAGES):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             modules = (
                 [item.name for item in node.names]
                 if isinstance(node, ast.Import)
@@ -78,7 +90,7 @@ def test_hand_written_sql_stays_in_core_and_migrations() -> None:
         }
         imports = {
             alias.asname or alias.name
-            for node in ast.walk(tree)
+            for node in nodes(tree)
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sqlalchemy")
             for alias in node.names
             if alias.name == "text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.house.test_rules import ROOMS, ROOT, files
+from tests.house.test_rules import ROOMS, ROOT, files, nodes
 
 FUNCTION, MODULE, TEMPLATE_LINE = 60, 250, 140  # lines, lines, characters
 POSITIONAL = 6  # parameters
@@ -18,7 +18,7 @@ def test_modules_are_within_the_length_limit() -> None:
 def test_functions_are_within_the_length_limit() -> None:
     long = []
     for name, _, tree in files(*ROOMS, "bench", "wsgi"):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 if length > FUNCTION:
@@ -29,7 +29,7 @@ def test_functions_are_within_the_length_limit() -> None:
 def test_no_function_has_too_many_positional_parameters() -> None:
     long = []
     for name, _, tree in files(*ROOMS, "bench", "wsgi"):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 named = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args) if arg.arg not in ("self", "cls")]
                 if len(named) > POSITIONAL:

@@ -5,6 +5,7 @@ This test names each missing message and its place. After editing a catalog, `ma
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ ROOMS = ("core", "billing", "gateways", "auth", "portal", "unified", "tenants", 
 _HOLE = re.compile(r"%\((\w+)\)[sd]|%[sd]")
 _MARKUP = re.compile(r"&\w+;|<[^>]+>")
 # The same in English and there: figures and names, or a word the language took over.
-EVERYWHERE = {"HTML", "ID", "%(card)s %(expires)s.", "SMTP %(code)s", "2 px", "4 px", "12 px"}
+EVERYWHERE = {"HTML", "ID", "Webhook", "%(card)s %(expires)s.", "SMTP %(code)s", "2 px", "4 px", "12 px"}
 SAME = {
     "de": {
         "App",
@@ -68,6 +69,7 @@ SAME = {
 PLURALS = {"de": "(n != 1)", "it": "(n != 1)", "pt_BR": "(n > 1)", "sv": "(n != 1)"}  # in Brazil none is singular
 
 
+@functools.cache
 def messages() -> dict[str | tuple[str, str], str]:
     """Map each msgid (or singular and plural) to its place."""
     found: dict[str | tuple[str, str], str] = {}
@@ -114,6 +116,7 @@ def test_every_message_is_translated(language: str) -> None:
     assert not holes, "\n".join(holes[:20])
 
 
+@functools.cache
 def entries(language: str) -> list[Message]:
     with (ROOT / "translations" / language / "LC_MESSAGES" / "messages.po").open("rb") as file:
         return [item for item in read_po(file, locale=language) if item.id]

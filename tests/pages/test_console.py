@@ -17,9 +17,11 @@ from auth.oidc_server import apps
 from auth.oidc_server.apps import AppForm
 from auth.portal_links import create_dynamic_link
 from billing.catalogue.addons import create_addon
+from billing.customers import tax_settings
 from billing.model.catalogue import Collection, CollectionGroup
 from billing.model.licenses import LicenseKey
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import sandbox_account_id
 from billing.plan_changes.quote import quote
 from core import clock
 from core.db import ScopedSession
@@ -57,8 +59,12 @@ ROUTES = {
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
     " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
     " move_group offer_group remove_group",
-    "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains",
-    "settings.write": "change_settings change_details change_languages closing close_business",
+    "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains taxes payment_accounts"
+    " payment_account",
+    "settings.write": "change_settings change_details change_languages closing close_business change_taxes new_tax_registration"
+    " add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate tax_rate"
+    " change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
+    " make_default_payment_account stop_charges resume_charges close_payment_account",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app external_billing",
     "developers.keys": "new_key create_key revoke_key",
@@ -76,7 +82,8 @@ FRESH = set(
     "close_business close_exception closing make_refund refund change_role invite remove_member revoke_invitation"
     " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
-    " remove_app add_domain check_domain remove_domain".split()
+    " remove_app add_domain check_domain remove_domain new_payment_account connect_payment_account store_payment_webhook_secret"
+    " make_default_payment_account stop_charges resume_charges close_payment_account".split()
 )
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
@@ -167,6 +174,9 @@ def _technical(site: Site, db: ScopedSession, business_id: str) -> dict[str, str
     return {
         "app_id": app.id,
         "domain_id": domain.id,
+        "account_id": sandbox_account_id(business_id),
+        "registration_id": tax_settings.save_registration(db, {"country": "NO"})["id"],
+        "rate_id": tax_settings.save_rate(db, {"country": "NO", "bps": 2500})["id"],
         "api_key_id": new_key(db, business_id, "A program")[0].id,
         "webhook_id": hook,
         "delivery_id": sent.id,

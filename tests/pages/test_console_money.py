@@ -208,7 +208,7 @@ def test_a_different_amount_needs_reconciliation(site: Site, monkeypatch: pytest
         return replace(found, amount=Money(9999, "EUR"))
 
     monkeypatch.setattr(gateway, "charge", lambda request: too_much(charge(request)))
-    monkeypatch.setattr(gateway, "look_up", lambda key: too_much(look_up(key)) if key in keys else look_up(key))
+    monkeypatch.setattr(gateway, "look_up", lambda trace: too_much(look_up(trace)) if trace.key in keys else look_up(trace))
     payment_id = bought(site, ada)
     assert site.row(Payment, Payment.id == payment_id).is_open
     assert "Some payments need reconciliation." in site.sam.get(site.at("/sales/payments")).text
@@ -252,7 +252,11 @@ def test_a_lost_charge_needs_reconciliation(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         gateway,
         "look_up",
-        lambda key: ChargeOutcome("succeeded", key, "late", Money(ours.amount_minor, ours.currency)) if key == ours.key else look_up(key),
+        lambda trace: (
+            ChargeOutcome("succeeded", trace.key, "late", Money(ours.amount_minor, ours.currency))
+            if trace.key == ours.key
+            else look_up(trace)
+        ),
     )
     assert "This entry is resolved." in site.sam.submit("check").text
     assert site.row(Payment, Payment.id == payment_id).status == "succeeded"

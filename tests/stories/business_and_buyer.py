@@ -14,8 +14,10 @@ from billing.customers.businesses import create_business
 from billing.customers.customers import create_customer
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, CustomerTotal, SpendMonth
+from billing.model.payment_accounts import sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
+from billing.pricing.tax_setup import from_rates
 from billing.subscriptions.subscribe import StartedPurchase, buy, subscribe
 from core import clock
 from core.ids import new_id
@@ -69,6 +71,7 @@ class Site:
                 business_id=self.business_id,
                 customer_id=owner,
                 id=new_id("pm"),
+                payment_account_id=sandbox_account_id(self.business_id),
                 reference=kept.reference,
                 kind=kept.kind,
                 brand=kept.brand,
@@ -108,7 +111,7 @@ class Site:
         term: tuple[str, int] = ("Year", 10),
     ) -> StartedPurchase:
         with self.database.open(everything("tax of a story"), write=True) as db:
-            db.scalar(select(Business)).tax_rates = tax or {}
+            db.scalar(select(Business)).tax_setup = from_rates(tax or {})
         began = subscribe(
             self.processor,
             system(self.business_id),

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import event, update
 from sqlalchemy.orm import Session
 
-from billing.charging.payment_processor import PaymentProcessor
 from billing.renewals import renew
 from core import clock
 from core.db import Database
@@ -22,6 +21,7 @@ from core.scope import everything
 from core.services import Services
 from core.worker import Tick, Worker
 from gateways.sandbox import SandboxGateway
+from tests.processors import on_sandbox
 from tests.stories.business_and_buyer import Site
 
 
@@ -29,10 +29,8 @@ def start(services: Any, gateway: Any = None) -> Services:
     """Create the application again on the same database and provider, as after a restart."""
     database = Database(services.settings)
     gateway = gateway or SandboxGateway(services.gateway.store.path, services.settings.base_url, "a secret for notifications")
-    processor = PaymentProcessor(database, gateway, services.settings)
-    gateway.notify = processor.receive_notification
     handlers = Handlers()
-    handlers.on("gateway.notified", lambda work: processor.process_notification(work.data["key"]), "gateway.follow_up")
+    processor = on_sandbox(database, gateway, services.settings, handlers)
     ticks = [
         Tick("renewals", timedelta(0), lambda: renew.run_due(processor)),
         Tick("reconcile", timedelta(0), processor.reconcile),

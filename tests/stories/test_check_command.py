@@ -127,7 +127,7 @@ def test_secrets_encrypted_with_another_key_are_reported(cast: Cast, settings: S
 @on_sqlite
 def test_subscriptions_without_a_processor_are_reported(cast: Cast, settings: Settings) -> None:
     assert "subscriptions" not in wrong(settings)
-    assert "3 are billed here, but there is no payment processor" in wrong(replace(settings, gateway="none"))["subscriptions"]
+    assert "3 are billed here, but their business has no open payment account" in wrong(replace(settings, gateway="none"))["subscriptions"]
 
 
 # --- roles, on a real server

@@ -52,7 +52,7 @@ def serving(services: Services) -> Iterator[None]:
 def soon(true: Callable[[], bool]) -> bool:
     until = time.monotonic() + 90
     while not (found := true()) and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(0.5)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from billing.charging.payment_processor import _description
+from billing.charging.charge_descriptions import description_of
 from billing.charging.refund import refund
 from billing.model.catalogue import Product
 from billing.model.invoices import InvoiceLine
@@ -65,7 +65,7 @@ def test_a_line_of_credit_cannot_be_refunded(ada: Ada) -> None:
 def test_the_bank_s_statement_names_what_was_bought(ada: Ada) -> None:
     payment = upgraded(ada)
     with ada.services.database.open(ada.business) as db:
-        assert _description(db, payment) == "Acorn Max"
+        assert description_of(db, payment) == "Acorn Max"
 
 
 def test_an_amount_below_the_minimum_is_carried_over_and_announced(ada: Ada) -> None:

@@ -17,6 +17,7 @@ from billing.model.payments import Payment
 from billing.model.subscriptions import Subscription
 from billing.plan_changes import confirm as confirm_plan_change
 from billing.plan_changes.business_order import PlanChangeOrder, order, preview
+from billing.pricing.tax_setup import from_rates
 from billing.renewals.notices import next_amount
 from billing.subscriptions.subscribe import buy, subscribe
 from core import clock
@@ -57,7 +58,7 @@ def tax(site: Site, rates: dict[str, int]) -> None:
     from billing.model.parties import Business
 
     with site.database.open(everything("tax of a story"), write=True) as db:
-        db.scalar(select(Business)).tax_rates = rates
+        db.scalar(select(Business)).tax_setup = from_rates(rates)
 
 
 def used(site: Site, discount_id: str) -> int:

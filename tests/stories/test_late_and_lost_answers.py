@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import select
 
-from billing.charging.ports import ChargeOutcome
+from billing.charging.ports import ChargeOutcome, Trace
 from billing.charging.refund import refund
 from billing.model.gateway_notifications import GatewayNotification
 from billing.model.invoices import Invoice
@@ -166,20 +166,20 @@ def test_an_abandoned_purchase_that_is_paid_is_refunded(site: Site) -> None:
 
 def test_a_charge_that_is_not_found_is_sent_again_with_the_same_key(site: Site) -> None:
     class Forgetful(SandboxGateway):
-        charged = 0
+        charged: ClassVar[list[str]] = []
 
-        def look_up(self, key: str) -> ChargeOutcome:
-            return ChargeOutcome("not_found", key)
+        def look_up(self, trace: Trace) -> ChargeOutcome:
+            return ChargeOutcome("not_found", trace.key)
 
         def charge(self, request: Any) -> ChargeOutcome:
-            self.charged += 1
+            self.charged.append(request.key)
             return super().charge(request)
 
     site.gateway.turn_knob("next_charge", "lost")
     bought = site.buy()
     services = start(site.services, Forgetful(site.gateway.store.path, "http://localhost", "a secret for notifications"))
     assert services.processor.check(site.business_id, bought.payment_id) == "succeeded"
-    assert services.gateway.charged == 1 and len(site.charges()) == 1
+    assert len(services.gateway.charged) == 1 and len(site.charges()) == 1
     services.database.dispose()
     site.balanced()
 

@@ -14,7 +14,9 @@ from flask import Flask
 from sqlalchemy import update
 
 from auth.rate_limits import Limit, spend
+from billing.charging.ports import Trace
 from billing.charging.reconciliation_exceptions import ReconciliationException
+from billing.model.payment_accounts import sandbox_account_id
 from billing.model.subscriptions import Subscription
 from core import clock, job_runs
 from core.job_runs import JobRun
@@ -282,17 +284,18 @@ def test_processor_calls_are_counted_by_answer(cast: Cast, app: Flask) -> None:
         previous_billing_at=None,
     )
     next(tick for tick in cast.services.worker.ticks if tick.name == "renewals").run()
-    processor.gateway.look_up("no such key")
+    account = (cast.acorn, sandbox_account_id(cast.acorn))
+    processor.gateway_of(account).look_up(Trace("no such key"))
 
-    def broken(_key: str) -> None:
+    def broken(_trace: Trace) -> None:
         raise ConnectionError
 
-    processor._gateway.cancel = broken
+    cast.services.gateway.cancel = broken
     try:
         with pytest.raises(ConnectionError):
-            processor.gateway.cancel("x")
+            processor.gateway_of(account).cancel(Trace("x"))
     finally:
-        del processor._gateway.cancel
+        del cast.services.gateway.cancel
     now = scrape(app)
     for call, outcome in (("charge", "succeeded"), ("look_up", "not_found"), ("cancel", "error")):
         assert (

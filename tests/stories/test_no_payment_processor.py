@@ -16,17 +16,22 @@ import structlog
 from flask import Flask
 from sqlalchemy import create_engine, delete, select, text, update
 
+from billing.charging import payment_accounts as accounts
+from billing.history.email_context import email_context
 from billing.imports import load
 from billing.model.imported_records import SourceId
 from billing.model.invoices import Invoice
 from billing.model.parties import Customer
+from billing.model.payment_accounts import sandbox_account_id
 from billing.model.payments import PaymentMethod
 from billing.model.provenance import Origin
 from billing.model.sent_notices import SentNotice
 from billing.model.subscriptions import Subscription
 from billing.renewals import dunning, renew
+from billing.subscriptions.cancel import cancel_at_period_end, keep
 from core import clock, guard, migration_runner, migration_steps
 from core.errors import Invalid
+from core.mailbox import recent_emails
 from core.outbox import Event, Outbox
 from core.recurring_jobs import JobFailure
 from core.scope import everything, system
@@ -103,8 +108,8 @@ def test_an_import_for_collection_here_is_refused_by_line_and_field(site: Bare, 
     path = lines_of(tmp_path / "in.jsonl", *handed_over(reference="a card at some processor"))
     done = site.app.test_cli_runner().invoke(args=["import", str(path), "--business", site.acorn])
     assert done.exit_code == 1 and "Nothing was written" in done.output
-    assert "line 4: collected_by: This deployment has no payment processor" in done.output
-    assert "line 3: reference: This deployment has no payment processor" in done.output
+    assert "line 4: collected_by: This business has no open payment account" in done.output
+    assert "line 3: reference: This business has no open payment account" in done.output
     assert site.row(Subscription, Subscription.account_id == "import") is None
     records = [record(item["type"], item["data"]) for item in handed_over()]
     with pytest.raises(Invalid) as refused, site.services.database.open(system(site.acorn), write=True) as db:
@@ -163,7 +168,7 @@ def test_an_impossible_renewal_backs_off_and_the_business_is_notified(site: Bare
         "Renewal",
         "Acorn Team",
         "Ada Marlow",
-        "Payments are not possible: this portal has no payment provider.",
+        "Payments are not possible: this business has no open payment account.",
         "failed once",
         "Since",
         "Next attempt",
@@ -206,6 +211,40 @@ def test_no_email_announces_a_charge(site: Bare) -> None:
     site.change(status="on_hold", on_hold_at=clock.now() - timedelta(days=2))
     dunning.run_due(site.services.processor)
     assert site.row(SentNotice) is None
+
+
+def test_only_customers_of_a_business_with_an_open_account_are_told_of_a_charge(cast: Cast) -> None:
+    """Acorn takes no more charges; Birch, in the same deployment, does."""
+    with cast.services.database.open(system(cast.acorn), write=True) as db:
+        accounts.stop_charges(db, sandbox_account_id(cast.acorn))
+    buyers = [cast.ada_at_acorn, cast.ada_at_birch]
+    with cast.services.database.open(everything("a test changes"), write=True) as db:
+        db.execute(
+            update(Subscription)
+            .where(Subscription.id.in_([buyer.subscription_id for buyer in buyers]))
+            .values(interval="Year", next_billing_at=clock.now() + timedelta(days=7)),
+            execution_options={"synchronize_session": False},
+        )
+    dunning.run_due(cast.services.processor)
+    with cast.services.database.open(everything("a test looks")) as db:
+        assert list(db.scalars(select(SentNotice.noun_id))) == [cast.ada_at_birch.subscription_id]
+    renews = {}
+    for buyer in buyers:
+        with cast.services.database.open(system(buyer.business_id)) as db:
+            found = email_context(db, buyer.customer_id, "", subscription_id=buyer.subscription_id)
+            renews[buyer.business_id] = found.next_renewal_at is not None
+    assert renews == {cast.acorn: False, cast.birch: True}
+
+
+@on_sqlite
+def test_no_email_about_another_matter_promises_a_renewal(site: Bare) -> None:
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        cancel_at_period_end(db, site.ada_at_acorn.subscription_id)
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        keep(db, site.ada_at_acorn.subscription_id)
+    site.services.worker.drain()
+    sent = [email.text for email in recent_emails(site.services.database, site.ADA) if "continues" in email.subject]
+    assert len(sent) == 1 and "The cancellation was undone." in sent[0] and "renews" not in sent[0]
 
 
 @on_sqlite
@@ -311,7 +350,12 @@ def test_the_business_moves_billing_here(cast: Cast, app: Flask, copies: str) ->
         values = {name: getattr(card, name) for name in ("kind", "brand", "last4", "expiry_month", "expiry_year", "created_at")}
         db.add(
             PaymentMethod(
-                business_id=row.business_id, customer_id=row.customer_id, id="pm_copy", reference=f"copy of {card.reference}", **values
+                business_id=row.business_id,
+                customer_id=row.customer_id,
+                id="pm_copy",
+                payment_account_id=card.payment_account_id,
+                reference=f"copy of {card.reference}",
+                **values,
             )
         )
         db.flush()

@@ -112,7 +112,7 @@ def test_a_double_click_charges_once(cast: Cast, ada: Buyer, by: str) -> None:
 
 def test_an_unknown_outcome_blocks_a_second_payment_until_reconciled(cast: Cast, ada: Buyer, monkeypatch: Any) -> None:
     with monkeypatch.context() as silence:
-        silence.setattr(cast.services.gateway, "look_up", lambda key: ChargeOutcome("unknown", key))
+        silence.setattr(cast.services.gateway, "look_up", lambda trace: ChargeOutcome("unknown", trace.key))
         assert pay(cast, ada, cast.card(ada, unpaid_renewals.LOST)).status == "processing"
         assert due(cast, ada).is_checking
         for method in (ada.method_id, None):
@@ -137,7 +137,7 @@ def test_a_page_left_open_is_continued_or_replaced(cast: Cast, ada: Buyer) -> No
 
 def test_a_page_that_cannot_be_cancelled_now_is_not_replaced(cast: Cast, ada: Buyer, monkeypatch: Any) -> None:
     page = pay(cast, ada)
-    monkeypatch.setattr(cast.services.gateway, "cancel", lambda key: ChargeOutcome("unknown", key))
+    monkeypatch.setattr(cast.services.gateway, "cancel", lambda trace: ChargeOutcome("unknown", trace.key))
     with pytest.raises(Conflict):
         pay(cast, ada, ada.method_id)
     unpaid_renewals.fill_in(cast, page.link or "", "4000000000000259")  # slow: neither cancelled nor paid yet

@@ -12,6 +12,7 @@ from billing.model.invoices import Invoice
 from billing.model.parties import Customer
 from billing.model.payments import Payment
 from billing.model.subscriptions import Subscription
+from billing.pricing.tax_setup import from_rates
 from billing.renewals import renew
 from billing.subscriptions.billing_details import correct_invoice, edit_billing
 from billing.subscriptions.subscribe import buy
@@ -38,7 +39,7 @@ class TestReverseCharge:
             ada,
             address={"street": "Lindenallee 9", "city": "Leipzig", "zipcode": "04109", "country": "DE"},
             tax_id=GERMAN,
-            tax_rates={"DE": 1900, "AT": 2000, "*": 0},
+            tax_setup=from_rates({"DE": 1900, "AT": 2000, "*": 0}),
         )
 
     def bought(self, ada: Ada, country: str, tax_id: str | None) -> tuple[Payment, Invoice]:

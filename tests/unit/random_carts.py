@@ -37,7 +37,7 @@ def lines_of_cart(rows: list[tuple[int, int, int, bool]], codes: list[dict[str, 
         (Product(id=f"pdt_{n}", name=f"Item {n}", price_minor=unit, tax_inclusive=inclusive, tax_category=f"rate_{rate}"), quantity)
         for n, (quantity, unit, rate, inclusive) in enumerate(rows)
     ]
-    return for_cart(site, goods, "GB", codes)
+    return for_cart(site, goods, {"country": "GB"}, codes)
 
 
 def paper_of(lines: list[PriceLine], currency: str, **more: Any) -> dict[str, Any]:

@@ -283,10 +283,10 @@ def test_encrypted_secrets_are_checked_with_every_key() -> None:
 
 
 def test_subscriptions_without_a_processor_are_reported() -> None:
-    assert not bad(deployment_check.collecting(5, 0, 0, True)) and not bad(deployment_check.collecting(0, 0, 0, False))
-    assert "5 are billed here" in bad(deployment_check.collecting(5, 0, 0, False))[0]
-    assert "2 are not charged" in bad(deployment_check.collecting(5, 2, 0, True))[0]
-    assert "3 jobs" in bad(deployment_check.collecting(0, 0, 3, True))[0]
+    assert not bad(deployment_check.collecting(5, 0, 0, 0))
+    assert "5 are billed here" in bad(deployment_check.collecting(5, 5, 0, 0))[0]
+    assert "2 are not charged" in bad(deployment_check.collecting(5, 0, 2, 0))[0]
+    assert "3 jobs" in bad(deployment_check.collecting(0, 0, 0, 3))[0]
 
 
 def test_typesetting_of_documents_is_checked() -> None:

@@ -67,5 +67,5 @@ def test_the_price_agreed_stays_when_the_product_s_changes() -> None:
 
 
 def test_a_stored_cart_is_read_back_unchanged() -> None:
-    lines = prices.for_cart(business(GB=2000), [(product(1999, True), 2), (product(500), 1)], "GB")
+    lines = prices.for_cart(business(GB=2000), [(product(1999, True), 2), (product(500), 1)], {"country": "GB"})
     assert lines_of(cart_of(lines)) == lines and prices.total(lines) == 3998 + 600

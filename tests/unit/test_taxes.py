@@ -15,7 +15,7 @@ IDS = {"DE": "DE136695976", "AT": "ATU13585627", "GR": "EL094259216", "NL": "NL0
 
 
 def site(rates: dict[str, Any], country: str | None = None, tax_id: str | None = None) -> Any:
-    return SimpleNamespace(tax_rates=rates, tax_country=country, tax_id=tax_id)
+    return SimpleNamespace(tax_setup=None, tax_rates=rates, tax_country=country, tax_id=tax_id, zone="UTC")
 
 
 @pytest.mark.parametrize("country", sorted(IDS))

@@ -1,0 +1,279 @@
+"""Each business has its own payment accounts. Money, methods and notifications stay at theirs, also while a business moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from billing.charging import notifications
+from billing.charging import payment_accounts as accounts
+from billing.charging.payment_accounts import AccountForm
+from billing.charging.ports import ChargeRequest, Trace
+from billing.charging.refund import refund
+from billing.model.gateway_notifications import GatewayNotification
+from billing.model.payment_accounts import PaymentAccount, ProcessorCall, ProcessorCustomer, sandbox_account_id
+from billing.model.payments import Payment, PaymentMethod
+from billing.renewals import dunning, payment_methods
+from billing.renewals.pay_dues import DuesResult, pay_dues
+from billing.subscriptions.subscribe import buy
+from core import clock
+from core.errors import Conflict, NotFound, Unauthorized
+from core.money import Money
+from core.scope import everything, system
+from gateways.sandbox.notifications import sign
+from gateways.sandbox.ownership import signing_secret
+from tests import unpaid_renewals
+from tests.cast import Buyer, Cast
+
+
+@pytest.fixture
+def cast(processor_services: Any, engine: Any, past: Any) -> Cast:
+    return past(engine).for_services(processor_services)
+
+
+def rows(cast: Cast, kind: Any, *where: Any) -> list[Any]:
+    with cast.services.database.open(everything("a test looks")) as db:
+        return list(db.scalars(select(kind).where(*where)))
+
+
+def account_of(cast: Cast, key: str) -> str:
+    """Return the account at which the sandbox has this operation."""
+    with cast.services.gateway.store.read() as c:
+        return str(c.execute("SELECT account FROM operations WHERE key = ?", (key,)).fetchone()["account"])
+
+
+def connect(cast: Cast, business_id: str, label: str = "New account") -> str:
+    processors, form = cast.services.processor.accounts, AccountForm("sandbox", label)
+    report = accounts.check_account(processors, business_id, form)
+    with cast.services.database.open(system(business_id), write=True) as db:
+        return accounts.connect_account(processors, db, form, report).id
+
+
+def act(cast: Cast, business_id: str, change: Callable[..., PaymentAccount], account_id: str) -> PaymentAccount:
+    with cast.services.database.open(system(business_id), write=True) as db:
+        return change(db, account_id)
+
+
+def move(cast: Cast, business_id: str) -> tuple[str, str]:
+    """Move the business to a new account. Returns the old one, which only refunds, and the new one."""
+    old, new = sandbox_account_id(business_id), connect(cast, business_id)
+    act(cast, business_id, accounts.stop_charges, old)
+    return old, new
+
+
+def pay(cast: Cast, buyer: Buyer, method: str | None = None) -> DuesResult:
+    return pay_dues(cast.services.processor, unpaid_renewals.scope_of(buyer), buyer.subscription_id, payment_method_id=method)
+
+
+def card_of(cast: Cast, payment_id: str) -> PaymentMethod:
+    paid = rows(cast, Payment, Payment.id == payment_id)[0]
+    return rows(cast, PaymentMethod, PaymentMethod.id == paid.payment_method_id)[0]
+
+
+def test_payments_stay_at_the_account_of_their_business(cast: Cast) -> None:
+    """Ada pays at Acorn and at Birch. Neither business's account finds, charges, cancels or refunds what belongs to the other."""
+    processors = cast.services.processor.accounts
+    for buyer in (cast.ada_at_acorn, cast.ada_at_birch):
+        for paid in rows(cast, Payment, Payment.customer_id == buyer.customer_id):
+            assert paid.payment_account_id == account_of(cast, paid.key) == sandbox_account_id(buyer.business_id)
+        assert [row.payment_account_id for row in rows(cast, ProcessorCustomer, ProcessorCustomer.customer_id == buyer.customer_id)] == [
+            sandbox_account_id(buyer.business_id)
+        ]
+    ours = rows(cast, Payment, Payment.id == cast.ada_at_acorn.purchase_id)[0]
+    birch = processors.of(cast.birch, sandbox_account_id(cast.birch))
+    assert birch.look_up(Trace(ours.key)).state == "not_found"
+    with pytest.raises(Conflict):
+        birch.cancel(Trace(ours.key))
+    assert processors.of(cast.acorn, sandbox_account_id(cast.acorn)).look_up(Trace(ours.key)).state == "succeeded"
+    with pytest.raises(Conflict):
+        processors.of(cast.birch, sandbox_account_id(cast.acorn))  # another business's account does not exist
+    assert not [row for row in rows(cast, ProcessorCall) if row.payment_account_id != sandbox_account_id(row.business_id)]
+
+
+def test_a_card_saved_at_one_account_is_not_charged_at_another(cast: Cast) -> None:
+    ada, new = cast.ada_at_acorn, connect(cast, cast.acorn)
+    bought = buy(cast.services.processor, system(cast.acorn), customer_id=ada.customer_id, cart=[(cast.products["acorn.once"], 1)])
+    unpaid_renewals.fill_in(cast, bought.link or "")
+    unpaid_renewals.settle(cast)
+    saved = card_of(cast, bought.payment_id)
+    assert saved.payment_account_id == sandbox_account_id(cast.acorn)
+    request = ChargeRequest("test/key", cast.acorn, ada.customer_id, saved.reference, Money(100, "EUR"), "Acorn")
+    other = cast.services.processor.accounts.of(cast.acorn, new)
+    assert other.charge(request).error_code == "MANDATE_INVALID"
+    other.forget(saved.reference)  # of another account: nothing happens
+    again = buy(cast.services.processor, system(cast.acorn), customer_id=ada.customer_id, cart=[(cast.products["acorn.once"], 1)],
+                payment_method_id=saved.id)  # fmt: skip
+    assert again.status == "succeeded"
+
+
+def test_a_removed_card_is_forgotten_by_the_processor(cast: Cast) -> None:
+    ada = cast.ada_at_acorn
+    cast.rest()
+    card = cast.card(ada)
+    with cast.services.database.open(unpaid_renewals.scope_of(ada), write=True) as db:
+        method = payment_methods.remove_method(db, card)
+    cast.services.worker.drain()
+    request = ChargeRequest("test/key", cast.acorn, ada.customer_id, method.reference, Money(100, "EUR"), "Acorn")
+    assert cast.services.processor.accounts.of(cast.acorn, sandbox_account_id(cast.acorn)).charge(request).error_code == "MANDATE_INVALID"
+
+
+def test_a_business_moves_while_a_renewal_is_unpaid(cast: Cast) -> None:
+    """Acorn's new account takes the dues. A saved card of the old account is neither offered nor charged."""
+    ada = cast.ada_at_acorn
+    unpaid_renewals.hold(cast, ada)
+    before = len(cast.services.gateway.movements())
+    old, new = move(cast, cast.acorn)
+    with pytest.raises(NotFound):
+        pay(cast, ada, ada.method_id)
+    page = pay(cast, ada)
+    unpaid_renewals.fill_in(cast, page.link or "")
+    unpaid_renewals.settle(cast)
+    subscription = unpaid_renewals.subscription(cast, ada)
+    assert subscription.status == "active" and unpaid_renewals.taken(cast, ada) == [2900]
+    paid = unpaid_renewals.payments(cast, ada)[-1]
+    assert (paid.status, paid.payment_account_id, account_of(cast, paid.key)) == ("succeeded", new, new)
+    assert card_of(cast, paid.id).payment_account_id == new and subscription.payment_method_id == paid.payment_method_id
+    assert len(cast.services.gateway.movements()) == before + 1
+    clock.turn(clock.offset() + unpaid_renewals.MONTH)
+    unpaid_renewals.renew_due(cast.services)
+    assert unpaid_renewals.subscription(cast, ada).status == "active" and len(unpaid_renewals.taken(cast, ada)) == 2
+
+
+def test_a_renewal_with_a_card_of_the_old_account_goes_to_the_customer(cast: Cast) -> None:
+    ada, before = cast.ada_at_acorn, len(cast.services.gateway.movements())
+    move(cast, cast.acorn)
+    clock.turn(clock.offset() + unpaid_renewals.MONTH)
+    unpaid_renewals.renew_due(cast.services)
+    assert unpaid_renewals.subscription(cast, ada).status == "on_hold" and unpaid_renewals.payments(cast, ada) == []
+    mine = [key for _, key, _ in cast.services.gateway.movements()[before:] if cast.acorn in key]
+    assert mine == [] and unpaid_renewals.events(cast, ada, "subscription.on_hold")
+    assert unpaid_renewals.subscription(cast, cast.ada_at_birch).status == "active"  # Birch did not move
+
+
+def test_an_unsent_charge_of_the_old_account_is_cancelled(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process died before it sent a renewal, then the business moved. The renewal is not charged; the customer can pay."""
+    ada = cast.ada_at_acorn
+    with monkeypatch.context() as crash:
+        crash.setattr(type(cast.services.processor), "start", lambda *_: "processing")
+        clock.turn(clock.offset() + unpaid_renewals.MONTH)
+        from billing.renewals import renew
+
+        renew.run_due(cast.services.processor)
+    [waiting] = unpaid_renewals.payments(cast, ada)
+    assert waiting.is_open and waiting.sent_at is None
+    old, _new = move(cast, cast.acorn)
+    with pytest.raises(Conflict):
+        act(cast, cast.acorn, accounts.close_account, old)  # a payment is open there
+    cast.services.processor.reconcile()
+    [waiting] = unpaid_renewals.payments(cast, ada)
+    assert (waiting.status, waiting.is_open) == ("cancelled", False) and unpaid_renewals.taken(cast, ada) == []
+    assert unpaid_renewals.subscription(cast, ada).status == "on_hold"
+    assert act(cast, cast.acorn, accounts.close_account, old).state == "closed"
+
+
+def test_a_lost_answer_of_the_old_account_is_settled_there(cast: Cast) -> None:
+    ada = cast.ada_at_acorn
+    cast.services.gateway.turn_knob("next_charge", "lost")
+    bought = buy(cast.services.processor, system(cast.acorn), customer_id=ada.customer_id, cart=[(cast.products["acorn.once"], 1)],
+                 payment_method_id=ada.method_id)  # fmt: skip
+    assert bought.status == "processing"
+    old, _new = move(cast, cast.acorn)
+    cast.services.processor.reconcile()
+    [paid] = rows(cast, Payment, Payment.id == bought.payment_id)
+    assert (paid.status, paid.payment_account_id) == ("succeeded", old)
+
+
+def test_an_open_page_of_the_old_account_is_closed(cast: Cast) -> None:
+    ada = cast.ada_at_acorn
+    unpaid_renewals.hold(cast, ada)
+    page = pay(cast, ada)
+    _old, new = move(cast, cast.acorn)
+    cast.services.processor.reconcile()
+    assert unpaid_renewals.fill_in(cast, page.link or "").state == "cancelled" and unpaid_renewals.taken(cast, ada) == []
+    other = pay(cast, ada)
+    assert other.link != page.link and rows(cast, Payment, Payment.id == other.payment_id)[0].payment_account_id == new
+
+
+def test_refunds_go_to_the_account_that_was_paid(cast: Cast) -> None:
+    ada, processor = cast.ada_at_acorn, cast.services.processor
+    old, _new = move(cast, cast.acorn)
+    made = refund(processor, system(cast.acorn), ada.purchase_id, amount_minor=900)
+    assert (made.status, made.payment_account_id, account_of(cast, made.key)) == ("succeeded", old, old)
+    act(cast, cast.acorn, accounts.close_account, old)
+    with pytest.raises(Conflict, match="closed") as refused:
+        refund(processor, system(cast.acorn), ada.purchase_id, amount_minor=900)
+    assert "at the payment processor" in str(refused.value.sentence)
+
+
+def test_without_an_open_account_a_purchase_is_refused_in_words(cast: Cast) -> None:
+    act(cast, cast.acorn, accounts.stop_charges, sandbox_account_id(cast.acorn))
+    with pytest.raises(Conflict) as refused:
+        buy(cast.services.processor, system(cast.acorn), customer_id=cast.ada_at_acorn.customer_id, cart=[(cast.products["acorn.once"], 1)])
+    assert refused.value.code == "MERCHANT_NOT_LIVE" and "no open payment account" in str(refused.value.sentence)
+    act(cast, cast.acorn, accounts.resume_charges, sandbox_account_id(cast.acorn))
+    assert rows(cast, PaymentAccount, PaymentAccount.business_id == cast.acorn)[0].is_default
+
+
+def told(cast: Cast, account_id: str, key: str, number: str = "ntf_1") -> tuple[dict[str, str], bytes]:
+    """Return a notification of the account, signed with its secret."""
+    body = json.dumps({"id": number, "key": key, "kind": "charge", "created_at": 0}).encode()
+    secret = signing_secret(cast.services.gateway._secret, account_id)
+    return {"sandbox-account": account_id, **sign(secret, number, int(clock.wall().timestamp()), body)}, body
+
+
+def test_a_notification_counts_at_its_own_account_only(cast: Cast) -> None:
+    acorn, birch = sandbox_account_id(cast.acorn), sandbox_account_id(cast.birch)
+    [paid] = rows(cast, Payment, Payment.id == cast.ada_at_acorn.purchase_id)
+    headers, body = told(cast, acorn, paid.key)
+    with pytest.raises(Unauthorized):
+        notifications.receive(cast.services.processor, "sandbox", birch, headers, body)
+    with pytest.raises(NotFound):
+        notifications.receive(cast.services.processor, "sandbox", "pac_unknown", headers, body)
+    with pytest.raises(NotFound):
+        notifications.receive(cast.services.processor, "stripe", acorn, headers, body)
+    for _ in range(2):
+        notifications.receive(cast.services.processor, "sandbox", acorn, headers, body)
+    assert [row.payment_account_id for row in rows(cast, GatewayNotification, GatewayNotification.id == f"{acorn}:ntf_1")] == [acorn]
+    hint = {"business_id": cast.birch, "payment_account_id": birch, "key": paid.key}
+    assert notifications.find(cast.services.processor, hint) == (None, None)  # Birch's account tells of Acorn's payment
+
+
+def test_a_notification_without_a_key_is_found_by_its_reference(cast: Cast) -> None:
+    """What was done in the processor's dashboard names its own object only."""
+    made = refund(cast.services.processor, system(cast.acorn), cast.ada_at_acorn.purchase_id, amount_minor=900)
+    [paid] = rows(cast, Payment, Payment.id == cast.ada_at_acorn.purchase_id)
+    [call] = rows(cast, ProcessorCall, ProcessorCall.id == made.key)
+    here = {"business_id": cast.acorn, "payment_account_id": sandbox_account_id(cast.acorn)}
+    assert notifications.find(cast.services.processor, {**here, "reference": paid.gateway_reference}) == ((cast.acorn, paid.id), None)
+    assert notifications.find(cast.services.processor, {**here, "reference": call.reference}) == (None, (cast.acorn, made.id))
+    there = {"business_id": cast.birch, "payment_account_id": sandbox_account_id(cast.birch)}
+    assert notifications.find(cast.services.processor, {**there, "reference": paid.gateway_reference}) == (None, None)
+
+
+def test_a_payment_that_the_bank_confirms_within_days_is_awaited(cast: Cast) -> None:
+    """A direct debit pays the dues. Until the bank confirms, nothing is unknown, nobody is reminded, and nothing else is charged."""
+    ada, gateway = cast.ada_at_acorn, cast.services.gateway
+    unpaid_renewals.hold(cast, ada)
+    gateway.turn_knob("working_days", 3)
+    gateway.turn_knob("settle_after", 86400)
+    started = pay(cast, ada, cast.card(ada, unpaid_renewals.SLOW))
+    assert started.status == "processing"
+    waiting = unpaid_renewals.payments(cast, ada)[-1]
+    assert (waiting.working_days, waiting.unknown, waiting.is_open) == (3, False, True)
+    assert waiting.check_at is not None and waiting.check_at - clock.wall() > timedelta(hours=11)
+    with pytest.raises(Conflict):
+        pay(cast, ada, ada.method_id)
+    before = len(unpaid_renewals.events(cast, ada, "dunning.started", "dunning.reminder"))
+    clock.turn(clock.offset() + timedelta(days=8))
+    dunning.run_due(cast.services.processor)
+    assert len(unpaid_renewals.events(cast, ada, "dunning.started", "dunning.reminder")) == before
+    assert unpaid_renewals.taken(cast, ada) == []
+    with gateway.store.write() as c:
+        c.execute("UPDATE operations SET due_at = 0 WHERE state = 'processing'")
+    unpaid_renewals.settle(cast)
+    assert unpaid_renewals.subscription(cast, ada).status == "active" and unpaid_renewals.taken(cast, ada) == [2900]
