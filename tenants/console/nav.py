@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import current_app, request
 from flask_babel import lazy_gettext as _l
@@ -56,7 +56,8 @@ def sections(member: Member) -> list[Section]:
         if endpoint in current_app.view_functions and member.may(verb):
             address = here(endpoint)
             out.append(Section(str(group), str(label), address, _current(endpoint, address)))
-    return out
+    inner = max((item.address for item in out if item.current), key=len, default="")  # a section may be below another one
+    return [item if item.address == inner else replace(item, current="") for item in out]
 
 
 def _current(endpoint: str, address: str) -> str:

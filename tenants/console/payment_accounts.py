@@ -11,7 +11,9 @@ from flask_babel import lazy_gettext as _l
 
 from billing.charging import payment_accounts as command
 from billing.charging.payment_accounts import AccountForm
+from billing.customers.portal_settings import the_business
 from billing.model.payment_accounts import SANDBOX, PaymentAccount
+from billing.pricing.tax_setup import is_set_up
 from core.errors import Conflict, Invalid, PortalError
 from core.links import here
 from core.request_context import db, services
@@ -33,6 +35,8 @@ def payment_accounts() -> ResponseReturnValue:
         base=here("console.settings"),
         may_write=current_member().may("settings.write"),
         has_kinds=bool(services().processor.accounts.kinds),
+        has_taxes=is_set_up(the_business(db())),
+        taxes_url=here("console.taxes"),
         is_test=services().settings.is_test,
     )
 

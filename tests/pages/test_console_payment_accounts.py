@@ -12,11 +12,12 @@ from sqlalchemy import select
 
 from auth.models import BrowserSession
 from billing.charging.ports import AccountAccess, AccountReport
+from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from core import clock
 from core.errors import Invalid
 from core.outbox import Event
-from core.scope import everything
+from core.scope import everything, system
 from gateways.sandbox.accounts import SandboxKind
 from gateways.sandbox.notifications import sign
 from gateways.sandbox.ownership import signing_secret
@@ -115,6 +116,17 @@ def test_an_owner_moves_to_another_account(site: Site) -> None:
     assert "takes charges again" in sam.submit("resumption").text
     rows = {row.id: row for row in site.rows(PaymentAccount, PaymentAccount.business_id == site.acorn)}
     assert rows[new].is_default and not rows[old].is_default and rows[old].state == "open"
+
+
+def test_missing_taxes_are_told_before_the_first_payment(site: Site) -> None:
+    page = site.sam.get(site.at("/settings/payments"))
+    assert "No taxes are set up." not in page.text  # Acorn has rates
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        business = db.scalars(select(Business)).one()
+        business.tax_rates, business.tax_setup = {}, None
+    page = site.sam.get(site.at("/settings/payments"))
+    assert "No taxes are set up." in page.text
+    assert page.soup.select_one(f"a[href='/console/{site.acorn}/taxes']", string="Set up taxes")
 
 
 def test_only_owners_with_a_fresh_proof_change_accounts(site: Site) -> None:
