@@ -39,15 +39,15 @@ SELECT s.business_id, s.customer_id, s.id, s.status, s.quantity, s.currency, s.u
        s.interval, s.interval_count, s.zone, s.anchor_at, s.period_n, s.previous_billing_at, s.next_billing_at, s.trial_ends_at,
        s.expires_at, s.cancel_at_period_end, s.cancelled_at, s.paused_at, s.on_hold_at, s.billing, s.tax_id, s.business_name,
        s.collected_by, s.credit_minor, s.created_at, s.product_id, p.name, m.id, m.brand, m.last4, m.kind, m.expiry_month,
-       m.expiry_year, i.id, i.number, i.due_minor, y.id, y.status, y.unknown, y.amount_minor, y.created_at, y.sent_at, y.hosted_url,
-       y.charge_type
+       m.expiry_year, i.id, i.number, i.due_minor, y.id, y.status, y.unknown, y.working_days, y.amount_minor, y.created_at, y.sent_at,
+       y.hosted_url, y.charge_type
 FROM subscriptions s JOIN customers c ON c.business_id = s.business_id AND c.customer_id = s.customer_id
 JOIN products p ON p.business_id = s.business_id AND p.id = s.product_id
 LEFT JOIN payment_methods m ON m.business_id = s.business_id AND m.id = s.payment_method_id
 LEFT JOIN invoices i ON i.business_id = s.business_id AND i.subscription_id = s.id AND i.status = 'open'
 LEFT JOIN payments y ON y.business_id = s.business_id AND y.subscription_id = s.id AND y.is_open
 WHERE c.email_key = ? AND s.status IN (%s)"""
-_DATES = (13, 15, 16, 17, 18, 20, 21, 22, 28, 44, 45)
+_DATES = (13, 15, 16, 17, 18, 20, 21, 22, 28, 45, 46)
 _JSON = (8, 9, 23)
 _BOOLEANS = (7, 19, 42)
 

@@ -35,5 +35,5 @@ def test_without_a_processor_charges_are_refused(
         with pytest.raises(Conflict) as told:
             act()
         assert told.value.code == "MERCHANT_NOT_LIVE"
-        assert told.value.sentence == "Payments are not possible: this portal has no payment provider."
+        assert told.value.sentence == "Payments are not possible: this business has no open payment account."
     assert payments() == before

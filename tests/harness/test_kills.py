@@ -35,7 +35,7 @@ def test_doubled_and_lost_charges_are_reported(settings: Settings, tmp_path: Pat
     with site.gateway.store.write() as c:  # the provider did it once more, under a key we know nothing of
         c.execute(
             "INSERT INTO operations SELECT key || 'x', reference || 'x', kind, parameters, business_id, customer_id, amount,"
-            " currency, state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at"
+            " currency, state, error_code, method, challenged, charge_key, description, return_url, due_at, created, settled_at, account"
             " FROM operations WHERE key LIKE '%refund:%'"
         )
     compare(site, act, figures, False)
