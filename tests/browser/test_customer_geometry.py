@@ -53,7 +53,8 @@ def town(sqlite: Any, tmp_path_factory: pytest.TempPathFactory, browser: Browser
         with town.services.database.open(unpaid_renewals.scope_of(ending), write=True) as db:
             cancel_at_period_end(db, ending.subscription_id)
             pause(db, town.paused.subscription_id)  # type: ignore[attr-defined]
-            town.invoice = db.scalars(select(Invoice.id).where(Invoice.status == "paid", Invoice.starts_at.is_not(None))).first()  # type: ignore[attr-defined]
+            renewed = select(Invoice.id).where(Invoice.status == "paid", Invoice.starts_at.is_not(None))
+            town.invoice = db.scalars(renewed).first()  # type: ignore[attr-defined]
         yield town
 
 
@@ -119,13 +120,16 @@ def test_the_person_stays_upright_when_the_account_menu_opens(page: Page) -> Non
 
 
 def test_renewals_of_one_day_share_a_mark_with_their_count(town: Town, page: Page) -> None:
+    town.subscribe()  # Acorn has three renewals of one day then, whatever day it is at Birch, in another time zone
     page.goto("/")
     ruler = page.locator(".ruler")
     days = ruler.locator("i:has(.mark)")
     marks = days.evaluate_all("found => found.map(e => [e.querySelectorAll('.mark').length, e.querySelector('.count')?.textContent])")
-    assert marks and all(count == 1 for count, _text in marks) and "3" in [text for _count, text in marks], marks
+    counts = [int(text or 1) for _count, text in marks]
+    assert marks and all(count == 1 for count, _text in marks) and max(counts) >= 3, marks
     label = ruler.get_attribute("aria-label") or ""
-    assert ruler.get_attribute("role") == "img" and label.startswith("Renewals in the next 60 days:") and "(3)" in label
+    assert ruler.get_attribute("role") == "img" and label.startswith("Renewals in the next 60 days:")
+    assert f"({max(counts)})" in label
 
 
 def test_the_history_opens_without_scripts(town: Town) -> None:

@@ -7,6 +7,7 @@ busy with other things that it takes longer than CALM_SECONDS, the limits grow b
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ class Served:
     def __enter__(self) -> Served:
         self.visitor = Visitor(self.app)
         self.visitor.get("/login")
-        self.slowness = max(1.0, self.time_of_a_calm_sign_in() / CALM_SECONDS)
+        waiting = os.getloadavg()[0] / (os.cpu_count() or 1)  # how many programs wait for each processor
+        self.slowness = max(1.0, waiting, self.time_of_a_calm_sign_in() / CALM_SECONDS)
         self.before = self.town.subscription(self.cast.ada_at_birch).period_n
         self.town.change(
             Subscription,
