@@ -24,7 +24,7 @@ MAX_LABEL = 80
 
 @dataclass(frozen=True)
 class AccountForm:
-    """What staff enter to connect an account. The secrets are stored encrypted and never shown again."""
+    """The form to connect an account. Its secrets are stored encrypted and never shown again."""
 
     kind: str
     label: str

@@ -25,12 +25,12 @@ ChargeState = Literal["succeeded", "declined", "requires_action", "processing", 
 FINAL: frozenset[str] = frozenset({"succeeded", "declined", "cancelled"})
 
 Noun = Literal["charge", "refund", "collect", "method", "dispute", "account"]
-"""What a notification is about. `account`: the payment account itself, such as a test event."""
+"""The kinds of object that a notification can be about. `account`: the payment account itself, such as a test event."""
 
 
 @dataclass(frozen=True)
 class AccountAccess:
-    """What an adapter needs to act at one payment account. The secrets are opened only for this object, and never logged."""
+    """The keys and ids with which an adapter acts at one account. Secrets are decrypted only for this object, and never logged."""
 
     id: str
     """Our id of the account (`pac_…`)."""
@@ -121,7 +121,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known about an operation that was sent before: enough to find it when only the request reached the processor.
+    """An operation that was sent before, with enough to find it when only the request reached the processor.
 
     `sent_at`: wall clock of the first request. `reference`: the processor's id, if it answered.
     """
@@ -186,7 +186,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class AccountReport:
-    """What a check of an account found. `missing`: permissions that the key lacks, in the processor's words."""
+    """The result of checking an account. `missing`: permissions that the key lacks, in the processor's words."""
 
     external_id: str = ""
     live: bool = False

@@ -1,6 +1,6 @@
 """The evidence of where a buyer is and how the sale was taxed, kept with each invoice (Implementing Regulation 282/2011, art. 24b and 24f).
 
-    {"country", "region", "decided_by": "address" | "card" | "none", "clear": bool, "facts": {"address", "card"}, "established",
+    {"country", "region", "decided_by": "address" | "none", "clear": bool, "facts": {"address", "card"}, "established",
      "cases": [why each treatment applied], "registration": number or None, "tax_point": day, "vat_id": {number, status, checked_at, …}}
 
 The address decides the country. `clear` is False if the country of the card is known and differs.

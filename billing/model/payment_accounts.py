@@ -37,7 +37,7 @@ class PaymentAccount(Base, Catalogue):
 
 
 class PaymentAccountDetails(Base, BusinessOwned):
-    """What only the business may read of an account: label, encrypted secrets and health (wall clock). `id`: of the account."""
+    """The part of an account that only its business may read: label, encrypted secrets and health (wall clock). `id`: of the account."""
 
     __tablename__ = "payment_account_details"
     __table_args__ = (within_business("id", "payment_accounts"),)

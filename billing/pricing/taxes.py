@@ -58,7 +58,7 @@ NOT_TAXED = Treatment("O")
 
 @dataclass(frozen=True)
 class Sale:
-    """What the treatment of a sale depends on. `on`: the day of the tax point (ISO 8601). `tax_id`: None if it is known to be invalid."""
+    """The facts that decide the tax of a sale. `on`: the day of the tax point (ISO 8601). `tax_id`: None if it is known to be invalid."""
 
     country: str | None
     region: str | None

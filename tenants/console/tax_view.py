@@ -1,4 +1,4 @@
-"""What the tax pages show: places, rates and cases in words, and the tax that a customer would pay."""
+"""Texts of the tax pages: countries, rates and cases in words, and the tax that a customer would pay."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def default_rows(setup: Row, business: Business) -> list[RateRow]:
         RateRow(
             None, country_name(rate.country), _category(rate.category), percent(rate.bps),
             _validity({"valid_from": rate.valid_from, "valid_to": rate.valid_to}),
-            _("%(source)s, checked %(day)s", source=rate.source, day=_day(rate.checked)),
+            _("%(source)s, checked %(day)s", source=rate.source, day=_day(rate.checked))
+            if rate.checked
+            else _("%(source)s, not checked. Compare it with the law.", source=rate.source),
         )
         for rate in rows
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the Stripe adapter does beside charging: checking a key, amounts, declines, kinds of methods, webhooks, bank debits and disputes."""
+"""Tests of the Stripe adapter beside charging: checking a key, amounts, declines, kinds of methods, webhooks, bank debits and disputes."""
 
 from __future__ import annotations
 

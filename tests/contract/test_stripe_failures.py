@@ -1,4 +1,4 @@
-"""What Stripe does when things fail, and that the adapter still moves money exactly once: lost calls, stored errors, forgotten keys."""
+"""The adapter moves money exactly once although calls fail at Stripe: lost calls, stored errors, forgotten keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ada sees while her bank takes days to confirm a payment: it is on its way, not "being checked", and nothing else is offered."""
+"""While a bank takes days to confirm a payment, Ada sees that it is on its way, and is offered nothing else."""
 
 from __future__ import annotations
 

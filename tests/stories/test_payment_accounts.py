@@ -244,7 +244,7 @@ def test_a_notification_counts_at_its_own_account_only(cast: Cast) -> None:
 
 
 def test_a_notification_without_a_key_is_found_by_its_reference(cast: Cast) -> None:
-    """What was done in the processor's dashboard names its own object only."""
+    """A change made in the processor's dashboard names only its own object, not our key."""
     made = refund(cast.services.processor, system(cast.acorn), cast.ada_at_acorn.purchase_id, amount_minor=900)
     [paid] = rows(cast, Payment, Payment.id == cast.ada_at_acorn.purchase_id)
     [call] = rows(cast, ProcessorCall, ProcessorCall.id == made.key)

@@ -48,7 +48,7 @@ class StandIn:
         return next(account for account in self.accounts.values() if identifier in account.objects)
 
     def on_next(self, method: str, ending: str, what: str, times: int = 1) -> None:
-        """What happens to the next calls whose path ends so.
+        """Set what happens to the next calls whose path ends so.
 
         `drop before`: it never arrives. `drop`: its answer is lost. `500`: nothing is done, the answer is stored. `500 after`: it is done,
         and an error 500 is stored. `429`: too many requests. `slow 0.5`: seconds.
