@@ -33,6 +33,8 @@ SENDERS = 3
 """Threads per process that send sign-in emails, and as many that send other emails."""
 RESTS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds that a sender pauses after the mail server was unreachable once, twice, … in a row."""
+HOUSEKEEPING = timedelta(hours=1)
+"""Recurring jobs with at least this interval delete old rows."""
 LAST_EMAIL = 60.0
 """Seconds that a stopping worker waits for emails that are being sent."""
 
@@ -62,10 +64,14 @@ class Worker:
         for item in (self._wake, self._wake_sign_in, self._wake_mail):
             item.set()
 
-    def drain(self, limit: int = 10_000) -> int:
-        """Run every tick and all due work now, including emails and lanes. Returns how many pieces of work ran."""
+    def drain(self, limit: int = 10_000, *, housekeeping: bool = True) -> int:
+        """Run every tick and all due work now, including emails and lanes. Returns how many pieces of work ran.
+
+        `housekeeping` False: without ticks that run at most once an hour, which delete old rows by the wall clock.
+        """
         for tick in self.ticks:
-            tick.run()
+            if housekeeping or tick.every < HOUSEKEEPING:
+                tick.run()
         return self.finish(limit)
 
     def finish(self, limit: int = 10_000) -> int:

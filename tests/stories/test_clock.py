@@ -122,12 +122,17 @@ def test_the_clock_page_is_for_operators(services: Services, cast: Cast, app: An
         assert app.test_client().get(path, base_url="http://somewhere.example").status_code == 421
 
 
+def every(site: Site, interval: str) -> None:
+    """Let subscriptions of this site renew every `interval`: Day, Week."""
+    price = {**site.monthly(300), "payment_frequency_interval": interval}
+    site.monthly = lambda *_a, **_k: price  # type: ignore[method-assign]
+
+
 def test_daily_renewals_are_neither_skipped_nor_doubled(processor_services: Services) -> None:
     """Half past midnight in London is the previous UTC day in summer, so two dates fall on one UTC day (safety 4.9)."""
     turn_to(datetime(2027, 3, 22, 0, 30, tzinfo=UTC))
     site = Site.open(processor_services)
-    daily = {**site.monthly(300), "payment_frequency_interval": "Day"}
-    site.monthly = lambda *_a, **_k: daily  # type: ignore[method-assign]
+    every(site, "Day")
     site.subscribe()
     site.work()
     shared = SharedClock(processor_services.database)
@@ -143,6 +148,7 @@ def test_daily_renewals_are_neither_skipped_nor_doubled(processor_services: Serv
 def test_dunning_emails_are_sent_on_their_days(processor_services: Services) -> None:
     processor_services.worker.ticks.append(Tick("dunning", timedelta(0), lambda: dunning.run_due(processor_services.processor)))
     site = Site.open(processor_services)
+    every(site, "Week")
     site.subscribe(card="4000000000000341")
     due = site.subscription().next_billing_at
     shared = SharedClock(processor_services.database)
@@ -156,10 +162,11 @@ def test_dunning_emails_are_sent_on_their_days(processor_services: Services) -> 
 
 def test_unknown_outcomes_are_looked_up_as_time_passes(processor_services: Services) -> None:
     site = Site.open(processor_services)
+    every(site, "Week")
     site.subscribe()
     site.gateway.turn_knob("next_charge", "lost")
     shared = SharedClock(processor_services.database)
-    shared.head_for(site.subscription().next_billing_at + timedelta(days=40))
+    shared.head_for(site.subscription().next_billing_at + timedelta(days=8))
     list(Turning(processor_services, shared).steps())
     assert site.subscription().period_n == 3 and len(site.charges()) == 3
     site.balanced()

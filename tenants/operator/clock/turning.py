@@ -58,13 +58,13 @@ class Turning:
                     return
 
     def _settle(self) -> None:
-        """Run due work until none is left, then wait for work that other processes have claimed."""
-        while self.services.worker.drain():
+        """Run due work until none is left, then wait for work that other processes have claimed. Old rows are deleted by real time."""
+        while self.services.worker.drain(housekeeping=False):
             self._hold()
         until = time.monotonic() + PATIENCE
         while self._is_claimed_by_another() and time.monotonic() < until:
             time.sleep(0.05)
-            self.services.worker.drain()
+            self.services.worker.drain(housekeeping=False)
 
     def _is_claimed_by_another(self) -> bool:
         with self.services.database.open(everything("work under way while the clock is turned")) as db:
