@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-ActorType = Literal["customer", "staff", "api_key", "system", "visitor"]
+ActorType = Literal["customer", "staff", "api_key", "system", "visitor", "processor"]
 Kind = Literal["nobody", "resolving", "person", "customer", "business", "everything"]
 Pair = tuple[str, str]
 """(business_id, customer_id)"""

@@ -75,6 +75,15 @@ TABLE: dict[str, dict[str, StatusLabel]] = {
         "unknown": CHECKING,
         "failed": StatusLabel(_l("Failed"), "cross", "due"),
     },
+    "dispute": {
+        "dispute_opened": StatusLabel(_l("Needs an answer"), "late", "due", True),
+        "dispute_challenged": StatusLabel(_l("Answered"), "clock", "wait"),
+        "dispute_won": StatusLabel(_l("Won"), "check", "good"),
+        "dispute_lost": StatusLabel(_l("Lost"), "cross", "due"),
+        "dispute_accepted": StatusLabel(_l("Accepted"), "cross", "due"),
+        "dispute_expired": StatusLabel(_l("Not answered in time"), "cross", "due"),
+        "dispute_cancelled": StatusLabel(_l("Withdrawn"), "done", ""),
+    },
     "license_key": {
         "active": StatusLabel(_l("Active"), "check", "good"),
         "expired": StatusLabel(_l("Expired"), "done", ""),

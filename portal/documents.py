@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from billing.documents import notes_of
 from billing.history import documents as query
+from billing.history.disputes import disputes_of
 from billing.model import lifecycle
 from billing.model.corrections import is_correctable
 from core.errors import Unavailable
@@ -57,6 +58,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
         refunds_url=here("refunds"),
         corrections=query.corrections(db(), invoice_id),
         notes=notes_of(found.snapshot),
+        disputes=disputes_of(db(), paid.id) if paid else [],
     )
 
 

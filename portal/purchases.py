@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from billing.history import documents
 from billing.history import purchases as query
+from billing.history.disputes import disputes_of
 from billing.licenses import queries as license_queries
 from core.links import here
 from core.request_context import db
@@ -31,8 +32,10 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     found = documents.purchase(db(), payment_id)
     counts = {item.get("product_id"): item.get("quantity", 1) for item in found.payment.cart}
     paid = found.payment
-    # a fully refunded purchase is no longer delivered
-    is_delivered = paid.status == "succeeded" and (paid.refunded_minor < paid.amount_minor or not paid.amount_minor)
+    disputed = disputes_of(db(), payment_id)
+    back = paid.refunded_minor + sum(row.taken_minor for row in disputed)
+    # a purchase whose money went back in full is no longer delivered
+    is_delivered = paid.status == "succeeded" and (back < paid.amount_minor or not paid.amount_minor)
     downloads = [
         (product.name, safe_html((product.download or {}).get("instructions")), safe_link((product.download or {}).get("external_url")))
         for product in found.products
@@ -49,4 +52,5 @@ def purchase(payment_id: str) -> ResponseReturnValue:
         keys=mask_when_impersonated(license_queries.keys(db(), payment_id=payment_id)),
         card=card_of(paid.method),
         invoices=here("invoices"),
+        disputes=disputed,
     )

@@ -11,7 +11,9 @@ from sqlalchemy import select
 from auth import rate_limits
 from auth.email_names import plain
 from billing.model.business_profile import BusinessProfile, public_profile
-from core import email_log, formatting, i18n
+from billing.model.disputes import Dispute
+from billing.model.parties import Customer
+from core import dispute_words, email_log, formatting, i18n
 from core.db import ScopedSession
 from core.mail import EmailMessage, render_email
 from core.outbox import emit
@@ -126,6 +128,27 @@ class StaffEmails:
         values = {"reason": work.data["reason"], "amount": amount}
         self._send(work, "needs_reconciliation", owners, profile, {**values, "url": f"{self._console(profile)}/sales/reconciliation"})
 
+    def dispute_changed(self, work: Work) -> None:
+        """Tell the owners about a dispute that was opened or decided, with the date by which to answer."""
+        with self._open(work) as db:
+            owners = self._owners(db)
+            found = db.scalar(select(Dispute).where(Dispute.id == work.noun_id))
+            customer = db.scalar(select(Customer).where(Customer.customer_id == work.customer_id))
+        if found is None or (work.type == "dispute.opened" and not found.is_open):
+            return  # it was decided in the meantime: that has its own email
+        profile = self._profile(work)
+        with i18n.speaking(profile.locale):
+            why = dispute_words.reason(found.reason)
+        values = {
+            "change": work.type.split(".")[1],
+            "amount": formatting.money(found.amount_minor, found.currency, profile.locale),
+            "customer": (customer.name or customer.email) if customer else "",
+            "dispute": found,
+            "why": why,
+            "url": f"{self._console(profile)}/sales/disputes/{found.id}",
+        }
+        self._send(work, "dispute_changed", owners, profile, values)
+
     def _owners(self, db: ScopedSession) -> list[str]:
         return list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
 
@@ -172,4 +195,6 @@ def register(services: Services) -> None:
     emails = StaffEmails(services)
     services.handlers.on("team.invited", emails.invited, sends=True)
     services.handlers.on("owners.notified", emails.owners_notified, sends=True)
+    for change in ("opened", "won", "lost", "accepted", "expired", "cancelled"):
+        services.handlers.on(f"dispute.{change}", emails.dispute_changed, sends=True)
     services.handlers.on("reconciliation_exception.opened", emails.money_exceptions, sends=True)

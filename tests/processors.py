@@ -7,6 +7,7 @@ from typing import Any
 from billing.charging import notifications
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.payment_processors import PaymentProcessors
+from billing.subscriptions import dispute_policy
 from core.handlers import Handlers
 from gateways.sandbox import SandboxKind
 
@@ -17,4 +18,5 @@ def on_sandbox(database: Any, gateway: Any, settings: Any, handlers: Handlers | 
     gateway.notify = notifications.of_sandbox(processor)
     if handlers is not None:
         notifications.register(handlers, processor)
+        dispute_policy.register(handlers, processor)
     return processor

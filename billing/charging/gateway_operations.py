@@ -9,19 +9,21 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from billing.charging import minimal_bookings, processor_calls, reconciliation_exceptions, refund_outcomes
+from billing.charging import minimal_bookings, processor_calls, reconciliation_exceptions, refund_outcomes, refund_reversal
 from billing.charging.look_up_times import after_lease, next_look_up
 from billing.charging.payment_processors import PaymentProcessors
 from billing.charging.ports import ChargeOutcome, Gateway, RefundRequest
 from billing.model.payments import Payment, Refund
 from core import clock, transaction_retry
 from core.db import Database, ScopedSession
-from core.errors import N_, NotFound
+from core.errors import N_, NotFound, Unavailable
 from core.money import Money
 from core.scope import system
 from core.settings import Settings
 
 log = structlog.get_logger()
+
+SILENT = N_("The payment processor does not answer. Please try again later.")
 
 AccountOf = tuple[str, str | None]
 """(business_id, payment_account_id)"""
@@ -42,7 +44,11 @@ class GatewayOperations:
                 return refund.status
             payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
             assert payment is not None
-            first, age = refund.fence == 0, clock.now() - refund.created_at
+            is_sent_here = refund.status == "pending" and not refund.is_made_at_processor
+            first, age = is_sent_here and refund.fence == 0, clock.now() - refund.created_at
+            if first and payment.disputed_minor and refund.amount_minor > payment.left_minor:  # disputed since it was requested
+                refund_reversal.record_refund_failure(db, refund, ChargeOutcome("declined", refund.key, error_code="PAYMENT_DISPUTED"))
+                return refund.status
             refund.check_at, refund.fence = after_lease(), refund.fence + 1
             processor_calls.record_call(db, refund, "refund")
             db.flush()
@@ -53,8 +59,31 @@ class GatewayOperations:
         outcome = (
             ChargeOutcome("not_found", request.key) if first else self._call(account, lambda gateway: gateway.look_up(trace), trace.key)
         )
-        if outcome.state == "not_found" and (first or age < self._resend_window(account)):
+        if outcome.state == "not_found" and is_sent_here and (first or age < self._resend_window(account)):
             outcome = self._call(account, lambda gateway: gateway.refund(request), request.key)
+        return self.record_refund(business_id, refund_id, outcome)
+
+    def follow_up_refund(self, business_id: str, refund_id: str) -> str:
+        """Look up a refund of which a notification told. One that had succeeded may have failed since. Returns its status.
+
+        Raises Unavailable if its account does not answer and nothing else would look it up again.
+        """
+        with self.database.open(system(business_id)) as db:
+            refund = db.scalar(select(Refund).where(Refund.id == refund_id))
+            if refund is None or refund.account_id is not None or refund.status == "failed":
+                return refund.status if refund else "failed"
+            if refund.status == "succeeded" and not reconciliation_exceptions.is_unbooked(db, refund_id):
+                payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id))
+                assert payment is not None
+                trace = processor_calls.trace_of_refund(db, refund, payment)
+            else:
+                trace = None
+            account = (business_id, refund.payment_account_id)
+        if trace is None:
+            return self.start_refund(business_id, refund_id)
+        outcome = self._call(account, lambda gateway: gateway.look_up(trace), trace.key)
+        if outcome.state == "unknown":
+            raise Unavailable(sentence=SILENT)
         return self.record_refund(business_id, refund_id, outcome)
 
     def record_refund(self, business_id: str, refund_id: str, outcome: ChargeOutcome) -> str:
@@ -69,12 +98,14 @@ class GatewayOperations:
     def _record_refund(self, business_id: str, refund_id: str, outcome: ChargeOutcome) -> str:
         with self.database.open(system(business_id), write=True) as db:
             refund = _locked(db, refund_id)
-            if refund.status == "pending" or (outcome.state == "succeeded" and reconciliation_exceptions.is_unbooked(db, refund_id)):
+            if refund.status == "succeeded" and outcome.state in ("declined", "cancelled") and outcome.reference:
+                refund_reversal.reverse_refund(db, refund, outcome)
+            elif refund.status == "pending" or (outcome.state == "succeeded" and reconciliation_exceptions.is_unbooked(db, refund_id)):
                 processor_calls.note_reference(db, refund.key, outcome.reference)
                 if outcome.state == "succeeded":
                     refund_outcomes.record_refund_success(db, refund)
                 elif outcome.final:
-                    refund_outcomes.record_refund_failure(db, refund, outcome)
+                    refund_reversal.record_refund_failure(db, refund, outcome)
                 else:
                     refund.check_at = next_look_up(refund.fence)
                     if outcome.state == "not_found":  # it was sent, and is too old to be sent again

@@ -47,7 +47,7 @@ def refund(
         lines = list(items or [])
         if lines:
             amount_minor = sum(line["amount_minor"] for line in lines)
-        amount = amount_minor if amount_minor is not None else payment.amount_minor - payment.refunded_minor
+        amount = amount_minor if amount_minor is not None else payment.left_minor
         row = request_refund(db, payment, amount, reason, processor.settings, lines=lines, metadata=metadata)
     processor.start_refund(row.business_id, row.id)
     with processor.database.open(scope) as db:
@@ -79,7 +79,7 @@ def _refuse_early(
         lines = list(items or [])
         amount = sum(line["amount_minor"] for line in lines) if lines else amount_minor
         if amount is None:
-            amount = payment.amount_minor - payment.refunded_minor
+            amount = payment.left_minor
         check_refund(db, payment, amount, lines, owed=paid_its_invoice(db, payment), lock=False)
 
 

@@ -11,15 +11,15 @@ from sqlalchemy.orm import undefer
 
 from billing.charging import totals
 from billing.charging.method_details import method_label
-from billing.charging.ports import ChargeOutcome
+from billing.charging.purchase_keys import follow_money
 from billing.charging.refunds import lock_subscription
 from billing.documents.issuing import seller_of
 from billing.documents.numbering import take_number
-from billing.model import lifecycle, policy
+from billing.model import lifecycle
 from billing.model.authors import actor_of
+from billing.model.disputes import taken_by_disputes
 from billing.model.events import emit_about
 from billing.model.invoices import Invoice, InvoiceLine
-from billing.model.licenses import LicenseKey
 from billing.model.parties import Business
 from billing.model.payments import Payment, Refund
 from billing.pricing import credit
@@ -48,6 +48,7 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
             credit.withdraw(db, refund.invoice_id, refund.amount_minor)
         invoice.refunded_minor += refund.amount_minor
         parts = allocate_refund(db, invoice, refund)
+        refund.allocated = [{"line_id": line.id, "amount_minor": part} for line, part in parts]
         refund.number = take_number(db, business, "refund", f"{business.invoice_prefix}-R")
         refund.snapshot = {
             **invoice.snapshot,
@@ -63,8 +64,8 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
             "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_label(payment.method)},
             **refund_sums(invoice, refund, parts if refund.lines else ()),
         }
-    if refund.invoice_id and payment.refunded_minor == payment.amount_minor and policy.setting(business, "keys_on_full_refund") == "revoke":
-        revoke_keys(db, payment)
+    if refund.invoice_id:
+        follow_money(db, business, payment, taken_by_disputes(db, payment))
     totals.add_refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
     emit_about(
         db,
@@ -76,24 +77,6 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
         currency=refund.currency,
         subscription_id=refund.subscription_id,
     )
-
-
-def revoke_keys(db: ScopedSession, payment: Payment) -> None:
-    """Disable the license keys of a purchase that was refunded in full. Keys of a subscription follow the subscription."""
-    for key in db.scalars(select(LicenseKey).where(LicenseKey.payment_id == payment.id, LicenseKey.revoked_at.is_(None))):
-        key.revoked_at = clock.now()
-        if key.status == "active":
-            key.status = "disabled"
-        emit_about(db, key, "license_key.updated", fields=["status"], why="refunded")
-
-
-def record_refund_failure(db: ScopedSession, refund: Refund, outcome: ChargeOutcome) -> None:
-    """Record a failed refund and restore the credit that it had removed."""
-    refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "fail")
-    refund.settled_at, refund.check_at = clock.now(), None
-    lock_subscription(db, refund.subscription_id)
-    credit.restore(db, refund)
-    emit_about(db, refund, "refund.failed", actor=actor_of(refund), payment_id=refund.payment_id, error_code=outcome.error_code)
 
 
 def allocate_refund(db: ScopedSession, invoice: Invoice, refund: Refund) -> list[tuple[InvoiceLine, int]]:

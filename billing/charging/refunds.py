@@ -23,6 +23,7 @@ from core.ids import new_id
 from core.scope import Actor
 from core.settings import Settings
 
+DISPUTED = N_("The customer disputed this payment with their bank. The disputed amount cannot be refunded as well.")
 WINDOW = timedelta(days=90)
 """Time limit for requested refunds. Refunds of money that arrived too late have no limit."""
 
@@ -89,9 +90,13 @@ def check_refund(
     db: ScopedSession, payment: Payment, amount_minor: int, lines: Sequence[dict[str, Any]], *, owed: bool, lock: bool = True
 ) -> None:
     """Raise the errors of `request_refund`, except for an open plan change. `lock` False: nothing will be written."""
-    left = payment.amount_minor - payment.refunded_minor - (credit.spent_credit(db, payment, lock=lock) if owed else 0)
+    left = max(payment.left_minor - (credit.spent_credit(db, payment, lock=lock) if owed else 0), 0)
     if payment.amount_minor == 0:
         raise Conflict("ZERO_AMOUNT_PAYMENT_REFUND_NOT_ALLOWED", N_("Nothing was charged, so nothing can be refunded."))
+    if payment.disputed_minor and (left == 0 or amount_minor > left) and payment.refunded_minor < payment.amount_minor:
+        raise Conflict(
+            "PAYMENT_DISPUTED", N_("The customer disputed this payment with their bank. The disputed amount cannot be refunded as well.")
+        )
     if left == 0:
         raise Conflict("PAYMENT_ALREADY_REFUNDED", N_("This payment has already been refunded in full."))
     if amount_minor <= 0:
@@ -120,9 +125,9 @@ def paid_its_invoice(db: ScopedSession, payment: Payment) -> bool:
 
 
 def refundable(db: ScopedSession, payment: Payment) -> int:
-    """Return the refundable amount of a payment in minor units: without refunds, and without credit that was used."""
+    """Return the refundable amount of a payment in minor units: what is left of it, without credit that was used."""
     used = credit.spent_credit(db, payment, lock=False) if paid_its_invoice(db, payment) else 0
-    return max(payment.amount_minor - payment.refunded_minor - used, 0) if payment.status == "succeeded" else 0
+    return max(payment.left_minor - used, 0)
 
 
 def has_refund(db: ScopedSession, payment: Payment) -> bool:

@@ -6,10 +6,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing.charging import refund_outcomes, settlement
+from billing.charging import disputes, processor_refunds, reconciliation_exceptions, refund_reversal, settlement
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.ports import ChargeOutcome
+from billing.charging.processor_refunds import ProcessorObject
 from billing.charging.reconciliation_exceptions import ReconciliationException
+from billing.model.disputes import Dispute
 from billing.model.payments import Payment, Refund
 from core import clock
 from core.db import ScopedSession
@@ -27,10 +29,17 @@ def check_again(processor: PaymentProcessor, scope: Scope, id: str) -> bool:
     """
     with processor.database.open(scope) as db:
         row = _open_exception(db, id)
-    if row.noun == "refund":
+        found = _processor_object(db, row)
+    if found is not None and row.noun == "dispute":
+        disputes.record_dispute(processor, found)
+    elif found is not None:
+        processor_refunds.record_processor_refund(processor, found)
+    elif row.noun == "refund":
         processor.start_refund(row.business_id, id)
     else:
         processor.check(row.business_id, id)
+    if found is not None:
+        _close_if_recorded(processor, scope, id, found)
     with processor.database.open(scope) as db:
         return (
             db.scalar(
@@ -38,6 +47,25 @@ def check_again(processor: PaymentProcessor, scope: Scope, id: str) -> bool:
             )
             is None
         )
+
+
+def _processor_object(db: ScopedSession, row: ReconciliationException) -> ProcessorObject | None:
+    """Return the refund or dispute that could not be recorded as one of ours."""
+    if row.reason == "unknown_payment" or (row.reason == "refund_exceeds" and ":" in row.id):
+        account_id, reference = row.id.split(":", 1)
+        return ProcessorObject(row.business_id, account_id, reference)
+    if row.reason != "refund_exceeds" or not row.detail:
+        return None
+    paid_at = db.scalar(select(Payment.payment_account_id).where(Payment.id == row.id))
+    return ProcessorObject(row.business_id, paid_at, row.detail) if paid_at else None
+
+
+def _close_if_recorded(processor: PaymentProcessor, scope: Scope, id: str, found: ProcessorObject) -> None:
+    with processor.database.open(scope, write=True) as db:
+        refund = db.scalar(select(Refund.id).where(Refund.key == processor_refunds.key_of(processor, found)))
+        dispute = select(Dispute.id).where(Dispute.payment_account_id == found.account_id, Dispute.reference == found.reference)
+        if refund is not None or db.scalar(dispute) is not None:
+            reconciliation_exceptions.clear_exception(db, id)
 
 
 def close_manually(db: ScopedSession, id: str, note: str) -> ReconciliationException:
@@ -56,7 +84,7 @@ def close_manually(db: ScopedSession, id: str, note: str) -> ReconciliationExcep
     elif row.noun == "refund":
         refund = db.scalar(select(Refund).where(Refund.id == id).with_for_update())
         if refund is not None and refund.status == "pending":
-            refund_outcomes.record_refund_failure(db, refund, ChargeOutcome("declined", refund.key, error_code="SETTLED_BY_HAND"))
+            refund_reversal.record_refund_failure(db, refund, ChargeOutcome("declined", refund.key, error_code="SETTLED_BY_HAND"))
     else:
         payment = db.scalar(select(Payment).where(Payment.id == id).with_for_update())
         if payment is not None and payment.is_open:

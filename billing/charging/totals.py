@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -15,12 +16,15 @@ def add_paid(db: ScopedSession, business: Business, customer_id: str, minor: int
     _add(db, business, customer_id, currency, paid=minor)
 
 
-def add_refunded(db: ScopedSession, business: Business, customer_id: str, minor: int, currency: str) -> None:
-    _add(db, business, customer_id, currency, refunded=minor)
+def add_refunded(db: ScopedSession, business: Business, customer_id: str, minor: int, currency: str, *, at: datetime | None = None) -> None:
+    """Add what went back to the customer, by a refund or a lost dispute. `at`: when it did, if it is now taken off again."""
+    _add(db, business, customer_id, currency, refunded=minor, at=at)
 
 
-def _add(db: ScopedSession, business: Business, customer_id: str, currency: str, paid: int = 0, refunded: int = 0) -> None:
-    month = clock.now().astimezone(ZoneInfo(business.zone)).strftime("%Y-%m")
+def _add(
+    db: ScopedSession, business: Business, customer_id: str, currency: str, *, paid: int = 0, refunded: int = 0, at: datetime | None = None
+) -> None:
+    month = (at or clock.now()).astimezone(ZoneInfo(business.zone)).strftime("%Y-%m")
     owner = {"business_id": business.business_id, "customer_id": customer_id}
     total_id, month_id = f"{customer_id}:{currency}", f"{customer_id}:{month}:{currency}"
     total = db.scalar(select(CustomerTotal).where(CustomerTotal.id == total_id).with_for_update())

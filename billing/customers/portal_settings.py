@@ -33,6 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "invoice_links": ("protected", "open"),
     "late_payment": ("keep_dates", "restart_cycle"),
     "keys_on_full_refund": ("revoke", "keep"),
+    "on_dispute": ("keep", "hold", "end"),
 }
 MAX_RETURN_URLS = 20
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")

@@ -71,6 +71,7 @@ class CustomerPaymentRow:
     unknown: bool
     minor: int
     refunded_minor: int
+    disputed_minor: int
     currency: str
     number: str | None
 
@@ -162,13 +163,24 @@ def subscriptions(db: ScopedSession, customer_id: str, limit: int = 50) -> list[
 def payments(db: ScopedSession, customer_id: str, limit: int = 20) -> list[CustomerPaymentRow]:
     p = Payment
     query = (
-        select(p.id, p.created_at, Invoice.description, p.status, p.unknown, p.amount_minor, p.refunded_minor, p.currency, Invoice.number)
+        select(
+            p.id,
+            p.created_at,
+            Invoice.description,
+            p.status,
+            p.unknown,
+            p.amount_minor,
+            p.refunded_minor,
+            p.disputed_minor,
+            p.currency,
+            Invoice.number,
+        )
         .outerjoin(Invoice, and_(Invoice.business_id == p.business_id, Invoice.id == p.invoice_id))
         .where(p.customer_id == customer_id, p.amount_minor > 0)
         .order_by(p.created_at.desc(), p.id.desc())
         .limit(limit)
     )
-    return [CustomerPaymentRow(*row) for row in db.execute(query)]
+    return [CustomerPaymentRow(*tuple(row)) for row in db.execute(query)]
 
 
 def keys(db: ScopedSession, customer_id: str, limit: int = 20) -> list[CustomerKeyRow]:

@@ -224,7 +224,7 @@ def _paid(snapshot: Snapshot, figures: Figures) -> tuple[str, str]:
     key = f"sentence_{prefix}{paid['state']}"
     if paid["state"] == "paid" and not paid.get("at"):
         return word, ""
-    if paid["state"] == "paid" and not paid.get("method"):
+    if (paid["state"] == "paid" and not paid.get("method")) or (prefix and paid["state"] == "void" and paid.get("at")):
         key += "_day"
     day = figures.day(paid["at"]) if paid.get("at") else ""
     return word, labels[key].format(amount=figures.money(amount), day=day, method=figures.method(paid.get("method")))

@@ -30,6 +30,7 @@ class HistoryEntry:
     unknown: bool
     minor: int
     refunded_minor: int
+    disputed_minor: int
     currency: str
     method: dict[str, Any] | None
     document_id: str | None
@@ -105,6 +106,7 @@ def _payments() -> _Source:
             Payment.unknown,
             Payment.amount_minor.label("minor"),
             Payment.refunded_minor,
+            Payment.disputed_minor,
             Payment.currency,
             Payment.method,
             Invoice.id.label("document_id"),
@@ -135,6 +137,7 @@ def _refunds() -> _Source:
             literal(False).label("unknown"),
             Refund.amount_minor.label("minor"),
             literal(0).label("refunded_minor"),
+            literal(0).label("disputed_minor"),
             Refund.currency,
             Payment.method,
             Refund.id.label("document_id"),
@@ -169,6 +172,7 @@ def _invoices() -> _Source:
             literal(False).label("unknown"),
             Invoice.due_minor.label("minor"),
             literal(0).label("refunded_minor"),
+            literal(0).label("disputed_minor"),
             Invoice.currency,
             cast(null(), JSONType).label("method"),
             Invoice.id.label("document_id"),

@@ -13,6 +13,7 @@ from core.outbox import Event
 NOUNS = (
     "payment",
     "refund",
+    "dispute",
     "subscription",
     "invoice",
     "dunning",

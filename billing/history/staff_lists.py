@@ -64,34 +64,34 @@ class RefundRow:
 
 @dataclass(frozen=True, slots=True)
 class OpenException:
-    """A reconciliation exception with its payment or refund (`what`) and customer."""
+    """A reconciliation exception with its payment or refund (`what`) and customer. Both are None if the payment is not known here."""
 
     exception: ReconciliationException
     what: Any
-    customer: Customer
+    customer: Customer | None
 
 
 def subscriptions(
     db: ScopedSession, search: str = "", status: str = "", before: Mark | None = None, limit: int = 26
 ) -> list[StaffSubscriptionRow]:
-    query = _narrowed(subscriptions_with_names(), Subscription, search, [Subscription.id == search])
-    return [StaffSubscriptionRow(*row) for row in db.execute(_page(query, Subscription, status, before, limit))]
+    query = narrowed(subscriptions_with_names(), Subscription, search, [Subscription.id == search])
+    return [StaffSubscriptionRow(*row) for row in db.execute(page_of(query, Subscription, status, before, limit))]
 
 
 def payments(db: ScopedSession, search: str = "", status: str = "", before: Mark | None = None, limit: int = 26) -> list[PaymentRow]:
-    query = _narrowed(
+    query = narrowed(
         _payments_query().where(Payment.amount_minor > 0),
         Payment,
         search,
         [Payment.id == search, Payment.subscription_id == search, Invoice.number == search.upper()],
     )
-    return [PaymentRow(*row) for row in db.execute(_page(query, Payment, status, before, limit))]
+    return [PaymentRow(*row) for row in db.execute(page_of(query, Payment, status, before, limit))]
 
 
 def refunds(db: ScopedSession, search: str = "", status: str = "", before: Mark | None = None, limit: int = 26) -> list[RefundRow]:
     query: Any = select(Refund, Customer, Refund.number).join(Customer, _buyer(Refund))
-    query = _narrowed(query, Refund, search, [Refund.id == search, Refund.payment_id == search, Refund.number == search.upper()])
-    return [RefundRow(*row) for row in db.execute(_page(query, Refund, status, before, limit))]
+    query = narrowed(query, Refund, search, [Refund.id == search, Refund.payment_id == search, Refund.number == search.upper()])
+    return [RefundRow(*row) for row in db.execute(page_of(query, Refund, status, before, limit))]
 
 
 def subscription(db: ScopedSession, subscription_id: str) -> StaffSubscriptionRow:
@@ -131,6 +131,11 @@ def waiting(db: ScopedSession, limit: int = 100) -> list[OpenException]:
             .limit(limit)
         )
         out += [OpenException(*row) for row in db.execute(query)]
+    unknown = select(ReconciliationException).where(
+        ReconciliationException.closed_at.is_(None),
+        ReconciliationException.id.contains(":"),  # see `record_unknown`
+    )
+    out += [OpenException(row, None, None) for row in db.scalars(unknown.order_by(ReconciliationException.noted_at).limit(limit))]
     return sorted(out, key=lambda item: item.exception.noted_at)
 
 
@@ -153,7 +158,7 @@ def _buyer(model: Any) -> Any:
     return and_(Customer.business_id == model.business_id, Customer.customer_id == model.customer_id)
 
 
-def _narrowed(query: Any, model: Any, search: str, exact: list[Any]) -> Any:
+def narrowed(query: Any, model: Any, search: str, exact: list[Any]) -> Any:
     """Filter by email address, id or number. Each is compared as a whole, so that an index is used."""
     if not search:
         return query
@@ -163,7 +168,7 @@ def _narrowed(query: Any, model: Any, search: str, exact: list[Any]) -> Any:
         return query.where(or_(model.customer_id == search, *exact))
 
 
-def _page(query: Any, model: Any, status: str, before: Mark | None, limit: int) -> Any:
+def page_of(query: Any, model: Any, status: str, before: Mark | None, limit: int) -> Any:
     if status:
         query = query.where(model.status == status)
     if before:

@@ -62,7 +62,27 @@ PAYMENT: Table = {
     ("cancelled", "succeed"): ("succeeded",),
 }
 
-REFUND: Table = {("pending", "succeed"): ("succeeded",), ("pending", "fail"): ("failed",)}
+# `reverse`: the customer's bank returned the money of a refund that had succeeded, perhaps days later.
+REFUND: Table = {("pending", "succeed"): ("succeeded",), ("pending", "fail"): ("failed",), ("succeeded", "reverse"): ("failed",)}
+
+# A dispute. The processor decides it and may replace its decision, so that every state can follow from every other.
+DISPUTE_OPEN = ("dispute_opened", "dispute_challenged")
+"""States of a dispute that is not decided."""
+DISPUTE_TAKEN = ("dispute_lost", "dispute_accepted", "dispute_expired")
+"""States of a dispute after which the customer keeps the money."""
+DISPUTE_RETURNED = ("dispute_won", "dispute_cancelled")
+"""States of a dispute after which the business keeps the money."""
+DISPUTE_STATES = (*DISPUTE_OPEN, *DISPUTE_TAKEN, *DISPUTE_RETURNED)
+_DISPUTE_VERBS = {
+    "dispute_opened": "reopen",
+    "dispute_challenged": "challenge",
+    "dispute_lost": "lose",
+    "dispute_accepted": "accept",
+    "dispute_expired": "expire",
+    "dispute_won": "win",
+    "dispute_cancelled": "cancel",
+}
+DISPUTE: Table = {(state, verb): (to,) for state in DISPUTE_STATES for to, verb in _DISPUTE_VERBS.items() if to != state}
 
 # A payment account of a business. `refunds_only`: no new charges; its open payments are settled and its refunds are sent there.
 PAYMENT_ACCOUNT: Table = {

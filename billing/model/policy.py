@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "retry_schedule_hours": [],
     "late_payment": "keep_dates",
     "keys_on_full_refund": "revoke",
+    "on_dispute": "keep",
     "invoice_links": "protected",
     "return_urls": [],
     "portal_return_url": None,
@@ -38,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
 Empty: no retries.
 `late_payment` keep_dates or restart_cycle: whether a period paid while on hold keeps its dates or starts with the payment.
 `keys_on_full_refund` revoke or keep: applies to the license keys of a purchase that was refunded in full.
+`on_dispute` keep, hold or end: what happens to the subscription of a payment that the customer disputes. hold: it is paused, and resumes if
+the business wins. Kept by default: many disputes are mistakes or are won, and a customer who wants to leave can cancel.
 `languages`: the languages offered to customers, such as ["de", "en"], including its `locale`; empty: all supported languages.
 """
 

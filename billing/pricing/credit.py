@@ -10,8 +10,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 
+from billing.model.disputes import Dispute, disputed_of_invoice, withholds
 from billing.model.invoices import Invoice, InvoiceLine
 from billing.model.payments import Payment, Refund
 from billing.model.quotes import Quote
@@ -52,11 +53,12 @@ def period_worth(db: ScopedSession, subscription: Subscription, at: datetime) ->
         and (paid is None or not paid.starts_at or change.applied_at >= paid.starts_at)
     ):
         source = change.invoice_id or change.source_invoice_id  # a change without an invoice uses the value of the invoice before it
-        value = max(change.value_minor - _refunded_since(db, source, change.applied_at), 0)
+        gone = _refunded_since(db, source, change.applied_at) + disputed_of_invoice(db, source, change.applied_at)
+        value = max(change.value_minor - gone, 0)
         return Worth(value, change.ends_at - change.applied_at, left), source
     if paid is None or paid.starts_at is None or paid.ends_at is None:
         return nothing
-    value = max(paid.value_minor - paid.refunded_minor - pending_refunds(db, paid.id), 0)
+    value = max(paid.value_minor - paid.refunded_minor - pending_refunds(db, paid.id) - disputed_of_invoice(db, paid.id), 0)
     return Worth(value, paid.ends_at - paid.starts_at, left), paid.id
 
 
@@ -109,8 +111,7 @@ def record_credit(db: ScopedSession, quote: Quote) -> None:
     """Add the credit from a plan change to `credited_minor` of the invoice that it came from."""
     invoice = _locked(db, quote.source_invoice_id)
     if invoice is not None:
-        free = invoice.paid_minor - invoice.refunded_minor - invoice.credited_minor - pending_refunds(db, invoice.id)
-        invoice.credited_minor += max(min(quote.unused_minor, free), 0)
+        invoice.credited_minor += max(min(quote.unused_minor, _free(db, invoice)), 0)
 
 
 def still_covers(db: ScopedSession, subscription: Subscription, quote: Quote) -> bool:
@@ -136,15 +137,15 @@ def spent_credit(db: ScopedSession, payment: Payment, *, lock: bool = True) -> i
 
 
 def withdraw(db: ScopedSession, invoice_id: str | None, amount_minor: int) -> list[dict[str, Any]]:
-    """Remove the unused credit that came from the money that is now refunded, `amount_minor` of an invoice.
+    """Remove the unused credit that came from the money that is now refunded: `amount_minor` of an invoice, besides what has gone already.
 
-    Returns [{quote_id, minor}], which `restore` undoes if the refund fails.
+    Returns [{quote_id, minor}], which `restore` undoes if the refund fails. A dispute that is stored already adds nothing to what has gone.
     """
     invoice = _locked(db, invoice_id)
     if invoice is None or not invoice.credited_minor:
         return []
     subscription = _subscription(db, invoice)
-    wanted = amount_minor + invoice.refunded_minor + invoice.credited_minor - invoice.paid_minor
+    wanted = amount_minor - _free(db, invoice)
     taken: list[dict[str, Any]] = []
     for quote, unused in _unused(db, invoice, subscription):
         part = min(unused, wanted - _sum(taken))
@@ -157,19 +158,46 @@ def withdraw(db: ScopedSession, invoice_id: str | None, amount_minor: int) -> li
     return taken
 
 
-def restore(db: ScopedSession, refund: Refund) -> None:
-    """Restore the credit that a failed refund had removed."""
-    invoice = _locked(db, refund.invoice_id) if refund.withdrawn else None
-    if invoice is None or not refund.withdrawn:
+def restore(db: ScopedSession, movement: Refund | Dispute) -> None:
+    """Restore the credit that a failed refund, or a dispute that the business won, had removed, if its money is still there.
+
+    If the money went back by another refund or dispute meanwhile, the credit returns when that one fails or is won as well.
+    """
+    db.flush()
+    invoice = _locked(db, movement.invoice_id)
+    ended = _withdrawn_by_ended(db, invoice) if invoice is not None else []
+    if invoice is None or not ended:
         return
-    parts = {item["quote_id"]: item["minor"] for item in refund.withdrawn}
-    for quote in db.scalars(select(Quote).where(Quote.business_id == invoice.business_id, Quote.id.in_(sorted(parts)))):
-        quote.withdrawn_minor -= parts[quote.id]
     subscription = _subscription(db, invoice)
-    if subscription is not None:
-        subscription.credit_minor += sum(parts.values())
-    invoice.credited_minor += sum(parts.values())
-    refund.withdrawn = []
+    named = {part["quote_id"] for row in ended for part in row.withdrawn or ()}
+    mine = select(Quote).where(Quote.business_id == invoice.business_id, Quote.id.in_(sorted(named)))
+    quotes = {quote.id: quote for quote in db.scalars(mine)}
+    free = max(_free(db, invoice), 0)
+    for row in ended:
+        kept = []
+        for part in row.withdrawn or ():
+            back = min(part["minor"], free)
+            quotes[part["quote_id"]].withdrawn_minor -= back
+            invoice.credited_minor += back
+            if subscription is not None:
+                subscription.credit_minor += back
+            free -= back
+            if back < part["minor"]:
+                kept.append({**part, "minor": part["minor"] - back})
+        row.withdrawn = kept
+
+
+def _withdrawn_by_ended(db: ScopedSession, invoice: Invoice) -> list[Refund | Dispute]:
+    """Return failed refunds, and disputes that withhold nothing (any more), that had removed credit which is not restored."""
+    refunds = db.scalars(select(Refund).where(Refund.invoice_id == invoice.id, Refund.status == "failed").order_by(Refund.created_at))
+    disputes = db.scalars(select(Dispute).where(Dispute.invoice_id == invoice.id, not_(withholds())).order_by(Dispute.created_at))
+    return [row for row in (*refunds, *disputes) if row.withdrawn]
+
+
+def _free(db: ScopedSession, invoice: Invoice) -> int:
+    """Return what is left of an invoice's money, without refunds, disputes and credit. Negative if more than all of it has gone."""
+    gone = invoice.refunded_minor + pending_refunds(db, invoice.id) + disputed_of_invoice(db, invoice.id)
+    return invoice.paid_minor - gone - invoice.credited_minor
 
 
 def _sum(parts: list[dict[str, Any]]) -> int:

@@ -17,7 +17,7 @@ from gateways.sandbox.declines import N_
 
 @dataclass(frozen=True)
 class TestCard:
-    """A published test card number. `behaviour` is `ok`, `renewals_fail`, `challenge`, `slow`, `lost`, or a decline code."""
+    """A published test card number. `behaviour` is `ok`, `renewals_fail`, `challenge`, `dispute`, `slow`, `lost`, or a decline code."""
 
     number: str
     brand: str
@@ -42,7 +42,8 @@ TEST_CARDS: tuple[TestCard, ...] = (
     TestCard("4000000000000127", "visa", "INCORRECT_CVC", N_("Declined: wrong security code")),
     TestCard("4000000000000341", "visa", "renewals_fail", N_("Succeeds now, declined at every renewal")),
     TestCard("4000002500003155", "visa", "challenge", N_("Asks for confirmation by the bank (3-D Secure)")),
-    TestCard("4000000000000259", "visa", "slow", N_("Stays in progress for a few seconds, then succeeds")),
+    TestCard("4000000000000259", "visa", "dispute", N_("Succeeds, then the payment is disputed")),
+    TestCard("4000000000000077", "visa", "slow", N_("Stays in progress for a few seconds, then succeeds")),
     TestCard("4000000000006975", "visa", "lost", N_("Succeeds, but the answer is lost")),
 )
 _BEHAVIOURS = {card.number: card.behaviour for card in TEST_CARDS}
@@ -117,7 +118,7 @@ def verdict(behaviour: str, *, present: bool, month: int, year: int) -> tuple[st
         return ("succeeded", None) if present else ("declined", "GENERIC_DECLINE")
     if behaviour == "slow":
         return "processing", None
-    if behaviour in ("ok", "lost"):
+    if behaviour in ("ok", "dispute", "lost"):
         return ("lost" if behaviour == "lost" else "succeeded"), None
     return "declined", behaviour
 

@@ -12,7 +12,7 @@ from billing.charging.ports import CollectRequest
 from core.errors import NotFound
 from core.ids import new_id
 from core.money import Money
-from gateways.sandbox import cards, journal, methods, operations, test_controls
+from gateways.sandbox import cards, journal, methods, operations, returns, test_controls
 from gateways.sandbox.store import stamp
 
 
@@ -105,7 +105,7 @@ def submit(c: sqlite3.Connection, reference: str, card: cards.CheckedCard) -> tu
     method = methods.keep(c, operation["customer_id"], card, saved=state != "requires_action", account=operation["account"])
     if state == "requires_action":
         c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (page.key,))
-    operations.move(c, page.key, "succeeded" if state == "lost" else state, verb="try", method=method)
+    returns.follow_card(c, operations.move(c, page.key, "succeeded" if state == "lost" else state, verb="try", method=method))
     c.execute("UPDATE pages SET state = ? WHERE key = ?", ("challenge" if state == "requires_action" else "done", page.key))
     lost = state == "lost" or knob == "lost"
     return read(c, page=reference, lost=lost), knob

@@ -14,7 +14,7 @@ PAGE = 50
 
 @dataclass(frozen=True)
 class JournalLine:
-    """`verb` is collect, try, challenge, leave, charge, refund, settle, cancel or notify; `result` is a state, `delivered` or `failed`."""
+    """`verb`: collect, try, challenge, leave, charge, refund, settle, dispute, cancel or notify. `result`: a state, delivered or failed."""
 
     number: int
     at: datetime

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask_babel import gettext as _
 
+from core import dispute_words
 from gateways.sandbox.declines import reason as _english
 
 
@@ -11,6 +14,11 @@ def reason(code: str) -> str:
     """Return the translated message of a decline code."""
     message = _english(code)
     return _(message) if message else ""  # gettext("") would return the header of the catalog
+
+
+def reasons(codes: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (code, words) of the reasons of disputes, for a choice."""
+    return [(code, dispute_words.reason(code)) for code in codes]
 
 
 def verb(name: str) -> str:
@@ -23,6 +31,7 @@ def verb(name: str) -> str:
         "refund": _("Refund"),
         "settle": _("Slow charge settled"),
         "cancel": _("Cancel"),
+        "dispute": _("Dispute"),
         "notify": _("Notification"),
     }.get(name, name)
 
@@ -36,13 +45,21 @@ def result(name: str) -> str:
         "requires_action": _("Waiting for the customer"),
         "delivered": _("Delivered"),
         "failed": _("Failed, tried again later"),
+        "dispute_opened": _("Needs an answer"),
+        "dispute_challenged": _("Answered"),
+        "dispute_won": _("Won"),
+        "dispute_lost": _("Lost"),
+        "dispute_accepted": _("Accepted"),
+        "dispute_expired": _("Not answered in time"),
+        "dispute_cancelled": _("Withdrawn"),
     }.get(name, name)
 
 
 def voice(name: str) -> str:
     """Return the CSS class for the color of a result."""
     return {"succeeded": "good", "delivered": "good", "declined": "due", "failed": "due", "processing": "wait",
-            "requires_action": "wait"}.get(name, "")  # fmt: skip
+            "requires_action": "wait", "dispute_opened": "due", "dispute_challenged": "wait", "dispute_won": "good",
+            "dispute_lost": "due", "dispute_accepted": "due", "dispute_expired": "due"}.get(name, "")  # fmt: skip
 
 
 def icon(name: str) -> str:

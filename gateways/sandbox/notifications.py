@@ -4,7 +4,8 @@ sandbox-account     id of the payment account, whose secret signs
 sandbox-id          `ntf_…`, the same for every delivery of one notification
 sandbox-timestamp   Unix seconds of this delivery
 sandbox-signature   `v1=` and the hex HMAC-SHA256 of "<id>.<timestamp>." and the body
-body                {"id", "key", "kind", "created_at"} as JSON
+body                {"id", "key", "kind", "created_at", "reference"} as JSON. For disputes, and for refunds made on the sandbox's own
+                    page, `key` is null and `reference` names the object
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from billing.charging.ports import Notification
+from billing.charging.processor_reports import Notification
 from core.errors import Unauthorized
 from core.ids import new_id
 from gateways.sandbox import ownership, test_controls
@@ -36,11 +37,12 @@ class NotificationDelivery:
     body: bytes
 
 
-def enqueue(c: sqlite3.Connection, key: str, kind: str) -> None:
+def enqueue(c: sqlite3.Connection, key: str, kind: str, reference: str = "") -> None:
+    """Store a notification about an operation. `reference`: of the object, if the portal does not know a key for it."""
     at = stamp()
     c.execute(
-        "INSERT INTO notifications (id, key, kind, due_at, remaining, created) VALUES (?, ?, ?, ?, ?, ?)",
-        (new_id("ntf"), key, kind, at + float(test_controls.get(c, "delay")), int(test_controls.get(c, "repeat")), at),
+        "INSERT INTO notifications (id, key, kind, due_at, remaining, created, reference) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (new_id("ntf"), key, kind, at + float(test_controls.get(c, "delay")), int(test_controls.get(c, "repeat")), at, reference),
     )
 
 
@@ -61,7 +63,9 @@ def claim(c: sqlite3.Connection, base_secret: str) -> NotificationDelivery | Non
         return None
     wait = BACK_OFF_SECONDS[min(row["attempts"], len(BACK_OFF_SECONDS) - 1)]
     c.execute("UPDATE notifications SET attempts = attempts + 1, due_at = ? WHERE number = ?", (at + wait, row["number"]))
-    body = json.dumps({"id": row["id"], "key": row["key"], "kind": row["kind"], "created_at": row["created"]}).encode()
+    reference = row["reference"]
+    told = {"id": row["id"], "key": None if reference else row["key"], "kind": row["kind"], "created_at": row["created"]}
+    body = json.dumps(told | ({"reference": reference} if reference else {})).encode()
     account = ownership.account_of(row)
     headers = sign(ownership.signing_secret(base_secret, account), row["id"], int(at), body)
     return NotificationDelivery(row["number"], row["key"], {ACCOUNT: account, **headers}, body)
@@ -89,9 +93,9 @@ def read(secret: str, headers: Mapping[str, str], body: bytes) -> Notification:
     if not hmac.compare_digest(expected.encode(), lowered.get("sandbox-signature", "").encode()):
         raise _refused()
     raw = json.loads(body)
-    if raw.get("id") != identity or raw.get("kind") not in ("charge", "refund", "collect"):
+    if raw.get("id") != identity or raw.get("kind") not in ("charge", "refund", "collect", "dispute"):
         raise _refused()
-    return Notification(id=raw["id"], noun=raw["kind"], key=raw["key"], raw=raw)
+    return Notification(id=raw["id"], noun=raw["kind"], reference=raw.get("reference"), key=raw["key"], raw=raw)
 
 
 def _refused() -> Unauthorized:

@@ -24,6 +24,12 @@ def find(c: sqlite3.Connection, key: str) -> sqlite3.Row | None:
     return row
 
 
+def find_reference(c: sqlite3.Connection, reference: str | None) -> sqlite3.Row | None:
+    """Return an operation that was made on the sandbox's own page, by its reference."""
+    row: sqlite3.Row | None = c.execute("SELECT * FROM operations WHERE reference = ?", (reference,)).fetchone() if reference else None
+    return row
+
+
 # Kept with each operation, so that a class may be renamed without an old key meaning something else.
 KINDS: dict[type, str] = {CollectRequest: "Collect", ChargeRequest: "Charge", RefundRequest: "Refund"}
 

@@ -1,4 +1,4 @@
-"""The sandbox's pages: the hosted card form, the bank's challenge, and the journal. They need no JavaScript.
+"""The sandbox's pages: the hosted card form, the bank's challenge, the page of a payment, and the journal. They need no JavaScript.
 
 The reference in the address (125 random bits) gives access, as with real providers; nobody signs in. A submitted card number
 is never written to a page, a log or a row.
@@ -14,13 +14,16 @@ from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from billing.charging.processor_reports import DISPUTE_REASONS
 from core import i18n
-from core.errors import Invalid, NotFound
+from core.amount_input import read_amount, write_amount
+from core.errors import N_, Invalid, NotFound
 from core.formatting import locale_of
 from core.operator_access import is_operator
 from core.request_context import Door, enter, services
 from core.security import allow_form_to, token_page
-from gateways.sandbox import labels
+from core.template_context import formatter
+from gateways.sandbox import labels, returns
 from gateways.sandbox.cards import TEST_CARDS, CardForm, holds_number
 from gateways.sandbox.gateway import SandboxGateway
 from gateways.sandbox.hosted import HostedSession
@@ -86,7 +89,59 @@ def make_blueprint(gateway: SandboxGateway) -> Blueprint:
         target = return_address(found)
         return redirect(target, 303) if target else _done(found)
 
+    _add_payment_page(pages, gateway)
     return pages
+
+
+def _add_payment_page(pages: Blueprint, gateway: SandboxGateway) -> None:
+    @pages.get("/payments/<reference>")
+    def payment(reference: str) -> ResponseReturnValue:
+        token_page()
+        return _payment(gateway.on_page(returns.read, reference))
+
+    @pages.post("/payments/<reference>")
+    def change_payment(reference: str) -> ResponseReturnValue:
+        """Refund, let a refund fail, dispute, or decide a dispute: what happens at a real processor without the portal."""
+        token_page()
+        found = gateway.on_page(returns.read, reference)
+        try:
+            _change(gateway, found, request.form.get("act", ""), request.form.get("about", ""))
+        except Invalid as refused:
+            return _payment(found, refused.fields), 422
+        gateway.deliver_due()
+        return redirect(url_for(".payment", reference=reference), 303)
+
+
+def _change(gateway: SandboxGateway, found: returns.SandboxPayment, act: str, about: str) -> None:
+    if act in ("refund", "dispute"):
+        formats = formatter()
+        try:
+            minor = read_amount(request.form.get("amount", ""), found.amount.currency, formats.locale)
+        except ValueError:
+            raise Invalid(fields={"amount": N_("Enter an amount that is left of this payment.")}) from None
+        if act == "refund":
+            gateway.on_page(returns.refund, found.reference, minor)
+        else:
+            gateway.on_page(returns.open_dispute, found.reference, minor, request.form.get("reason", "general"))
+    elif act == "fail" and about in [reference for reference, _amount, _state in found.refunds]:
+        gateway.on_page(returns.fail_refund, about)
+    elif about in [dispute.reference for dispute in found.disputes]:
+        gateway.on_page(returns.decide_dispute, about, act)
+    else:
+        raise NotFound()
+
+
+def _payment(found: returns.SandboxPayment, errors: dict[str, str] | None = None) -> str:
+    return render_template(
+        "sandbox/payment.html",
+        found=found,
+        labels=labels,
+        decisions=returns.DECISIONS,
+        open_states=returns.OPEN,
+        reasons=DISPUTE_REASONS,
+        left=write_amount(found.left.minor, found.left.currency, formatter().locale),
+        errors={name: _(sentence) for name, sentence in (errors or {}).items()},
+    )
 
 
 def enter_page() -> None:

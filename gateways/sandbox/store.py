@@ -45,6 +45,11 @@ CREATE TABLE IF NOT EXISTS journal (
   number INTEGER PRIMARY KEY, at REAL NOT NULL, verb TEXT NOT NULL, key TEXT NOT NULL, business_id TEXT, customer_id TEXT,
   amount INTEGER, currency TEXT, result TEXT NOT NULL, error_code TEXT, card TEXT);
 
+CREATE TABLE IF NOT EXISTS disputes (
+  reference TEXT PRIMARY KEY, charge_key TEXT NOT NULL REFERENCES operations (key), amount INTEGER NOT NULL, currency TEXT NOT NULL,
+  status TEXT NOT NULL, reason TEXT NOT NULL, answer_by REAL NOT NULL, created REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS disputes_charge ON disputes (charge_key);
+
 CREATE TABLE IF NOT EXISTS knobs (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -52,8 +57,10 @@ COLUMNS = (
     ("operations", "account TEXT NOT NULL DEFAULT ''"),
     ("methods", "account TEXT NOT NULL DEFAULT ''"),
     ("methods", "forgotten INTEGER NOT NULL DEFAULT 0"),
+    ("notifications", "reference TEXT NOT NULL DEFAULT ''"),
 )
-"""Columns that earlier versions did not have. `account`: the payment account; empty for what has none, see `accounts.py`."""
+"""Columns that earlier versions did not have. `account`: the payment account; empty for what has none, see `accounts.py`.
+`reference`: of the object, if the notification names no key."""
 
 
 def stamp() -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from billing.charging.ports import ChargeRequest, RefundRequest
-from gateways.sandbox import cards, methods, operations, ownership, test_controls
+from gateways.sandbox import cards, methods, operations, ownership, returns, test_controls
 
 
 def charge(c: sqlite3.Connection, request: ChargeRequest, account: str) -> tuple[sqlite3.Row, bool, str]:
@@ -29,6 +29,7 @@ def charge(c: sqlite3.Connection, request: ChargeRequest, account: str) -> tuple
         c.execute("UPDATE operations SET challenged = 1 WHERE key = ?", (request.key,))
     stored = "succeeded" if state == "lost" else state
     row = operations.move(c, request.key, stored, verb="charge", error_code=code, method=request.method_reference)
+    returns.follow_card(c, row)
     return row, state == "lost" or knob == "lost", knob
 
 
@@ -45,13 +46,10 @@ def refund(c: sqlite3.Connection, request: RefundRequest, account: str) -> tuple
 
 
 def refundable(c: sqlite3.Connection, request: RefundRequest, account: str) -> bool:
-    """Return whether the charge succeeded at this account, for this business and currency, and enough of it is not yet refunded."""
+    """Return whether the charge succeeded at this account, for this business and currency, and enough of it is left."""
     paid = operations.find(c, request.charge.key)
     if paid is None or not ownership.has(account, paid) or paid["state"] != "succeeded" or paid["kind"] not in ("charge", "collect"):
         return False
     if paid["business_id"] != request.business_id or paid["currency"] != request.amount.currency:
         return False
-    (refunded,) = c.execute(
-        "SELECT coalesce(sum(amount), 0) FROM operations WHERE charge_key = ? AND state = 'succeeded'", (request.charge.key,)
-    ).fetchone()
-    return bool(refunded + request.amount.minor <= paid["amount"])
+    return request.amount.minor <= returns.left_of(c, paid, without=request.key)

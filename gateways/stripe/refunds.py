@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from billing.charging.ports import ChargeOutcome, ChargeState, RefundRequest, Trace
+from billing.charging.ports import ChargeOutcome, RefundRequest, Trace
+from billing.charging.processor_reports import RefundReport, RefundState
 from core.errors import Conflict
 from gateways.stripe import checkout, intents, metadata
 from gateways.stripe.amounts import from_stripe, to_stripe
 from gateways.stripe.api import KeyReused, Refusal, StripeApi, StripeObject, Unanswered
 
-_STATES: dict[str, ChargeState] = {
+_STATES: dict[str, RefundState] = {
     "succeeded": "succeeded",
     "pending": "processing",
     "requires_action": "processing",
@@ -82,6 +83,19 @@ def outcome_of(found: StripeObject, key: str) -> ChargeOutcome:
         return _refused(key, found["id"])
     amount = from_stripe(found["amount"], found["currency"]) if state == "succeeded" else None
     return ChargeOutcome(state, key, found["id"], amount)
+
+
+def report(api: StripeApi, reference: str) -> RefundReport | None:
+    """Return a refund with its charge, or None if the account has none of this id."""
+    try:
+        found = api.call(api.v1.refunds.retrieve, reference, {"expand": ["payment_intent"]}).object
+    except Refusal as refused:
+        if refused.status == 404:
+            return None
+        raise
+    intent = found.get("payment_intent") or {}
+    amount = from_stripe(found["amount"], found["currency"])
+    return RefundReport(found["id"], _STATES[found["status"]], amount, metadata.read(found), metadata.read(intent), intent.get("id"))
 
 
 def _retrieve(api: StripeApi, reference: str) -> StripeObject:

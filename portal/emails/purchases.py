@@ -45,6 +45,7 @@ def register(services: Services) -> None:
         ("subscription.cancellation_revoked", emails.cancellation_revoked),
         ("subscription.cancelled", emails.subscription_cancelled),
         ("refund.succeeded", emails.refund_issued),
+        ("refund.failed", emails.refund_failed),
         ("subscription.update_payment_method", emails.payment_method_updated),
         ("payment_method.expiring", emails.card_expiring),
         ("subscription.renewal_reminder", emails.renewal_reminder),
@@ -143,6 +144,12 @@ class PurchaseEmails:
         details = self._load_details(work, refund_id=work.noun_id)
         if details and details.refund:
             self._send(work, "refund_issued", details, f"refunds/{details.refund.id}")
+
+    def refund_failed(self, work: Work) -> None:
+        """Only if the refund had succeeded: of another one the customer was never told."""
+        details = self._load_details(work, refund_id=work.noun_id)
+        if work.data.get("was_made") and details and details.refund:
+            self._send(work, "refund_failed", details, f"refunds/{details.refund.id}")
 
     def _about_subscription(self, work: Work, name: str, extra: Callable[[EmailContext], dict[str, Any]] = lambda details: {}) -> None:
         details = self._load_details(work, subscription_id=work.noun_id)

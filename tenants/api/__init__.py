@@ -18,6 +18,7 @@ from tenants.api import (
     customer_extras,
     customers,
     discounts,
+    disputes,
     invoices,
     license_keys,
     licenses,
@@ -40,7 +41,7 @@ from tenants.api.idempotency import middleware
 from tenants.rate_limits import Rates
 
 __all__ = [
-    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customers", "discounts",
+    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customers", "discounts", "disputes",
     "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
     "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "taxes",
     "webhooks",

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from billing.charging.payment_processor import PAGE_LIFE
 from billing.history import api_lists as read
+from billing.history.disputes import disputes_of
 from billing.pricing.prices import line_label
 from billing.subscriptions.subscribe import buy
 from core.errors import Invalid
@@ -175,7 +176,8 @@ def index() -> ResponseReturnValue:
 def show(payment_id: str) -> ResponseReturnValue:
     """Return a payment with its refunds."""
     paid = read.payment(db(), payment_id)
-    return json_response(PaymentShape.of(paid, read.refunds(db(), read.ListPage(size=100), payment_id=payment_id)))
+    refunds = read.refunds(db(), read.ListPage(size=100), payment_id=payment_id)
+    return json_response(PaymentShape.of(paid, refunds, disputes_of(db(), payment_id)))
 
 
 @bp.get("/payments/<payment_id>/line-items", endpoint="payment_lines")
@@ -187,7 +189,7 @@ def lines(payment_id: str) -> ResponseReturnValue:
         message = f"This payment was made in {payment.currency}."
         raise Invalid("INVALID_QUERY_PARAMS", f"currency: {message}", fields={"currency": message})
     rows = read.lines_of(db(), payment_id)
-    left = payment.amount_minor - payment.refunded_minor  # less than the sum of the lines if credit paid a part of them
+    left = payment.left_minor  # less than the sum of the lines if credit paid a part of them
     shaped = [
         LineItemShape(items_id=row.id, name=line_label(row.kind, row.description), description=None,
                   amount=row.net_minor + row.tax_minor, tax=row.tax_minor,

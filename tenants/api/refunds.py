@@ -61,7 +61,7 @@ def create() -> ResponseReturnValue:
     if sent.currency not in (None, paid.currency):
         message = f"This payment was made in {paid.currency}."
         raise Invalid(sentence=f"currency: {message}", fields={"currency": message})
-    refund_items = _refund_items(sent.items, lines, paid.amount_minor - paid.refunded_minor) if sent.items else None
+    refund_items = _refund_items(sent.items, lines, paid.left_minor) if sent.items else None
     row = refund_payment.refund(
         processor(), caller().scope, sent.payment_id, items=refund_items, reason=sent.reason, metadata=sent.metadata,
     )  # fmt: skip

@@ -45,4 +45,6 @@ def _named(actor_type: str, name: str, customer: str) -> str:
         return _("API key %(name)s", name=name) if name else _("an API key")
     if actor_type == "customer":
         return customer or _("the customer")
+    if actor_type == "processor":
+        return _("the payment provider")
     return _("System") if actor_type == "system" else _("a visitor")

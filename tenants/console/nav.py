@@ -16,6 +16,7 @@ SECTIONS = (
     (_l("Sales"), _l("Customers"), "console.customers", "customers.read"),
     (_l("Sales"), _l("Subscriptions"), "console.subscriptions", "subscriptions.read"),
     (_l("Sales"), _l("Payments"), "console.payments", "money.read"),
+    (_l("Sales"), _l("Disputes"), "console.disputes", "money.read"),
     (_l("Catalogue"), _l("Products"), "console.products", "products.read"),
     (_l("Catalogue"), _l("Collections"), "console.collections", "products.read"),
     (_l("Settings"), _l("Portal rules"), "console.settings", "settings.read"),

@@ -6,7 +6,9 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from billing.history import staff_lists
+from billing.history.disputes import disputes_of
 from billing.history.tax_evidence import evidence_of
+from core import dispute_words
 from core.links import here
 from core.request_context import db
 from portal.phrases import card_of, why_declined
@@ -49,6 +51,9 @@ def payment(payment_id: str) -> ResponseReturnValue:
         paid=paid,
         customer=item.customer,
         refunds=back,
+        disputes=disputes_of(db(), payment_id),
+        disputes_url=here("console.disputes"),
+        reason=dispute_words.reason,
         begun_by=author(paid.author, names, buyer) if paid.author and paid.author["type"] != "system" else "",
         refunded_by={row.id: author(row.author, names, buyer) for row in back},
         base=here("console.payments"),
@@ -58,7 +63,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
         exception_url=here("console.reconciliation"),
         evidence=view_of_evidence(evidence_of(db(), paid.invoice_id)),
         is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.exception.id == paid.id for waits in staff_lists.waiting(db())),
-        may_refund=current_member().may("money.refund") and paid.status == "succeeded" and paid.refunded_minor < paid.amount_minor,
+        may_refund=current_member().may("money.refund") and paid.left_minor > 0,
     )
 
 

@@ -43,7 +43,7 @@ def close_exception(exception_id: str) -> ResponseReturnValue:
         waits
         and request.form.get("note", "").strip()
         and unconfirmed(
-            _("Close the entry for %(amount)s?", amount=formatter().money(waits.what.amount_minor, waits.what.currency)),
+            _("Close the entry for %(amount)s?", amount=_amount(waits)),
             _("Close entry"),
             here("console.reconciliation"),
             _("The entry is removed from this list. Your note is kept with it."),
@@ -61,6 +61,12 @@ def close_exception(exception_id: str) -> ResponseReturnValue:
         return _page(exception_id, {name: _(message) for name, message in wrong.fields.items()}), 422
     flash(_("Entry closed. Your note is kept with it."), "good")
     return redirect(here("console.reconciliation"), 303)
+
+
+def _amount(waits: staff_lists.OpenException) -> str:
+    if waits.what is not None:
+        return formatter().money(waits.what.amount_minor, waits.what.currency)
+    return formatter().money(waits.exception.theirs_minor or 0, waits.exception.theirs_currency or "")
 
 
 def _page(exception_id: str = "", errors: dict[str, str] | None = None) -> str:

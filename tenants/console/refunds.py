@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from billing.charging import reconciliation_exceptions
 from billing.charging import refund as refund_payment
-from billing.charging.refunds import refundable
+from billing.charging.refunds import DISPUTED, refundable
 from billing.customers.portal_settings import the_business
 from billing.history import staff_lists
 from billing.licenses import queries as license_queries
@@ -50,7 +50,7 @@ def make_refund(payment_id: str) -> ResponseReturnValue:
         left = refundable(reading, item.payment)
     paid = item.payment
     if left <= 0 < paid.amount_minor:
-        flash(_("This payment has already been refunded in full."), "wait")
+        flash(_(DISPUTED) if paid.disputed_minor else _("This payment has already been refunded in full."), "wait")
         return redirect(f"{here('console.payments')}/{payment_id}", 303)
     if form.get("change"):
         return _amount_page(payment_id, form)

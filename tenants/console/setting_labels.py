@@ -32,6 +32,7 @@ def rule_choices() -> dict[str, list[tuple[str, str]]]:
             ("restart_cycle", _("A new period starts on the day of the payment")),
         ],
         "keys_on_full_refund": [("revoke", _("Stop working")), ("keep", _("Keep working"))],
+        "on_dispute": [("keep", _("Keep it active")), ("hold", _("Pause it, and resume it if you win")), ("end", _("Cancel it now"))],
         "invoice_links": [
             ("protected", _("Only people with a link from an email, or signed in")),
             ("open", _("Anyone who knows the payment ID")),
@@ -54,6 +55,7 @@ def rule_labels() -> dict[str, str]:
         "grace_action": _("After the grace period"),
         "late_payment": _("When a subscription on hold is paid"),
         "keys_on_full_refund": _("License keys of a fully refunded purchase"),
+        "on_dispute": _("The subscription of a disputed payment"),
         "invoice_links": _("Who can open an invoice by its link"),
         "retries": _("Retry declined renewals"),
     }

@@ -20,6 +20,7 @@ EFFECTS: tuple[tuple[str, Any], ...] = (
     ("webhooks.queue", _l("Adds the message to the queue of the business's webhooks.")),
     ("webhooks.", _l("Sends the email about it to the owners of the business.")),
     ("gateway.follow_up", _l("Asks the payment processor for the outcome and records it. It charges nothing.")),
+    ("dispute.policy", _l("Applies the business's setting for disputed payments to the subscription.")),
     ("external.wake", _l("Sends the customer's request to the other billing system.")),
     ("team.follow", _l("Applies the merge of two accounts to their memberships.")),
 )

@@ -21,6 +21,7 @@ takes a tenth of the start of every process."""
 SAME = frozenset(
     """
     payment.succeeded payment.failed payment.processing payment.cancelled refund.succeeded refund.failed
+    dispute.opened dispute.expired dispute.accepted dispute.cancelled dispute.challenged dispute.won dispute.lost
     subscription.active subscription.renewed subscription.on_hold subscription.past_due subscription.paused subscription.unpaused
     subscription.cancelled subscription.failed subscription.expired subscription.plan_changed subscription.update_payment_method
     license_key.created dunning.started dunning.recovered
@@ -29,12 +30,13 @@ SAME = frozenset(
 """Events that have the same name here and in the contract."""
 
 NO_CHANGE = frozenset({"subscription.created", "subscription.renewal_reminder"})
-PATTERNS = ("payment.*", "refund.*", "subscription.*", "license_key.created", "dunning.*")
+PATTERNS = ("payment.*", "refund.*", "dispute.*", "subscription.*", "license_key.created", "dunning.*")
 SENT = tuple(item for item in KNOWN if item in SAME or item == "subscription.updated")
 """The types that we send, in the order of the contract."""
 
 PAYLOADS = {
-    "payment": "Payment", "refund": "Refund", "subscription": "Subscription", "license_key": "LicenseKey", "dunning": "DunningAttempt",
+    "payment": "Payment", "refund": "Refund", "dispute": "Dispute",
+    "subscription": "Subscription", "license_key": "LicenseKey", "dunning": "DunningAttempt",
 }  # fmt: skip
 """First part of the type → `data.payload_type`."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import inspect
 
 from billing.history import api_lists as read
+from billing.model.disputes import Dispute
 from billing.model.licenses import LicenseKey
 from billing.model.parties import Customer
 from billing.model.payments import Payment, Refund
@@ -16,6 +17,7 @@ from billing.model.subscriptions import Subscription
 from core import clock
 from core.db import ScopedSession
 from tenants.api.shapes import Json, stamp
+from tenants.api.shapes.disputes import DisputeShape
 from tenants.api.shapes.licenses import LicenseKeyShape
 from tenants.api.shapes.payments import PaymentShape, RefundShape
 from tenants.api.shapes.subscriptions import SubscriptionShape
@@ -24,7 +26,7 @@ _IDS = {"customer_id": "cus_test", "subscription_id": "sub_test", "payment_id": 
 
 
 def example(db: ScopedSession, noun: str) -> Json:
-    """Return a sample in the currency of the business. `noun`: payment, refund, subscription, license_key, dunning."""
+    """Return a sample in the currency of the business. `noun`: payment, refund, dispute, subscription, license_key, dunning."""
     business = read.business(db, db.scope.business or "")
     common = {
         "business_id": business.business_id,
@@ -76,6 +78,23 @@ def _refund(common: Json) -> Json:
     return RefundShape.of(row, _customer(common)).json()
 
 
+def _dispute(common: Json) -> Json:
+    row = blank(
+        Dispute,
+        **{name: value for name, value in common.items() if name != "meta"},
+        id="dp_test",
+        customer_id="cus_test",
+        payment_id="pay_test",
+        payment_account_id="",
+        reference="",
+        amount_minor=2900,
+        status="dispute_opened",
+        stage="dispute",
+        reason="fraudulent",
+    )
+    return DisputeShape.of_customer(row, _customer(common)).json()
+
+
 def _subscription(common: Json) -> Json:
     row = blank(
         Subscription,
@@ -113,7 +132,8 @@ def _dunning(common: Json) -> Json:
 
 
 _EXAMPLES: dict[str, Callable[[Json], Json]] = {
-    "payment": _payment, "refund": _refund, "subscription": _subscription, "license_key": _license_key, "dunning": _dunning,
+    "payment": _payment, "refund": _refund, "dispute": _dispute,
+    "subscription": _subscription, "license_key": _license_key, "dunning": _dunning,
 }  # fmt: skip
 
 

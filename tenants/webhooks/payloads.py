@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from billing.history import api_lists as read
+from billing.history.disputes import dispute, disputes_of
 from billing.model.lifecycle import UNPAID_STATES
 from billing.model.policy import setting
 from billing.model.sent_notices import SentNotice
@@ -16,6 +17,7 @@ from billing.plan_changes.scheduled import scheduled
 from core.db import ScopedSession
 from core.errors import NotFound
 from tenants.api.shapes import Json, stamp
+from tenants.api.shapes.disputes import DisputeShape
 from tenants.api.shapes.licenses import LicenseKeyShape
 from tenants.api.shapes.payments import PaymentShape, RefundShape
 from tenants.api.shapes.subscriptions import SubscriptionShape
@@ -41,11 +43,16 @@ def payload(db: ScopedSession, row: Delivery) -> Json | None:
 
 def _payment(db: ScopedSession, row: Delivery) -> Json:
     refunds = read.refunds(db, read.ListPage(size=100), payment_id=str(row.noun_id))
-    return PaymentShape.of(read.payment(db, str(row.noun_id)), refunds).json()
+    return PaymentShape.of(read.payment(db, str(row.noun_id)), refunds, disputes_of(db, str(row.noun_id))).json()
 
 
 def _refund(db: ScopedSession, row: Delivery) -> Json:
     return RefundShape.of(*read.refund(db, str(row.noun_id))).json()
+
+
+def _dispute(db: ScopedSession, row: Delivery) -> Json:
+    found = dispute(db, str(row.noun_id))
+    return DisputeShape.of_customer(found.dispute, found.customer).json()
 
 
 def _license_key(db: ScopedSession, row: Delivery) -> Json:
@@ -80,5 +87,6 @@ def _dunning(db: ScopedSession, row: Delivery) -> Json:
 
 
 _DATA: dict[str, Callable[[ScopedSession, Delivery], Json]] = {
-    "payment": _payment, "refund": _refund, "license_key": _license_key, "subscription": _subscription, "dunning": _dunning,
+    "payment": _payment, "refund": _refund, "dispute": _dispute,
+    "license_key": _license_key, "subscription": _subscription, "dunning": _dunning,
 }  # fmt: skip

@@ -125,6 +125,9 @@ class ApiRig:
     def card(self, kind: str) -> str:
         return str(self.sdk.payment_methods.create({"type": "card", "card": {"token": TOKENS[kind]}}).id)
 
+    def dashboard_refund(self, charge: str, minor: int) -> str:
+        return str(self.sdk.refunds.create({"payment_intent": charge, "amount": minor}).id)
+
     def lose_answer(self, verb: str) -> None:
         """The answer to the next such call is lost on its way."""
         self.outgoing.lost = {"charge": "/confirm", "refund": "/refunds"}[verb]
@@ -164,6 +167,11 @@ PAGES = (
 )
 CHALLENGES = ("test_a_saved_method_can_ask_for_a_confirmation", "test_a_challenge_that_was_cancelled_cannot_be_answered")
 DELIVERIES = ("test_an_unaccepted_notification_is_sent_again", "test_late_repeated_and_unordered_notifications_have_one_effect")
+REPORTS = (
+    "test_a_refund_made_in_the_dashboard_is_reported",
+    "test_a_refund_can_fail_after_it_succeeded",
+    "test_a_dispute_is_reported_until_it_is_decided",
+)
 TIME = ("test_a_slow_charge_is_processing_and_then_settles", "test_an_expired_card_is_declined")
 
 
@@ -215,6 +223,15 @@ class StandInRig(ApiRig):
         with time_machine.travel(wall() + delta):
             yield
 
+    def fail_refund(self, reference: str) -> None:
+        self.stand_in.finish_refund(reference, failed=True)
+
+    def dispute(self, charge: str) -> str:
+        return self.stand_in.open_dispute(charge)
+
+    def decide(self, dispute: str, won: bool) -> None:
+        self.stand_in.close_dispute(dispute, won=won)
+
     def deliver(self) -> int:
         events = self.stand_in.take_events(self.key)
         self.heard += events
@@ -231,6 +248,7 @@ class ThirdPartyRig(ApiRig):
         dict.fromkeys(PAGES, "this fake has no Checkout Sessions")
         | dict.fromkeys(CHALLENGES, "this fake does not redirect to a bank, so a challenge cannot be answered")
         | dict.fromkeys(TIME, "this fake has no delayed methods, and its clock cannot be turned")
+        | dict.fromkeys(REPORTS, "this fake was not tried with its own refunds and disputes")
         | dict.fromkeys((*DELIVERIES, "test_notifications_are_signed_hints"), "this fake delivers no webhooks")
         | {"test_a_forgotten_method_cannot_be_charged": "this fake charges detached methods; Stripe's documentation says that it does not"}
         | {"test_no_card_number_is_ever_written": NO_NUMBERS}
@@ -254,6 +272,7 @@ class TestModeRig(ApiRig):
         dict.fromkeys(PAGES, "a person has to fill in Stripe's page")
         | dict.fromkeys(CHALLENGES, "a person has to answer the page of the bank")
         | dict.fromkeys(TIME, "its clock cannot be turned")
+        | dict.fromkeys(REPORTS[1:], "Stripe lets refunds fail, and opens and decides disputes, in its own time")
         | dict.fromkeys((*DELIVERIES, "test_notifications_are_signed_hints"), "webhooks need a public address")
         | {"test_no_card_number_is_ever_written": NO_NUMBERS}
     )

@@ -29,13 +29,13 @@ from core import clock
 from core.clock import wall
 from core.errors import Conflict, Unauthorized
 from core.money import Money
-from gateways.sandbox import SandboxGateway
+from gateways.sandbox import SandboxGateway, returns
 from gateways.sandbox.cards import TEST_CARDS, CardForm
 from tests.contract.stripe_rigs import StandInRig, TestModeRig, ThirdPartyRig
 from tests.harness.stripe_standin import running
 
 CARD = {"good": "4242424242424242", "poor": "4000000000009995", "old": "4000000000000069", "plain": "4000000000000002", "slow":
-        "4000000000000259", "renewals fail": "4000000000000341", "challenge": "4000002500003155", "lost": "4000000000006975"}  # fmt: skip
+        "4000000000000077", "renewals fail": "4000000000000341", "challenge": "4000002500003155", "lost": "4000000000006975"}  # fmt: skip
 BACK = "http://127.0.0.1:5000/back?payment_id=pay_1"
 
 
@@ -94,6 +94,20 @@ class SandboxRig:
         clock.turn(delta)
         yield
 
+    def dashboard_refund(self, charge: str, minor: int) -> str:
+        """Refund a charge in the processor's own dashboard. Returns the refund's reference."""
+        return self.gateway.on_page(returns.refund, charge, minor)
+
+    def fail_refund(self, reference: str) -> None:
+        """The customer's bank returns the money of a refund that succeeded."""
+        self.gateway.on_page(returns.fail_refund, reference)
+
+    def dispute(self, charge: str) -> str:
+        return self.gateway.on_page(returns.open_dispute, charge)
+
+    def decide(self, dispute: str, won: bool) -> None:
+        self.gateway.on_page(returns.decide_dispute, dispute, "dispute_won" if won else "dispute_lost")
+
     def misbehave(self, name: str, value: object) -> None:
         """`delay`, `repeat`, `reorder` of notifications."""
         self.gateway.turn_knob(name, value)
@@ -127,8 +141,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 def test_skips_are_declared_for_tests_that_exist():
     tests = {name for name in globals() if name.startswith("test_")}
-    assert len(tests) == 32
-    assert {name: len(kind.cannot) for name, kind in CLASSES.items()} == {"sandbox": 0, "stripe": 3, "third-party": 15, "test-mode": 14}
+    assert len(tests) == 35
+    assert {name: len(kind.cannot) for name, kind in CLASSES.items()} == {"sandbox": 0, "stripe": 3, "third-party": 18, "test-mode": 16}
     for kind in CLASSES.values():
         assert set(kind.cannot) <= tests and all(kind.cannot.values())
 
@@ -317,6 +331,45 @@ def test_refunds_never_exceed_the_charge(rig):
     assert rig.gateway.refund(replace(part, key=rig.operation("refund-5"), amount=Money(1400, "GBP"))).state == "succeeded"
     assert rig.gateway.refund(replace(part, key=rig.operation("refund-6"), charge=rig.trace("never"), amount=Money(1, "GBP"))).error_code
     assert sum(amount.minor for kind, _, amount in rig.movements() if kind == "refund") == 5400
+
+
+def test_a_refund_made_in_the_dashboard_is_reported(rig):
+    paid = rig.gateway.charge(charge_of(rig, "paid"))
+    ours = rig.gateway.refund(refund_of(rig, minor=1000))
+    theirs = rig.dashboard_refund(paid.reference, 400)
+    for reference, key, minor in ((ours.reference, rig.operation("refund-1"), 1000), (theirs, "", 400)):
+        report = rig.gateway.look_up_refund(reference)
+        assert (report.reference, report.key, report.state, report.amount) == (reference, key, "succeeded", Money(minor, "GBP"))
+        assert (report.charge_key, report.charge_reference) == (rig.operation("paid"), paid.reference)
+    trace = replace(refund_trace(rig, "never-sent"), reference=theirs)
+    assert rig.gateway.look_up(trace).state == "succeeded" and rig.gateway.look_up(trace).amount == Money(400, "GBP")
+    assert rig.gateway.look_up_refund("re_never") is None
+
+
+def test_a_refund_can_fail_after_it_succeeded(rig):
+    rig.gateway.charge(charge_of(rig, "paid"))
+    made = rig.gateway.refund(refund_of(rig, minor=5400))
+    rig.fail_refund(made.reference)
+    trace = replace(refund_trace(rig), reference=made.reference)
+    found = rig.gateway.look_up(trace)
+    assert (found.state, found.reference, found.amount) == ("declined", made.reference, None)
+    assert rig.gateway.look_up_refund(made.reference).state == "declined"
+    assert rig.gateway.refund(refund_of(rig, "refund-2", minor=5400)).state == "succeeded"
+
+
+@pytest.mark.parametrize(("won", "status"), [(True, "dispute_won"), (False, "dispute_lost")])
+def test_a_dispute_is_reported_until_it_is_decided(rig, won, status):
+    paid = rig.gateway.charge(charge_of(rig, "paid"))
+    reference = rig.dispute(paid.reference)
+    report = rig.gateway.look_up_dispute(reference)
+    assert (report.reference, report.status, report.stage) == (reference, "dispute_opened", "dispute")
+    assert (report.amount, report.charge_key, report.charge_reference) == (paid.amount, rig.operation("paid"), paid.reference)
+    assert report.reason == "fraudulent" and report.answer_by > wall() and reference in report.url or paid.reference in report.url
+    assert rig.gateway.refund(refund_of(rig, minor=100)).state == "declined"
+    rig.decide(reference, won)
+    assert rig.gateway.look_up_dispute(reference).status == status
+    assert rig.gateway.refund(refund_of(rig, "refund-2", minor=100)).state == ("succeeded" if won else "declined")
+    assert rig.gateway.look_up_dispute("du_never") is None
 
 
 def test_a_hosted_page_charges_once_and_saves_the_method(rig):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from billing.model.disputes import Dispute
 from billing.model.payments import Payment, Refund
 from tests.harness.money_operations import Act
 from tests.stories.business_and_buyer import Site
@@ -48,9 +49,15 @@ def _work(site: Site, done: Callable[[], bool]) -> bool:
 
 def compare(site: Site, act: Act, figures: Figures, settled: bool) -> None:
     """Compare one operation with its movements: more than one is doubled; a movement or a row without its counterpart is lost."""
-    moved = Counter((key, money.minor) for _, key, money in site.gateway.movements() if f"/{act.kind}:{act.owner}" in key)
+    mine = [(kind, key, money) for kind, key, money in site.gateway.movements() if f"/{act.kind}:{act.owner}" in key]
+    moved = Counter((key, money.minor) for kind, key, money in mine if kind != "dispute")
     rows = [*site.rows(Payment, status="succeeded"), *site.rows(Refund, status="succeeded")]
     ours = Counter((row.key, row.amount_minor) for row in rows if row.amount_minor and f"/{act.kind}:{act.owner}" in row.key)
+    keys = {row.id: row.key for row in site.rows(Payment)}
+    taken = Counter((key, money.minor) for kind, key, money in mine if kind == "dispute")
+    lost = Counter((keys[row.payment_id], row.taken_minor) for row in site.rows(Dispute) if row.taken_minor)
+    lost = Counter({item: n for item, n in lost.items() if f"/{act.kind}:{act.owner}" in item[0]})
+    figures.lost += sum((taken - lost).values()) + sum((lost - taken).values())
     figures.doubled += max(sum(moved.values()) - 1, 0)
     figures.lost += sum((moved - ours).values()) + sum((ours - moved).values())
     figures.stuck += not settled

@@ -16,7 +16,6 @@ ABSENT = (
     ("meters and usage events", r"test_meters|test_usage_events"),
     ("checkout sessions", r"test_checkout_sessions"),
     ("balances and payouts", r"test_balances|payouts"),
-    ("disputes", r"test_disputes"),
     ("blocklist and moderation", r"blocklist|test_moderation"),
     ("letters sent to a customer", r"customers/test_emails"),
     ("localized prices", r"test_localized_prices"),

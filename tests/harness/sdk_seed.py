@@ -16,7 +16,9 @@ from billing.catalogue.collections import GroupWanted, create_collection
 from billing.catalogue.discount_codes import create_discount
 from billing.catalogue.pictures import announce_picture
 from billing.catalogue.products import create_product
+from billing.charging.disputes import record_dispute
 from billing.charging.ports import MethodDetails
+from billing.charging.processor_refunds import ProcessorObject
 from billing.charging.refund import refund
 from billing.customers.businesses import create_business
 from billing.customers.customers import create_customer
@@ -24,7 +26,7 @@ from billing.licenses.activations import activate
 from billing.licenses.manage import bring_key
 from billing.model.catalogue import CollectionGroup, CollectionItem
 from billing.model.payment_accounts import sandbox_account_id
-from billing.model.payments import PaymentMethod
+from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
 from billing.plan_changes.business_order import PlanChangeOrder, order
 from billing.renewals import renew
@@ -33,6 +35,7 @@ from core import clock
 from core.ids import new_id
 from core.scope import everything, system
 from core.services import Services
+from gateways.sandbox import returns
 from tenants.api_keys import new_key
 from tenants.webhooks import endpoints
 
@@ -40,7 +43,7 @@ CUSTOMER, SUBSCRIPTION, PAYMENT = "cus_TV52uJWWXt2yIoBBxpjaa", "sub_Iuaq622bbmmf
 REFUND, PRODUCT, COLLECTION = "ref_F0gZetLvTxxBrMU2CZcmy", "pdt_R8AWMPiV8RyJElcCKvAID", "pdc_8BWv0hojwUH7iCDabr0NI"
 ADDON, DISCOUNT, BRAND = "adn_NX1zdqW4Hbivsqz8vI9dc", "dsc_qxxEmg5PuM1uNTE0LgkP9", "brnd_8dFiAW42v28JzhlVSocjq"
 KEY, INSTANCE, UUID = "lic_7namTC0VcgrnzrF3GTSwB", "lki_EeWORStkMc7z0KycI31VS", "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
-WEBHOOK = "whk_YdWqVEGKmSYKbsIyDxEab"
+WEBHOOK, DISPUTE = "whk_YdWqVEGKmSYKbsIyDxEab", "dispute_id"
 KEY_TEXT = "2b1f8e2d-c41e-4e8f-b2d3-d9fd61c38f43"
 BILLING = {"country": "GB", "street": "14 Tanner Street", "city": "London", "zipcode": "SE1 3LD"}
 ONCE = {"type": "one_time_price", "currency": "USD", "price": 4900}
@@ -95,7 +98,18 @@ def seed(services: Services) -> str:
         endpoints.create(db, services.outgoing, BRAND, "https://hooks.acorn.example/said")
     with called("billing.charging.refunds", REFUND):
         refund(services.processor, scope, PAYMENT, amount_minor=100, reason="a test")
+    disputed(services)
     return key
+
+
+def disputed(services: Services) -> None:
+    """Create a payment that is disputed."""
+    bought(services, "pay_disputed")
+    with services.database.open(system(BRAND)) as db:
+        reference = db.scalars(select(Payment.gateway_reference).where(Payment.id == "pay_disputed")).one()
+    opened = services.gateway.on_page(returns.open_dispute, reference)
+    with called("billing.charging.disputes", DISPUTE):
+        record_dispute(services.processor, ProcessorObject(BRAND, sandbox_account_id(BRAND), opened))
 
 
 def bought(services: Services, payment_id: str = "payment_id") -> None:

@@ -15,6 +15,7 @@ from billing.charging.ports import AccountAccess, Gateway
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, ProcessorCustomer, sandbox_account_id
 from billing.model.payments import PaymentMethod
 from billing.renewals import renew
+from billing.subscriptions import dispute_policy
 from core import clock, encryption
 from core.db import Database
 from core.handlers import Handlers
@@ -82,6 +83,7 @@ def start(settings: Settings, stand_in: StandIn) -> Services:
     kind.bank = bank
     processor = PaymentProcessor(database, PaymentProcessors(database, settings, {"stripe": kind}), settings)
     notifications.register(handlers, processor)
+    dispute_policy.register(handlers, processor)
     ticks = [Tick("renewals", timedelta(0), lambda: renew.run_due(processor)), Tick("reconcile", timedelta(0), processor.reconcile)]
     worker = Worker(database, handlers, ticks)
     return Services(settings, database, gateway=bank, worker=worker, processor=processor, handlers=handlers)

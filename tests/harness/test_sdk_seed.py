@@ -13,7 +13,8 @@ from tests.harness.sdk_reasons import UNEXPECTED, why
 
 READ = (
     f"customers/{named.CUSTOMER}", f"customers/{named.CUSTOMER}/wallets", f"subscriptions/{named.SUBSCRIPTION}",
-    f"payments/{named.PAYMENT}", f"refunds/{named.REFUND}", f"products/{named.PRODUCT}", f"product-collections/{named.COLLECTION}",
+    f"payments/{named.PAYMENT}", f"refunds/{named.REFUND}", f"disputes/{named.DISPUTE}",
+    f"products/{named.PRODUCT}", f"product-collections/{named.COLLECTION}",
     f"addons/{named.ADDON}", f"discounts/{named.DISCOUNT}", "discounts/code/code", f"brands/{named.BRAND}", f"license_keys/{named.KEY}",
     f"license_key_instances/{named.INSTANCE}", f"webhooks/{named.WEBHOOK}", f"webhooks/{named.WEBHOOK}/secret",
     "payments/payment_id/retry",
@@ -48,4 +49,4 @@ NOWHERE = "NotFoundError: Error code: 404 - {'message': 'Page not found'}"
 )
 def test_faults_are_not_taken_for_documented_reasons(case: str, words: str) -> None:
     assert why(case, words) == UNEXPECTED
-    assert why("test_disputes.py::TestDisputes::test_method_list", NOWHERE) == "not offered: disputes"
+    assert why("test_short_links.py::TestShortLinks::test_method_list", NOWHERE) == "not offered: short links"

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from billing.catalogue.products import create_product
 from billing.customers.businesses import create_business
 from billing.customers.customers import create_customer
+from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, CustomerTotal, SpendMonth
 from billing.model.payment_accounts import sandbox_account_id
@@ -163,18 +164,22 @@ class Site:
                 row.check_at = past
 
     def charges(self) -> list[int]:
-        return [money.minor for kind, _, money in self.gateway.movements() if kind != "refund"]
+        return [money.minor for kind, _, money in self.gateway.movements() if kind not in ("refund", "dispute")]
 
     def balanced(self) -> None:
         """Assert that both ledgers agree: every movement is one settled row here, and the totals are their sums."""
         moved = self.gateway.movements()
         ours = [(entry.key, entry.amount_minor) for entry in self.rows(Payment, status="succeeded") if entry.amount_minor]
         back = [(entry.key, entry.amount_minor) for entry in self.rows(Refund, status="succeeded")]
-        assert Counter((key, money.minor) for _, key, money in moved) == Counter(ours + back)
-        took = sum(money.minor for kind, _, money in moved if kind != "refund")
+        keys = {entry.id: entry.key for entry in self.rows(Payment)}
+        lost = [(keys[entry.payment_id], entry.taken_minor) for entry in self.rows(Dispute) if entry.taken_minor]
+        assert Counter((key, money.minor) for kind, key, money in moved if kind != "dispute") == Counter(ours + back)
+        assert Counter((key, money.minor) for kind, key, money in moved if kind == "dispute") == Counter(lost)
+        took = sum(money.minor for kind, _, money in moved if kind not in ("refund", "dispute"))
         gave = sum(money.minor for kind, _, money in moved if kind == "refund")
+        gone = gave + sum(minor for _, minor in lost)
         for table in (CustomerTotal, SpendMonth):
             rows = self.rows(table)
-            assert (sum(row.paid_minor for row in rows), sum(row.refunded_minor for row in rows)) == (took, gave), table.__name__
+            assert (sum(row.paid_minor for row in rows), sum(row.refunded_minor for row in rows)) == (took, gone), table.__name__
         assert sum(entry.paid_minor for entry in self.rows(Invoice)) <= took
         assert sum(entry.refunded_minor for entry in self.rows(Payment)) == gave

@@ -89,7 +89,7 @@ def slowly(site: Site, seconds: float) -> None:
 def test_a_late_or_lost_answer_is_settled_once(site: Site, how: str) -> None:
     site.gateway.turn_knob("settle_after", 0.2)
     if "card" in how:
-        began = site.subscribe(card="4000000000006975" if "lost" in how else "4000000000000259")
+        began = site.subscribe(card="4000000000006975" if "lost" in how else "4000000000000077")
     else:
         site.gateway.turn_knob("next_charge", how)
         began = site.subscribe()

@@ -140,7 +140,7 @@ def test_a_page_that_cannot_be_cancelled_now_is_not_replaced(cast: Cast, ada: Bu
     monkeypatch.setattr(cast.services.gateway, "cancel", lambda trace: ChargeOutcome("unknown", trace.key))
     with pytest.raises(Conflict):
         pay(cast, ada, ada.method_id)
-    unpaid_renewals.fill_in(cast, page.link or "", "4000000000000259")  # slow: neither cancelled nor paid yet
+    unpaid_renewals.fill_in(cast, page.link or "", "4000000000000077")  # slow: neither cancelled nor paid yet
     with pytest.raises(Conflict):
         pay(cast, ada)
     assert due(cast, ada).is_checking and unpaid_renewals.taken(cast, ada) == []

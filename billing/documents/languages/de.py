@@ -44,6 +44,8 @@ LABELS = {
     "sentence_refund_paid_day": "{amount} wurden am {day} erstattet.",
     "sentence_refund_open": "{amount} werden erstattet.",
     "sentence_refund_void": "Diese Erstattung ist fehlgeschlagen.",
+    "sentence_refund_void_day": "Diese Erstattung ist am {day} fehlgeschlagen: "
+    "Die Bank des Kunden hat das Geld zurückgesandt. Der Beleg ist ungültig und behält seine Nummer.",
     "settled": "Es ist keine Zahlung fällig: Das Guthaben deckt den vollen Betrag.",
     "discounted": "{price} abzüglich {off} Rabatt",
     "unused": "Nicht genutzte Zeit: {name}",

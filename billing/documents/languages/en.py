@@ -44,6 +44,8 @@ LABELS = {
     "sentence_refund_paid_day": "{amount} was refunded on {day}.",
     "sentence_refund_open": "{amount} is being refunded.",
     "sentence_refund_void": "This refund failed.",
+    "sentence_refund_void_day": "This refund failed on {day}: "
+    "the money came back from the customer's bank. The document is void and keeps its number.",
     "settled": "No payment is due: credit covers the full amount.",
     "discounted": "{price} less {off} discount",
     "unused": "Unused time on {name}",

@@ -47,6 +47,8 @@ LABELS = {
     "sentence_refund_paid_day": "{amount} rimborsati il giorno {day}.",
     "sentence_refund_open": "Il rimborso di {amount} è in corso.",
     "sentence_refund_void": "Questo rimborso non è riuscito.",
+    "sentence_refund_void_day": "Questo rimborso non è riuscito il {day}: "
+    "la banca del cliente ha restituito il denaro. Il documento è annullato e mantiene il suo numero.",
     "settled": "Nessun pagamento è dovuto: il credito copre l’intero importo.",
     "discounted": "{price} meno {off} di sconto",
     "unused": "Tempo non utilizzato: {name}",

@@ -47,6 +47,8 @@ LABELS = {
     "sentence_refund_paid_day": "{amount} reembolsados em {day}.",
     "sentence_refund_open": "O reembolso de {amount} está em andamento.",
     "sentence_refund_void": "Este reembolso falhou.",
+    "sentence_refund_void_day": "Este reembolso falhou em {day}: "
+    "o banco do cliente devolveu o dinheiro. O documento está anulado e mantém o seu número.",
     "settled": "Nenhum pagamento é devido: o crédito cobre o valor total.",
     "discounted": "{price} menos {off} de desconto",
     "unused": "Tempo não utilizado: {name}",

@@ -47,6 +47,8 @@ LABELS = {
     "sentence_refund_paid_day": "{amount} återbetalades den {day}.",
     "sentence_refund_open": "{amount} återbetalas.",
     "sentence_refund_void": "Återbetalningen misslyckades.",
+    "sentence_refund_void_day": "Den här återbetalningen misslyckades den {day}: "
+    "kundens bank skickade tillbaka pengarna. Dokumentet är ogiltigt och behåller sitt nummer.",
     "settled": "Ingen betalning krävs: tillgodohavandet täcker hela beloppet.",
     "discounted": "{price} minus {off} rabatt",
     "unused": "Oanvänd tid: {name}",

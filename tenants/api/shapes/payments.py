@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from billing.documents.links import document_url
 from billing.history.api_lists import PaymentWithContext
+from billing.model.disputes import Dispute
 from billing.model.parties import Customer
 from billing.model.payments import Payment, Refund
 from core.request_context import services
 from tenants.api.shapes import CustomerLimited, Json, Shape, Stamp, billing_shape
 from tenants.api.shapes.discounts import DiscountDetail, discount_details, discount_ids
+from tenants.api.shapes.disputes import PaymentDispute
 
 CHARGE_TYPES = frozenset({"new", "renewal", "plan_change", "on_demand"})
 
@@ -76,11 +78,13 @@ class PaymentShape(PaymentItem):
     updated_at: Stamp
 
     @classmethod
-    def of(cls, paid: PaymentWithContext, refunds: list[Refund] | None = None) -> PaymentShape:
+    def of(cls, paid: PaymentWithContext, refunds: list[Refund] | None = None, disputes: list[Dispute] | None = None) -> PaymentShape:
         row, method = paid.payment, paid.payment.method or {}
         return cls.model_validate({
             **_common(paid), "billing": billing_shape(row.billing, paid.customer), "business_id": row.business_id,
             "is_update_payment_method": row.charge_type not in CHARGE_TYPES and row.amount_minor == 0,
+            "disputes": [PaymentDispute.of(dispute).json() for dispute in disputes or []],
+            "dispute_status": disputes[-1].status if disputes else None,
             "refunds": [RefundItem.of(refund).json() for refund in refunds or []], "settlement_amount": row.amount_minor,
             "settlement_currency": row.currency, "card_holder_name": method.get("holder"), "card_issuing_country": method.get("country"),
             "error_code": row.error_code, "error_message": row.error_message, "payment_link": row.hosted_url if row.is_open else None,

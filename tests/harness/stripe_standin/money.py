@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.harness.stripe_standin import intents, methods
+from tests.harness.stripe_standin import intents, methods, specification
 from tests.harness.stripe_standin.world import Account, Object, Problem
 
 
@@ -13,6 +13,8 @@ def create_refund(account: Account, values: dict[str, Any]) -> Object:
     if intent["status"] != "succeeded":
         raise Problem(400, "This PaymentIntent does not have a successful charge to refund.", param="payment_intent")
     charge = account.get(intent["latest_charge"], "charge")
+    if charge["disputed"]:
+        raise Problem(400, "This charge has been charged back, and cannot be refunded.", code="charge_disputed")
     left = charge["amount"] - charge["amount_refunded"]
     amount = values.get("amount", left)
     if left == 0:
@@ -76,26 +78,53 @@ def finish_debit(account: Account, intent: str, *, failed: bool = False) -> Obje
     return found
 
 
-def open_dispute(account: Account, intent: str, reason: str = "fraudulent") -> Object:
-    """The customer's bank takes the money back. A returned bank debit looks the same."""
+def open_dispute(account: Account, intent: str, reason: str = "fraudulent", *, inquiry: bool = False) -> Object:
+    """The customer's bank takes the money back, or only asks about it."""
     charge = account.get(account.get(intent, "payment_intent")["latest_charge"], "charge")
-    charge["disputed"] = True
+    charge["disputed"] = not inquiry
     made = account.make(
         "dispute", amount=charge["amount"], currency=charge["currency"], charge=charge["id"], payment_intent=intent, reason=reason,
-        status="needs_response", balance_transactions=[], is_charge_refundable=False, metadata={}, enhanced_eligibility_types=[],
-        evidence={}, evidence_details={"due_by": charge["created"] + 7 * 86400, "has_evidence": False, "past_due": False,
+        status="warning_needs_response" if inquiry else "needs_response",
+        balance_transactions=[], is_charge_refundable=False, metadata={}, enhanced_eligibility_types=[],
+        evidence=_no_evidence(), evidence_details={"due_by": charge["created"] + 7 * 86400, "has_evidence": False, "past_due": False,
                                        "submission_count": 0, "enhanced_eligibility": {}},
     )  # fmt: skip
-    account.move("dispute", made, made["amount"], made["currency"])
     account.emit("charge.dispute.created", made)
-    account.emit("charge.dispute.funds_withdrawn", made)
+    if not inquiry:
+        _withdraw(account, made)
     return made
+
+
+def _no_evidence() -> Object:
+    fields = specification.document()["components"]["schemas"]["dispute_evidence"]["required"]
+    return dict.fromkeys(fields) | {"enhanced_evidence": {}}
+
+
+def escalate(account: Account, dispute: str) -> None:
+    """An inquiry becomes a dispute."""
+    found = account.get(dispute, "dispute")
+    found["status"] = "needs_response"
+    account.get(found["charge"], "charge")["disputed"] = True
+    account.emit("charge.dispute.updated", found)
+    _withdraw(account, found)
+
+
+def return_debit(account: Account, intent: str) -> Object:
+    """The customer's bank returns a debit that had succeeded: a dispute that is lost at once."""
+    made = open_dispute(account, intent, "debit_not_authorized")
+    return close_dispute(account, made["id"], won=False)
+
+
+def _withdraw(account: Account, dispute: Object) -> None:
+    account.move("dispute", dispute, dispute["amount"], dispute["currency"])
+    account.emit("charge.dispute.funds_withdrawn", dispute)
 
 
 def close_dispute(account: Account, dispute: str, *, won: bool) -> Object:
     found = account.get(dispute, "dispute")
     found["status"] = "won" if won else "lost"
     if won:
+        account.get(found["charge"], "charge")["disputed"] = False
         account.move("dispute won", found, found["amount"], found["currency"])
         account.emit("charge.dispute.funds_reinstated", found)
     account.emit("charge.dispute.closed", found)

@@ -87,9 +87,22 @@ class StandIn:
         with self.lock:
             money.finish_refund(self.account_of(refund), refund, failed=failed)
 
-    def open_dispute(self, intent: str) -> str:
+    def refund(self, intent: str, amount: int) -> str:
+        """Refund in the dashboard of the account."""
         with self.lock:
-            return str(money.open_dispute(self.account_of(intent), intent)["id"])
+            return str(money.create_refund(self.account_of(intent), {"payment_intent": intent, "amount": amount})["id"])
+
+    def open_dispute(self, intent: str, *, inquiry: bool = False) -> str:
+        with self.lock:
+            return str(money.open_dispute(self.account_of(intent), intent, inquiry=inquiry)["id"])
+
+    def escalate(self, dispute: str) -> None:
+        with self.lock:
+            money.escalate(self.account_of(dispute), dispute)
+
+    def return_debit(self, intent: str) -> None:
+        with self.lock:
+            money.return_debit(self.account_of(intent), intent)
 
     def close_dispute(self, dispute: str, *, won: bool) -> None:
         with self.lock:

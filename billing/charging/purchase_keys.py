@@ -1,0 +1,41 @@
+"""Disables the license keys of a purchase whose money went back in full, and enables them when it returned."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from billing.model import policy
+from billing.model.events import emit_about
+from billing.model.licenses import LicenseKey, key_status
+from billing.model.parties import Business
+from billing.model.payments import Payment
+from billing.model.subscriptions import Subscription
+from core import clock
+from core.db import ScopedSession
+
+
+def follow_money(db: ScopedSession, business: Business, payment: Payment, taken_minor: int = 0, why: str = "refunded") -> None:
+    """Disable the keys of a purchase if nothing of its money is left, or remove that reason. Keys of a subscription follow it instead.
+
+    `taken_minor`: the part of the payment that lost disputes took. A key that is disabled for another reason stays disabled.
+    """
+    if payment.refunded_minor + taken_minor < payment.amount_minor:
+        _enable(db, payment)
+    elif payment.amount_minor and policy.setting(business, "keys_on_full_refund") == "revoke":
+        _disable(db, payment, why)
+
+
+def _disable(db: ScopedSession, payment: Payment, why: str) -> None:
+    for key in db.scalars(select(LicenseKey).where(LicenseKey.payment_id == payment.id, LicenseKey.revoked_at.is_(None))):
+        key.revoked_at = clock.now()
+        if key.status == "active":
+            key.status = "disabled"
+        emit_about(db, key, "license_key.updated", fields=["status"], why=why)
+
+
+def _enable(db: ScopedSession, payment: Payment) -> None:
+    for key in db.scalars(select(LicenseKey).where(LicenseKey.payment_id == payment.id, LicenseKey.revoked_at.is_not(None))):
+        key.revoked_at = None
+        subscription = select(Subscription.status).where(Subscription.id == key.subscription_id)
+        key.status = key_status(key, db.scalar(subscription) if key.subscription_id else None)
+        emit_about(db, key, "license_key.updated", fields=["status"], why="money_returned")
