@@ -163,23 +163,27 @@ def unfinished(summaries: list[SubscriptionSummary]) -> list[AttentionItem]:
 def _cards(rows: list[SubscriptionRow]) -> list[AttentionItem]:
     found: dict[tuple[str, str], list[SubscriptionRow]] = {}
     for row in rows:
-        if row.last4 and not row.is_ending and row.collected_by == "us" and is_charged(row) and is_soon(row.expiry_month, row.expiry_year):
+        if not row.last4 or row.is_ending or row.collected_by != "us" or not is_charged(row):
+            continue
+        if row.has_stale_method or is_soon(row.expiry_month, row.expiry_year):
             found.setdefault((row.brand or "", row.last4), []).append(row)
     return [_expiring(affected) for affected in found.values()]
 
 
 def _expiring(affected: list[SubscriptionRow]) -> AttentionItem:
     first = affected[0]
-    day = last_day(first.expiry_month, first.expiry_year)
-    assert day is not None
-    has_expired = day < formatter().today()
-    pattern = _("Your %(card)s expired on %(date)s.") if has_expired else _("Your %(card)s expires on %(date)s.")
-    fact = sentence(pattern, card=card(first.brand, first.last4, first.kind), date=date_tag(day, "day"))
+    name, day = card(first.brand, first.last4, first.kind), last_day(first.expiry_month, first.expiry_year)
+    if any(row.has_stale_method for row in affected) or day is None:
+        title, fact = _("Card not usable"), sentence(_("Your %(card)s can no longer be charged. Add it again."), card=name)
+    else:
+        has_expired = day < formatter().today()
+        pattern = _("Your %(card)s expired on %(date)s.") if has_expired else _("Your %(card)s expires on %(date)s.")
+        title, fact = _("Card expiring"), sentence(pattern, card=name, date=date_tag(day, "day"))
     names = list(dict.fromkeys(row.name for row in affected))
     listed = _("%(names)s and %(count)d more", names=", ".join(names[:3]), count=len(names) - 3) if len(names) > 3 else ", ".join(names)
     uses = ngettext("One subscription uses it: %(names)s.", "%(num)d subscriptions use it: %(names)s.", len(affected), names=listed)
     url = f"{here('subscriptions')}/{first.id}/payment-method" if len(affected) == 1 else here("payment_methods")
-    return AttentionItem("card", "wait", _("Card expiring"), fact, uses, url, _("Replace card"))
+    return AttentionItem("card", "wait", title, fact, uses, url, _("Replace card"))
 
 
 def _awaiting_bank(row: SubscriptionRow) -> AttentionItem:

@@ -28,7 +28,7 @@ from core.template_context import formatter
 from portal import bp, external_billing
 from portal.billing_services import processor
 from portal.hosted_pages import allow_form_targets, needs_proof, return_url
-from portal.phrases import bank_confirms, card, expires, why_declined
+from portal.phrases import bank_confirms, card, expires, method_name, why_declined
 from portal.renewals import is_charged, next_charge
 from portal.request_accounts import account
 from portal.step_up import prove
@@ -98,7 +98,7 @@ def choose_payment_method(subscription_id: str) -> ResponseReturnValue:
         return _page(row, theirs, problem=_(wrong.sentence)), wrong.status
     if changed.payment_id:
         return _redirect_after(changed.status, changed.payment_id, changed.link)
-    name = next((card(method.brand, method.last4, method.kind) for method in _methods(row) if method.id == method_id), "")
+    name = next((method_name(method) for method in _methods(row) if method.id == method_id), "")
     flash(_("%(card)s is now used for %(name)s.", card=name or _("The chosen method"), name=row.name), "good")
     return redirect(f"{here('subscriptions')}/{row.id}", 303)
 
@@ -115,7 +115,7 @@ def _redirect_after(status: str, payment_id: str, link: str | None) -> ResponseR
 
 def _methods(row: SubscriptionRow) -> list[method_query.MethodRow]:
     owner = (row.business_id, row.customer_id)
-    return [method for method in method_query.methods(db()) if (method.business_id, method.customer_id) == owner]
+    return [method for method in method_query.methods(db()) if (method.business_id, method.customer_id) == owner and method.is_chargeable]
 
 
 def _page(row: SubscriptionRow, theirs: Account, error: str = "", problem: str = "") -> str:
@@ -168,10 +168,7 @@ def _choices(row: SubscriptionRow, paying_dues: bool, declined: dict[str, dateti
             hints.append(_("Used for %(names)s", names=", ".join(others[:4])))
         out.append(
             PaymentChoice(
-                method.id,
-                card(method.brand, method.last4, method.kind) or _("Saved method"),
-                expires(method.expiry_month, method.expiry_year),
-                ". ".join(hints),
+                method.id, method_name(method) or _("Saved method"), expires(method.expiry_month, method.expiry_year), ". ".join(hints)
             )
         )
     hint = _("You’ll enter it on our payment provider’s page and then return here. We never see the number.")

@@ -22,7 +22,7 @@ from core.request_context import db, scope
 from portal import bp
 from portal.billing_services import processor
 from portal.hosted_pages import allow_form_targets, needs_proof, return_url
-from portal.phrases import card, expires, is_soon
+from portal.phrases import expires, is_soon, method_name
 from portal.request_accounts import account, accounts, is_several, open_account
 from portal.step_up import prove
 
@@ -52,7 +52,7 @@ def payment_methods() -> ResponseReturnValue:
     return render_template(
         "portal/payment_methods.html",
         groups=groups,
-        soon=[group for group in groups if group.is_soon and group.pays_for],
+        soon=[group for group in groups if group.is_soon and group.pays_for and any(row.is_chargeable for row in group.rows)],
         default_ids=_default_ids(rows),
         accounts={row.id: account(row.business_id, row.customer_id) for row in rows},
         owners=_owner_names(),
@@ -130,12 +130,12 @@ def _groups(rows: list[MethodRow]) -> list[CardGroup]:
     """Return the methods by card, in the order of the rows. A renewed card has another expiry date and is another group."""
     found: dict[tuple[object, ...], CardGroup] = {}
     for row in rows:
-        key: tuple[object, ...] = (row.kind, (row.brand or "").lower(), row.last4, row.expiry_month, row.expiry_year)
+        key: tuple[object, ...] = (row.kind, (row.brand or "").lower(), row.last4, row.expiry_month, row.expiry_year, row.wallet)
         if not row.last4:
             key = (row.id,)  # nothing tells whether two of these are the same
         group = found.get(key)
         if group is None:
-            name = card(row.brand, row.last4, row.kind) or _("Saved method")
+            name = method_name(row) or _("Saved method")
             until, soon = expires(row.expiry_month, row.expiry_year), is_soon(row.expiry_month, row.expiry_year)
             group = found[key] = CardGroup(name, row.kind, until, soon)
         group.rows.append(row)
@@ -146,7 +146,7 @@ def _default_ids(rows: list[MethodRow]) -> set[str]:
     """Return the ids of the defaults, one for each customer account: the rows begin with the defaults, newest first."""
     found: dict[tuple[str, str], str] = {}
     for row in rows:
-        if row.is_default:
+        if row.is_default and row.is_chargeable:
             found.setdefault((row.business_id, row.customer_id), row.id)
     return set(found.values())
 
@@ -170,8 +170,8 @@ def _removal_page(method: PaymentMethod, wrong: Conflict | None = None) -> str:
     return render_template(
         "portal/payment_method_removal.html",
         row=row,
-        others=same,
-        card=card,
+        others=[entry for entry in same if entry.is_chargeable],
+        method_name=method_name,
         name=_label(row),
         expires=expires,
         account=account(row.business_id, row.customer_id),
@@ -194,7 +194,7 @@ def _removal_problem(row: MethodRow, wrong: Conflict) -> str:
 
 
 def _label(method: PaymentMethod | MethodRow) -> str:
-    return card(method.brand, method.last4, method.kind) or _("The saved method")
+    return method_name(method) or _("The saved method")
 
 
 def _choices(open_ones: list[Account]) -> list[tuple[str, str]]:
@@ -209,9 +209,9 @@ def _actions(row: MethodRow, rows: list[MethodRow], url: str) -> list[dict[str, 
         return []
     same = [entry for entry in rows if (entry.business_id, entry.customer_id) == (row.business_id, row.customer_id) and entry.id != row.id]
     items: list[dict[str, object]] = []
-    if same and row.id not in _default_ids(rows):
+    if same and row.is_chargeable and row.id not in _default_ids(rows):
         items.append({"url": f"{url}/default", "label": _("Make default"), "post": True})
-    if any(item.pays_for for item in same):
+    if row.is_chargeable and any(item.pays_for for item in same):
         items.append({"url": f"{url}/everything", "label": _("Use for everything"), "post": True})
     items.append({"url": f"{url}/removal", "label": _("Remove"), "line": bool(items)})
     return items

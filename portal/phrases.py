@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
 
+from billing.charging.method_details import NAMES
 from billing.model.postal_addresses import address_lines
 from core.template_context import formatter
 
@@ -22,6 +23,8 @@ _BRANDS = {
     "diners": "Diners Club",
     "unionpay": "UnionPay",
 }
+
+_WALLETS = {"apple_pay": "Apple Pay", "google_pay": "Google Pay", "link": "Link", "samsung_pay": "Samsung Pay"}
 
 
 class Method(Protocol):
@@ -37,6 +40,21 @@ class Method(Protocol):
     def expiry_month(self) -> int | None: ...
     @property
     def expiry_year(self) -> int | None: ...
+
+
+class MethodName(Protocol):
+    """Any object with what a saved method is called by."""
+
+    @property
+    def brand(self) -> str | None: ...
+    @property
+    def last4(self) -> str | None: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def wallet(self) -> str | None: ...
+    @property
+    def display(self) -> str | None: ...
 
 
 def sentence(pattern: str, **values: Any) -> Markup:
@@ -67,10 +85,16 @@ def every(unit: str, count: int = 1) -> str:
 def card(brand: str | None, last4: str | None, kind: str | None = "card") -> str:
     """Return "Visa ending 4242", or an empty string if nothing is known."""
     if not last4 and not brand:
-        return ""
-    brand_name = _BRANDS.get((brand or "").lower().replace(" ", ""))
-    name = brand_name or (brand or "").title() or (_("Card") if kind in (None, "card") else _("Account"))
+        return NAMES.get(kind or "", "")
+    brand_name = _BRANDS.get((brand or "").lower().replace(" ", "")) or (brand if brand in NAMES.values() else None)
+    name = brand_name or (brand or "").title() or (_("Card") if kind in (None, "card") else NAMES.get(kind) or _("Account"))
     return _("%(brand)s ending %(last4)s", brand=name, last4=last4) if last4 else name
+
+
+def method_name(method: MethodName) -> str:
+    """Return the name of a saved method, such as "Visa ending 4242, Apple Pay" or "Link, ada@example.com"; empty if nothing is known."""
+    wallet = _WALLETS.get(method.wallet or "", "")
+    return ", ".join(part for part in (card(method.brand, method.last4, method.kind), wallet, method.display) if part)
 
 
 def card_of(method: dict[str, Any] | None) -> str:

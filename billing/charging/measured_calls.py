@@ -8,7 +8,10 @@ from typing import Any
 
 from core.metrics.instruments import PROCESSOR_CALLS, PROCESSOR_SECONDS
 
-CALLS = ("register", "collect", "charge", "refund", "look_up", "cancel", "forget", "read_notification")
+CALLS = (
+    "register", "collect", "charge", "refund", "look_up", "look_up_refund", "look_up_dispute", "cancel", "forget", "describe",
+    "test_payment", "read_notification",
+)  # fmt: skip
 """The verbs of `billing.charging.ports.Gateway`."""
 
 

@@ -37,7 +37,7 @@ def assign_method(db: ScopedSession, subscription: Subscription, method: Payment
     if subscription.payment_method_id == method.id or subscription.customer_id != method.customer_id:
         return False
     subscription.payment_method_id = method.id
-    label = method_label({"brand": method.brand, "last4": method.last4})
+    label = method_label({"kind": method.kind, "brand": method.brand, "last4": method.last4})
     emit(
         db,
         "subscription.update_payment_method",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select, update
 
+from billing.charging.account_ports import AccountReport
 from billing.charging.payment_processors import PaymentProcessors, purpose
-from billing.charging.ports import AccountAccess, AccountReport
+from billing.charging.ports import AccountAccess
 from billing.model import lifecycle
 from billing.model.lifecycle import LIVE
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
 from core import clock, encryption
+from core.currencies import CURRENCIES
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
 from core.ids import new_id
+from core.money import DISPUTED
 from core.outbox import emit
 
 MAX_LABEL = 80
@@ -87,23 +91,14 @@ def connect_account(accounts: PaymentProcessors, db: ScopedSession, form: Accoun
             business_id=business_id,
             id=row_id,
             label=" ".join(form.label.split()),
-            sealed_key=_seal(keys, row_id, "key", form.secret_key),
-            sealed_webhook_secret=_seal(keys, row_id, "webhook", form.webhook_secret),
+            sealed_key=seal_secret(keys, row_id, "key", form.secret_key),
+            sealed_webhook_secret=seal_secret(keys, row_id, "webhook", form.webhook_secret),
             external_id=report.external_id,
             api_version=report.api_version,
         )
     )
-    _emit(db, "payment_account.connected", row)
+    emit_about(db, "payment_account.connected", row)
     return row
-
-
-def store_webhook_secret(accounts: PaymentProcessors, db: ScopedSession, account_id: str, secret: str) -> None:
-    """Replace the secret that verifies the account's notifications. Raises NotFound, Invalid (webhook_secret)."""
-    row, details = load_account(db, account_id)
-    if not secret.strip():
-        raise Invalid(fields={"webhook_secret": N_("Enter the signing secret.")})
-    details.sealed_webhook_secret = _seal(accounts.settings.secret_keys, row.id, "webhook", secret)
-    _emit(db, "payment_account.changed", row)
 
 
 def make_default(db: ScopedSession, account_id: str) -> PaymentAccount:
@@ -115,7 +110,28 @@ def make_default(db: ScopedSession, account_id: str) -> PaymentAccount:
         for other in db.scalars(select(PaymentAccount).where(PaymentAccount.is_default)):
             other.is_default = False
         row.is_default = True
-        _emit(db, "payment_account.changed", row)
+        emit_about(db, "payment_account.changed", row)
+    return row
+
+
+def set_default_currencies(db: ScopedSession, account_id: str, currencies: Sequence[str]) -> PaymentAccount:
+    """Charge payments without a saved method in these currencies at this account, instead of any other one.
+
+    Raises NotFound, Conflict (it takes no charges), Invalid (currencies: one that it does not charge).
+    """
+    row, _details = load_account(db, account_id)
+    wanted = sorted({code.strip().upper() for code in currencies if code.strip()})
+    if row.state != "open":
+        raise Conflict("UNSUPPORTED_ACTION", N_("This account takes no new charges."))
+    if not all(code in CURRENCIES and code not in DISPUTED and row.takes(code) for code in wanted):
+        raise Invalid(fields={"currencies": N_("Enter codes of currencies that this account can charge, such as EUR, GBP.")})
+    for other in db.scalars(select(PaymentAccount).where(PaymentAccount.id != row.id)):
+        kept = [code for code in other.default_currencies or () if code not in wanted]
+        if kept != (other.default_currencies or []):
+            other.default_currencies = kept
+    if wanted != (row.default_currencies or []):
+        row.default_currencies = wanted
+        emit_about(db, "payment_account.changed", row)
     return row
 
 
@@ -126,7 +142,7 @@ def stop_charges(db: ScopedSession, account_id: str) -> PaymentAccount:
     """
     row, _details = load_account(db, account_id)
     row.state = lifecycle.move(lifecycle.PAYMENT_ACCOUNT, row.state, "stop_charges")
-    row.is_default = False
+    row.is_default, row.default_currencies = False, []
     other = db.scalar(select(PaymentAccount).where(PaymentAccount.state == "open").order_by(PaymentAccount.created_at.desc()).limit(1))
     if other is not None and db.scalar(select(PaymentAccount.id).where(PaymentAccount.is_default).limit(1)) is None:
         other.is_default = True
@@ -134,7 +150,7 @@ def stop_charges(db: ScopedSession, account_id: str) -> PaymentAccount:
         update(Payment).where(Payment.payment_account_id == row.id, Payment.is_open).values(check_at=clock.wall()),
         execution_options={"synchronize_session": False},
     )
-    _emit(db, "payment_account.charges_stopped", row)
+    emit_about(db, "payment_account.charges_stopped", row)
     return row
 
 
@@ -143,7 +159,7 @@ def resume_charges(db: ScopedSession, account_id: str) -> PaymentAccount:
     row, _details = load_account(db, account_id)
     row.state = lifecycle.move(lifecycle.PAYMENT_ACCOUNT, row.state, "resume_charges")
     row.is_default = db.scalar(select(PaymentAccount.id).where(PaymentAccount.is_default).limit(1)) is None
-    _emit(db, "payment_account.changed", row)
+    emit_about(db, "payment_account.changed", row)
     return row
 
 
@@ -155,7 +171,7 @@ def close_account(db: ScopedSession, account_id: str) -> PaymentAccount:
     if waiting:
         raise Conflict("PAYMENT_ACCOUNT_IN_USE", N_("Payments or refunds are still open at this account. Wait until they are settled."))
     row.state = state
-    _emit(db, "payment_account.closed", row)
+    emit_about(db, "payment_account.closed", row)
     return row
 
 
@@ -203,9 +219,11 @@ def lock_accounts(db: ScopedSession) -> list[PaymentAccount]:
     return list(db.scalars(select(PaymentAccount).order_by(PaymentAccount.id).with_for_update()))
 
 
-def _seal(keys: tuple[str, ...], account_id: str, name: str, secret: str) -> str:
+def seal_secret(keys: tuple[str, ...], account_id: str, name: str, secret: str) -> str:
+    """Return a secret of an account, encrypted. `name`: key or webhook."""
     return encryption.seal(keys, purpose(account_id, name), secret.strip()) if secret.strip() else ""
 
 
-def _emit(db: ScopedSession, type: str, row: PaymentAccount) -> None:
+def emit_about(db: ScopedSession, type: str, row: PaymentAccount) -> None:
+    """Write an event about an account."""
     emit(db, type, business_id=row.business_id, noun=row.id, data={"kind": row.kind, "state": row.state})

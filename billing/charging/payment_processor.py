@@ -222,4 +222,8 @@ def _locked(db: ScopedSession, payment_id: str) -> Payment:
 
 
 def _takes_charges(db: ScopedSession, payment: Payment) -> bool:
+    """Return whether the payment may be sent at its account. Not if its method was moved to another account meanwhile."""
+    method_at = select(PaymentMethod.payment_account_id).where(PaymentMethod.id == payment.payment_method_id)
+    if payment.payment_method_id and db.scalar(method_at) not in (None, payment.payment_account_id):
+        return False
     return db.scalar(select(PaymentAccount.state).where(PaymentAccount.id == payment.payment_account_id)) == "open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -51,17 +52,32 @@ class PaymentProcessors:
             api_version=details.api_version,
         )
 
+    def with_former_webhook_secret(self, business_id: str, payment_account_id: str) -> Gateway | None:
+        """Return the gateway of an account with the webhook secret that was replaced, None if there is none that is still valid."""
+        with self.database.open(system(business_id)) as db:
+            account = db.scalar(select(PaymentAccount).where(PaymentAccount.id == payment_account_id))
+            details = db.scalar(select(PaymentAccountDetails).where(PaymentAccountDetails.id == payment_account_id))
+        until = details.former_webhook_secret_until if details else None
+        if account is None or details is None or not details.sealed_former_webhook_secret or until is None or until <= clock.wall():
+            return None
+        secret = self._unseal(details, "webhook", details.sealed_former_webhook_secret)
+        return self.kinds[account.kind].open(replace(self.access(details), webhook_secret=secret))
+
     def _unseal(self, details: PaymentAccountDetails, name: str, sealed: str) -> str:
         return encryption.unseal(self.settings.secret_keys, purpose(details.id, name), sealed) if sealed else ""
 
     def find_new(self, db: ScopedSession, business_id: str, currency: str | None = None) -> PaymentAccount | None:
-        """Return the account for payments without a saved method: the default first, then the newest that has the currency."""
+        """Return the account for payments without a saved method.
+
+        It is the default of the currency, else the default of all currencies, else the newest; always one that has the currency.
+        """
         found = db.scalars(
             select(PaymentAccount)
             .where(PaymentAccount.business_id == business_id, PaymentAccount.state == "open", PaymentAccount.kind.in_(list(self.kinds)))
             .order_by(PaymentAccount.is_default.desc(), PaymentAccount.created_at.desc(), PaymentAccount.id)
         )
-        return next((row for row in found if currency is None or not row.currencies or currency in row.currencies), None)
+        able = [row for row in found if currency is None or row.takes(currency)]
+        return next((row for row in able if currency in (row.default_currencies or ())), able[0] if able else None)
 
     def for_new(self, db: ScopedSession, business_id: str, currency: str | None = None) -> PaymentAccount:
         """Return the account for payments without a saved method. Raises Conflict MERCHANT_NOT_LIVE, in words, if there is none."""

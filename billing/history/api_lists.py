@@ -14,6 +14,7 @@ from billing.model.email_address import fold_address
 from billing.model.invoices import Invoice, InvoiceLine
 from billing.model.licenses import LicenseInstance, LicenseKey
 from billing.model.parties import Business, Customer
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
@@ -71,7 +72,8 @@ def customers(db: ScopedSession, page: ListPage, *, email: str | None = None, na
 
 
 def payment_methods(db: ScopedSession, customer_id: str) -> list[PaymentMethod]:
-    query = select(PaymentMethod).where(PaymentMethod.customer_id == customer_id, PaymentMethod.removed_at.is_(None))
+    usable = (PaymentMethod.held_by != "us") | is_chargeable()  # one whose account takes no new charges is left out
+    query = select(PaymentMethod).where(PaymentMethod.customer_id == customer_id, PaymentMethod.removed_at.is_(None), usable)
     return list(db.scalars(query.order_by(PaymentMethod.created_at.desc(), PaymentMethod.id)))
 
 

@@ -24,7 +24,8 @@ SANDBOX = "sandbox"
 class PaymentAccount(Base, Catalogue):
     """An account of a business at a payment processor. `currencies`: what it charges; empty means every currency.
 
-    `is_default`: used for payments without a saved method. `external_id` and the secrets are in `PaymentAccountDetails`.
+    `default_currencies`: those in which payments without a saved method are charged here. `is_default`: the same for all other currencies.
+    `external_id` and the secrets are in `PaymentAccountDetails`.
     """
 
     __tablename__ = "payment_accounts"
@@ -33,11 +34,21 @@ class PaymentAccount(Base, Catalogue):
     currencies: Mapped[list[Any]] = mapped_column(default=list)
     state: Mapped[str] = mapped_column(default="open")  # see lifecycle.PAYMENT_ACCOUNT
     is_default: Mapped[bool] = mapped_column(default=False)
+    default_currencies: Mapped[list[Any] | None]
     created_at: Mapped[datetime]
+
+    def takes(self, currency: str) -> bool:
+        """Return whether the account charges in a currency."""
+        return not self.currencies or currency in self.currencies
 
 
 class PaymentAccountDetails(Base, BusinessOwned):
-    """The part of an account that only its business may read: label, encrypted secrets and health (wall clock). `id`: of the account."""
+    """The part of an account that only its business may read: label, encrypted secrets and health (wall clock). `id`: of the account.
+
+    `key_set_at`: when the key was replaced, None since the account was connected. The former webhook secret is valid until
+    `former_webhook_secret_until`, see `billing/charging/account_keys.py`.
+    `test_due_at`: a test of the account waits to be sent. `test_result`: of the last test, see `billing/charging/account_tests.py`.
+    """
 
     __tablename__ = "payment_account_details"
     __table_args__ = (within_business("id", "payment_accounts"),)
@@ -51,6 +62,11 @@ class PaymentAccountDetails(Base, BusinessOwned):
     last_event_at: Mapped[datetime | None]
     last_failure_at: Mapped[datetime | None]
     last_failure: Mapped[str | None]
+    key_set_at: Mapped[datetime | None]
+    sealed_former_webhook_secret: Mapped[str | None]
+    former_webhook_secret_until: Mapped[datetime | None]
+    test_due_at: Mapped[datetime | None]
+    test_result: Mapped[dict[str, Any] | None]
 
 
 class ProcessorCustomer(Base, CustomerOwned):

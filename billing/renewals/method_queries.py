@@ -9,6 +9,7 @@ from sqlalchemy import and_, select
 
 from billing.model.catalogue import Product
 from billing.model.lifecycle import LIVE
+from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import PaymentMethod
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
@@ -27,6 +28,13 @@ class MethodRow:
     is_default: bool
     last_used_at: datetime | None
     created_at: datetime
+    wallet: str | None
+    display: str | None
+    mandate_reference: str | None
+    mandate_at: datetime | None
+    bank_code: str | None
+    is_chargeable: bool
+    """False if its payment account takes no new charges: the customer has to add it again."""
     pays_for: list[tuple[str, str]] = field(default_factory=list)
     """(subscription id, product's name)"""
 
@@ -45,6 +53,12 @@ def methods(db: ScopedSession) -> list[MethodRow]:
             PaymentMethod.is_default,
             PaymentMethod.last_used_at,
             PaymentMethod.created_at,
+            PaymentMethod.wallet,
+            PaymentMethod.display,
+            PaymentMethod.mandate_reference,
+            PaymentMethod.mandate_at,
+            PaymentMethod.bank_code,
+            is_chargeable(),
             Subscription.id,
             Product.name,
         )

@@ -15,7 +15,7 @@ from billing.model.catalogue import Product
 from billing.model.events import emit_about
 from billing.model.lifecycle import LIVE
 from billing.model.parties import Business
-from billing.model.payment_accounts import takes_charges
+from billing.model.payment_accounts import is_chargeable, takes_charges
 from billing.model.payments import PaymentMethod
 from billing.model.quotes import ScheduledChange
 from billing.model.sent_notices import SentNotice, record_once
@@ -148,6 +148,7 @@ def expiring_cards(db: ScopedSession) -> list[Row]:
                     PaymentMethod.removed_at.is_(None),
                     uses.exists(),
                     takes_charges(db, PaymentMethod),
+                    is_chargeable(),
                     ~noticed.exists(),
                 )
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from billing.charging.method_assignment import PAYING, assign_method, lock_subscriptions, usable_method
+from billing.charging.method_details import event_data
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model.catalogue import Product
 from billing.model.events import emit_about
@@ -116,12 +117,13 @@ def add_method(
 
 
 def set_default(db: ScopedSession, method_id: str) -> PaymentMethod:
-    """Make this the method that is offered first. Idempotent. Raises NotFound."""
+    """Make this the method that is offered first. Idempotent. Raises NotFound, also if it can no longer be charged."""
     method = _load(db, method_id)
+    usable_method(db, method.customer_id, method.id)
     if not method.is_default or any(item.is_default for item in methods_of(db, method.customer_id) if item.id != method.id):
         for item in methods_of(db, method.customer_id):
             item.is_default = item.id == method.id
-        emit_about(db, method, "payment_method.default_changed", brand=method.brand, last4=method.last4)
+        emit_about(db, method, "payment_method.default_changed", **event_data(method))
     return method
 
 
@@ -145,11 +147,11 @@ def remove_method(db: ScopedSession, method_id: str) -> PaymentMethod:
     if db.scalar(select(Payment.id).where(Payment.payment_method_id == method.id, Payment.is_open).limit(1)):
         raise Conflict("PAYMENT_METHOD_IN_USE", N_("A payment with this method is in progress. Wait until it finishes."))
     was_default, method.removed_at, method.is_default = method.is_default, clock.now(), False
-    emit_about(db, method, "payment_method.removed", brand=method.brand, last4=method.last4)
+    emit_about(db, method, "payment_method.removed", **event_data(method))
     remaining = [item for item in methods_of(db, method.customer_id) if item.id != method.id]
     if was_default and remaining:
         remaining[0].is_default = True
-        emit_about(db, remaining[0], "payment_method.default_changed", brand=remaining[0].brand, last4=remaining[0].last4)
+        emit_about(db, remaining[0], "payment_method.default_changed", **event_data(remaining[0]))
     return method
 
 

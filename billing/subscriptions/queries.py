@@ -88,11 +88,17 @@ class SubscriptionRow:
     offered_addons: list[str] | None = None
     price_type: str = ""
     has_payment_account: bool = True
+    method_is_chargeable: bool | None = True
 
     @property
     def product(self) -> ProductTerms:
         """The product as prices need it. Its name is the subscription's."""
         return ProductTerms(self.product_id, self.name, self.tax_category)
+
+    @property
+    def has_stale_method(self) -> bool:
+        """Its method belongs to a payment account that takes no new charges, so that the customer has to add one again."""
+        return bool(self.method_id) and self.collected_by == "us" and self.status in LIVE and not self.method_is_chargeable
 
     @property
     def is_trial(self) -> bool:

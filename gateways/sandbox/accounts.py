@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from billing.charging.ports import AccountAccess, AccountReport
+from billing.charging.account_ports import AccountReport
+from billing.charging.ports import AccountAccess
 from core.errors import N_, Invalid
 from gateways.sandbox.gateway import SandboxGateway
 

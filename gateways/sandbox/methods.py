@@ -51,7 +51,14 @@ def details(c: sqlite3.Connection, reference: str | None) -> MethodDetails | Non
         expiry_year=row["expiry_year"],
         holder=row["holder"],
         country=row["country"],
+        customer_reference=row["customer_id"],
     )
+
+
+def describe(c: sqlite3.Connection, reference: str, account: str) -> MethodDetails | None:
+    """Return a card of this account that can be charged, None otherwise."""
+    row = find(c, reference)
+    return details(c, reference) if row is not None and not row["forgotten"] and ownership.has_card(account, row) else None
 
 
 def label_of(c: sqlite3.Connection, reference: str | None) -> str | None:

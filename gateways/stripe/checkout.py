@@ -14,6 +14,7 @@ from gateways.stripe import intents, metadata
 from gateways.stripe.amounts import is_too_small, to_stripe
 from gateways.stripe.api import KeyReused, Refusal, StripeApi, StripeObject, Unanswered
 from gateways.stripe.declines import code_of
+from gateways.stripe.mandates import with_mandate
 from gateways.stripe.methods import WORKING_DAYS, details_of, generated_method
 
 EXPAND = ["payment_intent.payment_method", "payment_intent.latest_charge", "setup_intent.payment_method", "setup_intent.latest_attempt"]
@@ -135,7 +136,8 @@ def _outcome_of_setup(api: StripeApi, reference: str, setup: StripeObject, key: 
         other = generated_method((setup.get("latest_attempt") or {}).get("payment_method_details"))
         if other:  # iDEAL and others leave a SEPA debit
             method = api.call(api.v1.payment_methods.retrieve, other).object
-        return ChargeOutcome("succeeded", key, reference, method=details_of(method, setup.get("mandate")) if method else None)
+        saved = with_mandate(api, details_of(method, setup.get("mandate"))) if method else None
+        return ChargeOutcome("succeeded", key, reference, method=saved)
     if setup["status"] == "processing":
         return ChargeOutcome("processing", key, reference, working_days=WORKING_DAYS.get((method or {}).get("type", "")))
     if setup["status"] == "canceled":

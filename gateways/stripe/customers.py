@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from billing.charging.ports import CustomerRequest
+from billing.charging.ports import CustomerRequest, MethodDetails
 from gateways.stripe.api import Refusal, StripeApi
+from gateways.stripe.methods import details_of
 
 _NOT_ATTACHED = ("resource_missing", "payment_method_unexpected_state")
 
@@ -15,6 +16,17 @@ def register(api: StripeApi, request: CustomerRequest) -> str:
     details = {"email": request.email} | ({"name": request.name} if request.name else {})
     api.call(api.v1.customers.update, made["id"], details)
     return str(made["id"])
+
+
+def describe(api: StripeApi, method_reference: str) -> MethodDetails | None:
+    """Return a method that is attached to a customer, None for one that was detached or does not exist."""
+    try:
+        method = api.call(api.v1.payment_methods.retrieve, method_reference).object
+    except Refusal as refused:
+        if refused.status == 404 or refused.code == "resource_missing":
+            return None
+        raise
+    return details_of(method) if method.get("customer") else None
 
 
 def forget(api: StripeApi, method_reference: str) -> None:

@@ -10,6 +10,7 @@ from gateways.stripe import metadata
 from gateways.stripe.amounts import MINIMUM, from_stripe
 from gateways.stripe.api import AccessDenied, KeyReused, Refusal, StripeApi, StripeObject, Unanswered
 from gateways.stripe.declines import code_of, sentence_of
+from gateways.stripe.mandates import with_mandate
 from gateways.stripe.methods import WORKING_DAYS, details_of, generated_method, mandate_of
 
 EXPAND = ["payment_method", "latest_charge"]
@@ -163,4 +164,4 @@ def method_of(api: StripeApi, intent: StripeObject) -> MethodDetails | None:
     method, other = intent.get("payment_method"), generated_method(details)
     if other:
         method = api.call(api.v1.payment_methods.retrieve, other).object
-    return details_of(method, mandate_of(details)) if isinstance(method, dict) else None
+    return with_mandate(api, details_of(method, mandate_of(details))) if isinstance(method, dict) else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from billing.charging.ports import AccountAccess, AccountReport
+from billing.charging.account_ports import AccountReport
+from billing.charging.ports import AccountAccess
 from core.outgoing import Outgoing
 
 if TYPE_CHECKING:

@@ -36,8 +36,10 @@ def details_of(method: Mapping[str, Any], mandate: str | None = None) -> MethodD
         recurring=kind in _REUSABLE,
         wallet=wallet.get("type"),
         display=facts.get(_DISPLAY.get(kind, "")),
+        bank_code=facts.get("bank_code") or None,
         mandate=mandate,
         fingerprint=facts.get("fingerprint"),
+        customer_reference=_id(method.get("customer")),
     )
 
 

@@ -9,11 +9,13 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
+from billing.charging import account_tests
 from billing.charging import payment_accounts as command
 from billing.charging.payment_accounts import AccountForm
 from billing.customers.portal_settings import the_business
 from billing.model.payment_accounts import SANDBOX, PaymentAccount
 from billing.pricing.tax_setup import is_set_up
+from core import clock
 from core.errors import Conflict, Invalid, PortalError
 from core.links import here
 from core.request_context import db, services
@@ -67,24 +69,13 @@ def connect_payment_account() -> ResponseReturnValue:
         flash(_("Connected. The key lacks these permissions: %(names)s.", names=", ".join(report.missing)), "wait")
     else:
         flash(_("Connected. The account can take payments."), "good")
-    return redirect(_address(row), 303)
+    return redirect(address_of(row), 303)
 
 
 @bp.get("/<business_id>/settings/payments/<account_id>")
 @needs("settings.read")
 def payment_account(account_id: str) -> ResponseReturnValue:
-    return _page(account_id)
-
-
-@bp.post("/<business_id>/settings/payments/<account_id>/webhook-secret")
-@needs("settings.write")
-@needs_fresh_proof
-def store_payment_webhook_secret(account_id: str) -> ResponseReturnValue:
-    try:
-        command.store_webhook_secret(services().processor.accounts, db(), account_id, request.form.get("webhook_secret", ""))
-    except Invalid as wrong:
-        return _page(account_id, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
-    return _changed(account_id, _("Signing secret saved."))
+    return account_page(account_id)
 
 
 @bp.post("/<business_id>/settings/payments/<account_id>/default")
@@ -92,7 +83,18 @@ def store_payment_webhook_secret(account_id: str) -> ResponseReturnValue:
 @needs_fresh_proof
 def make_default_payment_account(account_id: str) -> ResponseReturnValue:
     command.make_default(db(), account_id)
-    return _changed(account_id, _("New cards are now charged at this account."))
+    return changed(account_id, _("New cards are now charged at this account."))
+
+
+@bp.post("/<business_id>/settings/payments/<account_id>/currencies")
+@needs("settings.write")
+@needs_fresh_proof
+def set_default_currencies(account_id: str) -> ResponseReturnValue:
+    try:
+        command.set_default_currencies(db(), account_id, request.form.get("currencies", "").replace(",", " ").split())
+    except Invalid as wrong:
+        return account_page(account_id, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
+    return changed(account_id, _("Default currencies saved."))
 
 
 @bp.post("/<business_id>/settings/payments/<account_id>/stop")
@@ -112,7 +114,7 @@ def stop_charges(account_id: str) -> ResponseReturnValue:
     if confirmation:
         return confirmation
     command.stop_charges(db(), account_id)
-    return _changed(account_id, _("This account takes no new charges. Open payments are settled or cancelled now."))
+    return changed(account_id, _("This account takes no new charges. Open payments are settled or cancelled now."))
 
 
 @bp.post("/<business_id>/settings/payments/<account_id>/resumption")
@@ -120,7 +122,7 @@ def stop_charges(account_id: str) -> ResponseReturnValue:
 @needs_fresh_proof
 def resume_charges(account_id: str) -> ResponseReturnValue:
     command.resume_charges(db(), account_id)
-    return _changed(account_id, _("This account takes charges again."))
+    return changed(account_id, _("This account takes charges again."))
 
 
 @bp.post("/<business_id>/settings/payments/<account_id>/closing")
@@ -142,17 +144,17 @@ def close_payment_account(account_id: str) -> ResponseReturnValue:
     except Conflict as refused:
         flash(_(refused.sentence), "due")
         return redirect(f"{here('console.payment_accounts')}/{account_id}", 303)
-    return _changed(account_id, _("Account closed."))
+    return changed(account_id, _("Account closed."))
 
 
-def _changed(account_id: str, sentence: str) -> ResponseReturnValue:
+def changed(account_id: str, sentence: str) -> ResponseReturnValue:
     row, details = command.load_account(db(), account_id)
     notify_owners(db(), "payments_changed", details.label)
     flash(sentence, "good")
-    return redirect(_address(row), 303)
+    return redirect(address_of(row), 303)
 
 
-def _address(row: PaymentAccount) -> str:
+def address_of(row: PaymentAccount) -> str:
     return f"{here('console.payment_accounts')}/{row.id}"
 
 
@@ -168,18 +170,22 @@ def _form(typed: Any, errors: dict[str, str] | None = None) -> str:
     )
 
 
-def _page(account_id: str, errors: dict[str, str] | None = None) -> str:
+def account_page(account_id: str, errors: dict[str, str] | None = None) -> str:
     row, details = command.read_account(db(), account_id)
     return render_template(
         "tenants/console/payment_account.html",
         row=row,
         details=details,
         errors=errors or {},
+        typed_currencies=request.form.get("currencies", ", ".join(row.default_currencies or ())),
         kind=KINDS.get(row.kind, row.kind),
-        base=_address(row),
+        base=address_of(row),
         back=here("console.payment_accounts"),
         webhook_url=f"{services().settings.base_url}/incoming/{row.kind}/{row.id}",
         needs_webhook=row.kind != SANDBOX,
+        former_until=details.former_webhook_secret_until if details.sealed_former_webhook_secret else None,
+        key_days=(clock.wall() - (details.key_set_at or row.created_at)).days,
+        test=account_tests.last_test(details),
         waiting=command.open_operations(db(), row.id),
         users=command.paying_subscriptions(db(), row.id),
         may_write=current_member().may("settings.write"),

@@ -45,6 +45,7 @@ SAME = {
         "Status",
         "System",
         "Team",
+        "Test",
         "Webhooks",
     },
     "it": {
@@ -64,7 +65,7 @@ SAME = {
         "Team",
     },
     "pt_BR": {"Endpoints", "Hash %(hash)s…", "Link", "Total", "Webhooks"},
-    "sv": {"App", "Disk", "Filter", "Hash %(hash)s…", "Plan", "plan", "Problem", "Session", "Status", "System", "Team", "Webhooks"},
+    "sv": {"App", "Disk", "Filter", "Hash %(hash)s…", "Plan", "plan", "Problem", "Session", "Status", "System", "Team", "Test", "Webhooks"},
 }
 PLURALS = {"de": "(n != 1)", "it": "(n != 1)", "pt_BR": "(n > 1)", "sv": "(n != 1)"}  # in Brazil none is singular
 

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from auth.models import BrowserSession
-from billing.charging.ports import AccountAccess, AccountReport
+from billing.charging.account_ports import AccountReport
+from billing.charging.ports import AccountAccess
 from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from core import clock
@@ -81,6 +82,16 @@ def test_an_account_is_connected_by_its_key(site: Site) -> None:
         page = sam.submit("webhook-secret", webhook_secret="whsec_1")
         details = site.row(PaymentAccountDetails, PaymentAccountDetails.id == row.id)
         assert site.services.processor.accounts.access(details).webhook_secret == "whsec_1" and "whsec_1" not in page.body.decode()
+        assert "stays valid until" not in page.text
+        assert "stays valid until" in sam.submit("webhook-secret", webhook_secret="whsec_2").text
+        page = sam.get(site.at(f"/settings/payments/{row.id}/key"))
+        page = sam.submit(f"{row.id}/key", secret_key="rk_live_2", expect=422)
+        assert "Use a restricted test key." in page.text and "rk_live_2" not in page.body.decode()
+        page = sam.submit(f"{row.id}/key", secret_key="rk_test_2", webhook_secret="whsec_3")
+        assert "Key replaced." in page.text and "0 days old" in page.text and "rk_test_2" not in page.body.decode()
+        details = site.row(PaymentAccountDetails, PaymentAccountDetails.id == row.id)
+        access = site.services.processor.accounts.access(details)
+        assert (access.secret_key, access.webhook_secret) == ("rk_test_2", "whsec_3")
         sam.get(site.at("/settings/payments/new"))
         page = sam.submit("/payments/new", kind="stripe", label="Twice", secret_key="rk_test_1", expect=422)
         assert "already connected" in page.text
@@ -129,13 +140,29 @@ def test_missing_taxes_are_told_before_the_first_payment(site: Site) -> None:
     assert page.soup.select_one(f"a[href='/console/{site.acorn}/taxes']", string="Set up taxes")
 
 
+def test_an_owner_tests_an_account(site: Site) -> None:
+    """The worker opens and cancels a payment at the sandbox, and the page shows that its notification arrived."""
+    sam, account = site.sam, sandbox_account_id(site.acorn)
+    sam.get(site.at(f"/settings/payments/{account}/test"), expect=404)
+    sam.get(site.at(f"/settings/payments/{account}"))
+    page = sam.submit(f"{account}/test")
+    assert "Asking the payment processor…" in page.text and page.response.headers["Refresh"] == "3"
+    before = len(site.services.gateway.movements())
+    site.services.worker.drain(housekeeping=False)
+    site.services.worker.drain(housekeeping=False)
+    page = sam.get(site.at(f"/settings/payments/{account}/test"))
+    assert "The key works." in page.text and "The event arrived." in page.text and "Refresh" not in page.response.headers
+    assert "Passed" in sam.get(site.at(f"/settings/payments/{account}")).text and len(site.services.gateway.movements()) == before
+    sam.post(site.at(f"/settings/payments/{sandbox_account_id(site.birch)}/test"), expect=404)
+
+
 def test_only_owners_with_a_fresh_proof_change_accounts(site: Site) -> None:
     old = sandbox_account_id(site.acorn)
     support = site.staff("support@acorn.example", "support")
     page = support.get(site.at(f"/settings/payments/{old}"))
     assert "Stop charges" not in page.text and "Sandbox" in page.text
     support.get(site.at("/settings/payments/new"), expect=403)
-    for verb in ("default", "stop", "resumption", "closing", "webhook-secret"):
+    for verb in ("default", "stop", "resumption", "closing", "webhook-secret", "test", "key"):
         support.post(site.at(f"/settings/payments/{old}/{verb}"), expect=403)
     site.sam.get(site.at(f"/settings/payments/{sandbox_account_id(site.birch)}"), expect=404)  # of another business
     site.sam.post(site.at(f"/settings/payments/{sandbox_account_id(site.birch)}/stop"), {"confirmed": "yes"}, expect=404)

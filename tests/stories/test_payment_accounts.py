@@ -10,21 +10,25 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from billing.charging import notifications
+from billing.charging import method_moves, notifications
 from billing.charging import payment_accounts as accounts
 from billing.charging.payment_accounts import AccountForm
 from billing.charging.ports import ChargeRequest, Trace
 from billing.charging.refund import refund
+from billing.history import api_lists
 from billing.model.gateway_notifications import GatewayNotification
 from billing.model.payment_accounts import PaymentAccount, ProcessorCall, ProcessorCustomer, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
-from billing.renewals import dunning, payment_methods
+from billing.renewals import dunning, method_queries, payment_methods
 from billing.renewals.pay_dues import DuesResult, pay_dues
+from billing.subscriptions import queries
 from billing.subscriptions.subscribe import buy
 from core import clock
-from core.errors import Conflict, NotFound, Unauthorized
+from core.errors import Conflict, Invalid, NotFound, Unauthorized
 from core.money import Money
 from core.scope import everything, system
+from gateways.sandbox.cards import CardForm, check
+from gateways.sandbox.methods import keep
 from gateways.sandbox.notifications import sign
 from gateways.sandbox.ownership import signing_secret
 from tests import unpaid_renewals
@@ -277,3 +281,167 @@ def test_a_payment_that_the_bank_confirms_within_days_is_awaited(cast: Cast) -> 
         c.execute("UPDATE operations SET due_at = 0 WHERE state = 'processing'")
     unpaid_renewals.settle(cast)
     assert unpaid_renewals.subscription(cast, ada).status == "active" and unpaid_renewals.taken(cast, ada) == [2900]
+
+
+def test_each_currency_has_its_default_account(cast: Cast) -> None:
+    """New cards in EUR go to the second account, those in other currencies to the first. Nothing is set: the default of all."""
+    processors, first = cast.services.processor.accounts, sandbox_account_id(cast.acorn)
+    second, third = connect(cast, cast.acorn, "Second"), connect(cast, cast.acorn, "Third")
+
+    def chosen(currency: str | None = None) -> str:
+        with cast.services.database.open(system(cast.acorn)) as db:
+            return processors.for_new(db, cast.acorn, currency).id
+
+    def assign(account_id: str, *currencies: str) -> PaymentAccount:
+        return act(cast, cast.acorn, lambda db, row: accounts.set_default_currencies(db, row, currencies), account_id)
+
+    def charge_only(account_id: str, *currencies: str) -> None:
+        with cast.services.database.open(system(cast.acorn), write=True) as db:
+            accounts.load_account(db, account_id)[0].currencies = list(currencies)
+
+    assert [chosen("EUR"), chosen("USD"), chosen()] == [first] * 3
+    assert assign(second, "eur", " GBP ").default_currencies == ["EUR", "GBP"]
+    assert [chosen("EUR"), chosen("GBP"), chosen("USD"), chosen()] == [second, second, first, first]
+    assign(third, "EUR")
+    assert [chosen("EUR"), chosen("GBP")] == [third, second]  # one account per currency
+    charge_only(third, "EUR")
+    for wrong in ("USD", "XXQ", "IQD"):
+        with pytest.raises(Invalid) as refused:
+            assign(third, wrong)
+        assert "currencies" in refused.value.fields
+    charge_only(second, "EUR")  # its key was replaced, and GBP is gone
+    assert [chosen("GBP"), chosen("EUR")] == [first, third]
+    act(cast, cast.acorn, accounts.stop_charges, third)
+    assert chosen("EUR") == first
+    act(cast, cast.acorn, accounts.resume_charges, third)
+    assert chosen("EUR") == first  # it has to be chosen again
+    with pytest.raises(NotFound):
+        act(cast, cast.birch, lambda db, row: accounts.set_default_currencies(db, row, ["EUR"]), second)
+    assign(second, "EUR")
+    bought = buy(cast.services.processor, system(cast.acorn), customer_id=cast.ada_at_acorn.customer_id,
+                 cart=[(cast.products["acorn.once"], 1)])  # fmt: skip
+    assert rows(cast, Payment, Payment.id == bought.payment_id)[0].payment_account_id == second
+
+
+def test_a_card_of_a_stopped_account_is_no_longer_offered(cast: Cast) -> None:
+    """Ada's list still names it, as one that cannot be charged; the API does not list it; it cannot be chosen or made the default."""
+    ada = cast.ada_at_acorn
+    scope = unpaid_renewals.scope_of(ada)
+    move(cast, cast.acorn)
+    with cast.services.database.open(scope) as db:
+        mine = {row.id: row for row in method_queries.methods(db)}
+        assert not mine[ada.method_id].is_chargeable and mine[ada.method_id].pays_for
+        assert queries.get_subscription(db, ada.subscription_id).has_stale_method
+        assert api_lists.payment_methods(db, ada.customer_id) == []
+    with cast.services.database.open(scope, write=True) as db, pytest.raises(NotFound):
+        payment_methods.set_default(db, ada.method_id)
+    with pytest.raises(NotFound):
+        payment_methods.change_method(cast.services.processor, scope, ada.subscription_id, payment_method_id=ada.method_id)
+    act(cast, cast.acorn, accounts.resume_charges, sandbox_account_id(cast.acorn))
+    with cast.services.database.open(scope) as db:
+        assert [row.id for row in api_lists.payment_methods(db, ada.customer_id)] == [ada.method_id]
+        assert not queries.get_subscription(db, ada.subscription_id).has_stale_method
+
+
+# --- moving saved cards to the new account
+
+
+def copied(cast: Cast, buyer: Buyer, account: str, number: str = "4242424242424242") -> str:
+    """Copy a card to an account of the sandbox, as processors do between accounts. Returns its reference there."""
+    card = check(CardForm(number, "06/40", None, buyer.email, "GB"))
+    with cast.services.gateway.store.write() as c:
+        return keep(c, buyer.customer_id, card, saved=True, account=account)
+
+
+def test_moved_cards_are_charged_at_the_new_account(cast: Cast) -> None:
+    """The mapping file moves Ada's card. Her renewal is charged once, at the new account. The same file again changes nothing."""
+    ada, processor = cast.ada_at_acorn, cast.services.processor
+    old, new = move(cast, cast.acorn)
+    [card] = rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)
+    text = "old,new\n" + f"{card.reference},{copied(cast, ada, new)}\n"
+    between = method_moves.AccountPair(cast.acorn, old, new)
+    assert method_moves.move_methods(processor, between, method_moves.read_lines(text)) == (1, 0)
+    assert method_moves.move_methods(processor, between, method_moves.read_lines(text)) == (0, 1)
+    [moved] = rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)
+    assert (moved.payment_account_id, moved.former_reference, moved.expiry_year) == (new, card.reference, 2040)
+    before = len(cast.services.gateway.movements())
+    clock.turn(clock.offset() + unpaid_renewals.MONTH)
+    unpaid_renewals.renew_due(cast.services)
+    charged = [key for _, key, _ in cast.services.gateway.movements()[before:] if cast.acorn in key and ada.subscription_id in key]
+    [paid] = [row for row in unpaid_renewals.payments(cast, ada) if row.status == "succeeded"][-1:]
+    assert len(charged) == 1 and (paid.payment_account_id, account_of(cast, paid.key)) == (new, new)
+    assert unpaid_renewals.subscription(cast, ada).status == "active"
+
+
+def test_a_mapping_file_is_applied_whole_or_not_at_all(cast: Cast) -> None:
+    """One wrong line stops the file: another customer's buyer, another card, an unknown reference, a card of another business."""
+    ada, ben, processor = cast.ada_at_acorn, cast.ada_at_birch, cast.services.processor
+    old, new = move(cast, cast.acorn)
+    mine, theirs = (rows(cast, PaymentMethod, PaymentMethod.id == buyer.method_id)[0].reference for buyer in (ada, ben))
+    between, good = method_moves.AccountPair(cast.acorn, old, new), copied(cast, ada, new)
+    for second, words in (
+        ((theirs, copied(cast, ben, new)), "no saved method"),
+        (("sbm_unknown", copied(cast, ada, new)), "no saved method"),
+        ((mine, copied(cast, ada, new, "5555555555554444")), "another card"),
+        ((mine, "sbm_unknown"), "no such saved method"),
+    ):
+        lines = [json.dumps({"old": item[0], "new": item[1]}) for item in ([second] if second[0] == mine else [(mine, good), second])]
+        with pytest.raises(method_moves.BadLines) as bad:
+            method_moves.move_methods(processor, between, method_moves.read_lines("\n".join(lines)))
+        assert [number for number, _ in bad.value.problems] == [len(lines)] and words in bad.value.problems[0][1]
+        assert rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)[0].payment_account_id == old
+    other = copied(cast, Buyer(**{**vars(ada), "customer_id": ben.customer_id}), new)
+    with cast.services.database.open(system(cast.acorn), write=True) as db:
+        db.add(ProcessorCustomer(business_id=cast.acorn, id="pcu_1", customer_id=ada.customer_id, payment_account_id=new,
+                                 reference=ada.customer_id))  # fmt: skip
+    with pytest.raises(method_moves.BadLines) as bad:
+        method_moves.move_methods(processor, between, method_moves.read_lines(f"old,new\n{mine},{other}"))
+    assert "another customer" in bad.value.problems[0][1]
+    with pytest.raises(NotFound):
+        method_moves.move_methods(
+            processor, method_moves.AccountPair(cast.birch, old, new), method_moves.read_lines(f"old,new\n{mine},{good}")
+        )
+    for text in (
+        "",
+        "old,new\n",
+        "old,new\na,\n",
+        "{}",
+        '{"old": "a", "new": "b"}\nnonsense',
+        "old,new\na,b\na,c\n",
+        "old,new\na,b\nc,b\n",
+    ):
+        with pytest.raises(method_moves.BadLines):
+            method_moves.read_lines(text)
+
+
+def test_a_card_with_an_open_payment_is_not_moved(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome of a charge is unknown, so the file is refused. A charge that was not sent before the move is never sent."""
+    ada, processor = cast.ada_at_acorn, cast.services.processor
+    old, new = sandbox_account_id(cast.acorn), connect(cast, cast.acorn)
+    [card] = rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)
+    between, lines = (
+        method_moves.AccountPair(cast.acorn, old, new),
+        method_moves.read_lines(f"old,new\n{card.reference},{copied(cast, ada, new)}"),
+    )
+
+    def purchase() -> str:
+        return buy(processor, system(cast.acorn), customer_id=ada.customer_id, cart=[(cast.products["acorn.once"], 1)],
+                   payment_method_id=ada.method_id).payment_id  # fmt: skip
+
+    cast.services.gateway.turn_knob("next_charge", "lost")
+    lost = purchase()
+    with pytest.raises(method_moves.BadLines) as bad:
+        method_moves.move_methods(processor, between, lines)
+    assert "is open" in bad.value.problems[0][1]
+    processor.check(cast.acorn, lost)
+    assert rows(cast, Payment, Payment.id == lost)[0].status == "succeeded"
+    before = len(cast.services.gateway.movements())
+    with monkeypatch.context() as crash:
+        crash.setattr(type(processor), "start", lambda *_: "processing")
+        unsent = purchase()
+    with cast.services.database.open(system(cast.acorn), write=True) as db:  # as if the move had come between the choice and the write
+        method = db.scalars(select(PaymentMethod).where(PaymentMethod.id == ada.method_id)).one()
+        method.payment_account_id, method.reference = new, lines[0].new
+    processor.start(cast.acorn, unsent)
+    processor.check(cast.acorn, unsent)
+    assert rows(cast, Payment, Payment.id == unsent)[0].status == "cancelled" and len(cast.services.gateway.movements()) == before

@@ -111,6 +111,25 @@ def detach(account: Account, values: dict[str, Any], method: str) -> Object:
     return found
 
 
+def mandate(account: Account, values: dict[str, Any], reference: str) -> Object:
+    method = account.get(f"pm_{reference.removeprefix('mandate_')}", "payment_method")
+    facts = {"reference": f"ACORN{method['sepa_debit']['last4']}", "url": f"{account.base_url}/mandates/{reference}"}
+    return {
+        "id": reference, "object": "mandate", "livemode": account.live, "payment_method": method["id"], "status": "active",
+        "type": "multi_use", "multi_use": {}, "payment_method_details": {"type": "sepa_debit", "sepa_debit": facts},
+        "customer_acceptance": {"type": "online", "accepted_at": method["created"],
+                                "online": {"ip_address": "192.0.2.1", "user_agent": "a browser"}},
+    }  # fmt: skip
+
+
+def renew(account: Account, method: str, month: int, year: int) -> Object:
+    """The network tells of a new expiry of a saved card."""
+    found = account.get(method, "payment_method")
+    found["card"] |= {"exp_month": month, "exp_year": year}
+    account.emit("payment_method.automatically_updated", found)
+    return found
+
+
 def decline(behavior: str, **more: Any) -> Problem:
     from tests.harness.stripe_standin.cards import OWN_CODE
 
