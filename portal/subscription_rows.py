@@ -150,7 +150,7 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
         return [{"name": "view", "url": url, "label": _("View subscription")}]
 
     def may(verb: str) -> bool:
-        return lifecycle.may(lifecycle.SUBSCRIPTION, row.status, verb)
+        return lifecycle.may(lifecycle.SUBSCRIPTION, row.status, verb) and can(row.collected_by, verb)
 
     items: list[dict[str, Any]] = []
     if row.in_flight:
@@ -167,7 +167,7 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
     if may("change_method") and (not row.in_flight or row.may_replace) and exists_here("payment_method"):
         label = _("Pay with another card") if row.dues_minor or row.may_replace else _("Change card")
         items.append({"name": "method", "url": f"{url}/payment-method", "label": label})
-    if may("change_method") and exists_here("billing_details"):
+    if may("change_method") and can(row.collected_by, "edit_billing") and exists_here("billing_details"):
         items.append({"name": "billing_details", "url": f"{url}/billing-details", "label": _("Billing details")})
     rule = bool(items)
     if may("pause") and policy.allows(business, "pause") and exists_here("pause") and not row.in_flight and not row.is_ending:

@@ -17,7 +17,8 @@ from billing.model.imported_records import Record
 from core.scope import Actor
 
 VERBS: dict[str, frozenset[str]] = {
-    "dodo": frozenset({"cancel", "keep", "end", "pause", "resume", "change_plan", "keep_plan", "change_method", "edit_billing"})
+    "dodo": frozenset({"cancel", "keep", "end", "pause", "resume", "change_plan", "keep_plan", "change_method", "edit_billing"}),
+    "stripe": frozenset({"cancel", "keep", "end", "pause", "resume", "change_method"}),
 }
 """System → the actions it supports. Subscriptions of any other system were imported from a file and support no actions."""
 
@@ -71,8 +72,10 @@ class ExternalBilling(Protocol):
         """
         ...
 
-    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
         """Fetch the PDF of a payment's invoice or of a refund and pass it to `keep`. Returns the result of `keep`.
+
+        None: the other system issues no such document, so it is typeset here.
 
         Raises core.errors.Unavailable, with DOCUMENT_BEING_FETCHED if the PDF is still being fetched in the background.
         """

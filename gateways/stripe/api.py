@@ -11,7 +11,6 @@ Every call ends in one of five ways:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,19 +19,14 @@ from typing import Any
 import stripe
 
 from billing.charging.ports import AccountAccess
-from core.outgoing import BROKEN, Outgoing, RequestRefused
+from core.outgoing import Outgoing
+from core.stripe.http_client import API_VERSION, OutgoingHTTPClient
 
-API_VERSION = "2026-08-26.dahlia"
-"""The version of the API that this package was written for, and that every request names."""
 TIMEOUT = 7.0
 """Seconds per call. A charge makes up to three, and the API answers within 25 seconds."""
 PAGE = 100
 LONGEST_WAIT = 2.0
 """Seconds that one call waits in total because of rate limits, or because a call with the same key is still running."""
-_PRIVATE = ("x-stripe-client-user-agent", "x-stripe-client-telemetry")  # they describe this machine
-
-logging.getLogger("stripe").setLevel(logging.WARNING)  # its debug lines hold the parameters of each call
-
 StripeObject = dict[str, Any]
 
 
@@ -84,7 +78,7 @@ class StripeApi:
             access.secret_key or "no_key",
             stripe_version=API_VERSION,  # that of this package, whatever the account was connected with
             base_addresses={"api": api_base} if api_base else {},
-            http_client=_OutgoingClient(outgoing),
+            http_client=OutgoingHTTPClient(outgoing, timeout=TIMEOUT),
             max_network_retries=0,
         )
         self.v1: Any = self._client.v1
@@ -112,27 +106,6 @@ class StripeApi:
             if not page["has_more"] or not page["data"]:
                 return
             more = {"starting_after": page["data"][-1]["id"]}
-
-
-class _OutgoingClient(stripe.HTTPClient):  # type: ignore[misc]  # the SDK is not read by mypy, see pyproject.toml
-    """Lets the SDK send its requests through the portal's outgoing HTTP client."""
-
-    name = "httpx"
-
-    def __init__(self, outgoing: Outgoing):
-        super().__init__()
-        self._client = outgoing.client(timeout=TIMEOUT)
-
-    def request(self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any) -> Any:
-        sent = {name: value for name, value in (headers or {}).items() if name.lower() not in _PRIVATE}
-        try:
-            answer = self._client.request(method, url, headers=sent, content=post_data)
-        except (BROKEN, OSError, RequestRefused) as problem:
-            raise stripe.APIConnectionError(str(problem) or type(problem).__name__) from problem
-        return answer.content, answer.status_code, answer.headers
-
-    def close(self) -> None:
-        self._client.close()
 
 
 def _answer(found: Any) -> Answer:

@@ -20,27 +20,37 @@ from core.settings import Settings
 
 
 class ExternalAccount(Base, BusinessOwned):
-    """`id` is the name of the system, which is `collected_by` of pulled rows. `account_id` is stored on every row that it may change."""
+    """`id` is the name of the system, which is `collected_by` of pulled rows; a business has at most one account at each system.
+
+    `account_id` is stored on every row that it may change. `reference` is the account's own id, where the system has one.
+    """
 
     __tablename__ = "external_accounts"
 
     account_id: Mapped[str]
     base_url: Mapped[str]
+    reference: Mapped[str | None]
     key_sealed: Mapped[str]
     webhook_sealed: Mapped[str | None]
     pulled_at: Mapped[datetime | None]
     heard_at: Mapped[datetime | None]  # last time that an answer was stored
     failed_at: Mapped[datetime | None]  # last time that it did not answer or refused access; the reason is in `failure`
     failure: Mapped[str | None]
+    events_until: Mapped[datetime | None]  # the account's events up to then were read; None: it keeps no list, or was never pulled
+    events_due_at: Mapped[datetime | None]  # when to read the next ones
     created_at: Mapped[datetime]
 
 
 class PullCursor(Base, BusinessOwned):
-    """The progress of reading one resource: `page` is the next page of the rows created up to `until`. `id` is system and resource."""
+    """The progress of reading one resource, of the rows created up to `until`. `id` is system and resource.
+
+    `cursor`: of the next page, in the words of the system; None at the beginning. `page`: how many pages were read.
+    """
 
     __tablename__ = "pull_cursors"
 
     until: Mapped[datetime]
+    cursor: Mapped[str | None]
     page: Mapped[int] = mapped_column(default=0)
     rows: Mapped[int] = mapped_column(default=0)
     done_at: Mapped[datetime | None]
@@ -119,10 +129,11 @@ def connect(
     base_url: str,
     api_key: str,
     webhook_key: str | None = None,
+    reference: str | None = None,
 ) -> ExternalAccount:
-    """Store or update the connection. Without a `webhook_key` the stored one stays.
+    """Store or update the connection. Without a `webhook_key` or a `reference` the stored one stays.
 
-    A different base URL counts as a different account: it cannot change rows that were pulled from the first one.
+    A different base URL or reference counts as a different account: it cannot change rows that were pulled from the first one.
     """
     row = db.scalar(select(ExternalAccount).where(ExternalAccount.id == system_name).with_for_update())
     sealed = seal(settings.secret_keys, purpose("key", business_id, system_name), api_key)
@@ -136,10 +147,11 @@ def connect(
             created_at=clock.wall(),
         )
         db.add(row)
-    elif row.base_url != base_url:
+    elif row.base_url != base_url or (reference and row.reference and row.reference != reference):
         row.account_id = new_id(ACCOUNT_PREFIX)
+        row.webhook_sealed = row.events_until = row.events_due_at = row.pulled_at = None
         db.execute(delete(PullCursor).where(PullCursor.id.startswith(f"{system_name}:")))
-    row.base_url, row.key_sealed = base_url, sealed
+    row.base_url, row.key_sealed, row.reference = base_url, sealed, reference or row.reference
     if webhook_key:
         row.webhook_sealed = seal(settings.secret_keys, purpose("webhook", business_id, system_name), webhook_key)
     return row

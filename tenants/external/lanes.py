@@ -1,4 +1,4 @@
-"""Background requests to external accounts: delegated actions and the objects of webhooks. Each business has its own lane."""
+"""Background requests to external accounts: delegated actions, the objects of webhooks, and events. Each account has its own lane."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, literal, select, union_all
 
 from billing.model.delegated_actions import DelegatedAction
 from core import clock
@@ -16,19 +16,22 @@ from core.lanes import Lanes, Turn
 from core.metrics.snapshot import Due, count_due
 from core.scope import everything, system
 from core.services import Services
-from tenants.external.account import ExternalWebhook, note_failure
+from tenants.external import events
+from tenants.external.account import ExternalAccount, ExternalWebhook, note_failure
+from tenants.external.incoming_webhooks import follow
 from tenants.external.page_calls import in_a_lane
-from tenants.external.reader import SOURCE
+from tenants.external.system import CallFailed
+from tenants.external.systems import SYSTEMS
 
 log = structlog.get_logger()
 
 BACKOFF = (2, 10, 60, 300, 1800, 7200)  # seconds until a webhook is retried; after the last it is dropped
 HOLD = timedelta(minutes=3)  # how long a webhook is reserved for one worker
-AT_ONCE = 100  # businesses per query
+AT_ONCE = 100  # accounts per query
 
 
 class Accounts:
-    """Serves the accounts of all businesses."""
+    """Serves the accounts of all businesses. The key of a lane is a business and a system."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -37,14 +40,21 @@ class Accounts:
 
     def due(self) -> list[str]:
         at = clock.wall()
-        actions = select(DelegatedAction.business_id, DelegatedAction.check_at.label("at")).where(
-            DelegatedAction.status.in_(("pending", "opened")), DelegatedAction.check_at <= at
-        )
-        webhooks = select(ExternalWebhook.business_id, ExternalWebhook.due_at.label("at")).where(ExternalWebhook.due_at <= at)
-        both = union_all(actions, webhooks).subquery()
-        waiting = select(both.c.business_id).group_by(both.c.business_id).order_by(func.min(both.c.at)).limit(AT_ONCE)
-        with self.services.database.open(everything("businesses with due requests to accounts")) as db:
-            return list(db.scalars(waiting))
+        waiting = [
+            select(DelegatedAction.business_id, DelegatedAction.system.label("system"), DelegatedAction.check_at.label("at")).where(
+                DelegatedAction.status.in_(("pending", "opened")), DelegatedAction.check_at <= at
+            ),
+            select(ExternalAccount.business_id, ExternalAccount.id.label("system"), ExternalAccount.events_due_at.label("at")).where(
+                ExternalAccount.events_due_at <= at
+            ),
+        ]
+        for name in SYSTEMS:
+            hooks = select(ExternalWebhook.business_id, literal(name).label("system"), ExternalWebhook.due_at.label("at"))
+            waiting.append(hooks.where(ExternalWebhook.due_at <= at, ExternalWebhook.id.startswith(f"{name}/")))
+        every = union_all(*waiting).subquery()
+        keys = select(every.c.business_id, every.c.system).group_by(every.c.business_id, every.c.system)
+        with self.services.database.open(everything("accounts with due requests")) as db:
+            return [f"{row.business_id} {row.system}" for row in db.execute(keys.order_by(func.min(every.c.at)).limit(AT_ONCE))]
 
     def backlog(self, db: ScopedSession) -> Due:
         """Return how many actions and webhooks are due, and since when."""
@@ -53,17 +63,24 @@ class Accounts:
             db, DelegatedAction.check_at, DelegatedAction.status.in_(("pending", "opened")), DelegatedAction.check_at <= at
         )
         webhooks, other = count_due(db, ExternalWebhook.due_at, ExternalWebhook.due_at <= at)
-        return actions + webhooks, min((item for item in (first, other) if item), default=None)
+        lists, last = count_due(db, ExternalAccount.events_due_at, ExternalAccount.events_due_at <= at)
+        return actions + webhooks + lists, min((item for item in (first, other, last) if item), default=None)
 
-    def serve(self, business_id: str, turn: Turn) -> bool:
+    def serve(self, key: str, turn: Turn) -> bool:
+        business_id, system_name = key.split(" ")
         with in_a_lane():
-            answered = self._actions(business_id, turn)
-            return (self._webhooks(business_id, turn) if answered else False) and answered
+            return (
+                self._actions(business_id, system_name, turn)
+                and self._webhooks(business_id, system_name, turn)
+                and self._events(business_id, system_name, turn)
+            )
 
-    def _actions(self, business_id: str, turn: Turn) -> bool:
+    def _actions(self, business_id: str, system_name: str, turn: Turn) -> bool:
         with self.services.database.open(system(business_id)) as db:
             waiting = select(DelegatedAction.id).where(
-                DelegatedAction.status.in_(("pending", "opened")), DelegatedAction.check_at <= clock.wall()
+                DelegatedAction.system == system_name,
+                DelegatedAction.status.in_(("pending", "opened")),
+                DelegatedAction.check_at <= clock.wall(),
             )
             due = list(db.scalars(waiting.order_by(DelegatedAction.check_at).limit(50)))
         for act_id in due:
@@ -74,19 +91,17 @@ class Accounts:
                 return False  # slow and without an answer: serve other businesses first
         return True
 
-    def _webhooks(self, business_id: str, turn: Turn) -> bool:
-        from tenants.external.incoming_webhooks import follow
-
-        while not turn.over and (webhook := self._claim(business_id)):
+    def _webhooks(self, business_id: str, system_name: str, turn: Turn) -> bool:
+        while not turn.over and (webhook := self._claim(business_id, system_name)):
             hook_id, kind, noun = webhook
             try:
-                follow(self.services, business_id, kind, noun, turn)
+                follow(self.services, business_id, system_name, kind, noun)
             except PortalError as away:
-                self._retry_later(business_id, hook_id, away.sentence)
+                self._retry_later(business_id, system_name, hook_id, away.sentence)
                 return False
             except Exception as error:  # a failing webhook must not stop the others
                 log.exception("external webhook failed", business_id=business_id, kind=kind)
-                self._retry_later(business_id, hook_id, type(error).__name__)
+                self._retry_later(business_id, system_name, hook_id, type(error).__name__)
                 continue
             with self.services.database.open(system(business_id), write=True) as db:
                 row = db.scalar(select(ExternalWebhook).where(ExternalWebhook.id == hook_id))
@@ -94,13 +109,22 @@ class Accounts:
                     row.due_at = None
         return True
 
-    def _claim(self, business_id: str) -> tuple[str, str, str] | None:
+    def _events(self, business_id: str, system_name: str, turn: Turn) -> bool:
+        try:
+            while not turn.over and events.read_page(self.services, business_id, system_name):
+                pass
+        except CallFailed as failed:
+            note_failure(self.services.database, business_id, system_name, failed.reason)
+            return False
+        return True
+
+    def _claim(self, business_id: str, system_name: str) -> tuple[str, str, str] | None:
         """Return the next webhook, and mark all others about the same object as done."""
-        at = clock.wall()
+        at, ours = clock.wall(), ExternalWebhook.id.startswith(f"{system_name}/")
         with self.services.database.open(system(business_id), write=True) as db:
             row = db.scalar(
                 select(ExternalWebhook)
-                .where(ExternalWebhook.due_at <= at)
+                .where(ExternalWebhook.due_at <= at, ours)
                 .order_by(ExternalWebhook.due_at, ExternalWebhook.id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -111,6 +135,7 @@ class Accounts:
                 select(ExternalWebhook)
                 .where(
                     ExternalWebhook.due_at <= at,
+                    ours,
                     ExternalWebhook.kind == row.kind,
                     ExternalWebhook.noun == row.noun,
                     ExternalWebhook.id != row.id,
@@ -122,8 +147,8 @@ class Accounts:
             row.due_at, row.attempts = at + HOLD, row.attempts + 1
             return row.id, row.kind, row.noun
 
-    def _retry_later(self, business_id: str, hook_id: str, reason: str) -> None:
-        note_failure(self.services.database, business_id, SOURCE, reason)
+    def _retry_later(self, business_id: str, system_name: str, hook_id: str, reason: str) -> None:
+        note_failure(self.services.database, business_id, system_name, reason)
         with self.services.database.open(system(business_id), write=True) as db:
             row = db.scalar(select(ExternalWebhook).where(ExternalWebhook.id == hook_id))
             if row is not None:

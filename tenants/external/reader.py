@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.external.dispatch import record_late_answer
 from billing.imports import Counts, load, ours
-from billing.model.catalogue import Product
 from billing.model.imported_records import Record, SourceId, source_key
 from billing.model.provenance import Origin
 from core import clock
@@ -26,13 +25,10 @@ from core.errors import Invalid, ScopeError
 from core.scope import Actor, system
 from core.settings import Settings
 from tenants.external.account import ExternalAccount
-from tenants.external.client import with_retries
 from tenants.external.read_limits import ReadLimit, Spent
-from tenants.external.resources import FETCH, REFERENCE, SIZE, Json, Resource, plain, reference_of
-from tenants.imports.shapes import record
+from tenants.external.system import REFERENCE, BillingSystem, Json, ObjectMissing, Resource, with_retries
 
 log = structlog.get_logger()
-SOURCE = "dodo"
 AT_ONCE = 4  # concurrent requests
 REQUESTS, SECONDS = 1500, 3600.0  # limits for one page, with everything that it refers to
 DEPTH = 4  # an activation names a key, which names a payment, which names a customer
@@ -58,31 +54,28 @@ class AccountReader:
     api: Any
     business_id: str
     origin: Origin
+    system: BillingSystem
     skipped: int = 0
     wait: Callable[[Callable[[], Any]], Any] = with_retries
     budget: ReadLimit = field(default_factory=lambda: ReadLimit(REQUESTS, SECONDS))
     _unavailable: set[str] = field(default_factory=set)
 
     def records_of(self, resource: Resource, items: Sequence[Any]) -> list[Record]:
-        """Return a page of a list as records. Objects that the list does not return in full are read one by one."""
-        listed = self._listed(resource, items)
-        incomplete = self._incomplete(resource, listed)
-        if incomplete:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                whole = dict(zip(incomplete, pool.map(lambda item: self._fetch(resource.kind, item), incomplete), strict=True))
-            listed = [whole.get(item[resource.id]) or item for item in listed if whole.get(item[resource.id], item) is not None]
-        if resource.archived:
-            listed = [{**item, "archived_at": item.get("updated_at") or clock.wall().isoformat()} for item in listed]
-        found = [self.read(resource.kind, item) for item in listed]
-        return [item for item in found if item is not None]
+        """Return a page of a list as records."""
+        return self.system.records(self, resource, items)
 
     def read_record(self, kind: str, id: str) -> Record | None:
         """Read one object from the account; None if it does not exist or the account returns a different one."""
-        answer = self._fetch(kind, id)
-        found = self.read(kind, answer) if answer is not None else None
-        if found is not None and (found.kind, found.id) != (kind, id):
+        found = self.read_records(kind, id)
+        return found[-1] if found else None
+
+    def read_records(self, kind: str, id: str) -> list[Record]:
+        """Read one object from the account as records, the object itself last. Empty where `read_record` returns None."""
+        answer = self.fetch(kind, id)
+        found = self.read(kind, answer) if answer is not None else []
+        if found and (found[-1].kind, found[-1].id) != (kind, id):
             self.skip("the account returned a different object", [f"{kind}/{id}"])
-            return None
+            return []
         return found
 
     def keep(
@@ -106,7 +99,7 @@ class AccountReader:
         with self.database.open(system(self.business_id), write=True) as db:
             counts = load(db, self.origin, records, renew=True, test_mode=self.settings.is_test, actor=actor)
             record_late_answer(db, self._here(db, [record for record in records if record.kind == "subscription"]))
-            account = db.scalar(select(ExternalAccount).where(ExternalAccount.id == SOURCE))
+            account = db.scalar(select(ExternalAccount).where(ExternalAccount.id == self.origin.system))
             if account is not None:
                 account.heard_at = clock.wall()
             also(db)
@@ -124,44 +117,6 @@ class AccountReader:
         except Invalid:
             return []
 
-    def _listed(self, resource: Resource, items: Sequence[Any]) -> list[Json]:
-        """Return the objects of a page, each once. Objects without an id, and those beyond the page size, are skipped."""
-        found: dict[str, Json] = {}
-        for item in items[:SIZE]:
-            try:
-                entry = plain(item)
-            except ValueError:
-                entry = {}
-            id = reference_of(resource.id, entry)
-            if id is None:
-                self.skip("it has no valid id", [resource.name])
-            else:
-                found[id] = entry
-        return list(found.values())
-
-    def _incomplete(self, resource: Resource, listed: list[Json]) -> list[str]:
-        if resource.whole:
-            return [item[resource.id] for item in listed]
-        if resource.kind != "subscription":
-            return []
-        names = {source_key(self.origin.account_id, "product", product) for item in listed if (product := reference_of("product_id", item))}
-        with self.database.open(system(self.business_id)) as db:
-            rows = db.execute(
-                select(SourceId.reference, Product.price_minor)
-                .join(Product, Product.id == SourceId.row_id)
-                .where(SourceId.id.in_(sorted(names)), Product.business_id == SourceId.business_id)
-            )
-            price = dict(rows.tuples().all())
-        # lists contain the amount, but not add-ons and discounts: an amount that differs from the price means that there are some
-        return [
-            item["subscription_id"]
-            for item in listed
-            if item.get("discounts")
-            or item.get("discount_id")
-            or not isinstance(item.get("quantity", 1), int)
-            or price.get(reference_of("product_id", item) or "", 0) * item.get("quantity", 1) != item.get("recurring_pre_tax_amount")
-        ]
-
     def _complete(self, records: list[Record]) -> list[Record]:
         """Add the missing records that others refer to. Records with references that do not exist are skipped."""
         for _depth in range(DEPTH):
@@ -169,9 +124,9 @@ class AccountReader:
             if not missing:
                 break
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                found = list(pool.map(lambda item: self.read_record(*item), missing))
-            self._unavailable |= {f"{kind}/{id}" for (kind, id), item in zip(missing, found, strict=True) if item is None}
-            records = [item for item in found if item is not None] + records
+                found = list(pool.map(lambda item: self.read_records(*item), missing))
+            self._unavailable |= {f"{kind}/{id}" for (kind, id), items in zip(missing, found, strict=True) if not items}
+            records = [item for items in found for item in items] + records
         else:
             self._unavailable |= {f"{kind}/{id}" for kind, id in self._missing(records)}
         good, dropped = records, True
@@ -189,7 +144,7 @@ class AccountReader:
     def _missing(self, records: list[Record]) -> set[tuple[str, str]]:
         here = {(record.kind, record.id) for record in records}
         named = {(ref.kind, ref.id) for record in records for ref in record.references} - here
-        named = {item for item in named if item[0] in FETCH and f"{item[0]}/{item[1]}" not in self._unavailable}
+        named = {item for item in named if item[0] in self.system.readable and f"{item[0]}/{item[1]}" not in self._unavailable}
         keys = sorted(source_key(self.origin.account_id, *item) for item in named)
         with self.database.open(system(self.business_id)) as db:
             for start in range(0, len(keys), 500):
@@ -202,15 +157,25 @@ class AccountReader:
             key = source_key(self.origin.account_id, record.kind, record.id)
             return db.scalar(select(SourceId.id).where(SourceId.id == key, SourceId.digest != "")) is not None
 
-    def _fetch(self, kind: str, id: str) -> Json | None:
-        from dodopayments import NotFoundError
+    def known(self, kind: str, references: Sequence[str]) -> set[str]:
+        """Return which of these external ids have been stored. None that is not a valid id has."""
+        keys = sorted({source_key(self.origin.account_id, kind, item) for item in references if REFERENCE.fullmatch(item)})
+        found: set[str] = set()
+        with self.database.open(system(self.business_id)) as db:
+            for start in range(0, len(keys), 500):
+                part = SourceId.id.in_(keys[start : start + 500])
+                found |= set(db.scalars(select(SourceId.reference).where(part, SourceId.digest != "")))
+        return found
 
+    def fetch(self, kind: str, id: str) -> Json | None:
+        """Return an object of the account; None if it has no such object, or an unreadable one."""
         if not REFERENCE.fullmatch(id):
             return None
         try:
             self.budget.take()
-            return plain(self.wait(lambda: FETCH[kind](self.api, id)))
-        except NotFoundError:
+            answer: Json = self.wait(lambda: self.system.fetch(self.api, kind, id))
+            return answer
+        except ObjectMissing:
             return None
         except Spent:
             self.skip("the limit of requests is reached", [f"{kind}/{id}"])
@@ -219,16 +184,16 @@ class AccountReader:
             self.skip(f"{type(error).__name__}: {error}", [f"{kind}/{id}"])
             return None
 
-    def read(self, kind: str, data: Json) -> Record | None:
-        """Validate an object of the account; None if it is not valid."""
+    def read(self, kind: str, data: Json) -> list[Record]:
+        """Validate an object of the account; empty if it is not valid."""
         try:
-            return record(kind, data)
+            return self.system.translate(self, kind, data)
         except Invalid as error:
             reason = "; ".join(f"{name}: {message}" for name, message in error.fields.items())
         except UNREADABLE as error:
             reason = type(error).__name__
         self.skip(reason, [f"{kind}/{data.get(f'{kind}_id') or data.get('id')}"[:200]])
-        return None
+        return []
 
     def skip(self, reason: str, which: list[str]) -> None:
         self.skipped += len(which)

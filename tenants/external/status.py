@@ -15,7 +15,7 @@ from billing.model.parties import Customer
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
 from tenants.external.account import ExternalAccount, ExternalWebhook, PullCursor
-from tenants.external.reader import SOURCE
+from tenants.external.systems import SYSTEMS
 
 SHOWN = 20
 
@@ -30,32 +30,48 @@ class DelegatedActionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`collected`: system → (number of subscriptions, of them active). `reading`: (start, rows so far) of an unfinished pull."""
+class AccountStatus:
+    """An account at one system. `reading`: (start, rows so far) of an unfinished pull. `told_at`: when the last webhook arrived."""
 
-    account: ExternalAccount | None
+    account: ExternalAccount
+    title: str
     reading: tuple[datetime, int] | None
     told_at: datetime | None
-    collected: dict[str, tuple[int, int]]
-    waiting: int
-    acts: list[DelegatedActionRow]
 
     @property
     def is_away(self) -> bool:
         """Whether the last request to the account failed."""
         item = self.account
-        return item is not None and item.failed_at is not None and (item.heard_at is None or item.failed_at > item.heard_at)
+        return item.failed_at is not None and (item.heard_at is None or item.failed_at > item.heard_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`collected`: system → (number of subscriptions, of them active)."""
+
+    accounts: list[AccountStatus]
+    collected: dict[str, tuple[int, int]]
+    waiting: int
+    acts: list[DelegatedActionRow]
 
 
 def external_status(db: ScopedSession) -> Standing:
-    cursors = list(db.scalars(select(PullCursor)))
     return Standing(
-        account=db.scalar(select(ExternalAccount).where(ExternalAccount.id == SOURCE)),
-        reading=(min(cursor.until for cursor in cursors), sum(cursor.rows for cursor in cursors)) if cursors else None,
-        told_at=db.scalar(select(func.max(ExternalWebhook.received_at))),
+        accounts=[_account(db, row) for row in db.scalars(select(ExternalAccount).order_by(ExternalAccount.created_at))],
         collected=_collected(db),
         waiting=db.scalar(select(func.count()).select_from(DelegatedAction).where(DelegatedAction.status == "pending")) or 0,
         acts=_acts(db),
+    )
+
+
+def _account(db: ScopedSession, row: ExternalAccount) -> AccountStatus:
+    cursors = list(db.scalars(select(PullCursor).where(PullCursor.id.startswith(f"{row.id}:"))))
+    known = SYSTEMS.get(row.id)
+    return AccountStatus(
+        account=row,
+        title=known.title if known else row.id,
+        reading=(min(cursor.until for cursor in cursors), sum(cursor.rows for cursor in cursors)) if cursors else None,
+        told_at=db.scalar(select(func.max(ExternalWebhook.received_at)).where(ExternalWebhook.id.startswith(f"{row.id}/"))),
     )
 
 

@@ -28,7 +28,6 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
                 "Deployment",
                 "Document",
                 "DomainSession",
-                "ExternalAccount",
                 "EmailOptOut",
                 "Picture",
                 "Quote",

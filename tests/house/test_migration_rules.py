@@ -27,6 +27,7 @@ SMALL = frozenset(
         "leases",
         "mail_servers",
         "migration_steps",
+        "pull_cursors",
         "signing_keys",
     }
 )

@@ -35,7 +35,6 @@ NO_CLIENT = {
     "core/replica.py socket": "closes a connection of the database driver",
     "core/pooler.py socket": "closes a connection of the database driver",
     "core/serving.py socket": "listens for the server",
-    "tenants/external/dodo.py httpx": "names the errors of a client that was handed in",
 }
 HANDED = {"http_client": ("DodoPayments", "AsyncDodoPayments"), "transport": ("OAuth2Client", "AsyncOAuth2Client", "OAuth1Client")}
 """Clients of other packages that speak HTTP: the keyword that makes them speak through ours."""

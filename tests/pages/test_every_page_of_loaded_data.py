@@ -32,8 +32,9 @@ from tenants import exports, impersonation
 from tenants.api_keys import new_key
 from tenants.external import pull
 from tenants.external.account import connect, origin_of, reach
-from tenants.external.client import client
+from tenants.external.dodo.client import client
 from tenants.external.reader import AccountReader
+from tenants.external.systems import SYSTEMS
 from tenants.imports.import_file import check, write
 from tenants.memberships import invite
 from tenants.team import Membership
@@ -220,7 +221,7 @@ def pulled(services: Any, business: str) -> Iterator[str]:
             connect(db, services.settings, business, "dodo", base_url=liar.url, api_key="a key")
         known, origin = reach(services.database, services.settings, business, "dodo"), origin_of(services.database, business, "dodo")
         assert known is not None and origin is not None
-        reader = AccountReader(services.database, services.settings, client(services.outgoing, known), business, origin)
+        reader = AccountReader(services.database, services.settings, client(services.outgoing, known), business, origin, SYSTEMS["dodo"])
         liar.is_plausible = True
         pull.pull(reader)
         liar.is_plausible = False

@@ -16,6 +16,7 @@ from standardwebhooks.webhooks import Webhook
 from billing.catalogue.discount_codes import create_discount
 from billing.charging.refund import refund
 from billing.external import dispatch
+from billing.external.port import DelegatedCall
 from billing.model.delegated_actions import DelegatedAction
 from billing.model.invoices import Invoice
 from billing.model.payments import Payment, PaymentMethod
@@ -29,7 +30,7 @@ from core.scope import everything, system
 from tenants.external import dodo, incoming_webhooks
 from tenants.external import pull as pulling
 from tenants.external.account import ExternalWebhook, PullCursor, connect
-from tenants.external.client import client
+from tenants.external.dodo.client import client
 from tenants.memberships import invite
 from tests.stories.two_deployments import Two, sums, two_houses
 from tests.visitor import Visitor
@@ -50,8 +51,8 @@ def two(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
 
 def interrupted_pull(two: Two) -> int:
     """Pull one row per page, killed after every new row. Returns the number of kills."""
-    heard, size = set[tuple[str, int]](), pulling.SIZE
-    pulling.SIZE = 1
+    heard, size = set[tuple[str, int]](), dodo.SIZE
+    dodo.SIZE = 1
 
     def told(name: str, rows: int) -> None:
         if (name, rows) not in heard:
@@ -66,7 +67,7 @@ def interrupted_pull(two: Two) -> int:
             except KeyboardInterrupt:
                 pass
     finally:
-        pulling.SIZE = size
+        dodo.SIZE = size
     raise AssertionError("it never came to an end")
 
 
@@ -234,7 +235,9 @@ def test_a_slow_look_up_is_not_run_by_another_worker(two: Two, ada: Visitor, mon
 
 def test_only_http_links_of_the_account_are_shown() -> None:
     for link, kept in (("https://checkout.example/1", True), ("javascript:alert(1)", False), (None, False)):
-        assert (dodo._send(lambda link=link: SimpleNamespace(payment_link=link), print).link == link) is (kept or link is None)
+        api = SimpleNamespace(subscriptions=SimpleNamespace(update=lambda *given, link=link, **more: SimpleNamespace(payment_link=link)))
+        answer = dodo.DodoBilling().send(api, DelegatedCall("bus_1", "sub_1", "pause", {}, "key"))
+        assert (answer.link == link) is (kept or link is None)
 
 
 def test_a_refused_action_shows_the_reason_and_the_real_state(two: Two, ada: Visitor) -> None:
@@ -360,7 +363,9 @@ def test_card_page_and_invoice_of_the_account_are_used(two: Two, ada: Visitor) -
 
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limit waits for the account to a third of a second."""
-    monkeypatch.setattr("tenants.external.client.client", lambda *given, **more: client(*given, **{**more, "timeout": 0.3, "retries": 0}))
+    monkeypatch.setattr(
+        "tenants.external.dodo.client.client", lambda *given, **more: client(*given, **{**more, "timeout": 0.3, "retries": 0})
+    )
 
 
 def test_a_scheduled_change_is_cancelled_although_the_answer_is_late(two: Two, ada: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,9 @@ from core.services import Services
 from core.settings import Settings
 from tenants.api_keys import new_key
 from tenants.external.account import Reach, connect, origin_of
-from tenants.external.client import client
+from tenants.external.dodo.client import client
 from tenants.external.reader import AccountReader
+from tenants.external.systems import SYSTEMS
 from tests.cast import Cast
 from tests.harness.http_proxy import HttpProxy, pipe
 
@@ -90,7 +91,7 @@ class Two:
         found = business_id or self.business_id
         origin = origin_of(self.here.database, found, "dodo")
         assert origin is not None
-        return AccountReader(self.here.database, self.here.settings, api, found, origin)
+        return AccountReader(self.here.database, self.here.settings, api, found, origin, SYSTEMS["dodo"])
 
     def our_id(self, reference: str) -> str:
         """Return the id here of a row of the account."""

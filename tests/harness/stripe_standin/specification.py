@@ -77,7 +77,7 @@ def _validator(name: str, method: str, part: str) -> tuple[Any, dict[str, Any]]:
 
 def read_request(method: str, name: str, query: str, body: str) -> dict[str, Any]:
     """Return the parameters of a request, as the types that the document gives them. Raises NotInSpecification."""
-    part, text = ("body", body) if method == "POST" else ("query", query)
+    part, text = ("query", query) if method == "GET" else ("body", body or query)  # the SDK sends those of DELETE in the URL
     validator, schema = _validator(name, method, part)
     values = _typed(_nested(text), schema)
     for problem in validator.iter_errors(values):

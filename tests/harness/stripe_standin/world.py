@@ -14,6 +14,8 @@ PREFIX = {
     "customer": "cus", "payment_method": "pm", "payment_intent": "pi", "setup_intent": "seti", "checkout.session": "cs_test",
     "charge": "ch",
     "refund": "re", "dispute": "du", "event": "evt", "mandate": "mandate", "setup_attempt": "setatt",
+    "product": "prod", "price": "price", "subscription": "sub", "subscription_item": "si", "invoice": "in", "invoice_payment": "inpay",
+    "line_item": "il", "billing_portal.session": "bps", "webhook_endpoint": "we",
 }  # fmt: skip
 DAY = 24 * 3600
 

@@ -1,4 +1,4 @@
-"""Implements external billing (`billing/external/port.py`) with Dodo Payments. Each call has one try and a time limit.
+"""Implements external billing (`billing/external/port.py`) with any of the systems. Each call has one try and a time limit.
 
 Our ids are translated to the ids of the account; rows that did not come from the account are refused. A page waits a few seconds
 for an answer (`page_calls.py`); the download of a document continues in the background.
@@ -6,7 +6,6 @@ for an answer (`page_calls.py`); the download of a document continues in the bac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -14,22 +13,17 @@ from typing import Any, Literal
 from billing.external.port import DelegatedCall, ExternalAnswer
 from billing.model.imported_records import Record
 from core.errors import N_, Conflict, Unavailable
-from core.outgoing import BROKEN
 from core.scope import Actor
 from core.services import Services
 from tenants.external.account import note_failure, reference
-from tenants.external.client import failure_reason
 from tenants.external.incoming_webhooks import REQUESTS, SECONDS, reader_of
-from tenants.external.operations import VERBS
-from tenants.external.operations import plan as in_parameters
 from tenants.external.page_calls import NoAnswerYet, PageCalls, Silent
 from tenants.external.plan_previews import figures
 from tenants.external.read_limits import ReadLimit
-from tenants.external.reader import SOURCE, UNREADABLE, AccountReader
-from tenants.external.resources import plain
+from tenants.external.reader import UNREADABLE, AccountReader
+from tenants.external.system import BillingSystem, CallFailed
 
 Note = Callable[[str], None]
-_LINK = re.compile(r"https?://[\x21-\x7e]{1,2000}")
 
 NOT_CONNECTED = N_("This business's billing system is no longer connected.")
 AWAY = N_("The business's billing system can't be reached right now. Nothing was changed. Please try again.")
@@ -38,14 +32,13 @@ NO_DOCUMENT = N_("The business's billing system did not return the document. Ple
 PRICE_INCREASED = N_("The price has changed since you reviewed it. Review the new price. Nothing was changed.")
 
 
-class Dodo:
-    name = SOURCE
-
-    def __init__(self, services: Services) -> None:
-        self.services, self.page_calls = services, PageCalls()
+class AccountActions:
+    def __init__(self, services: Services, billing_system: BillingSystem) -> None:
+        self.services, self.system, self.name = services, billing_system, billing_system.name
+        self.page_calls = PageCalls()
 
     def send(self, act: DelegatedCall) -> ExternalAnswer:
-        reader = reader_of(self.services, act.business_id, retries=0)
+        reader = reader_of(self.services, act.business_id, self.name, retries=0)
         delegated = self._translate(act, reader) if reader is not None else None
         if reader is None or delegated is None:
             return ExternalAnswer("refused", NOT_CONNECTED)
@@ -53,9 +46,7 @@ class Dodo:
             return refused
         note = self._note(act.business_id)
         try:
-            return self.page_calls.wait_for(
-                act.business_id, lambda: _send(lambda: VERBS[act.verb](reader.api.subscriptions, delegated), note)
-            )
+            return self.page_calls.wait_for(act.business_id, lambda: _send(lambda: self.system.send(reader.api, delegated), note))
         except NoAnswerYet:
             return ExternalAnswer("unknown")
 
@@ -65,11 +56,11 @@ class Dodo:
         external_id = self._reference(reader, "subscription", subscription_id)
 
         def read() -> Record | None:
-            found: Record | None = _call_account(lambda: reader.read_record("subscription", external_id), note)
-            if found is None:
+            found: list[Record] = _call_account(lambda: reader.read_records("subscription", external_id), note)
+            if not found:
                 return None
-            _call_account(lambda: reader.keep([found], actor=actor), note)
-            return reader.here(found)
+            _call_account(lambda: reader.keep(found, actor=actor), note)
+            return reader.here(found[-1])
 
         learned: Record | None = self._ask(business_id, read)
         return learned
@@ -77,19 +68,23 @@ class Dodo:
     def preview(self, business_id: str, subscription_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         reader = self._reader(business_id)
         external_id, plan = self._reference(reader, "subscription", subscription_id), self._plan(reader, parameters)
-        call = lambda: reader.api.subscriptions.preview_change_plan(external_id, **in_parameters(plan))  # noqa: E731
+        call = lambda: self.system.preview(reader.api, external_id, plan)  # noqa: E731
         try:
-            return figures(plain(self._ask(business_id, lambda: _call_account(call, self._note(business_id)))))
+            return figures(self._ask(business_id, lambda: _call_account(call, self._note(business_id))))
         except UNREADABLE:
             raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
 
-    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes:
+    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
         reader = self._reader(business_id)
         external_id = self._reference(reader, "payment" if noun == "payments" else "refund", id)
-        get = getattr(reader.api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
 
-        def fetch() -> bytes:
-            pdf = _call_account(lambda: get(external_id).read(), self._note(business_id))
+        def fetch() -> bytes | None:
+            try:
+                pdf = _call_account(lambda: self.system.document(reader.api, noun, external_id), self._note(business_id))
+            except UNREADABLE:
+                raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT) from None
+            if pdf is None:
+                return None
             if not isinstance(pdf, bytes) or not pdf.startswith(b"%PDF-"):
                 raise Unavailable("DOCUMENT_UNAVAILABLE", NO_DOCUMENT)
             return keep(pdf)
@@ -129,10 +124,10 @@ class Dodo:
             return None
 
     def _note(self, business_id: str) -> Note:
-        return lambda reason: note_failure(self.services.database, business_id, SOURCE, reason)
+        return lambda reason: note_failure(self.services.database, business_id, self.name, reason)
 
     def _reader(self, business_id: str) -> AccountReader:
-        reader = reader_of(self.services, business_id)
+        reader = reader_of(self.services, business_id, self.name)
         if reader is None:
             raise Unavailable("NOT_CONNECTED", NOT_CONNECTED)
         return reader
@@ -149,50 +144,41 @@ class Dodo:
         return ExternalAnswer("refused", PRICE_INCREASED) if due > int(act.parameters.get("due_minor", due)) else None
 
 
-def _send(call: Callable[[], Any], note: Note) -> ExternalAnswer:
-    from dodopayments import APIError
-
+def _send(call: Callable[[], ExternalAnswer], note: Note) -> ExternalAnswer:
     try:
-        answer = call()
-    except APIError as failed:
+        return call()
+    except CallFailed as failed:
         return _failed(failed, note)
-    link = getattr(answer, "payment_link", None)
-    return ExternalAnswer("done", link=link if isinstance(link, str) and _LINK.fullmatch(link) else None)
+    except UNREADABLE:  # the call may have been carried out
+        return _failed(CallFailed(0, "", no_answer="an unreadable answer"), note)
 
 
-def _failed(failed: Any, note: Note) -> ExternalAnswer:
+def _failed(failed: CallFailed, note: Note) -> ExternalAnswer:
     """Return the refusal or, without an answer, "unknown". Missing answers and refused access are noted."""
-    status = getattr(failed, "status_code", None)
-    answer = _refusal(failed, status) if status else ExternalAnswer("unknown")
-    if answer.state == "unknown" or status in (401, 403):
-        note(failure_reason(failed))
+    answer = _refusal(failed) if failed.status else ExternalAnswer("unknown")
+    if answer.state == "unknown" or failed.status in (401, 403):
+        note(failed.reason)
     return answer
 
 
-def _refusal(refused: Any, status: int) -> ExternalAnswer:
-    if status in (408, 425, 429) or status >= 500:
+def _refusal(refused: CallFailed) -> ExternalAnswer:
+    if refused.is_temporary:
         return ExternalAnswer("unknown")
-    if status in (401, 403) and not _error_message(refused):
+    if refused.status in (401, 403) and not _error_message(refused):
         return ExternalAnswer("refused", NOT_CONNECTED)
-    return ExternalAnswer("refused", _error_message(refused) or f"The billing system answered with status {status}.")
+    return ExternalAnswer("refused", _error_message(refused) or f"The billing system answered with status {refused.status}.")
 
 
-def _error_message(refused: Any) -> str:
+def _error_message(refused: CallFailed) -> str:
     """Return the message of the error as short plain text that can be stored."""
-    body = refused.body if isinstance(refused.body, dict) else {}
-    message = str(body.get("message") or "")[:2000].encode("utf-8", "replace").decode().replace("\0", "")
+    message = refused.message[:2000].encode("utf-8", "replace").decode().replace("\0", "")
     return " ".join(message.split())[:400]
 
 
 def _call_account(call: Callable[[], Any], note: Note) -> Any:
-    from dodopayments import APIError
-
     try:
         return call()
-    except BROKEN as broken:  # the connection broke in the middle of a document
-        note(type(broken).__name__)
-        raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
-    except APIError as failed:
+    except CallFailed as failed:
         answer = _failed(failed, note)
         if answer.state == "refused":
             raise Conflict("REFUSED_ELSEWHERE", answer.message) from None

@@ -1,0 +1,230 @@
+"""A merchant's account at Stripe Billing: plans, buyers, subscriptions, and what happens to them. Every change is an event."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tests.harness.stripe_standin import intents, methods
+from tests.harness.stripe_standin.cards import BY_NUMBER
+from tests.harness.stripe_standin.world import Account, Object
+
+VISA, DECLINED = "4242424242424242", "4000000000000002"
+MONTH = 30 * 86_400
+ADDRESS = {"city": "London", "country": "GB", "line1": "12 High Street", "line2": None, "postal_code": "E1 6AN", "state": None}
+
+
+class Merchant:
+    """`now`: the time of what is made next, in seconds."""
+
+    def __init__(self, account: Account) -> None:
+        self.account, self.now, self.numbers = account, int(time.time()), 0
+
+    def price(self, name: str, amount: int, interval: str | None = "month", currency: str = "eur", **more: Any) -> Object:
+        product = more.pop("product", None) or self._make(
+            "product", active=True, description=None, images=[], marketing_features=[], metadata={}, name=name, updated=self.now,
+            default_price=None, tax_code=None, url=None, package_dimensions=None, shippable=None,
+        )["id"]  # fmt: skip
+        recurring = {"interval": interval, "interval_count": 1, "usage_type": more.pop("usage", "licensed"), "meter": None}
+        made = self._make(
+            "price", active=True, billing_scheme="per_unit", currency=currency, custom_unit_amount=None, lookup_key=None, metadata={},
+            nickname=None, product=product, recurring=recurring if interval else None, tax_behavior="exclusive", tiers_mode=None,
+            transform_quantity=None, type="recurring" if interval else "one_time", unit_amount=amount, unit_amount_decimal=str(amount),
+        )  # fmt: skip
+        made |= more
+        self.account.emit("price.created", made)
+        return made
+
+    def rename(self, product: str, name: str) -> None:
+        found = self.account.get(product, "product")
+        found |= {"name": name, "updated": self.now + 1}
+        self.account.emit("product.updated", found)
+
+    def retire(self, price: Object) -> None:
+        price["active"] = False
+        self.account.emit("price.updated", price)
+
+    def customer(self, email: str | None, name: str | None = None, card: str | None = VISA) -> Object:
+        made = self._make(
+            "customer", email=email, name=name, metadata={}, description=None, phone=None, address=dict(ADDRESS), preferred_locales=["en"],
+            invoice_settings={"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None},
+        )  # fmt: skip
+        self.account.emit("customer.created", made)
+        if card:
+            self.give_card(made, card)
+        return made
+
+    def give_card(self, customer: Object, number: str = VISA) -> Object:
+        made = methods.from_card(self.account, BY_NUMBER[number], name=customer["name"])
+        made |= {"customer": customer["id"], "created": self.now}
+        customer["invoice_settings"]["default_payment_method"] = made["id"]
+        self.account.emit("payment_method.attached", made)
+        self.account.emit("customer.updated", customer)
+        return made
+
+    def detach(self, customer: Object) -> None:
+        found = self.account.objects[customer["invoice_settings"]["default_payment_method"]]
+        customer["invoice_settings"]["default_payment_method"] = found["customer"] = None
+        self.account.emit("payment_method.detached", found)
+        self.account.emit("customer.updated", customer)
+
+    def move(self, customer: Object, **changes: Any) -> None:
+        customer |= changes
+        self.account.emit("customer.updated", customer)
+
+    def delete(self, customer: Object) -> None:
+        for item in self.account.every("subscription", customer=customer["id"]):
+            if item["status"] != "canceled":
+                self.end(item)
+        customer["deleted"] = True
+        self.account.__dict__.pop("ordered", None)
+        self.account.emit("customer.deleted", {"id": customer["id"], "object": "customer", "deleted": True})
+
+    def subscribe(self, customer: Object, *items: tuple[Object, int], status: str = "active") -> Object:
+        """Begin a subscription, and pay its first invoice unless it is on trial."""
+        made = self._make(
+            "subscription", application=None, application_fee_percent=None, billing_cycle_anchor_config=None, billing_thresholds=None,
+            automatic_tax={"disabled_reason": None, "enabled": False, "liability": None}, billing_cycle_anchor=self.now,
+            billing_mode={"type": "classic"}, billing_schedules=[], cancel_at=None, cancel_at_period_end=False, canceled_at=None,
+            cancellation_details=None, collection_method="charge_automatically", currency=items[0][0]["currency"],
+            customer=customer["id"], default_payment_method=None, default_tax_rates=[], discounts=[], ended_at=None,
+            invoice_settings={"account_tax_ids": None, "issuer": {"type": "self"}}, latest_invoice=None, metadata={},
+            pause_collection=None, start_date=self.now, status=status, trial_start=None, trial_end=None, items={},
+        )  # fmt: skip
+        made["items"] = {"object": "list", "has_more": False, "url": "/v1/subscription_items", "data": [
+            self._make("subscription_item", price=price, quantity=quantity, discounts=[], metadata={}, subscription=made["id"],
+                       tax_rates=[], current_period_start=self.now, current_period_end=self.now + MONTH, billing_thresholds=None)
+            for price, quantity in items
+        ]}  # fmt: skip
+        for item in made["items"]["data"]:
+            item.pop("livemode")
+        self.account.emit("customer.subscription.created", made)
+        if status != "trialing":
+            self.bill(made, "subscription_create")
+        return made
+
+    def renew(self, subscription: Object) -> Object:
+        """Begin the next period and charge it. A declined charge leaves the subscription past due."""
+        for item in subscription["items"]["data"]:
+            item["current_period_start"], item["current_period_end"] = item["current_period_end"], item["current_period_end"] + MONTH
+        return self.bill(subscription, "subscription_cycle")
+
+    def bill(self, subscription: Object, reason: str) -> Object:
+        """Issue an invoice with one fifth of tax, and charge it to the customer's card."""
+        lines = [self._line(subscription, item) for item in subscription["items"]["data"]]
+        net = sum(line["amount"] for line in lines)
+        invoice, buyer = self._invoice(subscription, reason, lines, net, net // 5), self.account.objects[subscription["customer"]]
+        method = self.account.objects[buyer["invoice_settings"]["default_payment_method"]]
+        intent = intents.create(self.account, {"amount": invoice["total"], "currency": invoice["currency"], "customer": buyer["id"]})
+        intent["created"] = self.now
+        paid = self._make("invoice_payment", amount_paid=None, amount_requested=invoice["total"], currency=invoice["currency"],
+                          invoice=invoice["id"], is_default=True, payment={"type": "payment_intent", "payment_intent": intent["id"]},
+                          status="open", status_transitions={"canceled_at": None, "paid_at": None})  # fmt: skip
+        self.account.private[invoice["id"]]["payment"] = paid["id"]
+        subscription["latest_invoice"] = invoice["id"]
+        self.account.emit("invoice.finalized", invoice)
+        self._charge(subscription, invoice, intent, method)
+        return invoice
+
+    def pay(self, invoice: Object) -> None:
+        """Pay an open invoice with the card that the customer has now."""
+        paid = self.account.objects[self.account.private[invoice["id"]]["payment"]]
+        subscription = self.account.objects[invoice["parent"]["subscription_details"]["subscription"]]
+        buyer = self.account.objects[invoice["customer"]]
+        method = self.account.objects[buyer["invoice_settings"]["default_payment_method"]]
+        self._charge(subscription, invoice, self.account.objects[paid["payment"]["payment_intent"]], method)
+
+    def charge(self, customer: Object, amount: int, currency: str = "eur", **facts: Any) -> Object:
+        """Charge without an invoice."""
+        method = self.account.objects[customer["invoice_settings"]["default_payment_method"]]
+        intent = intents.create(self.account, {"amount": amount, "currency": currency, "customer": customer["id"]})
+        intents.attempt(self.account, intent, method)
+        charge = self.account.objects[intent["latest_charge"]]
+        charge |= {"created": self.now, **facts}
+        return charge
+
+    def refund(self, charge: str, amount: int) -> Object:
+        found = self.account.get(charge, "charge")
+        found["amount_refunded"] += amount
+        found["refunded"] = found["amount_refunded"] == found["amount"]
+        made = self._make("refund", amount=amount, currency=found["currency"], charge=charge, payment_intent=found["payment_intent"],
+                          status="succeeded", reason="requested_by_customer", balance_transaction=None, receipt_number=None)  # fmt: skip
+        self.account.emit("refund.created", made)
+        self.account.emit("charge.refunded", found)
+        return made
+
+    def end(self, subscription: Object) -> None:
+        subscription |= {"status": "canceled", "canceled_at": self.now, "ended_at": self.now}
+        self.account.emit("customer.subscription.deleted", subscription)
+
+    def change(self, subscription: Object, **changes: Any) -> None:
+        subscription |= changes
+        self.account.emit("customer.subscription.updated", subscription)
+
+    def _charge(self, subscription: Object, invoice: Object, intent: Object, method: Object) -> None:
+        behavior = self.account.private[method["id"]]["behavior"]
+        intent["payment_method"] = method["id"]
+        if methods.is_decline(behavior):
+            intents.fail(self.account, intent, behavior)
+            self._date(intent)
+            invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
+            subscription["status"] = "past_due"
+            self.account.emit("invoice.payment_failed", invoice)
+        else:
+            intents.succeed(self.account, intent, method)
+            self._date(intent)
+            invoice |= {"status": "paid", "attempted": True, "amount_paid": invoice["total"], "amount_remaining": 0,
+                        "attempt_count": invoice["attempt_count"] + 1}  # fmt: skip
+            paid = self.account.objects[self.account.private[invoice["id"]]["payment"]]
+            paid |= {"status": "paid", "amount_paid": invoice["total"]}
+            paid["status_transitions"]["paid_at"] = self.now
+            subscription["status"] = "active"
+            self.account.emit("invoice_payment.paid", paid)
+            self.account.emit("invoice.paid", invoice)
+        self.account.emit("customer.subscription.updated", subscription)
+
+    def _date(self, intent: Object) -> None:
+        charge = self.account.objects[intent["latest_charge"]]
+        charge["created"] = self.now
+
+    def _line(self, subscription: Object, item: Object) -> Object:
+        price = item["price"]
+        made = {
+            "id": f"il_{self.account.private[item['id']]['number']}_{self.numbers}", "object": "line_item", "livemode": False,
+            "amount": (price["unit_amount"] or 0) * item["quantity"], "currency": price["currency"], "description": None,
+            "discount_amounts": [], "discountable": True, "discounts": [], "invoice": None, "metadata": {}, "quantity": item["quantity"],
+            "period": {"start": item["current_period_start"], "end": item["current_period_end"]}, "pretax_credit_amounts": [],
+            "parent": {"type": "subscription_item_details", "invoice_item_details": None, "subscription_item_details": {
+                "invoice_item": None, "proration": False, "proration_details": None, "subscription": subscription["id"],
+                "subscription_item": item["id"]}},
+            "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
+                        "price_details": {"price": price["id"], "product": price["product"]}},
+            "subscription": None, "taxes": [],
+        }  # fmt: skip
+        made["subtotal"] = made["amount"]
+        return made
+
+    def _invoice(self, subscription: Object, reason: str, lines: list[Object], net: int, tax: int) -> Object:
+        self.numbers += 1
+        total = net + tax
+        return self._make(
+            "invoice", number=f"{self.account.id[-4:].upper()}-{self.numbers:04d}", customer=subscription["customer"], status="open",
+            amount_due=total, amount_overpaid=0, amount_paid=0, amount_paid_off_stripe=0, amount_remaining=total, amount_shipping=0,
+            attempt_count=0, attempted=False, auto_advance=True, collection_method="charge_automatically",
+            automatic_tax={"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
+            currency=subscription["currency"], default_tax_rates=[], discounts=[], issuer={"type": "self"}, billing_reason=reason,
+            lines={"object": "list", "has_more": False, "url": "/v1/invoices/lines", "data": lines}, metadata={},
+            parent={"type": "subscription_details", "quote_details": None,
+                    "subscription_details": {"metadata": {}, "subscription": subscription["id"]}},
+            payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+            period_end=self.now, period_start=self.now, post_payment_credit_notes_amount=0, pre_payment_credit_notes_amount=0,
+            starting_balance=0, status_transitions={"finalized_at": self.now, "marked_uncollectible_at": None, "paid_at": None,
+                                                    "voided_at": None},
+            subtotal=net, total=total, customer_address=dict(ADDRESS), hosted_invoice_url=f"{self.account.base_url}/i/{self.numbers}",
+            invoice_pdf=f"{self.account.base_url}/pdf/{self.numbers}",
+            total_taxes=[{"amount": tax, "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": "txr_1"},
+                          "taxability_reason": "standard_rated", "taxable_amount": net, "type": "tax_rate_details"}],
+        )  # fmt: skip
+
+    def _make(self, kind: str, **fields: Any) -> Object:
+        return self.account.make(kind, created=self.now, **fields)
