@@ -34,6 +34,7 @@ from billing.documents.store import DocumentStore
 from billing.external.dispatch import ActionDispatcher
 from billing.model import gateway_notifications
 from billing.renewals import dunning, renew
+from billing.subscriptions import dispute_policy
 from core import application, cli, error_reports, log, mail_server, recurring_jobs, schema, tracing
 from core.db import Database
 from core.edge import Edge
@@ -48,7 +49,8 @@ from core.services import Services
 from core.settings import Settings
 from core.worker import Tick, Worker
 from gateways.stripe import StripeKind
-from tenants.external.dodo import Dodo
+from tenants.external.delegation import AccountActions
+from tenants.external.systems import SYSTEMS
 
 PACKAGES = (
     auth,
@@ -102,7 +104,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         handlers=handlers,
         outgoing=outgoing,
     )
-    services.forwarder = ActionDispatcher(database, {"dodo": Dodo(services)})
+    services.forwarder = ActionDispatcher(database, {name: AccountActions(services, system) for name, system in SYSTEMS.items()})
     services.documents.systems = services.forwarder.systems
     worker.ticks.append(Tick("mail server", mail_server.EVERY, services.mailer.server.learn))
 
@@ -118,6 +120,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         sandbox.notify = notifications.of_sandbox(processor)
         app.register_blueprint(make_blueprint(sandbox))
     notifications.register(handlers, processor)
+    dispute_policy.register(handlers, processor)
     for package in PACKAGES:
         package.register(app, services)
     return app

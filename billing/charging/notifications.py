@@ -7,13 +7,15 @@ from typing import Any
 
 from sqlalchemy import select
 
+from billing.charging import account_keys, account_tests, disputes, method_updates, processor_refunds
 from billing.charging.payment_processor import PaymentProcessor
+from billing.charging.processor_refunds import ProcessorObject
 from billing.model.gateway_notifications import GatewayNotification
 from billing.model.payment_accounts import SANDBOX, PaymentAccount, ProcessorCall
 from billing.model.payments import Payment, Refund
 from core import clock
 from core.db import ScopedSession
-from core.errors import NotFound
+from core.errors import NotFound, Unauthorized
 from core.handlers import Handlers
 from core.outbox import emit
 from core.scope import everything
@@ -28,6 +30,11 @@ def register(handlers: Handlers, processor: PaymentProcessor) -> None:
     handlers.on(
         "payment_method.removed", lambda work: processor.forget_method(str(work.business_id), str(work.noun_id)), "payment_method.forget"
     )
+    handlers.on(
+        "payment_method.added_again",
+        lambda work: method_updates.forget_former(processor, str(work.business_id), str(work.noun_id), str(work.data["former_reference"])),
+        "payment_method.forget_former",
+    )
 
 
 def of_sandbox(processor: PaymentProcessor) -> Callable[[dict[str, str], bytes], None]:
@@ -36,7 +43,7 @@ def of_sandbox(processor: PaymentProcessor) -> Callable[[dict[str, str], bytes],
 
 
 def receive(processor: PaymentProcessor, kind: str, payment_account_id: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Verify a notification with the secret of this account, and store it once for the worker.
+    """Verify a notification with the secret of this account, or the one before, and store it once for the worker.
 
     Raises NotFound for an account that does not exist or is of another kind, Unauthorized for a wrong signature.
     """
@@ -45,7 +52,11 @@ def receive(processor: PaymentProcessor, kind: str, payment_account_id: str, hea
         business_id = db.scalar(found)
     if business_id is None or kind not in processor.accounts.kinds:
         raise NotFound()
-    hint = processor.accounts.of(business_id, payment_account_id).read_notification(headers, body)
+    try:
+        hint = account_keys.read_notification(processor.accounts, business_id, payment_account_id, headers, body)
+    except Unauthorized:
+        account_tests.note_wrong_signature(processor, business_id, payment_account_id)
+        raise
     with processor.database.open(everything("store a gateway notification"), write=True) as db:
         notification_id = f"{payment_account_id}:{hint.id}"
         if db.get(GatewayNotification, notification_id) is None:
@@ -73,13 +84,28 @@ def receive(processor: PaymentProcessor, kind: str, payment_account_id: str, hea
 def process(processor: PaymentProcessor, hint: Mapping[str, Any]) -> None:
     """Look up what a notification is about, at its account, and record the outcome.
 
-    What is not of this account, or not known here, is ignored. A notification that was stored by an earlier version names no account.
+    Refunds and disputes that are not known here were made in the processor's dashboard, or by the customer's bank, and are recorded.
+    What is not of this account is ignored. A notification that was stored by an earlier version names no account.
     """
+    if account_tests.note_event(processor, hint):
+        return
+    account_id, reference = hint.get("payment_account_id"), hint.get("reference")
+    found = ProcessorObject(str(hint["business_id"]), account_id, reference) if account_id and reference else None
+    if found is not None and hint.get("kind") in ("dispute", "method"):
+        if hint.get("kind") == "dispute":
+            disputes.record_dispute(processor, found)
+        else:
+            method_updates.follow_up(processor, hint)
+        return
+    if hint.get("kind") == "dispute":
+        return
     payment, refund = find(processor, hint)
     if payment is not None:
         processor.follow_up(*payment)
     elif refund is not None:
-        processor.start_refund(*refund)
+        processor.follow_up_refund(*refund)
+    elif hint.get("kind") == "refund" and found is not None:
+        processor_refunds.record_processor_refund(processor, found)
 
 
 def find(processor: PaymentProcessor, hint: Mapping[str, Any]) -> tuple[Row | None, Row | None]:

@@ -12,20 +12,19 @@ implementation follows these rules (checked by the contract tests in `tests/cont
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from billing.charging.account_ports import AccountReport, TestPayment
+from billing.charging.processor_reports import DisputeReport, Notification, RefundReport
 from core.money import Money
 
 ChargeState = Literal["succeeded", "declined", "requires_action", "processing", "cancelled", "unknown", "not_found"]
 """succeeded, declined and cancelled are final. The other four are not."""
 
 FINAL: frozenset[str] = frozenset({"succeeded", "declined", "cancelled"})
-
-Noun = Literal["charge", "refund", "collect", "method", "dispute", "account"]
-"""The kinds of object that a notification can be about. `account`: the payment account itself, such as a test event."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class MethodDetails:
     """A saved payment method as the processor describes it, never its number.
 
     `kind`: card, sepa_debit, us_bank_account, ideal, bacs_debit, link, paypal, … `display` is for kinds without brand and last four digits.
-    `mandate`: the processor's id of a debit mandate. `fingerprint` is equal for the same card or bank account of different customers of
-    an account.
+    `mandate`: the processor's id of a debit mandate; its reference and date have to be shown to the customer. `fingerprint` is equal for
+    the same card or bank account of different customers of an account. `customer_reference`: the customer who owns it at the processor.
     """
 
     reference: str
@@ -62,8 +61,12 @@ class MethodDetails:
     recurring: bool = True
     wallet: str | None = None
     display: str | None = None
+    bank_code: str | None = None
     mandate: str | None = None
+    mandate_reference: str | None = None
+    mandate_at: datetime | None = None
     fingerprint: str | None = None
+    customer_reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,32 +172,6 @@ class ChargeOutcome:
         return self.state in FINAL
 
 
-@dataclass(frozen=True)
-class Notification:
-    """A verified notification of the account. It is a hint: state and amount always come from `look_up`.
-
-    `reference`: the processor's id of the object. `key`: of our operation, if the processor sends it back (not for what was
-    done in the processor's dashboard).
-    """
-
-    id: str
-    noun: Noun
-    reference: str | None = None
-    key: str | None = None
-    raw: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AccountReport:
-    """The result of checking an account. `missing`: permissions that the key lacks, in the processor's words."""
-
-    external_id: str = ""
-    live: bool = False
-    currencies: Sequence[str] = ()
-    missing: Sequence[str] = ()
-    api_version: str = ""
-
-
 class Gateway(Protocol):
     name: str
     """Value of `payment_provider` (an SDK value)."""
@@ -213,12 +190,31 @@ class Gateway(Protocol):
 
     def look_up(self, trace: Trace) -> ChargeOutcome: ...
 
+    def look_up_refund(self, reference: str) -> RefundReport | None:
+        """Return a refund by the processor's id; None if this account has none. Raises core.errors.Unavailable without an answer."""
+        ...
+
+    def look_up_dispute(self, reference: str) -> DisputeReport | None:
+        """Return a dispute by the processor's id; None if this account has none. Raises core.errors.Unavailable without an answer."""
+        ...
+
     def cancel(self, trace: Trace) -> ChargeOutcome:
         """Cancel the operation if it is still open. Returns cancelled, succeeded (too late), declined or unknown."""
         ...
 
     def forget(self, method_reference: str) -> None:
         """Make the processor unable to charge the method again. Idempotent."""
+        ...
+
+    def describe(self, method_reference: str) -> MethodDetails | None:
+        """Return a saved method as it is now, None if it cannot be charged any more. Raises Unavailable."""
+        ...
+
+    def test_payment(self, key: str, currency: str) -> TestPayment:
+        """Open a small payment that nobody can pay, and cancel it. Its notification carries the key. Idempotent under the key.
+
+        Raises Unavailable when the processor does not answer: then call it again, so that nothing is left open.
+        """
         ...
 
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:

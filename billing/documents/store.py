@@ -7,6 +7,7 @@ The PDF made while it was open and the PDF made afterwards are therefore two ver
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import structlog
@@ -69,18 +70,31 @@ class DocumentStore:
         return pdf, row.number
 
     def refund_pdf(self, db: ScopedSession, refund_id: str) -> tuple[bytes, str]:
-        """Return (PDF, number) of a refund that succeeded. Raises NotFound, and Conflict while it has no document."""
+        """Return (PDF, number) of a refund that succeeded. Raises NotFound, and Conflict while it has no document.
+
+        If it failed afterwards, a second version says so: the number was issued and stays.
+        """
         refund = db.scalar(select(Refund).where(Refund.id == refund_id).order_by(made_here_first(Refund), Refund.business_id).limit(1))
         if refund is None:
             raise NotFound()
         if not refund.snapshot or not refund.number:
             raise Conflict("REFUND_NOT_SETTLED", N_("The document is available once the refund has succeeded."))
+        if refund.failed_at is not None:
+            return self._void_refund(db, refund, refund.failed_at), refund.number
         pdf = self._stored(db, refund.business_id, refund.id, 1)
         if pdf is None and refund.account_id is not None and (external := self.systems.get(refund.snapshot.get("held_by", ""))):
             pdf = self._fetch(db, external, "refunds", refund.id, refund, 1)
         if pdf is None:
             pdf = self._save(refund.business_id, refund.customer_id, refund.id, 1, render_refund(refund.snapshot))
         return pdf, refund.number
+
+    def _void_refund(self, db: ScopedSession, refund: Refund, at: datetime) -> bytes:
+        version = _VERSIONS["void"]
+        pdf = self._stored(db, refund.business_id, refund.id, version)
+        if pdf is not None:
+            return pdf
+        snapshot = {**(refund.snapshot or {}), "paid": {"state": "void", "at": at.isoformat(), "method": None}}
+        return self._save(refund.business_id, refund.customer_id, refund.id, version, render_refund(snapshot))
 
     def _fetch(
         self,
@@ -90,8 +104,11 @@ class DocumentStore:
         id: str,
         row: Invoice | Refund,
         version: int,
-    ) -> bytes:
-        """Fetch the document from the system that issued it and store it, outside of the reader's transaction. Raises Unavailable."""
+    ) -> bytes | None:
+        """Fetch the document from the system that issued it and store it, outside of the reader's transaction. Raises Unavailable.
+
+        None: that system has no such document.
+        """
         db.close()
         business_id, customer_id, noun_id = row.business_id, row.customer_id, row.id
         return external.document_pdf(business_id, noun, id, lambda pdf: self._save(business_id, customer_id, noun_id, version, pdf))

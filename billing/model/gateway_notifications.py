@@ -17,7 +17,7 @@ KEPT = timedelta(days=90)
 
 
 class GatewayNotification(Base):
-    """`id`: account and the processor's id. `kind`: what it is about (`ports.Noun`). `key`: empty if the processor did not send it."""
+    """`id`: account and the processor's id. `kind`: what it is about (`Noun`). `key`: empty if the processor did not send it."""
 
     __tablename__ = "gateway_notifications"
 

@@ -33,6 +33,14 @@ class PaymentMethod(Base, CustomerOwned, FromAccount):
     expiry_year: Mapped[int | None]
     holder: Mapped[str | None]
     country: Mapped[str | None]
+    wallet: Mapped[str | None]  # apple_pay, google_pay, link
+    display: Mapped[str | None]  # an email address or a bank, for kinds without last four digits
+    bank_code: Mapped[str | None]
+    mandate: Mapped[str | None]  # the processor's id of it
+    mandate_reference: Mapped[str | None]  # shown to the customer, with the date
+    mandate_at: Mapped[datetime | None]
+    fingerprint: Mapped[str | None]  # equal for the same card at one account, also of different customers
+    former_reference: Mapped[str | None]  # at the account that it was moved from
     recurring: Mapped[bool] = mapped_column(default=True)
     held_by: Mapped[str] = mapped_column(default="us", server_default="us")  # or another system: never charged here
     is_default: Mapped[bool] = mapped_column(default=False)
@@ -111,12 +119,18 @@ class Payment(Base, CustomerOwned, FromAccount):
     billing: Mapped[dict[str, Any]] = mapped_column(default=dict)
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     refunded_minor: Mapped[int] = mapped_column(default=0)
+    disputed_minor: Mapped[int] = mapped_column(default=0, server_default="0")  # withheld by disputes that are open or lost
     sent_at: Mapped[datetime | None]  # wall clock: when the charge was first sent
     check_at: Mapped[datetime | None]  # wall clock: when to look it up again
     fence: Mapped[int] = mapped_column(default=0)
     author: Mapped[dict[str, Any] | None]  # {type, id} of the actor who started it, see `authors.py`
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def left_minor(self) -> int:
+        """What the business still has of this payment: without refunds that were made, and without what disputes withhold."""
+        return max(self.amount_minor - self.refunded_minor - self.disputed_minor, 0) if self.status == "succeeded" else 0
 
     @property
     def awaits_bank(self) -> bool:
@@ -152,6 +166,7 @@ class Refund(Base, CustomerOwned, FromAccount):
     key: Mapped[str]
     payment_account_id: Mapped[str | None]  # of its payment
     lines: Mapped[list[Any]] = mapped_column(default=list)  # [{line_id, amount_minor}]
+    allocated: Mapped[list[Any] | None]  # [{line_id, amount_minor}] of its success; None before revision 0034
     withdrawn: Mapped[list[Any] | None]  # unused credit removed on request: [{quote_id, minor}]; None before revision 0020
     snapshot: Mapped[dict[str, Any] | None]
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -159,4 +174,10 @@ class Refund(Base, CustomerOwned, FromAccount):
     fence: Mapped[int] = mapped_column(default=0)
     author: Mapped[dict[str, Any] | None]  # {type, id} of the actor who requested it
     settled_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]  # it had succeeded, and the customer's bank returned the money then
     created_at: Mapped[datetime]
+
+    @property
+    def is_made_at_processor(self) -> bool:
+        """It was made in the processor's own dashboard, and is never sent from here."""
+        return bool(self.author) and (self.author or {})["type"] == "processor"

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from billing.charging.account_ports import TestPayment
 from billing.charging.ports import (
     ChargeOutcome,
     ChargeRequest,
@@ -17,20 +19,34 @@ from billing.charging.ports import (
     CustomerRequest,
     HostedPage,
     MethodDetails,
-    Notification,
     RefundRequest,
     Trace,
 )
+from billing.charging.processor_reports import DisputeReport, Notification, RefundReport
 from core.errors import Invalid
 from core.money import Money
-from gateways.sandbox import cards, hosted, journal, methods, notifications, operations, ownership, test_controls, transfers
+from gateways.sandbox import (
+    account_test,
+    cards,
+    hosted,
+    journal,
+    methods,
+    notifications,
+    operations,
+    ownership,
+    returns,
+    test_controls,
+    transfers,
+)
+from gateways.sandbox.hosted_pages import HostedPages
 from gateways.sandbox.store import Store
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 Notify = Callable[[dict[str, str], bytes], None]
 
 
-class SandboxGateway:
+class SandboxGateway(HostedPages):
     """A payment provider that moves no money. Threads can share an instance; processes share its database file.
 
     `at` returns the gateway of one payment account. Without an account, it has the operations of every account.
@@ -87,9 +103,17 @@ class SandboxGateway:
     def look_up(self, trace: Trace) -> ChargeOutcome:
         self.settle()
         with self.store.read() as c:
-            row = operations.find(c, trace.key)
+            row = operations.find(c, trace.key) or operations.find_reference(c, trace.reference)
             known = row is not None and ownership.has(self.account, row)
             return operations.outcome(c, row, self.base_url) if row is not None and known else ChargeOutcome("not_found", trace.key)
+
+    def look_up_refund(self, reference: str) -> RefundReport | None:
+        with self.store.read() as c:
+            return returns.report_refund(c, reference, self.account)
+
+    def look_up_dispute(self, reference: str) -> DisputeReport | None:
+        with self.store.read() as c:
+            return returns.report_dispute(c, reference, self.account, self.base_url)
 
     def cancel(self, trace: Trace) -> ChargeOutcome:
         with self.store.write() as c:
@@ -99,6 +123,14 @@ class SandboxGateway:
     def forget(self, method_reference: str) -> None:
         with self.store.write() as c:
             methods.forget(c, method_reference, self.account)
+
+    def describe(self, method_reference: str) -> MethodDetails | None:
+        with self.store.read() as c:
+            return methods.describe(c, method_reference, self.account)
+
+    def test_payment(self, key: str, currency: str) -> TestPayment:
+        with self.store.write() as c:
+            return account_test.run(c, key, currency, self.account)
 
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:
         named = next((value for name, value in headers.items() if name.lower() == notifications.ACCOUNT), "")
@@ -143,39 +175,13 @@ class SandboxGateway:
         with self.store.write() as c:
             journal.write(c, "notify", operations.need(c, delivery.key), result)
 
-    # --- the hosted pages ---
+    # --- its own page of a payment: what a processor's dashboard, or the customer's bank, does ---
 
-    def page(self, reference: str) -> hosted.HostedSession:
-        """Return the hosted page. Raises NotFound, like all functions of this section."""
+    def on_page(self, step: Callable[..., Found], *values: Any) -> Found:
+        """Run a function of `returns.py`. Raises NotFound, Invalid, Conflict."""
         self.settle()
-        with self.store.read() as c:
-            return hosted.read(c, page=reference)
-
-    def submit_page(self, reference: str, typed: cards.CardForm) -> hosted.HostedSession:
-        """Try a card. The page stays open after a decline (`error_code`) or for a challenge (`challenged`).
-
-        Raises Invalid with `fields` when the card is not valid. Nothing is tried in that case.
-        """
-        card = cards.check(typed)
         with self.store.write() as c:
-            operations.settle_due(c)
-            page, knob = hosted.submit(c, reference, card)
-        if knob == "crash_after":
-            test_controls.crash()
-        return page
-
-    def leave_page(self, reference: str) -> hosted.HostedSession:
-        with self.store.write() as c:
-            return hosted.leave(c, reference)
-
-    def challenge(self, reference: str) -> hosted.HostedSession:
-        self.settle()
-        with self.store.read() as c:
-            return hosted.read(c, challenge=reference)
-
-    def answer_challenge(self, reference: str, approved: bool) -> hosted.HostedSession:
-        with self.store.write() as c:
-            return hosted.answer(c, reference, approved)
+            return step(c, *values)
 
     # --- for the demo and the tests ---
 
@@ -207,6 +213,7 @@ class SandboxGateway:
             rows = c.execute(
                 "SELECT kind, key, amount, currency FROM operations WHERE state = 'succeeded' AND amount IS NOT NULL ORDER BY settled_at"
             ).fetchall()
+            rows += returns.lost_disputes(c)
         return [(row["kind"], row["key"], Money(row["amount"], row["currency"])) for row in rows]
 
 

@@ -6,9 +6,11 @@ before it looks for the object, so nothing changes.
 
 from __future__ import annotations
 
-from billing.charging.ports import AccountAccess, AccountReport
+from billing.charging.account_ports import AccountReport
+from billing.charging.ports import AccountAccess
 from core.errors import N_, Invalid, Unavailable
-from gateways.stripe.api import API_VERSION, AccessDenied, Refusal, StripeApi, StripeObject, Unanswered
+from core.stripe.http_client import API_VERSION
+from gateways.stripe.api import AccessDenied, Refusal, StripeApi, StripeObject, Unanswered
 
 _NOBODY = "portal_permission_check"
 

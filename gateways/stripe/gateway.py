@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from billing.charging.account_ports import TestPayment
 from billing.charging.ports import (
     AccountAccess,
     ChargeOutcome,
@@ -16,14 +17,15 @@ from billing.charging.ports import (
     CollectRequest,
     CustomerRequest,
     HostedPage,
-    Notification,
+    MethodDetails,
     RefundRequest,
     Trace,
 )
+from billing.charging.processor_reports import DisputeReport, Notification, RefundReport
 from core.errors import N_, Invalid, Unavailable
 from core.money import Money
 from core.outgoing import Outgoing
-from gateways.stripe import charges, checkout, customers, intents, notifications, refunds
+from gateways.stripe import account_test, charges, checkout, customers, disputes, intents, notifications, refunds
 from gateways.stripe.api import AccessDenied, Refusal, StripeApi, Unanswered
 
 log = structlog.get_logger()
@@ -75,6 +77,12 @@ class StripeGateway:
         found = intents.find(self._api, trace)
         return intents.outcome_of(self._api, found, trace.key) if found else ChargeOutcome("not_found", trace.key)
 
+    def look_up_refund(self, reference: str) -> RefundReport | None:
+        return self._or_raise(lambda: refunds.report(self._api, reference))
+
+    def look_up_dispute(self, reference: str) -> DisputeReport | None:
+        return self._or_raise(lambda: disputes.look_up(self._api, reference, live=self._access.live))
+
     def cancel(self, trace: Trace) -> ChargeOutcome:
         return self._or_unknown(trace.key, lambda: self._cancel(trace))
 
@@ -87,6 +95,12 @@ class StripeGateway:
 
     def forget(self, method_reference: str) -> None:
         self._or_raise(lambda: customers.forget(self._api, method_reference))
+
+    def describe(self, method_reference: str) -> MethodDetails | None:
+        return self._or_raise(lambda: customers.describe(self._api, method_reference))
+
+    def test_payment(self, key: str, currency: str) -> TestPayment:
+        return self._or_raise(lambda: account_test.run(self._api, key, currency))
 
     def read_notification(self, headers: Mapping[str, str], body: bytes) -> Notification:
         return notifications.read(self._access, headers, body)

@@ -8,7 +8,8 @@ from typing import Any
 
 import stripe
 
-from billing.charging.ports import AccountAccess, Notification, Noun
+from billing.charging.ports import AccountAccess
+from billing.charging.processor_reports import Notification, Noun
 from core.errors import Unauthorized
 from gateways.stripe import metadata
 

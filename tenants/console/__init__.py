@@ -17,6 +17,7 @@ from tenants.console import (
     create_business,
     customers,
     deliveries,
+    disputes,
     domains,
     events,
     exports,
@@ -26,6 +27,8 @@ from tenants.console import (
     identity_provider,
     impersonation,
     languages,
+    payment_account_keys,
+    payment_account_test,
     payment_accounts,
     payments,
     portal_links,
@@ -48,9 +51,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "activity", "addons", "api_keys", "apps", "blocking", "bp", "brand", "businesses", "collection_groups", "collections",
-    "create_business", "customers", "deliveries", "domains", "events", "exports", "external_billing", "failed_jobs", "home",
-    "identity_provider", "impersonation", "languages", "payment_accounts", "payments", "portal_links", "products",
-    "reconciliation", "refunds", "register", "settings", "staff_changes", "subscriptions", "taxes", "team", "webhooks",
+    "create_business", "customers", "deliveries", "disputes", "domains", "events", "exports", "external_billing", "failed_jobs",
+    "home", "identity_provider", "impersonation", "languages", "payment_account_keys", "payment_account_test",
+    "payment_accounts", "payments", "portal_links", "products", "reconciliation", "refunds", "register", "settings",
+    "staff_changes", "subscriptions", "taxes", "team", "webhooks",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from core.scope import system
 from core.settings import Settings
 from tenants.api_keys import new_key
 from tests.cast import Cast
-from tests.house.test_route_access import catalogue_of
+from tests.house.test_route_access import catalogue_of, dispute_of
 
 TABLE = Path(__file__).parent / "keys.txt"
 """One route a line: method, path, and `read` (any key of the business), `write` (not one that only reads) or `open` (none)."""
@@ -75,7 +75,7 @@ def counter(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
             created_at=clock.now(),
         )
         db.add(place)
-        ids = {"instance_id": place.id}
+        ids = {"instance_id": place.id, "dispute_id": dispute_of(db, ben)}
     ids |= {
         "customer_id": ben.customer_id,
         "subscription_id": ben.subscription_id,

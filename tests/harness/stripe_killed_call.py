@@ -14,14 +14,15 @@ from typing import Any
 
 from core.outgoing import Outgoing
 from core.settings import Settings
-from gateways.stripe import StripeKind, api
+from core.stripe import http_client
+from gateways.stripe import StripeKind
 
 ENDINGS = {"charge": "/confirm", "refund": "/refunds", "collect": "/sessions"}
 
 
 def main(base: str, when: str, verb: str) -> None:
     access, request = pickle.load(sys.stdin.buffer)
-    send = api._OutgoingClient.request
+    send = http_client.OutgoingHTTPClient.request
 
     def request_and_die(self: Any, method: str, url: str, *values: Any, **named: Any) -> Any:
         decisive = method == "post" and url.endswith(ENDINGS[verb])
@@ -32,7 +33,7 @@ def main(base: str, when: str, verb: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    api._OutgoingClient.request = request_and_die
+    http_client.OutgoingHTTPClient.request = request_and_die
     gateway = StripeKind(Outgoing(Settings(outgoing_loopback=True)), base).open(access)
     getattr(gateway, verb)(request)
 

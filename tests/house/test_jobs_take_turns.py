@@ -21,6 +21,7 @@ from auth.oidc_server import backchannel_logout
 from auth.oidc_server.models import App, AppSession
 from billing.model.invoices import Invoice
 from billing.model.parties import Business
+from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice
 from billing.model.subscriptions import Subscription
@@ -380,7 +381,7 @@ def external_accounts(town: Town, _patch: Any) -> None:
             for n in range(count)
         )
     )
-    assert sorted(town.lanes("external accounts").claim()) == sorted([town.cast.acorn, town.cast.birch])
+    assert sorted(town.lanes("external accounts").claim()) == sorted([f"{town.cast.acorn} dodo", f"{town.cast.birch} dodo"])
 
 
 def vat_id_checks(town: Town, _patch: Any) -> None:
@@ -401,6 +402,16 @@ def vat_id_checks(town: Town, _patch: Any) -> None:
         )
     )
     assert sorted(town.lanes("VAT ID checks").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
+def payment_account_tests(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)):
+        ids = [f"pac_{business_id}_{n}" for n in range(count)]
+        accounts = {"business_id": business_id, "kind": "sandbox", "currencies": [], "state": "open", "created_at": at}
+        town.add(*(PaymentAccount(id=row_id, **accounts) for row_id in ids))
+        town.add(*(PaymentAccountDetails(business_id=business_id, id=row_id, label="", test_due_at=at) for row_id in ids))
+    assert sorted(town.lanes("payment account tests").claim()) == sorted([town.cast.acorn, town.cast.birch])
 
 
 def customer_exports(town: Town, _patch: Any) -> None:
@@ -454,6 +465,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "domains": [domains],
     "external accounts": [external_accounts],
     "VAT ID checks": [vat_id_checks],
+    "payment account tests": [payment_account_tests],
     "customer exports": [customer_exports],
     "person exports": [personal_exports],
     "webhooks": [webhooks],

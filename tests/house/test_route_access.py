@@ -22,8 +22,10 @@ from billing.charging.recognition import record_acceptance
 from billing.charging.refund import refund
 from billing.customers.customers import create_customer
 from billing.model.catalogue import CollectionItem
+from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseInstance, LicenseKey
+from billing.model.payment_accounts import sandbox_account_id
 from billing.plan_changes.quote import quote
 from billing.subscriptions.billing_details import correct_invoice
 from core import clock
@@ -31,6 +33,7 @@ from core.ids import new_id
 from core.scope import everything, system
 from tenants.api_keys import new_key
 from tenants.webhooks import endpoints
+from tests.cast import Buyer
 from tests.conftest import Street
 from tests.visitor import Visitor
 
@@ -96,6 +99,26 @@ def rules(app: Any, doors: tuple[str, ...]) -> Iterator[tuple[str, Rule]]:
                 yield method, rule
 
 
+def dispute_of(db: Any, buyer: Buyer) -> str:
+    """Add a dispute of the buyer's purchase. Returns its id."""
+    row = Dispute(
+        business_id=buyer.business_id,
+        customer_id=buyer.customer_id,
+        id=new_id("dp"),
+        payment_id=buyer.purchase_id,
+        brand_id=buyer.business_id,
+        payment_account_id=sandbox_account_id(buyer.business_id),
+        reference="dispute_of_ben",
+        amount_minor=100,
+        currency="EUR",
+        status="dispute_won",
+        stage="dispute",
+        created_at=clock.now(),
+    )
+    db.add(row)
+    return row.id
+
+
 def catalogue_of(services: Any, business_id: str) -> dict[str, str]:
     """Return the other ids of a business that routes take."""
     with services.database.open(system(business_id), write=True) as db:
@@ -128,6 +151,7 @@ def strangers(street: Street) -> Strangers:
         webhook_id = endpoints.create(db, services.outgoing, street.birch, "https://birch.example/hooks").id
         paid = db.scalar(select(Invoice.id).where(Invoice.customer_id == ben.customer_id))
         correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
+        disputed = dispute_of(db, ben)
     of_birch = catalogue_of(services, street.birch)
     people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
     people["Mallory"].sign_in(street.MALLORY)
@@ -192,6 +216,7 @@ def strangers(street: Street) -> Strangers:
             "correction_id": correction_id,
             "quote_id": quote_id,
             "refund_id": back.id,
+            "dispute_id": disputed,
             "key_id": key_id,
             "license_key_id": key_id,
             "instance_id": instance.id,

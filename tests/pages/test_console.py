@@ -38,6 +38,7 @@ from tenants.impersonation import ImpersonationSession
 from tenants.roles import ROLES, VERBS, may
 from tenants.team import Membership
 from tenants.webhooks import endpoints, history
+from tests.house.test_route_access import dispute_of
 from tests.pages.console_setup import Site
 from tests.visitor import Page, Visitor
 
@@ -52,7 +53,7 @@ ROUTES = {
     "subscriptions.change": "pause_for resume_for staff_plan_change quote_plan_change staff_slip confirm_for keep_plan_for"
     " retry_failing collect_here",
     "subscriptions.cancel": "cancellation cancel keep close_copy",
-    "money.read": "payments payment refunds reconciliation",
+    "money.read": "payments payment refunds reconciliation disputes dispute",
     "money.refund": "refund make_refund check_exception close_exception",
     "products.read": "products product addon collections collection",
     "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
@@ -60,11 +61,12 @@ ROUTES = {
     " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
     " move_group offer_group remove_group",
     "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains taxes payment_accounts"
-    " payment_account",
+    " payment_account payment_account_test",
     "settings.write": "change_settings change_details change_languages closing close_business change_taxes new_tax_registration"
     " add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate tax_rate"
     " change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
-    " make_default_payment_account stop_charges resume_charges close_payment_account",
+    " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
+    " request_payment_account_test set_default_currencies",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app external_billing",
     "developers.keys": "new_key create_key revoke_key",
@@ -83,8 +85,11 @@ FRESH = set(
     " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
     " remove_app add_domain check_domain remove_domain new_payment_account connect_payment_account store_payment_webhook_secret"
-    " make_default_payment_account stop_charges resume_charges close_payment_account".split()
+    " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
+    " request_payment_account_test set_default_currencies".split()
 )
+NOT_YET = {"export_file", "payment_account_key", "payment_account_test"}
+"""Pages of what does not exist here: a written file, the key and the test of a sandbox account."""
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
 
@@ -129,6 +134,7 @@ def _ids(site: Site, business_id: str, buyer: Any, member: Visitor | None) -> di
             "customer_id": buyer.customer_id,
             "subscription_id": buyer.subscription_id,
             "payment_id": buyer.payment_id,
+            "dispute_id": dispute_of(db, buyer),
             "product_id": site.products[f"{name}.plan"],
             "membership_id": membership,
             "invitation_id": item.id,
@@ -248,7 +254,7 @@ def test_every_route_answers_each_role_by_the_table(site: Site, people: dict[str
         if verb == "outside_business":
             continue
         if may(role, verb):
-            if method != "GET" or endpoint in ("export_file",):  # a file that nobody has written yet
+            if method != "GET" or endpoint in NOT_YET:
                 continue
             page = request_route(who, "GET", path)
             if page.status not in (200, 303) or "/login" in page.location:

@@ -24,8 +24,12 @@ BETWEEN = bytes(item for item in range(256) if not chr(item).isascii() or not ch
 
 
 def places(said: Iterable[Said], numbers: Iterable[str], cvc: str) -> list[str]:
-    """Yield the places of the numbers, however they are grouped, even without the last four digits, and of the security code."""
-    needles = sorted({re.sub(r"\D", "", number)[:12].encode() for number in numbers})
+    """Yield the places of the numbers, however they are grouped, even without the last four digits, and of the security code.
+
+    A number that begins with twelve equal digits has to be there as a whole: a database file has such runs, as the lengths of columns.
+    """
+    digits = {re.sub(r"\D", "", number) for number in numbers}
+    needles = sorted({(item[:12] if len(set(item[:12])) > 1 else item).encode() for item in digits})
     code = re.compile(rf"(?<![0-9A-Za-z.]){cvc}(?![0-9A-Za-z])")
     found = []
     for where, text in said:

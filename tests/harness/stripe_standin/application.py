@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, redirect, request
 
-from tests.harness.stripe_standin import checkout, intents, methods, money, specification
+from tests.harness.stripe_standin import billing_api, checkout, intents, methods, money, specification
 from tests.harness.stripe_standin.world import Account, Object, Problem, Stored
 
 if TYPE_CHECKING:
@@ -53,12 +53,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/v1/account"): _account,
     ("GET", "/v1/country_specs/{country}"): _country,
     ("POST", "/v1/customers"): methods.create_customer,
-    ("GET", "/v1/customers"): _list("customer", "email"),
-    ("GET", "/v1/customers/{customer}"): _retrieve("customer"),
     ("POST", "/v1/customers/{customer}"): methods.update_customer,
     ("POST", "/v1/payment_methods"): methods.create,
     ("GET", "/v1/payment_methods"): _list("payment_method", "customer", "type"),
     ("GET", "/v1/payment_methods/{payment_method}"): _retrieve("payment_method"),
+    ("GET", "/v1/mandates/{mandate}"): methods.mandate,
     ("POST", "/v1/payment_methods/{payment_method}/attach"): methods.attach,
     ("POST", "/v1/payment_methods/{payment_method}/detach"): methods.detach,
     ("POST", "/v1/payment_intents"): intents.create,
@@ -74,13 +73,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/v1/checkout/sessions/{session}"): _retrieve("checkout.session"),
     ("POST", "/v1/checkout/sessions/{session}/expire"): checkout.expire,
     ("POST", "/v1/refunds"): money.create_refund,
-    ("GET", "/v1/refunds"): _list("refund", "payment_intent", "charge"),
     ("GET", "/v1/refunds/{refund}"): _retrieve("refund"),
     ("POST", "/v1/refunds/{refund}"): money.update_refund,
     ("GET", "/v1/charges/{charge}"): _retrieve("charge"),
     ("GET", "/v1/disputes"): _list("dispute", "payment_intent"),
     ("GET", "/v1/disputes/{dispute}"): _retrieve("dispute"),
-    ("GET", "/v1/events"): _list("event", "type"),
+    **billing_api.OPERATIONS,
 }
 
 
@@ -219,10 +217,13 @@ class _Call:
 
 
 def _expand(account: Account, node: Any, path: list[str]) -> None:
-    """Replace an id in an answer with its object."""
-    first, *rest = path
-    value = node.get(first)
-    if isinstance(value, str):
-        node[first] = value = deepcopy(account.objects[value])
-    if rest and isinstance(value, dict):
-        _expand(account, value, rest)
+    """Replace an id in an answer, or in each object of a list, with its object."""
+    for item in node if isinstance(node, list) else [node]:
+        first, *rest = path
+        value = item.get(first) if isinstance(item, dict) else None
+        if isinstance(value, str):
+            item[first] = value = deepcopy(account.objects[value])
+            if value.get("deleted"):
+                item[first] = value = {"id": value["id"], "object": value["object"], "deleted": True}
+        if rest and isinstance(value, dict | list):
+            _expand(account, value, rest)
