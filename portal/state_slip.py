@@ -15,7 +15,7 @@ from core import clock
 from core.links import exists_here
 from core.template_context import amount_tag, date_tag, formatter
 from portal.attention import confirm_url, is_left_open
-from portal.phrases import bank_confirms, days_until, sentence
+from portal.phrases import bank_confirms, card, days_until, sentence
 from portal.renewals import is_charged, renews_after_resuming
 from portal.subscription_rows import SubscriptionLine, cancels_by_contact, ends_at, may_keep
 
@@ -95,6 +95,19 @@ def _state_sentences(row: SubscriptionRow, theirs: Account) -> list[str | Markup
     if not is_charged(row):
         contact = theirs.support_email or theirs.name
         return [_("You aren’t being charged for this subscription."), _("To renew it, contact %(address)s.", address=contact)]
+    if needs_method(row):
+        name = card(row.brand, row.last4, row.kind)
+        unusable = sentence(_("Your %(card)s can no longer be charged. Add it again."), card=name)
+        return [unusable, *_renewal_sentences(row)]
+    return _renewal_sentences(row)
+
+
+def needs_method(row: SubscriptionRow) -> bool:
+    """Return whether the next renewal will find no method that can be charged."""
+    return row.status == "active" and row.has_stale_method and row.collected_by == "us" and not row.is_ending and is_charged(row)
+
+
+def _renewal_sentences(row: SubscriptionRow) -> list[str | Markup]:
     if row.is_trial and row.trial_ends_at:
         return [sentence(_("Free until %(date)s. You won’t be charged before then."), date=date_tag(row.trial_ends_at, "sentence"))]
     if row.next_billing_at:
@@ -156,6 +169,8 @@ def _urgent_actions(summary: SubscriptionLine) -> list[SlipAction]:
         return found
     if row.status == "on_hold" and row.collected_by != "us" and can(row.collected_by, "change_method") and exists_here("payment_method"):
         return [SlipAction(method_url, _("Pay on the billing page"), is_main=True)]
+    if needs_method(row) and exists_here("payment_method"):
+        return [SlipAction(method_url, _("Replace card"), is_main=True)]
     if summary.pay_url:
         return [SlipAction(summary.pay_url, _("Pay %(amount)s", amount=formatter().money(row.dues_minor, row.currency)), is_main=True)]
     return []

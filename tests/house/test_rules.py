@@ -230,3 +230,14 @@ def test_the_check_for_hard_coded_words_finds_them() -> None:
 def test_template_text_comes_from_the_catalogs() -> None:
     bad = [f"{path.relative_to(ROOT)}: {word[:80]}" for path in templates() for word in hard_coded(path.read_text(encoding="utf-8"))]
     assert not bad, "\n".join(bad)
+
+
+def test_breadcrumbs_are_in_their_block() -> None:
+    """Messages follow the breadcrumbs. Breadcrumbs in another block would be drawn below the messages, in the console on top of them."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / "templates").rglob("*.html"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if "ui.crumbs(" in line and "{% block crumbs %}" not in line
+    ]
+    assert not wrong
