@@ -11,6 +11,7 @@ import requests
 
 from billing.catalogue.products import create_product
 from billing.customers.businesses import create_business
+from billing.model.disputes import Dispute
 from billing.model.payment_accounts import PaymentAccount, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
 from billing.subscriptions.subscribe import subscribe
@@ -159,6 +160,25 @@ def test_a_card_is_changed_and_money_refunded_at_the_account_that_was_paid(porta
     assert portal.charged("acorn") == [("charge", began.total_minor), ("refund", 1000)] and portal.charged("birch") == []
     portal.deliver()
     assert portal.payment(began.payment_id).refunded_minor == 1000
+
+
+def test_a_dispute_is_shown_to_the_business_that_was_paid(portal: Portal) -> None:
+    ada = portal.customer(portal.ADA)
+    began = portal.order("acorn", portal.ada_at_acorn)
+    fill(hosted(ada, began.link), GOOD)
+    portal.deliver()
+    reference = portal.stand_in.open_dispute(portal.payment(began.payment_id).gateway_reference)
+    portal.deliver()
+    dispute = portal.row(Dispute)
+    assert (dispute.business_id, dispute.payment_id, dispute.reference) == (portal.acorn, began.payment_id, reference)
+    assert dispute.payment_account_id == portal.accounts["acorn"] and portal.payment(began.payment_id).left_minor == 0
+    assert "Ada Marlow" in portal.sam.get(f"/console/{portal.acorn}/sales/disputes").text
+    assert "No disputes" in portal.sam.get(f"/console/{portal.birch}/sales/disputes").text
+    assert portal.sam.get(f"/console/{portal.birch}/sales/disputes/{dispute.id}", expect=404).status == 404
+    assert "You disputed" in ada.get(f"/invoices/{dispute.invoice_id}").text
+    portal.stand_in.close_dispute(reference, won=True)
+    portal.deliver()
+    assert portal.row(Dispute).status == "dispute_won" and portal.payment(began.payment_id).left_minor == began.total_minor
 
 
 def test_a_customer_is_told_when_the_business_moves_away(portal: Portal) -> None:
