@@ -107,12 +107,12 @@ TABLE: dict[str, dict[str, StatusLabel]] = {
         "unanswered": StatusLabel(_l("Unknown"), "ask", "check"),
     },
     "payment_account": {
-        "open": StatusLabel(_l("Open"), "check", "good"),
+        "open": StatusLabel(_l("Active"), "check", "good"),
         "refunds_only": StatusLabel(_l("Refunds only"), "back", ""),
         "closed": StatusLabel(_l("Closed"), "done", ""),
     },
     "product": {"active": StatusLabel(_l("On sale"), "check", "good"), "archived": StatusLabel(_l("Archived"), "done", "")},
-    "business": {"active": StatusLabel(_l("Open"), "check", "good"), "archived": StatusLabel(_l("Closed"), "done", "")},
+    "business": {"active": StatusLabel(_l("Active"), "check", "good"), "archived": StatusLabel(_l("Closed"), "done", "")},
 }
 
 

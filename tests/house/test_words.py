@@ -135,6 +135,13 @@ def test_no_translation_equals_the_english_text(language: str) -> None:
     assert same <= EVERYWHERE | SAME[language], "words that stay as they are belong to SAME; a translator forgot the others"
 
 
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "pt_BR"])
+def test_leaving_a_form_is_not_called_like_ending_a_subscription(language: str) -> None:
+    """English has one word for both, "Cancel", and so has Portuguese. Elsewhere the link beside "Save" must not read like a termination."""
+    said = dict(pairs(language))
+    assert said["Cancel"].lower() not in said["Cancel subscription"].lower()
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_translations_keep_markup_and_outer_spaces(language: str) -> None:
     for english, other in pairs(language):
