@@ -19,9 +19,12 @@ from core import clock
 from core.errors import Conflict, Invalid, Unauthorized
 from core.scope import everything, system
 from core.settings import Settings
+from tests.conftest import on_sqlite
 from tests.harness.stripe_site import KEY, StripeSite, start
 from tests.harness.stripe_standin import running
 from tests.harness.stripe_standin.methods import create_customer
+
+pytestmark = on_sqlite
 
 
 @pytest.fixture

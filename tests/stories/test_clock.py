@@ -30,6 +30,7 @@ from core.shared_clock import SharedClock
 from core.worker import Tick
 from tenants.operator.clock.turning import Turning
 from tests.cast import Cast
+from tests.conftest import on_sqlite
 from tests.stories.business_and_buyer import Site, turn_to
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +102,7 @@ def _subscription(services: Services, item: str) -> Subscription:
         return found
 
 
+@on_sqlite
 def test_the_clock_page_requests_a_time_and_the_worker_moves_there(services: Services, cast: Cast, visitor: Any) -> None:
     ben = visitor()
     assert "shows real time" in ben.get("/clock").text
@@ -116,6 +118,7 @@ def test_the_clock_page_requests_a_time_and_the_worker_moves_there(services: Ser
     assert "shows real time" in ben.post("/clock", {"turn": "reset"}).text and not clock.offset()
 
 
+@on_sqlite
 def test_the_clock_page_is_for_operators(services: Services, cast: Cast, app: Any) -> None:
     for path in ("/clock", "/mailbox"):
         assert app.test_client().get(path, base_url="http://127.0.0.1").status_code == 200
@@ -145,6 +148,7 @@ def test_daily_renewals_are_neither_skipped_nor_doubled(processor_services: Serv
     site.balanced()
 
 
+@on_sqlite
 def test_dunning_emails_are_sent_on_their_days(processor_services: Services) -> None:
     processor_services.worker.ticks.append(Tick("dunning", timedelta(0), lambda: dunning.run_due(processor_services.processor)))
     site = Site.open(processor_services)

@@ -19,6 +19,7 @@ from billing.model.subscriptions import Subscription
 from billing.renewals import renew
 from billing.subscriptions.subscribe import buy, subscribe
 from core.scope import system
+from tests.conftest import on_sqlite
 from tests.stories.business_and_buyer import Site, turn_to
 from tests.stories.crash_and_restart import is_killed, recover
 
@@ -57,6 +58,7 @@ def nothing_open(site: Site) -> bool:
     return not site.rows(Payment, is_open=True) and not site.rows(Refund, status="pending")
 
 
+@on_sqlite
 def test_a_killed_purchase_is_charged_once(site: Site) -> None:
     product, card = site.product({"type": "one_time_price", "currency": "EUR", "price": 2900}), site.card()
 
@@ -72,6 +74,7 @@ def test_a_killed_purchase_is_charged_once(site: Site) -> None:
     assert len(site.charges()) > 6
 
 
+@on_sqlite
 def test_a_killed_first_subscription_is_charged_once(site: Site) -> None:
     product, card = site.product(site.monthly(2900)), site.card()
 

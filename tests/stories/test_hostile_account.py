@@ -107,7 +107,9 @@ def connected(cast: Cast) -> Iterator[Callable[[HostileAccount], AccountReader]]
     services.outgoing = before
 
 
-@pytest.mark.parametrize("system_of", [HostileAccount, HostileStripe])
+@pytest.mark.parametrize(
+    ("engine", "system_of"), [("sqlite", HostileAccount), ("postgresql", HostileAccount), ("sqlite", HostileStripe)], indirect=["engine"]
+)
 def test_a_hostile_account_changes_its_own_rows_only_and_pages_render(
     cast: Cast, app: Any, connected: Callable[[HostileAccount], AccountReader], system_of: type[HostileAccount]
 ) -> None:

@@ -15,9 +15,12 @@ from billing.renewals import payment_methods
 from core.outbox import Event
 from core.scope import everything, system
 from core.settings import Settings
+from tests.conftest import on_sqlite
 from tests.harness.stripe_site import KEY, StripeSite, start
 from tests.harness.stripe_standin import running
 from tests.harness.stripe_standin.methods import renew
+
+pytestmark = on_sqlite
 
 
 @pytest.fixture

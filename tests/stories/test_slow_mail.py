@@ -27,6 +27,7 @@ from core.scope import everything, system
 from core.settings import Settings
 from core.worker import SENDERS
 from tests.cast import Cast
+from tests.conftest import on_sqlite
 from tests.house.test_jobs_take_turns import Town
 from tests.serving.server import free_port
 from tests.smtp_server import SmtpServer
@@ -119,6 +120,7 @@ def test_two_workers_send_each_email_once_and_nothing_else_waits_for_a_slow_mail
     assert max(Counter(item.message_id for item in smtp.received).values()) == 1
 
 
+@on_sqlite
 def test_sigterm_ends_after_the_emails_at_hand_and_gives_the_rest_back(
     apps: list[Flask], settings: Settings, engine: Any, past: Any, smtp: SmtpServer
 ) -> None:

@@ -27,6 +27,7 @@ from tenants.external import stripe
 from tenants.external.account import Reach
 from tenants.external.incoming_webhooks import learn
 from tenants.external.systems import SYSTEMS
+from tests.conftest import on_sqlite
 from tests.harness.stripe_standin import StandIn, running
 from tests.harness.stripe_standin.server import sign
 from tests.stories.stripe_mirror import a_month_passes, account_with, content, make_events_due, mirrored, our_id, reader_of, waiting, work
@@ -113,6 +114,7 @@ def test_webhooks_shuffled_doubled_and_dropped_end_in_the_same_state(app: Any, s
     assert content(services, followed) == content(services, fresh)
 
 
+@on_sqlite
 def test_a_webhook_that_the_account_did_not_sign_is_refused(app: Any, services: Any, stand_in: StandIn) -> None:
     merchant, other = account_with(stand_in, 1), stand_in.account("rk_test_other")
     business_id = mirrored(services, stand_in)
@@ -147,6 +149,7 @@ def test_what_the_account_deletes_is_kept_but_no_longer_offered(services: Any, s
     assert ended[mine["id"]] == "cancelled" and list(ended.values()).count("cancelled") == 1
 
 
+@on_sqlite
 def test_actions_are_delegated_to_stripe(app: Any, services: Any, stand_in: StandIn) -> None:
     """Each action that `VERBS` offers changes the subscription at Stripe, and is confirmed by what Stripe then says."""
     merchant = account_with(stand_in, 2)
@@ -203,6 +206,7 @@ def test_actions_are_delegated_to_stripe(app: Any, services: Any, stand_in: Stan
         assert db.scalars(select(Subscription.status).where(Subscription.id == item)).one() == "cancelled", "it was read again"
 
 
+@on_sqlite
 def test_an_open_invoice_is_paid_on_its_page(services: Any, stand_in: StandIn) -> None:
     merchant = account_with(stand_in, 5)
     business_id = mirrored(services, stand_in)
@@ -220,6 +224,7 @@ def test_an_open_invoice_is_paid_on_its_page(services: Any, stand_in: StandIn) -
         assert db.scalars(select(Subscription.status).where(Subscription.id == item)).one() == "active"
 
 
+@on_sqlite
 def test_a_key_is_checked_before_it_is_stored(services: Any, stand_in: StandIn) -> None:
     account, stripe_billing = stand_in.account("rk_test_whole"), SYSTEMS["stripe"]
     api = stripe_billing.open(services.outgoing, Reach(stand_in.base_url, account.key))
@@ -237,6 +242,7 @@ def test_a_key_is_checked_before_it_is_stored(services: Any, stand_in: StandIn) 
     assert len(account.every("webhook_endpoint")) == 1
 
 
+@on_sqlite
 def test_memory_does_not_grow_with_the_account(services: Any, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peak of a pull depends on the size of a page, not on the number of pages."""
     monkeypatch.setattr(stripe, "SIZE", 4)
