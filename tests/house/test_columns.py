@@ -45,7 +45,6 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
     "GatewayNotification.kind": "for operators who read the table: what the processor told",
     "IdentityEmail.verified_at": "for operators who read the table: when the proof was given",
     "TaxIdCheck.error": "for operators who read the table: why VIES gave no answer",
-    "ReconciliationException.note": "for operators who read the table: what staff wrote when they closed it; the event has it too",
     "ProviderLogin.issuer": "for operators who read the table; the code finds a login by its id, a hash of issuer and subject",
 }
 SHAPED_ONCE = {"retry_schedule_hours": "retries"}  # setting → its control, where that has another name
