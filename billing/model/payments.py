@@ -129,7 +129,7 @@ class Payment(Base, CustomerOwned, FromAccount):
 
     @property
     def left_minor(self) -> int:
-        """What the business still has of this payment: without refunds that were made, and without what disputes withhold."""
+        """Return what the business still has of this payment: the amount without refunds and without what disputes withhold."""
         return max(self.amount_minor - self.refunded_minor - self.disputed_minor, 0) if self.status == "succeeded" else 0
 
     @property

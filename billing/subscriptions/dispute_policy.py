@@ -1,4 +1,4 @@
-"""What a dispute of a payment does to its subscription, by the business's setting `on_dispute`: nothing, pause it, or end it."""
+"""Applies the setting `on_dispute` to the subscription of a disputed payment: nothing happens, it is paused, or it is ended."""
 
 from __future__ import annotations
 
