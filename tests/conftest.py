@@ -71,6 +71,16 @@ on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 """For tests of what people see and type, where the engine cannot matter: time is better spent on other tests."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest reads these marks
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module marked `one_engine` on SQLite only. Unlike `on_sqlite`, it applies to tests with `street`, too."""
+    if metafunc.definition.get_closest_marker("one_engine"):
+        for name, scope in (("engine", "function"), ("street", "module")):
+            if name in metafunc.fixturenames:
+                metafunc.definition.add_marker(pytest.mark.parametrize(name, ["sqlite"], indirect=True, scope=scope))
+                return
+
+
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Stage]:
     return functools.cache(lambda engine: Stage(engine, tmp_path_factory.mktemp(f"stage_{engine.name}")))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from auth.models import BrowserSession, RateLimitCount
 from billing.customers.customers import create_customer
 from core import clock
 from core.scope import everything, system
+
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
 
 
 def later(services: Any) -> None:

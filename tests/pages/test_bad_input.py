@@ -16,6 +16,8 @@ from core.scope import everything
 from tests.cast import Cast
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 HUGE = "a" * 200_000
 
 

@@ -14,6 +14,8 @@ from auth.oidc_server.models import App
 from core.scope import everything
 from tests.pages.console_setup import Site
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 GOOD = {"name": "Notes", "redirect_uris": "https://notes.acorn.example/in\nhttps://notes.acorn.example/in2"}
 
 

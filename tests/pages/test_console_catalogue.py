@@ -11,6 +11,8 @@ from billing.model.catalogue import Addon, Collection, CollectionGroup, Collecti
 from tests.pages.console_setup import Site
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 PLAN = {
     "name": "Acorn Solo",
     "kind": "recurring_price",

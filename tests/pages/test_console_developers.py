@@ -15,6 +15,8 @@ from tenants.webhooks.models import Delivery, Endpoint
 from tests.hostile_server import Receiver, receiving
 from tests.pages.console_setup import Site
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture(scope="module")
 def site(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -27,6 +27,8 @@ from tenants.team import Membership
 from tests.house.test_statements import counted
 from tests.pages.console_setup import Site
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -19,6 +19,8 @@ from tenants.api_keys import new_key
 from tests.pages.console_setup import Site
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture(scope="module")
 def site(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -20,6 +20,8 @@ from core.outbox import Event
 from core.scope import everything, system
 from tests.pages.console_setup import Site
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -15,6 +15,8 @@ from core.scope import everything, system
 from tenants.api_keys import new_key
 from tests.pages.console_setup import Site
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 GERMAN = "DE136695976"
 
 

@@ -14,6 +14,8 @@ from tests.harness.database_proxy import database_proxy
 from tests.pages.console_setup import Site
 from tests.pages.test_domains import HOST, Dns, Served
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture(scope="module")
 def site(sqlite: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

@@ -22,6 +22,8 @@ from tests.pagelint import lint
 from tests.pages.console_setup import Site
 from tests.visitor import Page, Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 HOST = "billing.acorn.example"
 
 

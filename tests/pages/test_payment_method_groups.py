@@ -10,6 +10,8 @@ import pytest
 from tests.cast import Cast
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 MASTERCARD = "5555555555554444"
 
 

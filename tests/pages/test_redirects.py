@@ -13,6 +13,8 @@ from core.proxies import TrustedProxies
 from core.redirects import make_relative
 from core.settings import Settings
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 def paths_of(app: Any) -> list[str]:
     """Return every page without ids, and those of a business's door with its id."""

@@ -17,6 +17,8 @@ from core.scope import system
 from tests.cast import Cast
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.mark.parametrize("may_cancel", [True, False])
 def test_the_notice_has_amount_date_and_how_to_cancel(cast: Cast, visitor: Callable[..., Visitor], may_cancel: bool) -> None:

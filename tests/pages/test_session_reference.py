@@ -11,6 +11,8 @@ from billing.customers.customers import create_customer
 from core.scope import Actor, system
 from tests.pages.test_added_addresses import later
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 NAME, OLD = "signed-in-test", "ada@old.example"
 
 

@@ -34,6 +34,8 @@ from core.settings import Settings
 from tests.pages.console_setup import Site
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 EXTERNAL = "203.0.113.7"  # TEST-NET-3: a test deployment lets its own machine ask without a proof
 
 

@@ -19,6 +19,8 @@ from tests import unpaid_renewals
 from tests.cast import Cast
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 
 @pytest.fixture
 def ada(visitor: Callable[..., Visitor], cast: Cast) -> Visitor:

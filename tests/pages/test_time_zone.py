@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from auth.models import Identity
 from core.scope import everything
 from tests.visitor import Visitor
+
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
 
 
 def zone_of(services: Any) -> str | None:

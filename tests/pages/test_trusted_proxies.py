@@ -14,6 +14,8 @@ from core.settings import Settings
 from tests.shared_applications import Past
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 PROXY, MALLORY, ADA = "10.0.0.1", "203.0.113.7", "203.0.113.8"
 
 

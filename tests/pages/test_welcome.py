@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from billing.customers.customers import create_customer
 from core.scope import system
 from tests.cast import Cast
 from tests.visitor import Visitor
+
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
 
 NIA = "nia@newman.example"
 

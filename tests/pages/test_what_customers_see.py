@@ -20,6 +20,8 @@ from tests.cast import Cast
 from tests.pages.console_setup import Site
 from tests.visitor import Visitor
 
+pytestmark = pytest.mark.one_engine  # what people see and type; other tests run these statements on both
+
 LINK = "https://files.acorn.example/notes.dmg"
 
 
