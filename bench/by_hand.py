@@ -40,16 +40,32 @@ SELECT s.business_id, s.customer_id, s.id, s.status, s.quantity, s.currency, s.u
        s.expires_at, s.cancel_at_period_end, s.cancelled_at, s.paused_at, s.on_hold_at, s.billing, s.tax_id, s.business_name,
        s.collected_by, s.credit_minor, s.created_at, s.product_id, p.name, m.id, m.brand, m.last4, m.kind, m.expiry_month,
        m.expiry_year, i.id, i.number, i.due_minor, y.id, y.status, y.unknown, y.working_days, y.amount_minor, y.created_at, y.sent_at,
-       y.hosted_url, y.charge_type
+       y.hosted_url, y.charge_type, q.product_id, n.name, q.quantity, q.unit_minor, q.addons, n.tax_inclusive, n.interval,
+       n.interval_count, q.discounts, p.tax_category, n.tax_category,
+       EXISTS (SELECT 1 FROM products other
+               JOIN collection_items theirs ON theirs.business_id = s.business_id AND theirs.product_id = other.id AND theirs.enabled
+               JOIN collection_items ours ON ours.business_id = s.business_id AND ours.collection_id = theirs.collection_id
+               JOIN collection_groups g ON g.business_id = s.business_id AND g.id = theirs.group_id AND g.enabled
+               JOIN collections t ON t.business_id = s.business_id AND t.id = ours.collection_id AND t.archived_at IS NULL
+               WHERE other.business_id = s.business_id AND ours.product_id = s.product_id AND other.id <> s.product_id
+               AND other.archived_at IS NULL AND other.price_type <> 'one_time_price' AND other.currency = s.currency),
+       p.addons, p.price_type,
+       EXISTS (SELECT 1 FROM payment_accounts a
+               WHERE a.business_id = s.business_id AND a.state = 'open' AND a.kind IN ('sandbox', 'stripe')),
+       m.removed_at IS NULL AND m.held_by = 'us' AND EXISTS (SELECT 1 FROM payment_accounts a
+         WHERE a.business_id = m.business_id AND a.id = m.payment_account_id AND a.state = 'open')
 FROM subscriptions s JOIN customers c ON c.business_id = s.business_id AND c.customer_id = s.customer_id
 JOIN products p ON p.business_id = s.business_id AND p.id = s.product_id
 LEFT JOIN payment_methods m ON m.business_id = s.business_id AND m.id = s.payment_method_id
 LEFT JOIN invoices i ON i.business_id = s.business_id AND i.subscription_id = s.id AND i.status = 'open'
 LEFT JOIN payments y ON y.business_id = s.business_id AND y.subscription_id = s.id AND y.is_open
+LEFT JOIN scheduled_changes q ON q.business_id = s.business_id AND q.subscription_id = s.id AND q.cancelled_at IS NULL
+  AND q.applied_at IS NULL
+LEFT JOIN products n ON n.business_id = s.business_id AND n.id = q.product_id
 WHERE c.email_key = ? AND s.status IN (%s)"""
 _DATES = (13, 15, 16, 17, 18, 20, 21, 22, 28, 45, 46)
-_JSON = (8, 9, 23)
-_BOOLEANS = (7, 19, 42)
+_JSON = (8, 9, 23, 53, 57, 61)
+_BOOLEANS = (7, 19, 42, 54, 60, 63, 64)
 
 
 @contextmanager
@@ -151,7 +167,7 @@ class _HandWritten:
             values[n] = self.at(values[n])
         if self.lite:
             for n in _JSON:
-                values[n] = json.loads(values[n])
+                values[n] = self.json(values[n])
             for n in _BOOLEANS:
                 values[n] = None if values[n] is None else bool(values[n])
         return SubscriptionRow(*values)

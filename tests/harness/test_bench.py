@@ -1,4 +1,4 @@
-"""`make bench` measures pages that work: the page from hand-written SQL shows the same rows as ours."""
+"""`make bench` measures pages that work: the page from hand-written SQL shows the same as ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import on_sqlite
 
 
 @on_sqlite
-def test_both_compared_pages_show_the_same_rows(engine: Any, tmp_path: Path) -> None:
+def test_both_compared_pages_show_the_same(engine: Any, tmp_path: Path) -> None:
     bench = build(engine, tmp_path, invoices=10)
     try:
         assert compared_page(bench)()
