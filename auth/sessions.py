@@ -101,45 +101,65 @@ def load_by_grant(database: Database, grant_id: str) -> Visit | None:
     return _load(database, BrowserSession.id == select(Grant.session_id).where(Grant.id == grant_id).scalar_subquery())
 
 
+_GRANT = (
+    Grant.id,
+    Grant.door,
+    Grant.business_id,
+    Grant.customer_id,
+    Grant.sign_in_method,
+    Grant.address_key,
+    Grant.link_id,
+    Grant.return_url,
+    Grant.proved_at,
+    Grant.expires_at,
+    Grant.party,
+)
+"""The columns of a grant in the order of the fields of VisitGrant."""
+_SESSION = (BrowserSession.id, BrowserSession.created_at, BrowserSession.proved_at, BrowserSession.last_seen_at)
+_PERSON = (Identity.identity_id, Identity.locale, Identity.zone, Identity.name)
+_EMAIL = (IdentityEmail.email, IdentityEmail.email_key, IdentityEmail.is_primary)
+
+
 def _load(database: Database, which: Any) -> Visit | None:
     at = clock.wall()
     query = (
-        select(BrowserSession, Grant, Identity, IdentityEmail)
+        select(*_SESSION, *_PERSON, *_EMAIL, *_GRANT)  # columns, not entities: this runs on every request
+        .select_from(BrowserSession)
         .outerjoin(Grant, (Grant.session_id == BrowserSession.id) & Grant.revoked_at.is_(None) & (Grant.expires_at > at))
         .outerjoin(Identity, Identity.identity_id == BrowserSession.identity_id)
         .outerjoin(IdentityEmail, IdentityEmail.identity_id == Identity.identity_id)
         .where(which, BrowserSession.revoked_at.is_(None), BrowserSession.expires_at > at, BrowserSession.last_seen_at > at - IDLE)
     )
     with database.open(everything("load session")) as db:
-        rows = db.execute(query).all()
+        rows = [tuple(row) for row in db.execute(query)]
     if not rows:
         return None
-    session, identity = rows[0][0], rows[0][2]
-    grants = tuple(_view(item) for item in {row[1].id: row[1] for row in rows if row[1] is not None}.values())
-    emails = sorted({(e.email, e.email_key, e.is_primary) for *_, e in rows if e is not None}, key=lambda e: (not e[2], e[1]))
+    session_id, created_at, proved_at, last_seen_at, identity_id, locale, zone, name = rows[0][:8]
+    grants = tuple({row[11]: VisitGrant(*row[11:]) for row in rows if row[11] is not None}.values())
+    emails = sorted({row[8:11] for row in rows if row[8] is not None}, key=lambda e: (not e[2], e[1]))
     addresses = _opened(grants, emails)
     if not addresses and not any(grant.door == "business" for grant in grants):
         return None
-    if session.last_seen_at < at - SEEN_EVERY:
+    if last_seen_at < at - SEEN_EVERY:
         with database.open(everything("record session activity"), write=True, repeatable=True) as db:
             db.execute(
-                update(BrowserSession).where(BrowserSession.id == session.id).values(last_seen_at=at),
+                update(BrowserSession).where(BrowserSession.id == session_id).values(last_seen_at=at),
                 execution_options={"synchronize_session": False},
             )
-    active_identity = identity if addresses else None  # without a valid proof there is no person
+    is_person = bool(addresses and identity_id)  # without a valid proof there is no person
     visit = Visit(
-        session_id=session.id,
-        identity_id=active_identity.identity_id if active_identity else None,
-        created_at=session.created_at,
-        proved_at=session.proved_at if active_identity else None,
+        session_id=session_id,
+        identity_id=identity_id if is_person else None,
+        created_at=created_at,
+        proved_at=proved_at if is_person else None,
         addresses=addresses,
         grants=grants,
-        locale=active_identity.locale if active_identity else None,
-        zone=active_identity.zone if active_identity else None,
-        emails=tuple(emails) if active_identity else (),
+        locale=locale if is_person else None,
+        zone=zone if is_person else None,
+        emails=tuple(emails) if is_person else (),
     )
     visit.primary_email = next((email for email, _, _ in visit.open_emails), "")
-    visit.person_name = active_identity.name if active_identity and visit.opens_all else ""
+    visit.person_name = name if is_person and visit.opens_all else ""
     return visit
 
 
@@ -209,19 +229,3 @@ def _opened(grants: tuple[VisitGrant, ...], emails: list[tuple[str, str, bool]])
     if None in proved or any(key in proved and is_primary for _, key, is_primary in emails):
         return tuple(key for _, key, _ in emails)
     return tuple(key for _, key, _ in emails if key in proved)
-
-
-def _view(grant: Grant) -> VisitGrant:
-    return VisitGrant(
-        grant.id,
-        grant.door,
-        grant.business_id,
-        grant.customer_id,
-        grant.sign_in_method,
-        grant.address_key,
-        grant.link_id,
-        grant.return_url,
-        grant.proved_at,
-        grant.expires_at,
-        grant.party,
-    )

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import aliased
 
-from billing.model.business_profile import BusinessProfile, profile_of
+from billing.model.business_profile import PROFILE_COLUMNS, BusinessProfile, profile_of
 from billing.model.parties import Business, Customer
 from core.request_context import services
 from core.scope import Scope
@@ -107,47 +107,64 @@ def load_customers(scope: Scope, business_id: str | None = None) -> list[Account
 
     Unaccepted rows cost a business nothing. The limit keeps pages fast if a business creates very many with the same address.
     """
-    unaccepted = aliased(Customer)
-    unaccepted_ids = (
-        select(unaccepted.customer_id)
-        .where(~unaccepted.is_recognized, ~unaccepted.is_declined)
-        .order_by(unaccepted.created_at)
-        .limit(MAX_UNACCEPTED)
-    )
-    query = (
-        select(Customer, Business)
-        .join(Business, Business.business_id == Customer.business_id)
-        .order_by(Business.name, Customer.business_id, Customer.created_at)
-    )
+    query, unaccepted_ids = _QUERY, _UNACCEPTED_IDS
     if business_id is not None:
         query = query.where(Customer.business_id == business_id)
-        unaccepted_ids = unaccepted_ids.where(unaccepted.business_id == business_id)
+        unaccepted_ids = unaccepted_ids.where(_Unaccepted.business_id == business_id)
     else:  # a declined business must not ask again through another row, nor use up the limit
-        declined = aliased(Customer)
-        unaccepted_ids = unaccepted_ids.where(unaccepted.business_id.not_in(select(declined.business_id).where(declined.is_declined)))
-    query = query.where(Customer.is_recognized | Customer.is_declined | Customer.customer_id.in_(unaccepted_ids))
+        unaccepted_ids = unaccepted_ids.where(_IS_FROM_UNDECLINED)
+    query = query.where(or_(_IS_DECIDED, Customer.customer_id.in_(unaccepted_ids.limit(MAX_UNACCEPTED))))
     with services().database.open(scope) as db:
-        return [_account(customer, business) for customer, business in db.execute(query)]
+        return [_account(row) for row in db.execute(query)]
 
 
-def _account(customer: Customer, business: Business) -> Account:
+_Unaccepted, _Declined = aliased(Customer), aliased(Customer)
+_IS_DECIDED = Customer.is_recognized | Customer.is_declined
+_IS_FROM_UNDECLINED = _Unaccepted.business_id.not_in(select(_Declined.business_id).where(_Declined.is_declined))
+_UNACCEPTED_IDS = (
+    select(_Unaccepted.customer_id).where(~_Unaccepted.is_recognized, ~_Unaccepted.is_declined).order_by(_Unaccepted.created_at)
+)
+_QUERY = (
+    # columns, not entities: this runs on every request, and entities cost several times as much
+    select(
+        *(getattr(Customer, name).label(f"customer_{name}") for name in ("name", "email", "locale")),
+        Customer.customer_id,
+        Customer.phone,
+        Customer.email_key,
+        Customer.recognized_key,
+        Customer.declined_key,
+        Customer.accepted_at,
+        Customer.first_paid_at,
+        *(getattr(Business, name) for name in PROFILE_COLUMNS),
+        Business.currency,
+        Business.tax_setup,
+        Business.tax_rates,
+        Business.tax_id,
+    )
+    .join(Business, Business.business_id == Customer.business_id)
+    .order_by(Business.name, Customer.business_id, Customer.created_at)
+)
+
+
+def _account(row: Any) -> Account:
+    """Return a row of `_QUERY` as an account."""
     return Account(
-        business=profile_of(business),
-        customer_id=customer.customer_id,
-        customer_name=customer.name,
-        email=customer.email,
-        phone=customer.phone,
-        locale=customer.locale,
-        accepted=customer.is_recognized,
-        confirmed=customer.accepted_at is not None,
-        declined=customer.is_declined,
-        first_paid_at=customer.first_paid_at,
-        currency=business.currency,
-        settings=dict(business.settings or {}),
-        tax_setup=business.tax_setup,
-        tax_rates=dict(business.tax_rates or {}),
-        tax_country=business.tax_country,
-        tax_id=business.tax_id,
+        business=profile_of(row),
+        customer_id=row.customer_id,
+        customer_name=row.customer_name,
+        email=row.customer_email,
+        phone=row.phone,
+        locale=row.customer_locale,
+        accepted=row.recognized_key == row.email_key,
+        confirmed=row.accepted_at is not None,
+        declined=row.declined_key == row.email_key,
+        first_paid_at=row.first_paid_at,
+        currency=row.currency,
+        settings=dict(row.settings or {}),
+        tax_setup=row.tax_setup,
+        tax_rates=dict(row.tax_rates or {}),
+        tax_country=(row.address or {}).get("country") or None,
+        tax_id=row.tax_id,
     )
 
 

@@ -47,7 +47,14 @@ class BusinessProfile:
         return ", ".join(part for part in (self.legal_name or self.name, self.town) if part)
 
 
-def profile_of(business: Business) -> BusinessProfile:
+PROFILE_COLUMNS = (
+    "business_id", "name", "legal_name", "support_email", "locale", "zone", "brand", "address", "archived_at", "settings"
+)  # fmt: skip
+"""The columns of a business that its profile is made of."""
+
+
+def profile_of(business: Any) -> BusinessProfile:
+    """Return the profile of a business, or of a result row with PROFILE_COLUMNS."""
     return BusinessProfile(
         business_id=business.business_id,
         name=business.name,

@@ -5,6 +5,7 @@ The row that customers of the business may read (which account is open) is apart
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,6 @@ from billing.model.payments import PaymentMethod
 from core import clock
 from core.db import ScopedSession
 from core.models import Base, BusinessOwned, Catalogue, CustomerOwned, of_customer, within_business
-from core.settings import Settings
 
 SANDBOX = "sandbox"
 """The kind of the built-in test processor, which moves no money."""
@@ -103,19 +103,24 @@ def sandbox_account_id(business_id: str) -> str:
 
 def open_account_id(db: ScopedSession, business_id: str) -> str | None:
     """Return the id of the account for payments without a saved method, None if the business has none that is open."""
-    open_here = select(PaymentAccount.id).where(PaymentAccount.business_id == business_id, _is_open(db.settings))
+    open_here = select(PaymentAccount.id).where(PaymentAccount.business_id == business_id, _is_open(db.settings.processor_kinds))
     return db.scalar(open_here.order_by(PaymentAccount.is_default.desc(), PaymentAccount.created_at.desc()).limit(1))
 
 
 def takes_charges(db: ScopedSession, table: Any) -> ColumnElement[bool]:
     """Return the condition that the business of a row has an account for new charges. `table`: has the column `business_id`."""
-    open_here = select(PaymentAccount.id).where(PaymentAccount.business_id == table.business_id, _is_open(db.settings))
+    return takes_charges_of(db.settings.processor_kinds, table)
+
+
+def takes_charges_of(kinds: Sequence[str], table: Any) -> ColumnElement[bool]:
+    """Return the condition of `takes_charges`, for a deployment with these kinds of payment processors."""
+    open_here = select(PaymentAccount.id).where(PaymentAccount.business_id == table.business_id, _is_open(kinds))
     return open_here.correlate(table).exists()
 
 
-def _is_open(settings: Settings) -> ColumnElement[bool]:
+def _is_open(kinds: Sequence[str]) -> ColumnElement[bool]:
     """Return the condition that an account takes new charges: it is open, and this deployment has its kind of processor."""
-    return (PaymentAccount.state == "open") & PaymentAccount.kind.in_(settings.processor_kinds)
+    return (PaymentAccount.state == "open") & PaymentAccount.kind.in_(kinds)
 
 
 def add_sandbox_account(db: ScopedSession, business_id: str) -> None:

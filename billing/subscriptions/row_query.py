@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from sqlalchemy import Select, and_, select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from billing.model.catalogue import Collection, CollectionGroup, CollectionItem, Product
 from billing.model.invoices import Invoice
-from billing.model.payment_accounts import is_chargeable, takes_charges
+from billing.model.payment_accounts import is_chargeable, takes_charges_of
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import ScheduledChange
 from billing.model.subscriptions import Subscription
@@ -112,9 +113,15 @@ _COLUMNS = (
 
 def select_rows(db: ScopedSession) -> Select[Any]:
     """Select the columns of `SubscriptionRow`. Several open invoices repeat their subscription; see `queries.unique_rows`."""
+    return _select_rows(tuple(db.settings.processor_kinds))
+
+
+@functools.cache
+def _select_rows(kinds: tuple[str, ...]) -> Select[Any]:
+    """Build the statement once for the kinds of payment processors of this deployment: most pages use it."""
     same = Subscription.business_id
     return (
-        select(*_COLUMNS, takes_charges(db, Subscription), is_chargeable())
+        select(*_COLUMNS, takes_charges_of(kinds, Subscription), is_chargeable())
         .join(Product, and_(Product.business_id == same, Product.id == Subscription.product_id))
         .outerjoin(PaymentMethod, and_(PaymentMethod.business_id == same, PaymentMethod.id == Subscription.payment_method_id))
         .outerjoin(Invoice, and_(Invoice.business_id == same, Invoice.subscription_id == Subscription.id, Invoice.status == "open"))
