@@ -29,6 +29,7 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
                 "Document",
                 "DomainSession",
                 "EmailOptOut",
+                "Identity",
                 "Picture",
                 "Quote",
             )
