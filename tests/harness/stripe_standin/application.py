@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, jsonify, redirect, request
 
 from tests.harness.stripe_standin import billing_api, checkout, intents, methods, money, specification
+from tests.harness.stripe_standin.billing import Merchant
 from tests.harness.stripe_standin.world import Account, Object, Problem, Stored
 
 if TYPE_CHECKING:
@@ -96,6 +97,31 @@ def make_app(stand_in: StandIn) -> Flask:
             with stand_in.lock:
                 checkout.submit(account, session, request.form.to_dict())
         return _page(account, session)
+
+    @app.route("/i/<number>", methods=["GET", "POST"])
+    def hosted_invoice(number: str) -> Any:
+        """The page of an invoice. Like Stripe's, it does not lead back."""
+        account, invoice = stand_in.invoice_of(f"/i/{number}")
+        if request.method == "POST":
+            with stand_in.lock:
+                Merchant(account).pay_with(invoice, request.form["number"].replace(" ", ""))
+        if invoice["status"] != "open":
+            return _html(f"<p>Invoice {invoice['status']}</p>")
+        return _html(f'<p>{invoice["number"]}: {invoice["amount_remaining"]}</p><form method="post">'
+                     '<label>Card number <input name="number" autocomplete="cc-number"></label>'
+                     "<button>Pay invoice</button></form>")  # fmt: skip
+
+    @app.route("/p/session/<session>", methods=["GET", "POST"])
+    def portal_session(session: str) -> Any:
+        """The page of Stripe's customer portal for another card."""
+        account = stand_in.account_of(session)
+        found = account.get(session, "billing_portal.session")
+        if request.method == "POST":
+            with stand_in.lock:
+                Merchant(account).give_card(account.objects[found["customer"]], request.form["number"].replace(" ", ""))
+            return redirect(found["return_url"], 303)
+        return _html('<form method="post"><label>Card number <input name="number" autocomplete="cc-number"></label>'
+                     "<button>Update card</button></form>")  # fmt: skip
 
     @app.route("/3ds/<reference>", methods=["GET", "POST"])
     def bank(reference: str) -> Any:

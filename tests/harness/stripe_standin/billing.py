@@ -11,6 +11,7 @@ from tests.harness.stripe_standin.world import Account, Object
 
 VISA, DECLINED = "4242424242424242", "4000000000000002"
 MONTH = 30 * 86_400
+LENGTH = {"day": 86_400, "week": 7 * 86_400, "month": MONTH, "year": 365 * 86_400}
 ADDRESS = {"city": "London", "country": "GB", "line1": "12 High Street", "line2": None, "postal_code": "E1 6AN", "state": None}
 
 
@@ -18,7 +19,7 @@ class Merchant:
     """`now`: the time of what is made next, in seconds."""
 
     def __init__(self, account: Account) -> None:
-        self.account, self.now, self.numbers = account, int(time.time()), 0
+        self.account, self.now = account, int(time.time())
 
     def price(self, name: str, amount: int, interval: str | None = "month", currency: str = "eur", **more: Any) -> Object:
         product = more.pop("product", None) or self._make(
@@ -46,7 +47,8 @@ class Merchant:
 
     def customer(self, email: str | None, name: str | None = None, card: str | None = VISA) -> Object:
         made = self._make(
-            "customer", email=email, name=name, metadata={}, description=None, phone=None, address=dict(ADDRESS), preferred_locales=["en"],
+            "customer", email=email, name=name, balance=0, metadata={},
+            description=None, phone=None, address=dict(ADDRESS), preferred_locales=["en"],
             invoice_settings={"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None},
         )  # fmt: skip
         self.account.emit("customer.created", made)
@@ -89,7 +91,8 @@ class Merchant:
             cancellation_details=None, collection_method="charge_automatically", currency=items[0][0]["currency"],
             customer=customer["id"], default_payment_method=None, default_tax_rates=[], discounts=[], ended_at=None,
             invoice_settings={"account_tax_ids": None, "issuer": {"type": "self"}}, latest_invoice=None, metadata={},
-            pause_collection=None, start_date=self.now, status=status, trial_start=None, trial_end=None, items={},
+            pause_collection=None, pending_update=None, schedule=None,
+            start_date=self.now, status=status, trial_start=None, trial_end=None, items={},
         )  # fmt: skip
         made["items"] = {"object": "list", "has_more": False, "url": "/v1/subscription_items", "data": [
             self._make("subscription_item", price=price, quantity=quantity, discounts=[], metadata={}, subscription=made["id"],
@@ -110,29 +113,62 @@ class Merchant:
         return self.bill(subscription, "subscription_cycle")
 
     def bill(self, subscription: Object, reason: str) -> Object:
-        """Issue an invoice with one fifth of tax, and charge it to the customer's card."""
-        lines = [self._line(subscription, item) for item in subscription["items"]["data"]]
-        net = sum(line["amount"] for line in lines)
-        invoice, buyer = self._invoice(subscription, reason, lines, net, net // 5), self.account.objects[subscription["customer"]]
-        method = self.account.objects[buyer["invoice_settings"]["default_payment_method"]]
-        intent = intents.create(self.account, {"amount": invoice["total"], "currency": invoice["currency"], "customer": buyer["id"]})
-        intent["created"] = self.now
-        paid = self._make("invoice_payment", amount_paid=None, amount_requested=invoice["total"], currency=invoice["currency"],
-                          invoice=invoice["id"], is_default=True, payment={"type": "payment_intent", "payment_intent": intent["id"]},
-                          status="open", status_transitions={"canceled_at": None, "paid_at": None})  # fmt: skip
-        self.account.private[invoice["id"]]["payment"] = paid["id"]
-        subscription["latest_invoice"] = invoice["id"]
-        self.account.emit("invoice.finalized", invoice)
-        self._charge(subscription, invoice, intent, method)
+        """Issue an invoice of all items with one fifth of tax, and charge it to the customer's card."""
+        invoice = self.issue(subscription, reason, [self.line(subscription, item) for item in subscription["items"]["data"]])
+        if not self.collect(invoice):
+            subscription["status"] = "past_due"
+            self.account.emit("customer.subscription.updated", subscription)
         return invoice
 
     def pay(self, invoice: Object) -> None:
         """Pay an open invoice with the card that the customer has now."""
+        self.collect(invoice)
+
+    def pay_with(self, invoice: Object, number: str) -> bool:
+        """Pay an open invoice with another card."""
+        buyer = self.account.objects[invoice["customer"]]
+        method = methods.from_card(self.account, BY_NUMBER[number], name=buyer["name"])
+        method |= {"customer": buyer["id"], "created": self.now}
+        return self.collect(invoice, method)
+
+    def issue(self, subscription: Object, reason: str, lines: list[Object], *, kept: bool = True) -> Object:
+        """Issue an invoice. The customer's balance is set off. Without `kept`, it is stored nowhere."""
+        net, tax = sum(line["amount"] for line in lines), sum(line["taxes"][0]["amount"] for line in lines)
+        invoice, buyer = self._invoice(subscription, reason, lines, net, tax), self.account.objects[subscription["customer"]]
+        if not kept:
+            del self.account.objects[invoice["id"]]
+            return invoice
+        subscription["latest_invoice"] = invoice["id"]
+        if invoice["amount_due"] > 0:
+            values = {"amount": invoice["amount_due"], "currency": invoice["currency"], "customer": buyer["id"]}
+            intent = intents.create(self.account, values)
+            intent["created"] = self.now
+            paid = self._make("invoice_payment", amount_paid=None, amount_requested=invoice["amount_due"], currency=invoice["currency"],
+                              invoice=invoice["id"], is_default=True, payment={"type": "payment_intent", "payment_intent": intent["id"]},
+                              status="open", status_transitions={"canceled_at": None, "paid_at": None})  # fmt: skip
+            self.account.private[invoice["id"]]["payment"] = paid["id"]
+        self.account.emit("invoice.finalized", invoice)
+        return invoice
+
+    def collect(self, invoice: Object, method: Object | None = None) -> bool:
+        """Charge an open invoice to a card, else to the customer's. Returns whether it is paid."""
+        from tests.harness.stripe_standin import plan_changes
+
+        if invoice["amount_due"] == 0:
+            invoice |= {"status": "paid", "amount_remaining": 0}
+            return True
         paid = self.account.objects[self.account.private[invoice["id"]]["payment"]]
+        intent = self.account.objects[paid["payment"]["payment_intent"]]
         subscription = self.account.objects[invoice["parent"]["subscription_details"]["subscription"]]
         buyer = self.account.objects[invoice["customer"]]
-        method = self.account.objects[buyer["invoice_settings"]["default_payment_method"]]
-        self._charge(subscription, invoice, self.account.objects[paid["payment"]["payment_intent"]], method)
+        method = method or self.account.objects[buyer["invoice_settings"]["default_payment_method"]]
+        if not self._charge(invoice, intent, method, paid):
+            return False
+        if pending := self.account.private[invoice["id"]].pop("pending", None):
+            plan_changes.apply(self.account, subscription, *pending)
+        subscription["status"] = "active"
+        self.account.emit("customer.subscription.updated", subscription)
+        return True
 
     def charge(self, customer: Object, amount: int, currency: str = "eur", **facts: Any) -> Object:
         """Charge without an invoice."""
@@ -161,55 +197,61 @@ class Merchant:
         subscription |= changes
         self.account.emit("customer.subscription.updated", subscription)
 
-    def _charge(self, subscription: Object, invoice: Object, intent: Object, method: Object) -> None:
+    def _charge(self, invoice: Object, intent: Object, method: Object, paid: Object) -> bool:
         behavior = self.account.private[method["id"]]["behavior"]
         intent["payment_method"] = method["id"]
+        invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
+        if behavior == "authenticate":
+            intents.challenge(self.account, intent)
+            self.account.emit("invoice.payment_action_required", invoice)
+            return False
         if methods.is_decline(behavior):
             intents.fail(self.account, intent, behavior)
             self._date(intent)
-            invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
-            subscription["status"] = "past_due"
             self.account.emit("invoice.payment_failed", invoice)
-        else:
-            intents.succeed(self.account, intent, method)
-            self._date(intent)
-            invoice |= {"status": "paid", "attempted": True, "amount_paid": invoice["total"], "amount_remaining": 0,
-                        "attempt_count": invoice["attempt_count"] + 1}  # fmt: skip
-            paid = self.account.objects[self.account.private[invoice["id"]]["payment"]]
-            paid |= {"status": "paid", "amount_paid": invoice["total"]}
-            paid["status_transitions"]["paid_at"] = self.now
-            subscription["status"] = "active"
-            self.account.emit("invoice_payment.paid", paid)
-            self.account.emit("invoice.paid", invoice)
-        self.account.emit("customer.subscription.updated", subscription)
+            return False
+        intents.succeed(self.account, intent, method)
+        self._date(intent)
+        invoice |= {"status": "paid", "amount_paid": invoice["amount_due"], "amount_remaining": 0}
+        paid |= {"status": "paid", "amount_paid": invoice["amount_due"]}
+        paid["status_transitions"]["paid_at"] = self.now
+        self.account.emit("invoice_payment.paid", paid)
+        self.account.emit("invoice.paid", invoice)
+        return True
 
     def _date(self, intent: Object) -> None:
         charge = self.account.objects[intent["latest_charge"]]
         charge["created"] = self.now
 
-    def _line(self, subscription: Object, item: Object) -> Object:
-        price = item["price"]
+    def line(self, subscription: Object, item: Object, part: tuple[int, int] | None = None, factor: int = 1) -> Object:
+        """Return a line of a whole period, or of a `part` of it (from, to): a proration, negative with the `factor` -1."""
+        price, starts, ends = item["price"], item["current_period_start"], item["current_period_end"]
+        share = (part[1] - part[0]) / (ends - starts) if part else 1.0
+        amount = factor * round((price["unit_amount"] or 0) * item["quantity"] * share)
+        starts, ends = part or (starts, ends)
         made = {
-            "id": f"il_{self.account.private[item['id']]['number']}_{self.numbers}", "object": "line_item", "livemode": False,
-            "amount": (price["unit_amount"] or 0) * item["quantity"], "currency": price["currency"], "description": None,
+            "id": f"il_{self.account.private[item['id']]['number']}_{self.account.invoices}", "object": "line_item", "livemode": False,
+            "amount": amount, "currency": price["currency"], "description": None,
             "discount_amounts": [], "discountable": True, "discounts": [], "invoice": None, "metadata": {}, "quantity": item["quantity"],
-            "period": {"start": item["current_period_start"], "end": item["current_period_end"]}, "pretax_credit_amounts": [],
+            "period": {"start": starts, "end": ends}, "pretax_credit_amounts": [],
             "parent": {"type": "subscription_item_details", "invoice_item_details": None, "subscription_item_details": {
-                "invoice_item": None, "proration": False, "proration_details": None, "subscription": subscription["id"],
+                "invoice_item": None, "proration": part is not None, "proration_details": None, "subscription": subscription["id"],
                 "subscription_item": item["id"]}},
             "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
                         "price_details": {"price": price["id"], "product": price["product"]}},
-            "subscription": None, "taxes": [],
+            "subscription": None, "taxes": [_tax(round(amount / 5), amount)],
         }  # fmt: skip
         made["subtotal"] = made["amount"]
         return made
 
     def _invoice(self, subscription: Object, reason: str, lines: list[Object], net: int, tax: int) -> Object:
-        self.numbers += 1
-        total = net + tax
+        self.account.invoices += 1
+        number, total = self.account.invoices, net + tax
+        before = self.account.objects[subscription["customer"]].get("balance", 0)
+        due = total + before if total + before >= intents.MINIMUM[subscription["currency"]] else 0  # less is carried over
         return self._make(
-            "invoice", number=f"{self.account.id[-4:].upper()}-{self.numbers:04d}", customer=subscription["customer"], status="open",
-            amount_due=total, amount_overpaid=0, amount_paid=0, amount_paid_off_stripe=0, amount_remaining=total, amount_shipping=0,
+            "invoice", number=f"{self.account.id[-4:].upper()}-{number:04d}", customer=subscription["customer"], status="open",
+            amount_due=due, amount_overpaid=0, amount_paid=0, amount_paid_off_stripe=0, amount_remaining=due, amount_shipping=0,
             attempt_count=0, attempted=False, auto_advance=True, collection_method="charge_automatically",
             automatic_tax={"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
             currency=subscription["currency"], default_tax_rates=[], discounts=[], issuer={"type": "self"}, billing_reason=reason,
@@ -218,13 +260,17 @@ class Merchant:
                     "subscription_details": {"metadata": {}, "subscription": subscription["id"]}},
             payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
             period_end=self.now, period_start=self.now, post_payment_credit_notes_amount=0, pre_payment_credit_notes_amount=0,
-            starting_balance=0, status_transitions={"finalized_at": self.now, "marked_uncollectible_at": None, "paid_at": None,
+            starting_balance=before, status_transitions={"finalized_at": self.now, "marked_uncollectible_at": None, "paid_at": None,
                                                     "voided_at": None},
-            subtotal=net, total=total, customer_address=dict(ADDRESS), hosted_invoice_url=f"{self.account.base_url}/i/{self.numbers}",
-            invoice_pdf=f"{self.account.base_url}/pdf/{self.numbers}",
-            total_taxes=[{"amount": tax, "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": "txr_1"},
-                          "taxability_reason": "standard_rated", "taxable_amount": net, "type": "tax_rate_details"}],
+            subtotal=net, total=total, customer_address=dict(ADDRESS), hosted_invoice_url=f"{self.account.base_url}/i/{number}",
+            invoice_pdf=f"{self.account.base_url}/pdf/{number}",
+            total_taxes=[_tax(tax, net)],
         )  # fmt: skip
 
     def _make(self, kind: str, **fields: Any) -> Object:
         return self.account.make(kind, created=self.now, **fields)
+
+
+def _tax(amount: int, net: int) -> Object:
+    return {"amount": amount, "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": "txr_1"},
+            "taxability_reason": "standard_rated", "taxable_amount": net, "type": "tax_rate_details"}  # fmt: skip

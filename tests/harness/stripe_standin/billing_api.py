@@ -7,12 +7,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
+from tests.harness.stripe_standin import plan_changes
 from tests.harness.stripe_standin.world import Account, Object, Problem
 
 Operation = Callable[..., Object]
 FILTERS: dict[str, tuple[str, ...]] = {
     "price": ("product", "active"), "customer": ("email",), "subscription": ("customer",), "charge": ("customer", "payment_intent"),
-    "invoice_payment": ("invoice",), "refund": ("payment_intent", "charge"), "event": ("type",), "webhook_endpoint": (),
+    "invoice_payment": ("invoice",), "refund": ("payment_intent", "charge"),
+    "invoice": ("customer", "subscription", "status"), "event": ("type",), "webhook_endpoint": (),
 }  # fmt: skip
 
 
@@ -90,6 +92,8 @@ def _update(account: Account, values: dict[str, Any], identifier: str) -> Object
         found |= {"cancel_at": None, "canceled_at": None}
     if "pause_collection" in values:
         found["pause_collection"] = {"resumes_at": None, **values["pause_collection"]} if values["pause_collection"] else None
+    if "items" in values:
+        plan_changes.change(account, values, found)
     if "cancellation_details" in values:
         found["cancellation_details"] = _details(values)
     account.emit("customer.subscription.updated", found)
@@ -146,6 +150,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/v1/subscriptions/{subscription_exposed_id}"): _update,
     ("DELETE", "/v1/subscriptions/{subscription_exposed_id}"): _end,
     ("POST", "/v1/subscriptions/{subscription}/resume"): _resume,
+    ("POST", "/v1/invoices/create_preview"): plan_changes.preview,
+    ("GET", "/v1/invoices"): _listed("invoice", "/v1/invoices"),
+    ("GET", "/v1/invoices/{invoice}"): _one("invoice"),
     ("GET", "/v1/invoice_payments"): _listed("invoice_payment", "/v1/invoice_payments"),
     ("GET", "/v1/charges"): _listed("charge", "/v1/charges"),
     ("GET", "/v1/refunds"): _listed("refund", "/v1/refunds"),

@@ -47,6 +47,15 @@ class StandIn:
     def account_of(self, identifier: str) -> Account:
         return next(account for account in self.accounts.values() if identifier in account.objects)
 
+    def invoice_of(self, path: str) -> tuple[Account, Object]:
+        """Return the invoice with this hosted page, and its account."""
+        return next(
+            (account, item)
+            for account in self.accounts.values()
+            for item in account.every("invoice")
+            if item["hosted_invoice_url"].endswith(path)
+        )
+
     def on_next(self, method: str, ending: str, what: str, times: int = 1) -> None:
         """Set what happens to the next calls whose path ends so.
 

@@ -54,6 +54,7 @@ class Account:
     objects: dict[str, Object] = field(default_factory=dict)
     private: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)
+    invoices: int = 0
     events: list[Object] = field(default_factory=list)
     movements: list[tuple[str, str, int, str]] = field(default_factory=list)
     """(kind, portal_key, amount, currency) of every movement of money, oldest first."""
