@@ -11,11 +11,13 @@ from markupsafe import Markup
 
 from billing.external.port import can
 from billing.history.overview import SubscriptionSummary
+from billing.model.lifecycle import UNPAID_STATES
 from billing.subscriptions.queries import SubscriptionRow
 from core.links import exists_here, here
 from core.template_context import amount_tag, date_tag, formatter
 from portal.phrases import bank_confirms, card, is_soon, last_day, sentence
 from portal.renewals import is_charged
+from portal.subscription_rows import pay_page
 
 
 @dataclass
@@ -41,7 +43,7 @@ def needs(rows: list[SubscriptionRow]) -> list[AttentionItem]:
     out = [_due(row, f"{prefix}/{row.id}") for row in rows if row.dues_minor]
     if out:
         out[0].is_main = True  # one filled button a page
-    out += [_on_hold_externally(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and row.collected_by != "us"]
+    out += [_on_hold_externally(row, f"{prefix}/{row.id}") for row in rows if row.status == "on_hold" and _is_unknown(row)]
     out += [_confirm(row) for row in rows if row.needs_confirming]
     out += [_finish(row) for row in rows if is_left_open(row)]
     out += _cards(rows)
@@ -67,8 +69,15 @@ def unconfirmed(names: list[str], url: str) -> list[AttentionItem]:
     ]
 
 
+def _is_unknown(row: SubscriptionRow) -> bool:
+    """Return whether the external billing system has not said what is due."""
+    return row.collected_by != "us" and not row.dues_minor
+
+
 def _due(row: SubscriptionRow, url: str) -> AttentionItem:
     amount = amount_tag(row.dues_minor, row.currency)
+    if row.status not in UNPAID_STATES:
+        return _unpaid_invoice(row, url, amount)
     pattern = _("%(name)s is on hold. %(amount)s is due.") if row.status == "on_hold" else _("%(name)s is past due. %(amount)s is due.")
     why = sentence(_("The last payment didn’t go through. It becomes active again as soon as this is paid."))
     since = row.on_hold_at or row.next_billing_at
@@ -85,8 +94,23 @@ def _due(row: SubscriptionRow, url: str) -> AttentionItem:
         _("On hold"),
         sentence(pattern, name=row.name, amount=amount),
         why,
-        f"{url}/payment-method" if pay else url,
+        pay_page(row.collected_by, url) if pay else url,
         _("Pay %(amount)s", amount=amount_text) if pay else _("View subscription"),
+        _("for %(what)s", what=row.name),
+    )
+
+
+def _unpaid_invoice(row: SubscriptionRow, url: str, amount: Markup) -> AttentionItem:
+    """Return an item for an open invoice of a subscription that the external billing system keeps active."""
+    pay = exists_here("payment_method")
+    return AttentionItem(
+        "hold",
+        "due",
+        _("Unpaid"),
+        sentence(_("%(amount)s for %(name)s is due."), name=row.name, amount=amount),
+        _("Invoice %(number)s isn’t paid yet.", number=row.invoice_number),
+        pay_page(row.collected_by, url) if pay else url,
+        _("Pay %(amount)s", amount=formatter().money(row.dues_minor, row.currency)) if pay else _("View subscription"),
         _("for %(what)s", what=row.name),
     )
 
@@ -100,7 +124,7 @@ def _on_hold_externally(row: SubscriptionRow, url: str) -> AttentionItem:
         _("On hold"),
         sentence(_("%(name)s is on hold."), name=row.name),
         _("The last payment didn’t go through."),
-        f"{url}/payment-method" if pay else url,
+        pay_page(row.collected_by, url) if pay else url,
         _("Pay on the billing page") if pay else _("View subscription"),
         row.name,
     )

@@ -11,15 +11,15 @@ from flask_babel import gettext as _
 
 from auth.visit_rows import Account
 from billing.external import latest as external_latest
+from billing.external.port import pays_there
 from billing.model.delegated_actions import DelegatedAction
-from billing.subscriptions import external_method_page as command
+from billing.subscriptions import external_pages as command
 from billing.subscriptions.queries import SubscriptionRow
 from core import clock
 from core.errors import Conflict, Unavailable
 from core.links import external, here
 from core.request_context import db, scope
 from portal.billing_services import dispatcher
-from portal.hosted_pages import allow_form_targets
 from portal.phrases import card
 
 SOON = timedelta(seconds=90)
@@ -60,6 +60,13 @@ def _note(action: DelegatedAction, theirs: Account) -> ExternalNote:
         )
     if action.status == "confirmed":
         return ExternalNote("good", _("%(business)s’s billing system has confirmed: %(action)s.", business=theirs.name, action=change), "")
+    if action.link and action.verb == "pay_invoice":
+        return ExternalNote(
+            "wait",
+            _("You opened the payment page of %(business)s’s billing system.", business=theirs.name),
+            _("If you’ve paid, this page shows it within a few minutes. Otherwise you can continue there."),
+            action.link,
+        )
     if action.link:
         return ExternalNote(
             "wait",
@@ -89,12 +96,21 @@ def requested_change(verb: str) -> str:
         "keep_plan": _("keep the current plan"),
         "edit_billing": _("change the billing details"),
         "change_method": _("change the payment method"),
+        "pay_invoice": _("pay the invoice"),
     }[verb]
 
 
 def back_to_subscription(row: SubscriptionRow) -> ResponseReturnValue:
     """Redirect to the subscription page, which shows the state of the request."""
     return redirect(f"{here('subscriptions')}/{row.id}", 303)
+
+
+def leave_for(link: str, row: SubscriptionRow, theirs: Account) -> str:
+    """Return a page that opens a page of the external billing system.
+
+    It is no redirect of the form: browsers apply the CSP's `form-action` to that, and nobody knows the origin before it is answered.
+    """
+    return render_template("portal/leaving.html", link=link, account=theirs, url=f"{here('subscriptions')}/{row.id}", name=row.name)
 
 
 def method_page(row: SubscriptionRow, theirs: Account, problem: str = "") -> str:
@@ -105,6 +121,7 @@ def method_page(row: SubscriptionRow, theirs: Account, problem: str = "") -> str
         url=f"{here('subscriptions')}/{row.id}",
         card=card(row.brand, row.last4, row.kind),
         problem=problem,
+        takes_payment=row.status == "on_hold" and not pays_there(row.collected_by),
     )
 
 
@@ -117,5 +134,4 @@ def open_method_page(row: SubscriptionRow, theirs: Account) -> ResponseReturnVal
     if not link:
         flash(_("You don’t need to enter anything. %(business)s’s billing system has taken care of it.", business=theirs.name), "good")
         return back_to_subscription(row)
-    allow_form_targets(link)
-    return redirect(link, 303)
+    return leave_for(link, row, theirs)

@@ -51,7 +51,12 @@ def plan_quote(subscription_id: str) -> ResponseReturnValue:
     wanted = PlanSelection(row.id, form.get("product_id", ""), _quantity(form.get("quantity")), _addons(offered, form))
     try:
         if row.collected_by != "us":
-            return _quote_externally(row, wanted, form.get("quote_id"))
+            try:
+                return _quote_externally(row, wanted, form.get("quote_id"))
+            except Conflict as refused:
+                if refused.code != "REFUSED_ELSEWHERE":
+                    raise
+                return _choice_page(row, form, {"product_id": _(refused.sentence)}), 409
         if form.get("quote_id"):
             return _requote(row, wanted, form["quote_id"])
         made = command.quote(db(), *wanted)

@@ -8,6 +8,7 @@ from flask import render_template
 from flask_babel import gettext as _
 
 from auth.sessions import fresh_proof_url
+from billing.external.port import NO_CODES
 from billing.model.discounts import discount_label as invoice_text
 from billing.plan_changes.choices import PlanChoice, ShownPlans
 from billing.pricing import prices
@@ -67,6 +68,7 @@ def slip_page(row: SubscriptionRow, shown: ShownPlans, field: CodeField | None =
         each=interval,
         codes=codes_of_change(row, shown.quote, before_tax),
         field=field or CodeField(),
+        takes_codes=row.collected_by not in NO_CODES,
         may_confirm=is_fresh() or not data.needs_proof,
         prove_url=fresh_proof_url(slip_url(row.id, shown.quote.id)),
     )

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from auth.visit_rows import Account
 from billing.external.port import can
+from billing.model.lifecycle import UNPAID_STATES
 from billing.subscriptions.queries import SubscriptionRow
 from core import clock
 from core.links import exists_here
@@ -17,7 +18,7 @@ from core.template_context import amount_tag, date_tag, formatter
 from portal.attention import confirm_url, is_left_open
 from portal.phrases import bank_confirms, card, days_until, sentence
 from portal.renewals import is_charged, renews_after_resuming
-from portal.subscription_rows import SubscriptionLine, cancels_by_contact, ends_at, may_keep
+from portal.subscription_rows import SubscriptionLine, cancels_by_contact, ends_at, may_keep, pay_page
 
 _BUTTONS = ("plan_change", "pause", "resume", "cancel")  # the other actions are links in the details below
 
@@ -82,7 +83,11 @@ def _payment_sentences(summary: SubscriptionLine) -> list[str | Markup]:
 
 
 def _state_sentences(row: SubscriptionRow, theirs: Account) -> list[str | Markup]:
-    if row.status == "on_hold" and row.collected_by != "us":
+    if row.dues_minor and row.status not in UNPAID_STATES:
+        pattern = _("%(amount)s is due. Invoice %(number)s isn’t paid yet.")
+        due = sentence(pattern, amount=amount_tag(row.dues_minor, row.currency), number=row.invoice_number)
+        return [due, *(_ending_sentences(row, theirs) if row.is_ending else _renewal_sentences(row))]
+    if row.status == "on_hold" and row.collected_by != "us" and not row.dues_minor:
         return [_("%(name)s is on hold because the last payment didn’t go through.", name=row.name), _how_to_pay_externally(row, theirs)]
     if row.status in ("on_hold", "past_due"):
         return [*_unpaid_sentences(row), *_ending_sentences(row, theirs)]
@@ -111,6 +116,8 @@ def _renewal_sentences(row: SubscriptionRow) -> list[str | Markup]:
     if row.is_trial and row.trial_ends_at:
         return [sentence(_("Free until %(date)s. You won’t be charged before then."), date=date_tag(row.trial_ends_at, "sentence"))]
     if row.next_billing_at:
+        if row.dues_minor:
+            return [sentence(_("Renews on %(date)s."), date=date_tag(row.next_billing_at, "sentence"))]
         return [sentence(_("Renews on %(date)s. You’ve paid up to then."), date=date_tag(row.next_billing_at, "sentence"))]
     return []
 
@@ -167,12 +174,12 @@ def _urgent_actions(summary: SubscriptionLine) -> list[SlipAction]:
         if row.may_replace and exists_here("payment_method"):
             found.append(SlipAction(method_url, _("Use another card")))
         return found
-    if row.status == "on_hold" and row.collected_by != "us" and can(row.collected_by, "change_method") and exists_here("payment_method"):
-        return [SlipAction(method_url, _("Pay on the billing page"), is_main=True)]
     if needs_method(row) and exists_here("payment_method"):
         return [SlipAction(method_url, _("Replace card"), is_main=True)]
     if summary.pay_url:
         return [SlipAction(summary.pay_url, _("Pay %(amount)s", amount=formatter().money(row.dues_minor, row.currency)), is_main=True)]
+    if row.status == "on_hold" and row.collected_by != "us" and can(row.collected_by, "change_method") and exists_here("payment_method"):
+        return [SlipAction(pay_page(row.collected_by, summary.url), _("Pay on the billing page"), is_main=True)]
     return []
 
 

@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from auth.visit_rows import Account
-from billing.external.port import can
+from billing.external.port import NO_USAGE_PLANS, can, pays_there
 from billing.model import lifecycle, policy
 from billing.pricing import prices
 from billing.subscriptions.queries import SubscriptionRow
@@ -66,11 +66,16 @@ def line(row: SubscriptionRow, url: str) -> SubscriptionLine:
         soon=_("expires %(month)s", month=fmt.date(month, "month")) if month and soon and not row.is_ending else "",
         price=fmt.money(price(row, theirs), row.currency),
         interval=interval(row.interval, row.interval_count),
-        pay_url=f"{url}/payment-method" if payable else None,
+        pay_url=pay_page(row.collected_by, url) if payable else None,
         pay_amount=fmt.money(row.dues_minor, row.currency) if row.dues_minor else "",
         keep_url=f"{url}/cancellation/revocation" if may_keep(row, theirs) else None,
         actions=actions(row, theirs, url),
     )
+
+
+def pay_page(collected_by: str, url: str) -> str:
+    """Return the page where the dues of the subscription at `url` are paid."""
+    return f"{url}/invoice-payment" if pays_there(collected_by) else f"{url}/payment-method"
 
 
 def state(row: SubscriptionRow) -> Markup:
@@ -164,8 +169,9 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
         and (label := change_label(row, business))
     ):
         items.append({"name": "plan_change", "url": f"{url}/plan-change", "label": label})
+    may_pay_here = row.dues_minor and not pays_there(row.collected_by)
     if may("change_method") and (not row.in_flight or row.may_replace) and exists_here("payment_method"):
-        label = _("Pay with another card") if row.dues_minor or row.may_replace else _("Change card")
+        label = _("Pay with another card") if may_pay_here or row.may_replace else _("Change card")
         items.append({"name": "method", "url": f"{url}/payment-method", "label": label})
     if may("change_method") and can(row.collected_by, "edit_billing") and exists_here("billing_details"):
         items.append({"name": "billing_details", "url": f"{url}/billing-details", "label": _("Billing details")})
@@ -184,6 +190,8 @@ def actions(row: SubscriptionRow, business: Account, url: str) -> list[dict[str,
 
 def change_label(row: SubscriptionRow, business: Account) -> str:
     """Return the label of the plan-change action, or an empty string if nothing can be changed."""
+    if row.price_type == "usage_based_price" and row.collected_by in NO_USAGE_PLANS:
+        return ""
     if row.has_other_plans:
         return _("Change plan")
     if row.price_type == "usage_based_price":

@@ -34,6 +34,12 @@ class Page:
         item = self.soup.find("h1") if self.soup else None
         return re.sub(r"\s+", " ", item.get_text(" ").strip()) if item else ""
 
+    @property
+    def opens(self) -> str:
+        """The URL that a page of this portal opens by itself."""
+        found = self.soup.find("meta", {"http-equiv": "refresh"}) if self.soup else None
+        return str(found["content"]).partition("url=")[2] if found else ""
+
     def form(self, action_part: str = "") -> Any:
         """Return the first form whose action contains the text."""
         assert self.soup is not None

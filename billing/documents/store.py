@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -17,7 +17,7 @@ from sqlalchemy.orm import undefer
 
 from billing.documents import render_invoice, render_refund, sha256_of
 from billing.documents.typst_process import Unprintable
-from billing.external.port import ExternalBilling
+from billing.external.port import ExternalBilling, Noun
 from billing.model.corrections import Correction
 from billing.model.invoices import Document, Invoice
 from billing.model.payments import Payment, Refund
@@ -51,7 +51,9 @@ class DocumentStore:
         version = _VERSIONS[invoice.status]
         pdf = self._stored(db, invoice.business_id, invoice.id, version)
         if pdf is None and invoice.account_id is not None and (external := self.systems.get(row[1].get("held_by", ""))):
-            pdf = self._fetch(db, external, "payments", row[1]["payment_id"], invoice, version)
+            payment_id = row[1].get("payment_id")
+            noun: Noun = "payments" if payment_id else "invoices"
+            pdf = self._fetch(db, external, noun, payment_id or invoice.id, invoice, version)
         if pdf is None:
             paid: dict[str, Any] = {"state": invoice.status, "at": None, "method": None}
             if invoice.status == "paid":
@@ -97,13 +99,7 @@ class DocumentStore:
         return self._save(refund.business_id, refund.customer_id, refund.id, version, render_refund(snapshot))
 
     def _fetch(
-        self,
-        db: ScopedSession,
-        external: ExternalBilling,
-        noun: Literal["payments", "refunds"],
-        id: str,
-        row: Invoice | Refund,
-        version: int,
+        self, db: ScopedSession, external: ExternalBilling, noun: Noun, id: str, row: Invoice | Refund, version: int
     ) -> bytes | None:
         """Fetch the document from the system that issued it and store it, outside of the reader's transaction. Raises Unavailable.
 

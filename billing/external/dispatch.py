@@ -3,13 +3,16 @@
 Without an answer the action stays pending. Before it is sent again, the subscription is read from the other system, because the first
 request may have arrived. After a day without an answer the action is marked unanswered. If the subscription is read later and the
 action turns out to be done, it is marked confirmed.
+
+An action that the customer has to finish on a page of the other system, such as 3-D Secure, is `opened`: it is looked up, and never sent
+again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy import select
@@ -19,10 +22,11 @@ from billing.external.port import DelegatedCall, ExternalAnswer, ExternalBilling
 from billing.model import lifecycle
 from billing.model.delegated_actions import DelegatedAction
 from billing.model.imported_records import Record
-from billing.model.lifecycle import DELEGATED_ACTION, LIVE
+from billing.model.invoices import Invoice
+from billing.model.lifecycle import DELEGATED_ACTION, LIVE, UNPAID_STATES
 from core import clock
 from core.db import Database, ScopedSession
-from core.errors import PortalError
+from core.errors import N_, PortalError
 from core.outbox import emit
 from core.scope import Actor, system
 
@@ -30,7 +34,9 @@ log = structlog.get_logger()
 
 RETRY_SECONDS = [2, 5, 15, 60, 300, 900, 3600]
 GIVE_UP_AFTER = timedelta(hours=24)
-PAGE_CHECK = timedelta(minutes=2)  # after a customer was sent to a page of the other system
+PAGE_CHECK = timedelta(minutes=2)  # after a customer was sent to a page of the other system, of which only an event tells the end
+PAGE_SECONDS = [15, 30, 60, 120, 300, 900, 3600]  # the same, where the end can be read
+UNFINISHED = N_("It was not paid in time.")
 
 
 class ActionDispatcher:
@@ -42,7 +48,7 @@ class ActionDispatcher:
         claimed = self._claim(business_id, action_id)
         if claimed is None:
             return self._status(business_id, action_id)
-        action, sent_before, actor, fence = claimed
+        action, sent_before, is_opened, actor, fence = claimed
         external = self.systems.get(action["system"])
         if external is None:
             refused = ExternalAnswer("refused", "This billing system is not connected.")
@@ -57,14 +63,17 @@ class ActionDispatcher:
         )
         answer = ExternalAnswer("unknown")
         found = self._learn(external, call, actor) if sent_before else None
-        if not sent_before or (found is not None and not is_in_force(found, call)):
+        if not sent_before or (found is not None and not is_opened and not is_in_force(found, call)):
             answer = external.send(call)
             # also after a refusal: the reason may be a change that is not known here, or the action may already be in force
             found = self._learn(external, call, actor) if answer.state != "unknown" else None
         return self._record(business_id, action_id, fence, answer, found, actor)
 
-    def _claim(self, business_id: str, action_id: str) -> tuple[dict[str, Any], bool, Actor, int] | None:
-        """Return (the action, whether it may have arrived before, its actor, fence), or None if there is nothing to do."""
+    def _claim(self, business_id: str, action_id: str) -> tuple[dict[str, Any], bool, bool, Actor, int] | None:
+        """Return (the action, whether it may have arrived before, whether the customer has to finish it, its actor, fence).
+
+        None: there is nothing to do.
+        """
         with self.database.open(system(business_id), write=True) as db:
             row = db.scalar(select(DelegatedAction).where(DelegatedAction.id == action_id).with_for_update())
             at = clock.wall()
@@ -73,11 +82,12 @@ class ActionDispatcher:
             action = {name: getattr(row, name) for name in ("system", "subscription_id", "verb", "parameters", "key")}
             sent_before = row.sent_at is not None
             row.sent_at, row.check_at, row.fence = row.sent_at or at, at + LEASE, row.fence + 1
-            return action, sent_before, Actor(row.actor_type, row.actor_id), row.fence  # type: ignore[arg-type]
+            actor = Actor(row.actor_type, row.actor_id)  # type: ignore[arg-type]
+            return action, sent_before, row.status == "opened", actor, row.fence
 
     def _learn(self, external: ExternalBilling, call: DelegatedCall, actor: Actor) -> Record | None:
         try:
-            return external.learn(call.business_id, call.subscription_id, actor)
+            return external.learn(call.business_id, call.subscription_id, actor, call.parameters.get("invoice_id"))
         except PortalError as error:
             log.info("external system unreachable", action=call.key, why=error.code)
             return None
@@ -89,27 +99,24 @@ class ActionDispatcher:
                 return row.status if row is not None else "refused"
             call = DelegatedCall(business_id, row.subscription_id, row.verb, row.parameters, row.key)
             at, row.attempts = clock.wall(), row.attempts + 1
-            row.link = answer.link or row.link
-            waited = at - (row.sent_at or at)
+            row.link, invoice_state = answer.link or row.link, _invoice_state(db, row, found)
+            is_late = at - (row.sent_at or at) > GIVE_UP_AFTER
             if row.verb == "change_method" and (row.status == "opened" or answer.state == "done"):
                 next_verb = "confirm" if row.status == "opened" and row.attempts > 3 else "open"
                 row.status = lifecycle.move(DELEGATED_ACTION, row.status, next_verb)
                 row.check_at = at + PAGE_CHECK * row.attempts
-            elif found is not None and is_in_force(found, call):
+            elif found is not None and (is_in_force(found, call) or invoice_state == "paid"):
                 row.status, row.answered_at, row.check_at = lifecycle.move(DELEGATED_ACTION, row.status, "confirm"), at, None
-            elif answer.state == "refused" or waited > GIVE_UP_AFTER:
-                is_refused = answer.state == "refused"
-                verb = "refuse" if is_refused else "give_up"
-                row.status, row.answered_at, row.check_at = lifecycle.move(DELEGATED_ACTION, row.status, verb), at, None
-                row.error = (answer.message or "")[:500] or None
-                emit(
-                    db,
-                    "subscription.action_refused" if is_refused else "subscription.action_unanswered",
-                    business_id=business_id,
-                    customer_id=row.customer_id,
-                    noun=row.subscription_id,
-                    data={"action_id": row.id, "verb": row.verb},
-                )
+            elif answer.state == "refused":
+                _close(db, row, "refuse", answer.message)
+            elif row.status == "opened" and (invoice_state == "void" or (invoice_state and is_late)):
+                row.status, row.check_at = lifecycle.move(DELEGATED_ACTION, row.status, "refuse"), None  # nobody has to be told
+            elif is_late:
+                is_unfinished = row.status == "opened" and found is not None
+                _close(db, row, *(("refuse", UNFINISHED) if is_unfinished else ("give_up", answer.message)))
+            elif row.status == "opened" or (answer.state == "done" and row.link):
+                row.status = lifecycle.move(DELEGATED_ACTION, row.status, "open")
+                row.check_at = at + timedelta(seconds=PAGE_SECONDS[min(row.attempts, len(PAGE_SECONDS)) - 1])
             else:
                 row.check_at = at + timedelta(seconds=RETRY_SECONDS[min(row.attempts, len(RETRY_SECONDS)) - 1])
             return row.status
@@ -117,6 +124,31 @@ class ActionDispatcher:
     def _status(self, business_id: str, action_id: str) -> str:
         with self.database.open(system(business_id)) as db:
             return db.scalar(select(DelegatedAction.status).where(DelegatedAction.id == action_id)) or "refused"
+
+
+def _invoice_state(db: ScopedSession, row: DelegatedAction, found: Record | None) -> str | None:
+    """Return the state of the invoice that the customer was sent to pay: open, paid, void; None for other actions.
+
+    It was read with the subscription. Without an id, it was the latest one.
+    """
+    if row.verb != "pay_invoice" or found is None:
+        return None
+    if invoice_id := row.parameters.get("invoice_id"):
+        return db.scalar(select(Invoice.status).where(Invoice.id == invoice_id))
+    return "open" if found.values["status"] in UNPAID_STATES else "paid"
+
+
+def _close(db: ScopedSession, row: DelegatedAction, verb: Literal["refuse", "give_up"], message: str | None) -> None:
+    row.status, row.answered_at, row.check_at = lifecycle.move(DELEGATED_ACTION, row.status, verb), clock.wall(), None
+    row.error = (message or "")[:500] or None
+    emit(
+        db,
+        "subscription.action_refused" if verb == "refuse" else "subscription.action_unanswered",
+        business_id=row.business_id,
+        customer_id=row.customer_id,
+        noun=row.subscription_id,
+        data={"action_id": row.id, "verb": row.verb},
+    )
 
 
 def record_late_answer(db: ScopedSession, found: Sequence[Record]) -> None:

@@ -16,12 +16,24 @@ from typing import Any, Literal, Protocol
 from billing.model.imported_records import Record
 from core.scope import Actor
 
+Noun = Literal["payments", "invoices", "refunds"]
+"""What a document is of: a paid invoice is found by its payment."""
+
 VERBS: dict[str, frozenset[str]] = {
     "dodo": frozenset({"cancel", "keep", "end", "pause", "resume", "change_plan", "keep_plan", "change_method", "edit_billing"}),
-    "stripe": frozenset({"cancel", "keep", "end", "pause", "resume", "change_method"}),
+    "stripe": frozenset({"cancel", "keep", "end", "pause", "resume", "change_method", "change_plan", "pay_invoice"}),
 }
 """System → the actions it supports. Subscriptions of any other system were imported from a file and support no actions."""
 
+
+FREE_ADDONS = frozenset({"stripe"})
+"""Systems in which an add-on belongs to the subscription, not to its plan. A change of the plan leaves it as it is."""
+
+NO_USAGE_PLANS = frozenset({"us", "stripe"})
+"""Where a subscription cannot change to a plan that is billed by usage."""
+
+NO_CODES = frozenset({"stripe"})
+"""Systems that take no discount codes with a plan change."""
 
 UNDECIDED = "undecided"
 """`collected_by` of an imported subscription that an earlier version also collected here.
@@ -33,6 +45,11 @@ It is not charged until the business decides (billing/subscriptions/decide_colle
 def can(collected_by: str, verb: str) -> bool:
     """Return whether `verb` is possible for a subscription, here or in the system that collects it. Used by buttons and commands."""
     return collected_by == "us" or verb in VERBS.get(collected_by, ())
+
+
+def pays_there(collected_by: str) -> bool:
+    """Return whether open invoices of a subscription are paid on a page of the system that collects it."""
+    return collected_by != "us" and can(collected_by, "pay_invoice")
 
 
 @dataclass(frozen=True)
@@ -61,8 +78,11 @@ class ExternalBilling(Protocol):
 
     def send(self, act: DelegatedCall) -> ExternalAnswer: ...
 
-    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None) -> Record | None:
-        """Read a subscription from the other system and store it. Returns None if it is unknown there. Raises core.errors.Unavailable."""
+    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None, invoice_id: str | None = None) -> Record | None:
+        """Read a subscription from the other system and store it, with an invoice of it if `invoice_id` is given.
+
+        Returns None if it is unknown there. Raises core.errors.Unavailable.
+        """
         ...
 
     def preview(self, business_id: str, subscription_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,8 +92,8 @@ class ExternalBilling(Protocol):
         """
         ...
 
-    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
-        """Fetch the PDF of a payment's invoice or of a refund and pass it to `keep`. Returns the result of `keep`.
+    def document_pdf(self, business_id: str, noun: Noun, id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
+        """Fetch the PDF of a payment's invoice, of an unpaid invoice or of a refund and pass it to `keep`. Returns the result of `keep`.
 
         None: the other system issues no such document, so it is typeset here.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from billing.imports import catalogue, keys, parties
+from billing.imports import catalogue, keys, open_invoices, parties
 from billing.imports import payments as import_payments
 from billing.imports import subscriptions as import_subscriptions
 from billing.imports.allowed_fields import picked
@@ -26,6 +26,7 @@ _WRITERS: dict[str, Callable[[ImportBatch, list[Record]], None]] = {
     "customer": parties.customers,
     "payment_method": parties.methods,
     "subscription": import_subscriptions.subscriptions,
+    "invoice": open_invoices.invoices,
     "payment": import_payments.payments,
     "refund": import_payments.refunds,
     "license_key": keys.keys,

@@ -79,6 +79,7 @@ VALUES: dict[str, tuple[str, ...]] = {
         "meta",
         *_MADE,
     ),
+    "invoice": ("subscription_id", "number", "status", "currency", "total_minor", "tax_minor", "due_minor", "kind", "billing", *_MADE),
     "payment": (
         "subscription_id",
         "amount_minor",
@@ -112,6 +113,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 MORE: dict[str, tuple[str, ...]] = {
     "collection": ("groups",),
     "subscription": ("amount", "addons", "planned"),
+    "invoice": ("cart", "starts_at", "ends_at"),
     "payment": ("cart", "invoice_id", "method_id", "starts_at", "ends_at"),
 }
 """Fields from which related rows are made."""

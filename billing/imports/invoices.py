@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from billing.charging.method_details import method_label
 from billing.charging.refund_outcomes import refund_sums
@@ -42,60 +43,75 @@ def lines_for(items: list[tuple[Product, int]], amount: int, tax: int) -> list[P
 
 
 def bill(batch: ImportBatch, payment: Payment, record: Record, buyer: Customer, plan: Subscription | None) -> str:
-    """Create the invoice of a payment and return its id. Its number is the source's.
+    """Close the open invoice of a payment, or create a paid one with the source's number. Returns its id.
 
     If two payments name the same invoice, each successful payment gets its own.
     """
     source_id = batch.names.reference_of("payment", payment.id)
-    number, invoice_id = _free_number(batch, Invoice, record.more["invoice_id"] or f"inv_{source_id}", source_id), new_id("inv")
+    number = record.more["invoice_id"] or f"inv_{source_id}"
+    receipt = {"state": "paid", "at": payment.created_at.isoformat(), "method": method_label(payment.method)}
+    if (unpaid := _unpaid(batch, payment, number)) is not None:
+        unpaid.status, unpaid.paid_minor, unpaid.paid_at, unpaid.receipt = "paid", unpaid.due_minor, payment.created_at, receipt
+        unpaid.snapshot = {**unpaid.snapshot, "paid": receipt, "payment_id": payment.id}
+        return unpaid.id
     net, tax = payment.amount_minor - payment.tax_minor, payment.tax_minor
     lines = [PriceLine(**item) for item in payment.cart] or [PriceLine(batch.business.name, 1, net, net, tax, rate(net, tax))]
     starts_at, ends_at = record.more["starts_at"], record.more["ends_at"]
-    invoice = Invoice(
-        business_id=batch.business_id, account_id=batch.origin.account_id, customer_id=payment.customer_id, id=invoice_id, number=number,
-        operation=f"{batch.origin.account_id}:{payment.id}",
-        kind=_KINDS.get(payment.charge_type, "new" if plan else "one_time"), subscription_id=payment.subscription_id, status="paid",
-        description=", ".join(line.description for line in lines)[:200], currency=payment.currency,
-        subtotal_minor=net, tax_minor=tax, total_minor=payment.amount_minor,
-        credit_applied_minor=0, due_minor=payment.amount_minor, paid_minor=payment.amount_minor, refunded_minor=0, credited_minor=0,
+    invoice = add_invoice(
+        batch, new_id("inv"), number, buyer, plan, lines, suffix=source_id, payment_id=payment.id,
+        operation=f"{batch.origin.account_id}:{payment.id}", kind=_KINDS.get(payment.charge_type, "new" if plan else "one_time"),
+        status="paid", currency=payment.currency, tax_minor=tax, total_minor=payment.amount_minor,
+        credit_applied_minor=0, due_minor=payment.amount_minor, paid_minor=payment.amount_minor,
         starts_at=starts_at if ends_at else None, ends_at=ends_at if starts_at else None, issued_at=payment.created_at,
-        paid_at=payment.created_at,
-        receipt={"state": "paid", "at": payment.created_at.isoformat(), "method": method_label(payment.method)},
+        paid_at=payment.created_at, receipt=receipt, billing=payment.billing,
+    )  # fmt: skip
+    return invoice.id
+
+
+def _unpaid(batch: ImportBatch, payment: Payment, number: str) -> Invoice | None:
+    """Return the account's invoice of this number that the payment pays in full."""
+    return batch.db.scalar(
+        select(Invoice)
+        .options(undefer(Invoice.snapshot))
+        .where(
+            Invoice.number == number,
+            Invoice.account_id == batch.origin.account_id,
+            Invoice.customer_id == payment.customer_id,
+            Invoice.paid_minor == 0,
+            Invoice.due_minor == payment.amount_minor,
+        )
+    )
+
+
+def add_invoice(
+    batch: ImportBatch, invoice_id: str, number: str, buyer: Customer, plan: Subscription | None, lines: list[PriceLine], *,
+    billing: dict[str, Any], suffix: str = "", payment_id: str | None = None, **columns: Any,
+) -> Invoice:  # fmt: skip
+    """Add an invoice with its lines and its snapshot. `suffix`: for a number that is taken. `payment_id`: of the payment that paid it."""
+    invoice = Invoice(
+        business_id=batch.business_id, account_id=batch.origin.account_id, customer_id=buyer.customer_id, id=invoice_id,
+        number=_free_number(batch, Invoice, number, suffix or invoice_id), subscription_id=plan.id if plan else None,
+        description=(", ".join(line.description for line in lines) or batch.business.name)[:200],
+        subtotal_minor=columns["total_minor"] - columns["tax_minor"], refunded_minor=0, credited_minor=0, **columns,
     )  # fmt: skip
     recipient = plan or buyer  # the source has the company of a subscription, and of a customer
     issued = snapshot(
-        batch.business,
-        buyer,
-        invoice,
-        lines,
-        billing=payment.billing,
-        tax_id=recipient.tax_id,
-        business_name=recipient.business_name,
+        batch.business, buyer, invoice, lines, billing=billing, tax_id=recipient.tax_id, business_name=recipient.business_name,
         test_mode=batch.test_mode,
-    )
-    invoice.snapshot = {**issued, "paid": invoice.receipt, "held_by": batch.source, "payment_id": payment.id}
+    )  # fmt: skip
+    paid = {"paid": invoice.receipt, "payment_id": payment_id} if payment_id else {}
+    invoice.snapshot = {**issued, **paid, "held_by": batch.source}
     batch.db.add(invoice)
     batch.db.flush()
     batch.db.add_all(
         InvoiceLine(
-            business_id=batch.business_id,
-            customer_id=payment.customer_id,
-            id=f"{invoice_id}.{n}",
-            invoice_id=invoice_id,
-            position=n,
-            product_id=line.product_id,
-            description=line.description,
-            quantity=line.quantity,
-            unit_minor=line.unit_minor,
-            net_minor=line.net_minor,
-            tax_minor=line.tax_minor,
-            tax_bps=line.tax_bps,
-            tax_code=line.tax_code,
-            refunded_minor=0,
+            business_id=batch.business_id, customer_id=buyer.customer_id, id=f"{invoice_id}.{n}", invoice_id=invoice_id, position=n,
+            product_id=line.product_id, description=line.description, quantity=line.quantity, unit_minor=line.unit_minor,
+            net_minor=line.net_minor, tax_minor=line.tax_minor, tax_bps=line.tax_bps, tax_code=line.tax_code, refunded_minor=0,
         )
         for n, line in enumerate(lines)
-    )
-    return invoice_id
+    )  # fmt: skip
+    return invoice
 
 
 def refund_number(batch: ImportBatch, refund: Refund) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from billing.model.catalogue import Addon, Collection, Product
 from billing.model.imported_records import Record, SourceId, source_key
+from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseInstance, LicenseKey
 from billing.model.parties import Customer
 from billing.model.payments import Payment, PaymentMethod, Refund
@@ -23,7 +24,8 @@ from core.ids import new_id
 
 MODELS: dict[str, Any] = {
     "addon": Addon, "product": Product, "collection": Collection, "customer": Customer, "payment_method": PaymentMethod,
-    "subscription": Subscription, "payment": Payment, "refund": Refund, "license_key": LicenseKey, "license_key_instance": LicenseInstance,
+    "subscription": Subscription, "invoice": Invoice, "payment": Payment, "refund": Refund, "license_key": LicenseKey,
+    "license_key_instance": LicenseInstance,
 }  # fmt: skip
 PREFIXES = {
     "addon": "adn",
@@ -32,6 +34,7 @@ PREFIXES = {
     "customer": "cus",
     "payment_method": "pm",
     "subscription": "sub",
+    "invoice": "inv",
     "payment": "pay",
     "refund": "ref",
     "license_key": "lic",
@@ -183,15 +186,22 @@ def _subscription(names: Names, record: Record, values: dict[str, Any], more: di
         }
 
 
+def _invoice(names: Names, record: Record, values: dict[str, Any], more: dict[str, Any]) -> None:
+    values["subscription_id"] = names.known("subscription", values["subscription_id"], "subscription_id")
+    more["cart"] = _cart(names, more["cart"])
+
+
 def _payment(names: Names, record: Record, values: dict[str, Any], more: dict[str, Any]) -> None:
     if values["subscription_id"]:
         values["subscription_id"] = names.known("subscription", values["subscription_id"], "subscription_id")
     if more["method_id"]:
         more["method_id"] = names.named("payment_method", more["method_id"])
-    more["cart"] = [
-        {**item, "product_id": names.known("product", item["product_id"], f"product_cart.{n}.product_id")}
-        for n, item in enumerate(more["cart"])
-    ]
+    more["cart"] = _cart(names, more["cart"])
+
+
+def _cart(names: Names, cart: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ids = [names.known("product", item["product_id"], f"product_cart.{n}.product_id") for n, item in enumerate(cart)]
+    return [{**item, "product_id": product_id} for item, product_id in zip(cart, ids, strict=True)]
 
 
 def _refund(names: Names, record: Record, values: dict[str, Any], more: dict[str, Any]) -> None:
@@ -212,6 +222,7 @@ _TRANSLATORS: dict[str, Callable[[Names, Record, dict[str, Any], dict[str, Any]]
     "product": _product,
     "collection": _collection,
     "subscription": _subscription,
+    "invoice": _invoice,
     "payment": _payment,
     "refund": _refund,
     "license_key": _license_key,

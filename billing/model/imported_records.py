@@ -19,6 +19,7 @@ KINDS = (
     "customer",
     "payment_method",
     "subscription",
+    "invoice",
     "payment",
     "refund",
     "license_key",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import and_, or_, select
 
+from billing.external.port import FREE_ADDONS, can
 from billing.model import policy
 from billing.model.catalogue import Addon, Product
 from billing.model.payment_accounts import is_chargeable
@@ -43,9 +45,12 @@ class AddonChoice:
 
 @dataclass(frozen=True)
 class PlanChoices:
+    """`left_out`: there are plans that could only start at the next billing date, and the other billing system cannot schedule a change."""
+
     plans: list[PlanChoice]
     addons: list[AddonChoice]
     has_quantity: bool
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,23 +75,29 @@ def choices(db: ScopedSession, subscription_id: str) -> PlanChoices:
     subscription = load_subscription(db, subscription_id, lock=False)
     business = quote_plan_change.check(db, subscription, db.scope.is_customer)
     options = eligibility.options_for(db, subscription) or [_current_plan(db, subscription)]
-    taxes = {
-        option.product_id: prices.rate_of(business, subscription.billing, subscription.tax_id, option.tax_category) for option in options
-    }
     waits = {
         kind: eligibility.default(db, business, subscription, f"effective_on_{kind}") == "next_billing_date"
         for kind in ("upgrade", "downgrade")
     }
+    schedules = can(subscription.collected_by, "keep_plan")
+    possible = [option for option in options if option.is_current or schedules or not waits[_kind(option)]]
+    left_out, options = len(possible) < len(options), possible
+    taxes = {
+        option.product_id: prices.rate_of(business, subscription.billing, subscription.tax_id, option.tax_category) for option in options
+    }
     offered = [
         PlanChoice(
-            option,
-            prices.line("", 1, option.unit_minor, taxes[option.product_id], option.tax_inclusive).gross_minor,
-            waits["downgrade" if option.direction == "downgrade" else "upgrade"],
+            option, prices.line("", 1, option.unit_minor, taxes[option.product_id], option.tax_inclusive).gross_minor, waits[_kind(option)]
         )
         for option in options
     ]
     several = bool(policy.setting(business, "multiple_subscriptions")) or subscription.quantity > 1
-    return PlanChoices(offered, _addons(db, subscription, options, taxes), several and not all(option.usage_based for option in options))
+    has_quantity = several and not all(option.usage_based for option in options)
+    return PlanChoices(offered, _addons(db, subscription, options, taxes), has_quantity, left_out)
+
+
+def _kind(option: PlanOption) -> Literal["upgrade", "downgrade"]:
+    return "downgrade" if option.direction == "downgrade" else "upgrade"
 
 
 def shown(db: ScopedSession, subscription_id: str, quote_id: str) -> ShownPlans:
@@ -143,7 +154,7 @@ def _addons(db: ScopedSession, subscription: Subscription, options: list[PlanOpt
         .order_by(Addon.name, Addon.id)
         .where(Addon.business_id == subscription.business_id, Addon.id.in_(sorted(ids)), Addon.currency == subscription.currency)
     )
-    out = []
+    out, stay = [], subscription.collected_by in FREE_ADDONS
     for row in rows:
         current = held.get(row.id)
         if row.archived_at and current is None:
@@ -157,7 +168,7 @@ def _addons(db: ScopedSession, subscription: Subscription, options: list[PlanOpt
                 row.name,
                 price,
                 int(current["quantity"]) if current else 0,
-                tuple(option.product_id for option in options if row.id in option.addons or (option.is_current and current)),
+                tuple(option.product_id for option in options if row.id in option.addons or (current and (option.is_current or stay))),
             )
         )
     return out

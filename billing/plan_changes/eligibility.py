@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import and_, select
 
+from billing.external.port import FREE_ADDONS, NO_USAGE_PLANS
 from billing.model import policy
 from billing.model.catalogue import USAGE_PRICING_REFUSAL, Addon, Collection, CollectionGroup, CollectionItem, Product
 from billing.model.parties import Business
@@ -166,7 +167,7 @@ def wanted(
             fields={"quantity": N_("This quantity is not possible for this plan.")},
         )
     if addons is None:
-        chosen = tuple(subscription.addons) if same else ()
+        chosen = tuple(subscription.addons) if same or subscription.collected_by in FREE_ADDONS else ()
     else:
         chosen = _chosen_addons(db, subscription, product, addons)
     if usage and chosen:
@@ -179,8 +180,8 @@ def wanted(
 
 
 def _is_unmetered_here(subscription: Subscription, product: Product) -> bool:
-    """Whether the product is usage-based and billed here. Usage is not metered here; an external billing system may meter it."""
-    return product.price_type == "usage_based_price" and subscription.collected_by == "us"
+    """Whether the product is usage-based, and the subscription cannot change to it. Some external billing systems allow that."""
+    return product.price_type == "usage_based_price" and subscription.collected_by in NO_USAGE_PLANS
 
 
 def _chosen_addons(

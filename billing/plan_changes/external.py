@@ -62,6 +62,7 @@ def quote_external(
     if external is None:
         raise Unavailable("NOT_CONNECTED", N_("This business's billing system is no longer connected."))
     change: Json = {
+        "as_of": clock.wall().replace(microsecond=0).isoformat(),
         "product_id": wanted.product.id,
         "quantity": wanted.quantity,
         "effective_at": effective_at,
@@ -105,6 +106,7 @@ def order(database: Database, scope: Scope, quote_id: str) -> str:
             mode=quote.mode,
             effective_at=quote.effective_at,
             on_payment_failure=quote.on_payment_failure,
+            as_of=quote.as_of.isoformat(),
             **(
                 {"codes": [discount["code"] for discount in quote.discounts]}
                 if any(discount["named"] for discount in quote.discounts)
@@ -119,11 +121,12 @@ def _quote(subscription: Subscription, wanted: Wanted, direction: str, change: J
     now, after = shown["immediate_charge"], shown["new_plan"]
     waits = change["effective_at"] == "next_billing_date"
     at, ends = clock.now(), subscription.next_billing_at or clock.now()
+    carried, deferred = (0 if waits else int(now["summary"].get(name) or 0) for name in ("carried", "deferred"))
     due = 0 if waits else int(now["summary"]["total_amount"])
     credits = 0 if waits else int(now["summary"].get("customer_credits") or 0)
     bought, unused = ([], 0) if waits else _lines(now["line_items"])
     total = sum(item["net_minor"] + item["tax_minor"] for item in bought)
-    if bought and (odd := due + unused - credits - total):  # rounding difference of the single lines
+    if bought and (odd := due + unused - credits - carried + deferred - total):  # rounding difference of the single lines
         bought[0]["net_minor"] += odd
         total += odd
     comes = _instant(after.get("next_billing_date")) or ends
@@ -133,10 +136,11 @@ def _quote(subscription: Subscription, wanted: Wanted, direction: str, change: J
         business_id=subscription.business_id, customer_id=subscription.customer_id, id=new_id("quo"), subscription_id=subscription.id,
         version=subscription.version, product_id=wanted.product.id, quantity=wanted.quantity, unit_minor=wanted.unit_minor,
         addons=list(wanted.addons), direction=direction, mode=change["mode"], effective_at=change["effective_at"],
-        on_payment_failure=change["on_payment_failure"], restarts=comes != ends and not waits, lines=bought, total_minor=total,
-        tax=0 if waits else _tax(now, bought), unused_minor=unused, balance_minor=max(-credits, 0),
-        credit_applied_minor=max(-credits, 0), credit_minor=max(credits, 0), due_minor=due,
-        value_minor=0, withdrawn_minor=0, currency=subscription.currency, as_of=at,
+        on_payment_failure=after.get("on_payment_failure") or change["on_payment_failure"],
+        restarts=comes != ends and not waits, lines=bought, total_minor=total,
+        tax=0 if waits else _tax(now, bought), unused_minor=unused, balance_minor=max(-credits, 0) - carried,
+        credit_applied_minor=max(-credits, 0), credit_minor=max(credits, 0) - deferred, due_minor=due,
+        value_minor=0, withdrawn_minor=0, currency=subscription.currency, as_of=datetime.fromisoformat(change["as_of"]),
         payment_method_id=subscription.payment_method_id, next_billing_at=ends if waits else comes,
         next_renewal_minor=pre_tax if after.get("tax_inclusive") else pre_tax + round_half_up(Fraction(pre_tax * rate, 10_000)),
         expires_at=min(at + VALID, ends) if ends > at else at + timedelta(minutes=1), created_at=at,

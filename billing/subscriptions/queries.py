@@ -153,7 +153,12 @@ class SubscriptionRow:
 
     @property
     def dues_minor(self) -> int:
-        """The amount to pay now. Zero while a payment is in progress."""
+        """The amount to pay now. Zero while a payment is in progress.
+
+        Another system may leave a subscription active while an invoice is open.
+        """
+        if self.collected_by != "us" and self.status in LIVE:
+            return self.due_minor or 0
         if self.status not in UNPAID_STATES or self.in_flight:
             return 0
         return self.due_minor or 0

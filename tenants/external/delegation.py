@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from billing.external.port import DelegatedCall, ExternalAnswer
+from billing.external.port import DelegatedCall, ExternalAnswer, Noun
 from billing.model.imported_records import Record
 from core.errors import N_, Conflict, Unavailable
 from core.scope import Actor
@@ -50,15 +50,18 @@ class AccountActions:
         except NoAnswerYet:
             return ExternalAnswer("unknown")
 
-    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None) -> Record | None:
+    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None, invoice_id: str | None = None) -> Record | None:
         reader, note = self._reader(business_id), self._note(business_id)
         reader.budget = ReadLimit(REQUESTS, SECONDS)
         external_id = self._reference(reader, "subscription", subscription_id)
+        invoice = self._reference(reader, "invoice", invoice_id) if invoice_id else None
 
         def read() -> Record | None:
             found: list[Record] = _call_account(lambda: reader.read_records("subscription", external_id), note)
             if not found:
                 return None
+            if invoice:
+                found = [*_call_account(lambda: reader.read_records("invoice", invoice), note), *found]
             _call_account(lambda: reader.keep(found, actor=actor), note)
             return reader.here(found[-1])
 
@@ -74,9 +77,9 @@ class AccountActions:
         except UNREADABLE:
             raise Unavailable("ELSEWHERE_UNREACHABLE", AWAY) from None
 
-    def document_pdf(self, business_id: str, noun: Literal["payments", "refunds"], id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
+    def document_pdf(self, business_id: str, noun: Noun, id: str, keep: Callable[[bytes], bytes]) -> bytes | None:
         reader = self._reader(business_id)
-        external_id = self._reference(reader, "payment" if noun == "payments" else "refund", id)
+        external_id = self._reference(reader, noun.removesuffix("s"), id)
 
         def fetch() -> bytes | None:
             try:
@@ -119,6 +122,8 @@ class AccountActions:
     def _translate(self, act: DelegatedCall, reader: AccountReader) -> DelegatedCall | None:
         try:
             parameters = self._plan(reader, act.parameters) if act.verb == "change_plan" else act.parameters
+            if invoice_id := parameters.get("invoice_id"):
+                parameters = {**parameters, "invoice_id": self._reference(reader, "invoice", invoice_id)}
             return replace(act, subscription_id=self._reference(reader, "subscription", act.subscription_id), parameters=parameters)
         except Unavailable:
             return None

@@ -32,6 +32,10 @@ class PreviewLine(BaseModel):
 class Summary(BaseModel):
     total_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)]
     customer_credits: Sum | None = None
+    carried: Sum | None = None
+    """What was owed before, and is charged with it."""
+    deferred: Sum | None = None
+    """What is too small to be charged now, and is charged later."""
     tax: Sum | None = None
 
 
@@ -45,6 +49,7 @@ class Plan(BaseModel):
     recurring_pre_tax_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)] | None = None
     tax_inclusive: bool | None = None
     discounts: Discounts | None = None
+    on_payment_failure: Literal["prevent_change", "apply_change"] | None = None
 
 
 class Preview(BaseModel):

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
-from billing.external.port import DelegatedCall, ExternalAnswer
+from billing.external.port import DelegatedCall, ExternalAnswer, Noun
 from billing.imports import Counts
 from billing.model.imported_records import Record
 from core.outgoing import Outgoing
@@ -163,8 +163,8 @@ class BillingSystem(Protocol):
         """Return the cost of a plan change. Raises CallFailed, or an error of UNREADABLE."""
         ...
 
-    def document(self, api: Any, noun: Literal["payments", "refunds"], id: str) -> Any:
-        """Return the PDF of a payment's invoice or of a refund; None if the system has none. Raises CallFailed."""
+    def document(self, api: Any, noun: Noun, id: str) -> Any:
+        """Return the PDF of a payment's invoice, of an unpaid invoice or of a refund; None if the system has none. Raises CallFailed."""
         ...
 
 

@@ -12,7 +12,7 @@ from billing.model import bounds
 from billing.model.email_address import clean_address
 from billing.model.imported_records import Record, Reference
 from core.errors import Invalid
-from tenants.imports import catalogue_shapes, payment_shapes
+from tenants.imports import catalogue_shapes, invoice_shapes, payment_shapes
 from tenants.imports.fields import Id, ImportedRecord, Instant, Json, Limit, Metadata, Words
 
 
@@ -74,6 +74,15 @@ def record(kind: str, data: Any) -> Record:
     reader = READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         raise Invalid(fields={"type": f"{str(kind)[:40]!r} is not one of {', '.join(sorted(READERS))}."})
+    return _validated(reader, data)
+
+
+def mirrored_invoice(data: Any) -> Record:
+    """Return the record of an invoice that is not paid. Only a mirrored account has such records, a file has none. Raises Invalid."""
+    return _validated(invoice_shapes.invoice, data)
+
+
+def _validated(reader: Callable[[Json], Record], data: Any) -> Record:
     if not isinstance(data, dict):
         raise Invalid(fields={"data": "This must be an object."})
     try:

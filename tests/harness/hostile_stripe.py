@@ -95,14 +95,16 @@ class HostileStripe(HostileAccount):
 
     def _subscription(self) -> dict[str, Any]:
         ends = self._time()
-        items = [{"price": self._price(), "quantity": self._pick(1, 2, 0), "created": n, "current_period_start": ends,
+        items = [{"id": f"si_{n}", "price": self._price(), "quantity": self._pick(1, 2, 0), "created": n, "current_period_start": ends,
                   "current_period_end": ends} for n in range(self._pick(1, 1, 2, 3))]  # fmt: skip
+        id, buyer, unpaid = self._id("sub"), self._customer(), self._invoice()
+        unpaid |= {"customer": buyer["id"], "parent": {"subscription_details": {"subscription": id}}}
         return {
-            "id": self._id("sub"), "object": "subscription", "customer": self._customer(), "items": {"data": items}, "currency": "eur",
+            "id": id, "object": "subscription", "customer": buyer, "items": {"data": items}, "currency": "eur",
             "status": self._pick("active", "trialing", "past_due", "unpaid", "paused", "canceled", "incomplete"), "metadata": {},
             "cancel_at": self._pick(None, ends), "cancel_at_period_end": False, "canceled_at": ends, "start_date": self._time(),
             "trial_end": self._pick(None, ends), "default_payment_method": self._pick(None, self._method()),
-            "pause_collection": self._pick(None, {"behavior": "void"}), "latest_invoice": "in_1",
+            "pause_collection": self._pick(None, {"behavior": "void"}), "latest_invoice": self._pick("in_1", unpaid),
         }  # fmt: skip
 
     def _invoice_payment(self) -> dict[str, Any]:
@@ -119,6 +121,21 @@ class HostileStripe(HostileAccount):
             "id": self._id("inpay"), "object": "invoice_payment", "amount_paid": self._pick(2900, 0), "amount_requested": 2900,
             "currency": "eur", "status": self._pick("paid", "paid", "open", "canceled"), "created": self._time(), "invoice": invoice,
             "payment": {"type": "payment_intent", "payment_intent": intent},
+        }  # fmt: skip
+
+    def _invoice(self) -> dict[str, Any]:
+        """An unpaid invoice, or the preview of one."""
+        taxes = [{"amount": 483, "tax_behavior": "inclusive"}]
+        lines = [{"amount": self._pick(2900, -2900), "quantity": 1, "period": {"start": self._time(), "end": self._time()},
+                  "pricing": {"price_details": {"price": self._id("price")}}, "taxes": taxes}]  # fmt: skip
+        return {
+            "id": self._id("in"), "object": "invoice", "customer": self._id("cus"), "number": f"ACO-{self.random.randrange(20):04d}",
+            "status": self._pick("open", "open", "open", "paid", "void", "uncollectible", "draft"), "currency": "eur",
+            "total": self._pick(2900, 0, -100), "amount_remaining": self._pick(2900, 0, 99_999), "amount_due": self._pick(2900, 0),
+            "starting_balance": self._pick(0, -100, 100), "total_taxes": [{"amount": self._pick(0, 483, 5000)}],
+            "lines": {"data": lines}, "created": self._time(), "billing_reason": "subscription_cycle",
+            "hosted_invoice_url": self._pick("https://pay.example/1", "javascript:alert(1)", "https://a b"),
+            "parent": {"subscription_details": {"subscription": self._id("sub")}}, "customer_address": {"country": "GB"},
         }  # fmt: skip
 
     def _charge(self) -> dict[str, Any]:
@@ -145,9 +162,11 @@ class HostileStripe(HostileAccount):
 
 LISTS = (
     ("/v1/prices", "price"), ("/v1/customers", "customer"), ("/v1/subscriptions", "subscription"),
-    ("/v1/invoice_payments", "invoice_payment"), ("/v1/charges", "charge"), ("/v1/refunds", "refund"), ("/v1/events", "event"),
+    ("/v1/invoice_payments", "invoice_payment"), ("/v1/invoices", "invoice"),
+    ("/v1/charges", "charge"), ("/v1/refunds", "refund"), ("/v1/events", "event"),
 )  # fmt: skip
 ONES = (
     (r"/v1/prices/([^/]+)", "price"), (r"/v1/customers/([^/]+)", "customer"), (r"/v1/subscriptions/([^/]+)", "subscription"),
     (r"/v1/charges/([^/]+)", "charge"), (r"/v1/refunds/([^/]+)", "refund"), (r"/v1/payment_methods/([^/]+)", "method"),
+    (r"/v1/invoices/([^/]+)", "invoice"),
 )  # fmt: skip

@@ -45,6 +45,7 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
     "GatewayNotification.key": "for operators who read the table: which payment the processor told of",
     "GatewayNotification.kind": "for operators who read the table: what the processor told",
     "IdentityEmail.verified_at": "for operators who read the table: when the proof was given",
+    "InvoiceLine.unit_minor": "for operators who read the table: the price of one, which documents print from the snapshot",
     "TaxIdCheck.error": "for operators who read the table: why VIES gave no answer",
     "ProviderLogin.issuer": "for operators who read the table; the code finds a login by its id, a hash of issuer and subject",
 }

@@ -64,7 +64,12 @@ def mirrored(services: Services, stand_in: StandIn, key: str = KEY, name: str = 
     """Create a business whose account at Stripe has this key."""
     with services.database.open(everything("a business that Stripe bills"), write=True) as db:
         made = create_business(
-            db, name=name, currency="EUR", zone="Europe/London", support_email="help@acorn.example", settings={"pause": True}
+            db,
+            name=name,
+            currency="EUR",
+            zone="Europe/London",
+            support_email="help@acorn.example",
+            settings={"pause": True, "plan_change": True},
         )
         business_id = made.business_id
     account = stand_in.account(key)

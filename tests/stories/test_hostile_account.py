@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from operator import gt
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import func, inspect, or_, select
 
 from billing.charging import recognition
+from billing.external.port import DelegatedCall, ExternalAnswer
 from billing.model.catalogue import Collection, Product
 from billing.model.invoices import Invoice
 from billing.model.parties import Customer
@@ -20,11 +22,14 @@ from billing.model.provenance import FromAccount
 from billing.model.subscriptions import Subscription
 from billing.renewals import dunning, renew, retry
 from core import clock
+from core.errors import Conflict, Unavailable
 from core.models import Base, BusinessOwned, Catalogue, CustomerOwned
 from core.outgoing import Outgoing
 from core.scope import everything, system
 from tenants.external import incoming_webhooks, pull
 from tenants.external.account import ExternalAccount, PullCursor, connect, origin_of, reach
+from tenants.external.delegation import AccountActions
+from tenants.external.page_calls import in_a_lane
 from tenants.external.reader import AccountReader
 from tenants.external.systems import SYSTEMS
 from tenants.imports.shapes import record
@@ -124,6 +129,12 @@ def test_a_hostile_account_changes_its_own_rows_only_and_pages_render(
             for id in liar.ids[:: 12 if system_of is HostileAccount else 36]:
                 reader.budget = incoming_webhooks.ReadLimit(incoming_webhooks.REQUESTS, incoming_webhooks.SECONDS)
                 incoming_webhooks.learn(reader, kind, id)
+        if system_of is HostileStripe:
+            act_on_everything(cast, reader)
+            liar.is_plausible = True
+            shown, answers = act_on_everything(cast, reader)
+            liar.is_plausible = False
+            assert shown and answers >= {"done", "refused"}
         again = pull.pull(reader)
         least = liar.size * 4, liar.size // 2, liar.size // 2
         assert all(map(gt, (counts.new, again.changed, reader.skipped), least)), "both kinds of answers came"
@@ -162,6 +173,29 @@ def test_a_hostile_account_changes_its_own_rows_only_and_pages_render(
     assert taken(cast, reader.origin.account_id) == charged, "nothing of it is charged here"
     for page in PAGES:
         ada.get(page)
+
+
+def act_on_everything(cast: Cast, reader: AccountReader) -> tuple[int, set[str]]:
+    """Ask for the price of plan changes, change plans and pay invoices. Only web pages are opened. Returns (shown prices, answers)."""
+    actions, answers = AccountActions(cast.services, SYSTEMS["stripe"]), list[ExternalAnswer]()
+    with cast.services.database.open(system(cast.acorn)) as db:
+        mine = select(Subscription.id).where(Subscription.account_id == reader.origin.account_id)
+        subscriptions = list(db.scalars(mine.limit(25)))
+        products = list(db.scalars(select(Product.id).where(Product.account_id == reader.origin.account_id).limit(4)))
+        invoices = list(db.scalars(select(Invoice.id).where(Invoice.account_id == reader.origin.account_id, Invoice.status == "open")))
+    shown = 0
+    with in_a_lane():
+        for n, subscription in enumerate(subscriptions):
+            plan = {"product_id": products[n % len(products)], "quantity": 1, "addons": [], "effective_at": "immediately", "due_minor": 0,
+                    "mode": "prorated_immediately_keep_cycle", "as_of": clock.wall().isoformat()}  # fmt: skip
+            for _ in range(5):  # every answer is another one
+                with suppress(Conflict, Unavailable):
+                    shown += actions.preview(cast.acorn, subscription, plan) is not None
+            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "change_plan", plan | {"due_minor": 99_999}, f"k{n}")))
+            invoice = {"invoice_id": invoices[n % len(invoices)]} if invoices else {}  # without one: of the latest invoice
+            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "pay_invoice", invoice, f"i{n}")))
+    assert all(answer.link is None or answer.link.startswith("https://pay.example/") for answer in answers)
+    return shown, {answer.state for answer in answers}
 
 
 def taken(cast: Cast, account_id: str) -> list[tuple[Any, ...]]:

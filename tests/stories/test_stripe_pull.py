@@ -16,7 +16,7 @@ from billing.model.delegated_actions import DelegatedAction
 from billing.model.subscriptions import Subscription
 from billing.subscriptions.cancel import cancel_at_period_end, keep
 from billing.subscriptions.end_now import cancel_now
-from billing.subscriptions.external_method_page import open_method_page
+from billing.subscriptions.external_pages import open_method_page
 from billing.subscriptions.pause import pause, resume
 from core import clock
 from core.errors import Invalid
@@ -204,24 +204,6 @@ def test_actions_are_delegated_to_stripe(app: Any, services: Any, stand_in: Stan
     assert act(pause).status == "refused"
     with services.database.open(system(business_id)) as db:
         assert db.scalars(select(Subscription.status).where(Subscription.id == item)).one() == "cancelled", "it was read again"
-
-
-@on_sqlite
-def test_an_open_invoice_is_paid_on_its_page(services: Any, stand_in: StandIn) -> None:
-    merchant = account_with(stand_in, 5)
-    business_id = mirrored(services, stand_in)
-    pulling.pull(reader_of(services, stand_in, business_id))
-    there = next(item for item in merchant.account.every("subscription") if item["status"] == "past_due")
-    item = our_id(services, business_id, there["id"])
-    link = open_method_page(services.forwarder, system(business_id), item, "https://portal.example/subscriptions")
-    invoice = merchant.account.objects[there["latest_invoice"]]
-    assert link == invoice["hosted_invoice_url"]
-    merchant.account.private[merchant.account.every("payment_method", customer=there["customer"])[0]["id"]]["behavior"] = "ok"
-    merchant.pay(invoice)
-    make_events_due(services, business_id)
-    work(services)
-    with services.database.open(system(business_id)) as db:
-        assert db.scalars(select(Subscription.status).where(Subscription.id == item)).one() == "active"
 
 
 @on_sqlite

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from billing.external.port import DelegatedCall, ExternalAnswer
+from billing.external.port import DelegatedCall, ExternalAnswer, Noun
 from billing.imports import Counts
 from billing.model.imported_records import Record
 from core.outgoing import Outgoing
@@ -102,6 +102,6 @@ class DodoBilling:
     def preview(self, api: Any, subscription_id: str, plan: Mapping[str, Any]) -> Json:
         return plain(call(lambda: api.subscriptions.preview_change_plan(subscription_id, **in_parameters(plan))))
 
-    def document(self, api: Any, noun: Literal["payments", "refunds"], id: str) -> Any:
+    def document(self, api: Any, noun: Noun, id: str) -> Any:
         get = getattr(api.invoices.payments, "retrieve" if noun == "payments" else "retrieve_refund")
         return call(lambda: get(id).read())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from billing.external.port import DelegatedCall, ExternalAnswer
+from billing.external.port import DelegatedCall, ExternalAnswer, Noun
 from billing.imports import Counts
 from billing.model.imported_records import Record
 from core.outgoing import Outgoing
 from tenants.external.stripe import connection, webhooks
 from tenants.external.stripe.resources import READABLE, RESOURCES
 from tenants.external.stripe.values import child
-from tenants.external.system import SIZE, AccountPage, CallFailed, Created, Hint, Json, Progress, Resource, reference_of
+from tenants.external.system import SIZE, AccountPage, Created, Hint, Json, Progress, Resource, reference_of
 
 if TYPE_CHECKING:
     from tenants.external.account import Reach
@@ -63,7 +63,9 @@ class StripeBilling:
         account_lists.learn(reader, kind, noun)
 
     def finish(self, reader: AccountReader, report: Progress) -> Counts:
-        return Counts()
+        from tenants.external.stripe import account_lists
+
+        return account_lists.close_invoices(reader)
 
     def verify(self, secret: str, headers: Mapping[str, str], body: bytes) -> Hint:
         return webhooks.verify(secret, headers, body)
@@ -90,13 +92,16 @@ class StripeBilling:
         return operations.send(api, act)
 
     def preview(self, api: Any, subscription_id: str, plan: Mapping[str, Any]) -> Json:
-        raise CallFailed(400, "Plans of Stripe Billing cannot be changed here.")
+        from tenants.external.stripe import plan_changes
 
-    def document(self, api: Any, noun: Literal["payments", "refunds"], id: str) -> bytes | None:
-        """Return the PDF of the payment's invoice. Stripe has no document of a refund, and of a charge without an invoice."""
-        if noun == "refunds" or not id.startswith("pi_"):
+        return plan_changes.preview(api, subscription_id, plan)
+
+    def document(self, api: Any, noun: Noun, id: str) -> bytes | None:
+        """Return the PDF of an invoice. Stripe has no document of a refund, and of a charge without an invoice."""
+        if noun == "refunds" or (noun == "payments" and not id.startswith("pi_")):
             return None
-        url = child(self.fetch(api, "payment", id), "invoice", "invoice_pdf")
+        found = self.fetch(api, "invoice", id) if noun == "invoices" else child(self.fetch(api, "payment", id), "invoice")
+        url = child(found, "invoice_pdf")
         return api.download(url) if isinstance(url, str) else None
 
 

@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
+
+from billing.imports import Counts
 from billing.imports.removals import remove
-from billing.model.imported_records import Record
+from billing.model.imported_records import Record, SourceId
+from billing.model.invoices import Invoice
 from core import clock
 from core.scope import system
-from tenants.external.reader import UNREADABLE, AccountReader
-from tenants.external.stripe import catalogue, customers, payments, subscriptions
+from tenants.external.read_limits import ReadLimit
+from tenants.external.reader import REQUESTS, SECONDS, UNREADABLE, AccountReader
+from tenants.external.stripe import catalogue, customers, invoices, payments, subscriptions
 from tenants.external.stripe.resources import INVOICE_PAYMENT, ONE, PRICE, SUBSCRIPTION
-from tenants.external.stripe.values import id_of
+from tenants.external.stripe.values import child, id_of
 from tenants.external.system import REFERENCE, SIZE, Json, ObjectMissing, Resource, reference_of
 
 RECENT = timedelta(days=1)
@@ -24,6 +29,8 @@ def records(reader: AccountReader, resource: Resource, items: Sequence[Any]) -> 
     listed = _listed(reader, resource, items)
     if resource.name == "charges":
         listed = _without_invoice(reader, listed)
+    if resource.name == "subscriptions":
+        listed = _without_paid_invoices(reader, listed)
     if resource.name == "prices":
         held = reader.known("addon", [item["id"] for item in listed])
         found = [record for item in listed if item["id"] in held for record in reader.read("addon", item)]
@@ -43,7 +50,22 @@ def translate(reader: AccountReader, kind: str, data: Json) -> list[Record]:
         return payments.invoice_payment(data) if data.get("object") == "invoice_payment" else payments.charge(data)
     if kind == "refund":
         return payments.refund(data, data.get(_PAID) or _paid(reader, data, reader.known("payment", _names(data))))
-    return _TRANSLATORS[kind](data)
+    found = _TRANSLATORS[kind](data)
+    latest = data.get("latest_invoice") if kind == "subscription" else None
+    if isinstance(latest, dict) and (_is_open(latest) or reader.known("invoice", [str(latest.get("id"))])):
+        found = [*reader.read("invoice", latest), *found]
+    return found
+
+
+def _is_open(invoice: Any) -> bool:
+    return bool(child(invoice, "status") == "open")
+
+
+def _without_paid_invoices(reader: AccountReader, listed: list[Json]) -> list[Json]:
+    """Leave out the latest invoices that were never open here, with one query for a page."""
+    known = reader.known("invoice", [name for item in listed if (name := id_of(item.get("latest_invoice")))])
+    is_kept = [_is_open(latest := item.get("latest_invoice")) or id_of(latest) in known for item in listed]
+    return [item if kept else {**item, "latest_invoice": None} for item, kept in zip(listed, is_kept, strict=True)]
 
 
 _TRANSLATORS: dict[str, Callable[[Json], list[Record]]] = {
@@ -52,6 +74,7 @@ _TRANSLATORS: dict[str, Callable[[Json], list[Record]]] = {
     "customer": customers.customer,
     "payment_method": customers.payment_method,
     "subscription": subscriptions.subscription,
+    "invoice": invoices.invoice,
 }
 
 
@@ -87,6 +110,7 @@ def learn(reader: AccountReader, kind: str, noun: str) -> None:
     if kind == "payment_method" and not reader.known(kind, [noun]):
         return  # the default of a customer comes with the customer; other saved payment methods are not shown
     if kind == "invoice":
+        found += reader.read_records(kind, noun)
         listed = reader.wait(lambda: reader.api.get("/v1/invoice_payments", invoice=noun, limit=SIZE, expand=_in_list(INVOICE_PAYMENT)))
         for item in _objects(listed):
             found += reader.read("payment", item)
@@ -105,6 +129,18 @@ def learn(reader: AccountReader, kind: str, noun: str) -> None:
         if kind == "customer" and found:
             found += _subscriptions_of(reader, noun)
     reader.keep(found)
+
+
+def close_invoices(reader: AccountReader) -> Counts:
+    """Read the invoices that are open here. The account lists those that are open there, and not those that were voided meanwhile."""
+    counts = Counts()
+    with reader.database.open(system(reader.business_id)) as db:
+        is_open = select(Invoice.id).where(Invoice.status == "open", Invoice.account_id == reader.origin.account_id)
+        names = list(db.scalars(select(SourceId.reference).where(SourceId.kind == "invoice", SourceId.row_id.in_(is_open))))
+    for start in range(0, len(names), SIZE):
+        reader.budget = ReadLimit(REQUESTS, SECONDS)
+        counts += reader.keep([record for name in names[start : start + SIZE] for record in reader.read_records("invoice", name)])
+    return counts
 
 
 def _price(reader: AccountReader, data: Json) -> list[Record]:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from billing.external.port import DelegatedCall, ExternalAnswer
+from tenants.external.stripe.invoices import payment_page
+from tenants.external.stripe.plan_changes import change_plan
 from tenants.external.stripe.subscriptions import FEEDBACK
-from tenants.external.stripe.values import child, id_of
+from tenants.external.stripe.values import id_of
 from tenants.external.system import CallFailed, Json
 
 _LINK = re.compile(r"https?://[\x21-\x7e]{1,2000}")
@@ -57,12 +59,17 @@ def _resume(api: Any, act: DelegatedCall) -> None:
         api.post(_path(act), key=act.key, pause_collection="")
 
 
+def _change_plan(api: Any, act: DelegatedCall) -> str | None:
+    return change_plan(api, act.subscription_id, act.parameters, act.key)
+
+
+def _pay_invoice(api: Any, act: DelegatedCall) -> str | None:
+    return payment_page(api, act.subscription_id, act.parameters.get("invoice_id"))
+
+
 def _change_method(api: Any, act: DelegatedCall) -> Any:
-    """Return the page where an open invoice is paid; without one, the page where the payment method is changed."""
-    found = api.get(_path(act), expand=["latest_invoice"])
-    invoice = found.get("latest_invoice")
-    if child(invoice, "status") == "open" and child(invoice, "hosted_invoice_url"):
-        return child(invoice, "hosted_invoice_url")
+    """Return the page where the payment method is changed."""
+    found = api.get(_path(act))
     customer = id_of(found.get("customer"))
     if customer is None:
         raise CallFailed(400, "The subscription has no customer.")
@@ -84,5 +91,7 @@ ACTIONS: dict[str, Callable[[Any, DelegatedCall], Any]] = {
     "pause": _pause,
     "resume": _resume,
     "change_method": _change_method,
+    "change_plan": _change_plan,
+    "pay_invoice": _pay_invoice,
 }
 """The same verbs as `VERBS["stripe"]` of billing/external/port.py."""

@@ -33,7 +33,7 @@ def invoice_payment(data: Json) -> list[Record]:
         **_charge_facts(charge if isinstance(charge, dict) else {}),
         "payment_id": intent.get("id"), "customer": {"customer_id": buyer}, "total_amount": amount, "currency": code, "status": status,
         "tax": _tax(invoice, amount, code), "charge_type": REASONS.get(str(invoice.get("billing_reason")), "on_demand"),
-        "subscription_id": id_of(child(parent, "subscription")), "product_cart": _cart(lines),
+        "subscription_id": id_of(child(parent, "subscription")), "product_cart": cart_of(lines),
         "billing": address(invoice.get("customer_address")), "invoice_id": invoice.get("number"), "metadata": invoice.get("metadata"),
         "service_periods": [{"starts_at": moment(child(period, "start")), "ends_at": moment(child(period, "end"))}] if period else [],
         "created_at": moment(data.get("created")),
@@ -94,7 +94,7 @@ def _tax(invoice: Json, amount: int, code: str) -> int:
     return max(0, round(Fraction(taxes * amount, total))) if total > 0 and taxes > 0 else 0
 
 
-def _cart(lines: list[Json]) -> list[Json]:
+def cart_of(lines: list[Json]) -> list[Json]:
     """Return what was bought: the lines with a price, without credit and corrections of the running period."""
     out: dict[str, int] = {}
     for line in lines:

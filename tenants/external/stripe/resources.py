@@ -22,13 +22,14 @@ class StripeList(Resource):
 
 PRICE = ("product",)
 CUSTOMER = ("invoice_settings.default_payment_method",)
-SUBSCRIPTION = ("default_payment_method", "customer", "customer.invoice_settings.default_payment_method")
+SUBSCRIPTION = ("default_payment_method", "customer", "customer.invoice_settings.default_payment_method", "latest_invoice")
 INVOICE_PAYMENT = ("invoice", "payment.payment_intent.latest_charge")
 
 RESOURCES = (
     StripeList("prices", "product", dated=True, path="/v1/prices", expand=PRICE),
     StripeList("customers", "customer", dated=True, path="/v1/customers", expand=CUSTOMER),
     StripeList("subscriptions", "subscription", dated=True, path="/v1/subscriptions", expand=SUBSCRIPTION, filters=(("status", "all"),)),
+    StripeList("unpaid invoices", "invoice", dated=True, path="/v1/invoices", filters=(("status", "open"),)),
     StripeList("invoice payments", "payment", dated=True, path="/v1/invoice_payments", expand=INVOICE_PAYMENT),
     StripeList("charges", "payment", dated=True, path="/v1/charges"),
     StripeList("refunds", "refund", dated=True, path="/v1/refunds"),
@@ -38,7 +39,7 @@ RESOURCES = (
 ONE: dict[str, tuple[str, tuple[str, ...]]] = {
     "product": ("/v1/prices/{}", PRICE), "addon": ("/v1/prices/{}", PRICE), "customer": ("/v1/customers/{}", CUSTOMER),
     "subscription": ("/v1/subscriptions/{}", SUBSCRIPTION), "payment_method": ("/v1/payment_methods/{}", ()),
-    "refund": ("/v1/refunds/{}", ()),
+    "refund": ("/v1/refunds/{}", ()), "invoice": ("/v1/invoices/{}", ()),
 }  # fmt: skip
 READABLE = frozenset({*ONE, "payment"})
 """The kinds that can be read one by one: `ONE`: path and what is expanded. A payment has no path of its own."""

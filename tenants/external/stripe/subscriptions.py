@@ -23,10 +23,8 @@ DAY = 86_400
 
 def subscription(data: Json) -> list[Record]:
     """Return a subscription and its payment method. Raises ValueError for one without items."""
-    items = sorted(children(data, "items"), key=lambda item: (is_by_use(child(item, "price") or {}), _number(item.get("created"))))
-    if not items:
-        raise ValueError("it has no items")
-    plan, more, buyer = items[0], items[1:], data.get("customer")
+    plan, *more = items_of(data)
+    buyer = data.get("customer")
     price, quantity = child(plan, "price") or {}, plan.get("quantity")
     status = STATUSES[data["status"]]
     if status == "active" and data.get("pause_collection"):
@@ -50,6 +48,14 @@ def subscription(data: Json) -> list[Record]:
         "created_at": moment(data.get("start_date") or data.get("created")),
     })  # fmt: skip
     return [*payment_method(method, id_of(buyer)), found]
+
+
+def items_of(data: Json) -> list[Json]:
+    """Return the items, the plan first. Raises ValueError without one."""
+    items = sorted(children(data, "items"), key=lambda item: (is_by_use(child(item, "price") or {}), _number(item.get("created"))))
+    if not items:
+        raise ValueError("it has no items")
+    return items
 
 
 def _method(data: Json, buyer: Any) -> Any:
