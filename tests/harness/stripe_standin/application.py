@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, redirect, request
 
-from tests.harness.stripe_standin import billing_api, checkout, intents, methods, money, specification
-from tests.harness.stripe_standin.billing import Merchant
+from tests.harness.stripe_standin import billing_api, checkout, hosted_pages, intents, methods, money, specification
+from tests.harness.stripe_standin.hosted_pages import html
 from tests.harness.stripe_standin.world import Account, Object, Problem, Stored
 
 if TYPE_CHECKING:
@@ -98,30 +98,7 @@ def make_app(stand_in: StandIn) -> Flask:
                 checkout.submit(account, session, request.form.to_dict())
         return _page(account, session)
 
-    @app.route("/i/<number>", methods=["GET", "POST"])
-    def hosted_invoice(number: str) -> Any:
-        """The page of an invoice. Like Stripe's, it does not lead back."""
-        account, invoice = stand_in.invoice_of(f"/i/{number}")
-        if request.method == "POST":
-            with stand_in.lock:
-                Merchant(account).pay_with(invoice, request.form["number"].replace(" ", ""))
-        if invoice["status"] != "open":
-            return _html(f"<p>Invoice {invoice['status']}</p>")
-        return _html(f'<p>{invoice["number"]}: {invoice["amount_remaining"]}</p><form method="post">'
-                     '<label>Card number <input name="number" autocomplete="cc-number"></label>'
-                     "<button>Pay invoice</button></form>")  # fmt: skip
-
-    @app.route("/p/session/<session>", methods=["GET", "POST"])
-    def portal_session(session: str) -> Any:
-        """The page of Stripe's customer portal for another card."""
-        account = stand_in.account_of(session)
-        found = account.get(session, "billing_portal.session")
-        if request.method == "POST":
-            with stand_in.lock:
-                Merchant(account).give_card(account.objects[found["customer"]], request.form["number"].replace(" ", ""))
-            return redirect(found["return_url"], 303)
-        return _html('<form method="post"><label>Card number <input name="number" autocomplete="cc-number"></label>'
-                     "<button>Update card</button></form>")  # fmt: skip
+    hosted_pages.register(app, stand_in)
 
     @app.route("/3ds/<reference>", methods=["GET", "POST"])
     def bank(reference: str) -> Any:
@@ -130,7 +107,7 @@ def make_app(stand_in: StandIn) -> Flask:
             with stand_in.lock:
                 checkout.answer_bank(account, reference, request.form["answer"] == "approve")
             return redirect(account.private[reference]["return_url"], 303)
-        return _html('<form method="post"><button name="answer" value="approve">Complete</button>'
+        return html('<form method="post"><button name="answer" value="approve">Complete</button>'
                      '<button name="answer" value="refuse">Fail</button></form>')  # fmt: skip
 
     return app
@@ -141,19 +118,15 @@ def _page(account: Account, session: str) -> Any:
     if found["status"] == "complete":
         return redirect(found["success_url"], 303)
     if found["status"] == "expired":
-        return _html("<p>This page has expired.</p>")
+        return html("<p>This page has expired.</p>")
     intent = account.objects.get(found["payment_intent"] or found["setup_intent"] or "", {})
     if intent.get("status") == "requires_action":
         return redirect(f"{account.base_url}/3ds/{intent['id']}", 303)
     problem = intent.get("last_payment_error") or intent.get("last_setup_error") or {}
-    return _html(f'<p role="alert">{problem.get("message", "")}</p><form method="post"><input name="number" autocomplete="cc-number">'
+    return html(f'<p role="alert">{problem.get("message", "")}</p><form method="post"><input name="number" autocomplete="cc-number">'
                  '<input name="expiry" autocomplete="cc-exp"><input name="cvc" autocomplete="cc-csc">'
                  '<input name="name" autocomplete="cc-name">'
                  '<input name="country" autocomplete="country"><input name="iban"><button>Pay</button></form>')  # fmt: skip
-
-
-def _html(body: str) -> Response:
-    return Response(f"<!doctype html><html lang=en><title>Stripe stand-in</title><main><h1>Stripe stand-in</h1>{body}</main>")
 
 
 class _Call:

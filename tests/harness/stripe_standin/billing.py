@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.harness.stripe_standin import intents, methods
+from tests.harness.stripe_standin import intents, invoices, methods
 from tests.harness.stripe_standin.cards import BY_NUMBER
+from tests.harness.stripe_standin.invoices import ADDRESS
 from tests.harness.stripe_standin.world import Account, Object
 
 VISA, DECLINED = "4242424242424242", "4000000000000002"
 MONTH = 30 * 86_400
 LENGTH = {"day": 86_400, "week": 7 * 86_400, "month": MONTH, "year": 365 * 86_400}
-ADDRESS = {"city": "London", "country": "GB", "line1": "12 High Street", "line2": None, "postal_code": "E1 6AN", "state": None}
 
 
 class Merchant:
@@ -114,7 +114,9 @@ class Merchant:
 
     def bill(self, subscription: Object, reason: str) -> Object:
         """Issue an invoice of all items with one fifth of tax, and charge it to the customer's card."""
-        invoice = self.issue(subscription, reason, [self.line(subscription, item) for item in subscription["items"]["data"]])
+        invoice = self.issue(
+            subscription, reason, [invoices.line(self.account, subscription, item) for item in subscription["items"]["data"]]
+        )
         if not self.collect(invoice):
             subscription["status"] = "past_due"
             self.account.emit("customer.subscription.updated", subscription)
@@ -133,8 +135,8 @@ class Merchant:
 
     def issue(self, subscription: Object, reason: str, lines: list[Object], *, kept: bool = True) -> Object:
         """Issue an invoice. The customer's balance is set off. Without `kept`, it is stored nowhere."""
-        net, tax = sum(line["amount"] for line in lines), sum(line["taxes"][0]["amount"] for line in lines)
-        invoice, buyer = self._invoice(subscription, reason, lines, net, tax), self.account.objects[subscription["customer"]]
+        invoice = invoices.issue(self.account, self.now, subscription, reason, lines)
+        buyer = self.account.objects[subscription["customer"]]
         if not kept:
             del self.account.objects[invoice["id"]]
             return invoice
@@ -223,54 +225,5 @@ class Merchant:
         charge = self.account.objects[intent["latest_charge"]]
         charge["created"] = self.now
 
-    def line(self, subscription: Object, item: Object, part: tuple[int, int] | None = None, factor: int = 1) -> Object:
-        """Return a line of a whole period, or of a `part` of it (from, to): a proration, negative with the `factor` -1."""
-        price, starts, ends = item["price"], item["current_period_start"], item["current_period_end"]
-        share = (part[1] - part[0]) / (ends - starts) if part else 1.0
-        amount = factor * round((price["unit_amount"] or 0) * item["quantity"] * share)
-        starts, ends = part or (starts, ends)
-        made = {
-            "id": f"il_{self.account.private[item['id']]['number']}_{self.account.invoices}", "object": "line_item", "livemode": False,
-            "amount": amount, "currency": price["currency"], "description": None,
-            "discount_amounts": [], "discountable": True, "discounts": [], "invoice": None, "metadata": {}, "quantity": item["quantity"],
-            "period": {"start": starts, "end": ends}, "pretax_credit_amounts": [],
-            "parent": {"type": "subscription_item_details", "invoice_item_details": None, "subscription_item_details": {
-                "invoice_item": None, "proration": part is not None, "proration_details": None, "subscription": subscription["id"],
-                "subscription_item": item["id"]}},
-            "pricing": {"type": "price_details", "unit_amount_decimal": price["unit_amount_decimal"],
-                        "price_details": {"price": price["id"], "product": price["product"]}},
-            "subscription": None, "taxes": [_tax(round(amount / 5), amount)],
-        }  # fmt: skip
-        made["subtotal"] = made["amount"]
-        return made
-
-    def _invoice(self, subscription: Object, reason: str, lines: list[Object], net: int, tax: int) -> Object:
-        self.account.invoices += 1
-        number, total = self.account.invoices, net + tax
-        before = self.account.objects[subscription["customer"]].get("balance", 0)
-        due = total + before if total + before >= intents.MINIMUM[subscription["currency"]] else 0  # less is carried over
-        return self._make(
-            "invoice", number=f"{self.account.id[-4:].upper()}-{number:04d}", customer=subscription["customer"], status="open",
-            amount_due=due, amount_overpaid=0, amount_paid=0, amount_paid_off_stripe=0, amount_remaining=due, amount_shipping=0,
-            attempt_count=0, attempted=False, auto_advance=True, collection_method="charge_automatically",
-            automatic_tax={"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
-            currency=subscription["currency"], default_tax_rates=[], discounts=[], issuer={"type": "self"}, billing_reason=reason,
-            lines={"object": "list", "has_more": False, "url": "/v1/invoices/lines", "data": lines}, metadata={},
-            parent={"type": "subscription_details", "quote_details": None,
-                    "subscription_details": {"metadata": {}, "subscription": subscription["id"]}},
-            payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
-            period_end=self.now, period_start=self.now, post_payment_credit_notes_amount=0, pre_payment_credit_notes_amount=0,
-            starting_balance=before, status_transitions={"finalized_at": self.now, "marked_uncollectible_at": None, "paid_at": None,
-                                                    "voided_at": None},
-            subtotal=net, total=total, customer_address=dict(ADDRESS), hosted_invoice_url=f"{self.account.base_url}/i/{number}",
-            invoice_pdf=f"{self.account.base_url}/pdf/{number}",
-            total_taxes=[_tax(tax, net)],
-        )  # fmt: skip
-
     def _make(self, kind: str, **fields: Any) -> Object:
         return self.account.make(kind, created=self.now, **fields)
-
-
-def _tax(amount: int, net: int) -> Object:
-    return {"amount": amount, "tax_behavior": "exclusive", "tax_rate_details": {"tax_rate": "txr_1"},
-            "taxability_reason": "standard_rated", "taxable_amount": net, "type": "tax_rate_details"}  # fmt: skip

@@ -6,6 +6,7 @@ import time
 from copy import deepcopy
 from typing import Any
 
+from tests.harness.stripe_standin import invoices
 from tests.harness.stripe_standin.billing import LENGTH, Merchant
 from tests.harness.stripe_standin.world import Account, Object, Problem
 
@@ -20,7 +21,7 @@ def preview(account: Account, values: dict[str, Any]) -> Object:
     items = _changed(account, found, details.get("items", []))
     lines, _ = _due(merchant, found, items, details)
     if values.get("preview_mode") == "recurring" or lines is None:
-        lines = [merchant.line(found, item) for item in items]
+        lines = [invoices.line(merchant.account, found, item) for item in items]
     invoice = merchant.issue(found, "subscription_update", lines, kept=False)
     return invoice | {"id": f"upcoming_in_{invoice['id'][3:]}", "status": "draft"}
 
@@ -106,8 +107,11 @@ def _due(merchant: Merchant, found: Object, items: list[Object], values: dict[st
     new = [item for item in items if restarts or item != old[item["id"]]]
     lines: list[Object] = []
     if behavior == "always_invoice" and found["status"] != "trialing":
-        lines += [merchant.line(found, item, part=(at, ends), factor=-1) for item in touched]
-        lines += [] if restarts else [merchant.line(found, item, part=(at, ends)) for item in new]
+        lines += [invoices.line(merchant.account, found, item, part=(at, ends), factor=-1) for item in touched]
+        lines += [] if restarts else [invoices.line(merchant.account, found, item, part=(at, ends)) for item in new]
     if restarts:
-        lines += [merchant.line(found, {**item, "current_period_start": period[0], "current_period_end": period[1]}) for item in new]
+        lines += [
+            invoices.line(merchant.account, found, {**item, "current_period_start": period[0], "current_period_end": period[1]})
+            for item in new
+        ]
     return lines or None, period
