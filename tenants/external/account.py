@@ -166,5 +166,13 @@ def note_failure(database: Database, business_id: str, system_name: str, reason:
             row.failed_at, row.failure = clock.wall(), " ".join(text.split())[:300]
 
 
+def read_events_soon(database: Database, business_id: str, system_name: str) -> None:
+    """Have the account's list of events read at once, because a payment was just made there. Opens its own session."""
+    with database.open(system(business_id), write=True) as db:
+        row = db.scalar(select(ExternalAccount).where(ExternalAccount.id == system_name, ExternalAccount.events_due_at.is_not(None)))
+        if row is not None:
+            row.events_due_at = clock.wall()
+
+
 def purpose(kind: str, business_id: str, system_name: str) -> str:
     return f"elsewhere {kind}, {business_id}, {system_name}"

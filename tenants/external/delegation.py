@@ -15,7 +15,7 @@ from billing.model.imported_records import Record
 from core.errors import N_, Conflict, Unavailable
 from core.scope import Actor
 from core.services import Services
-from tenants.external.account import note_failure, reference
+from tenants.external.account import note_failure, read_events_soon, reference
 from tenants.external.incoming_webhooks import REQUESTS, SECONDS, reader_of
 from tenants.external.page_calls import NoAnswerYet, PageCalls, Silent
 from tenants.external.plan_previews import figures
@@ -46,9 +46,12 @@ class AccountActions:
             return refused
         note = self._note(act.business_id)
         try:
-            return self.page_calls.wait_for(act.business_id, lambda: _send(lambda: self.system.send(reader.api, delegated), note))
+            answer = self.page_calls.wait_for(act.business_id, lambda: _send(lambda: self.system.send(reader.api, delegated), note))
         except NoAnswerYet:
             return ExternalAnswer("unknown")
+        if answer.state == "done" and act.verb == "change_plan":
+            read_events_soon(self.services.database, act.business_id, self.name)
+        return answer
 
     def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None, invoice_id: str | None = None) -> Record | None:
         reader, note = self._reader(business_id), self._note(business_id)
@@ -63,6 +66,8 @@ class AccountActions:
             if invoice:
                 found = [*_call_account(lambda: reader.read_records("invoice", invoice), note), *found]
             _call_account(lambda: reader.keep(found, actor=actor), note)
+            if invoice and any(record.kind == "invoice" and record.values["status"] == "paid" for record in found):
+                read_events_soon(self.services.database, business_id, self.name)
             return reader.here(found[-1])
 
         learned: Record | None = self._ask(business_id, read)

@@ -122,7 +122,6 @@ def test_an_open_invoice_is_shown_with_its_amount_and_paid_on_its_page(story: St
     said = ada.get(story.url).text
     assert "has confirmed: pay the invoice" in said and "On hold" not in said and "is due" not in said
     assert "€18.00 is due" not in ada.get("/").text
-    story.follow_events()
     assert story.number(story.open) == (story.open["number"], "paid", 1800, 1800)
     assert len(story.invoices()) == 2, "the payment closed the open invoice, and made no second one"
     with story.services.database.open(system(story.cedar)) as db:

@@ -145,6 +145,7 @@ def test_what_was_shown_is_charged_to_the_minor_unit_although_time_passes(story:
     assert f"{due / 100:,.2f}" in said, "the amount is on the page"
     said = story.confirm()
     assert "has confirmed: change the plan" in said and "Cedar Large" in said
+    assert story.invoice()["number"] in said, "the payment is there at once"
     assert story.invoice()["amount_paid"] == due and abs(due - (LARGE - SMALL) * 2 // 3 * 12 // 10) < 1_000_00
     items = story.bought["items"]["data"]
     assert items[0]["price"]["id"] == story.prices["large"]["id"] and items[1] == seats
