@@ -26,7 +26,7 @@ from core.scope import Actor, system
 from core.settings import Settings
 from tenants.external.account import ExternalAccount
 from tenants.external.read_limits import ReadLimit, Spent
-from tenants.external.system import REFERENCE, BillingSystem, Json, ObjectMissing, Resource, with_retries
+from tenants.external.system import REFERENCE, BillingSystem, CallFailed, Json, ObjectMissing, Resource, with_retries
 
 log = structlog.get_logger()
 AT_ONCE = 4  # concurrent requests
@@ -167,8 +167,11 @@ class AccountReader:
                 found |= set(db.scalars(select(SourceId.reference).where(part, SourceId.digest != "")))
         return found
 
-    def fetch(self, kind: str, id: str) -> Json | None:
-        """Return an object of the account; None if it has no such object, or an unreadable one."""
+    def fetch(self, kind: str, id: str, *, must_answer: bool = False) -> Json | None:
+        """Return an object of the account; None if it has no such object, or an unreadable one.
+
+        `must_answer`: raise CallFailed instead, if the object may exist and could not be read.
+        """
         if not REFERENCE.fullmatch(id):
             return None
         try:
@@ -179,10 +182,11 @@ class AccountReader:
             return None
         except Spent:
             self.skip("the limit of requests is reached", [f"{kind}/{id}"])
-            return None
         except UNREADABLE as error:
             self.skip(f"{type(error).__name__}: {error}", [f"{kind}/{id}"])
-            return None
+        if must_answer:
+            raise CallFailed(502, "The answer of the account is unreadable.")
+        return None
 
     def read(self, kind: str, data: Json) -> list[Record]:
         """Validate an object of the account; empty if it is not valid."""

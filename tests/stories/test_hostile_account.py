@@ -31,6 +31,7 @@ from tenants.external.account import ExternalAccount, PullCursor, connect, origi
 from tenants.external.delegation import AccountActions
 from tenants.external.page_calls import in_a_lane
 from tenants.external.reader import AccountReader
+from tenants.external.system import CallFailed
 from tenants.external.systems import SYSTEMS
 from tenants.imports.shapes import record
 from tests.cast import Cast
@@ -128,7 +129,8 @@ def test_a_hostile_account_changes_its_own_rows_only_and_pages_render(
         for kind in ("subscription", "payment", "refund", "license_key"):
             for id in liar.ids[:: 12 if system_of is HostileAccount else 36]:
                 reader.budget = incoming_webhooks.ReadLimit(incoming_webhooks.REQUESTS, incoming_webhooks.SECONDS)
-                incoming_webhooks.learn(reader, kind, id)
+                with suppress(CallFailed):  # an unreadable answer is asked for again
+                    incoming_webhooks.learn(reader, kind, id)
         if system_of is HostileStripe:
             act_on_everything(cast, reader)
             liar.is_plausible = True

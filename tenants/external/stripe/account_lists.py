@@ -118,7 +118,7 @@ def learn(reader: AccountReader, kind: str, noun: str) -> None:
         listed = reader.wait(lambda: reader.api.get("/v1/prices", product=noun, limit=SIZE, expand=_in_list(PRICE)))
         for item in _objects(listed):
             found += _price(reader, item)
-    elif (data := reader.fetch(kind, noun)) is None or data.get("deleted"):
+    elif (data := reader.fetch(kind, noun, must_answer=True)) is None or data.get("deleted"):
         _remove(reader, kind, noun)
     elif kind == "payment_method" and id_of(data.get("customer")) is None:
         _remove(reader, kind, noun)
