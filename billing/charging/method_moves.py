@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from core.ids import new_id
 from core.scope import system
 
 MOST_LINES = 100_000
+REFERENCE = re.compile(r"[!-~]{1,255}")
+"""A processor's id: visible ASCII without spaces."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,15 @@ def read_lines(text: str) -> list[MoveLine]:
             if part.strip():
                 try:
                     found.append((number, json.loads(part)))
-                except ValueError:
+                except (ValueError, RecursionError):
                     found.append((number, None))
     else:
-        reader = csv.DictReader(io.StringIO(text))
-        found = [(reader.line_num, row) for row in reader]
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        try:
+            for row in reader:
+                found.append((reader.line_num, row))
+        except csv.Error as wrong:  # a field of more than 128 KB, or a byte 0
+            raise BadLines([(reader.line_num + 1, "This line cannot be read as CSV.")]) from wrong
     problems: list[tuple[int, str]] = []
     lines: list[MoveLine] = []
     seen: set[str] = set()
@@ -84,6 +91,9 @@ def read_lines(text: str) -> list[MoveLine]:
             problems.append((number, "It needs the fields old and new."))
             continue
         line = MoveLine(number, str(values[0]).strip(), str(values[1]).strip())
+        if not (REFERENCE.fullmatch(line.old) and REFERENCE.fullmatch(line.new)):
+            problems.append((number, "A reference has characters that no processor uses."))
+            continue
         if {f"old {line.old}", f"new {line.new}"} & seen:
             problems.append((number, "A reference is in the file twice."))
         seen |= {f"old {line.old}", f"new {line.new}"}
@@ -142,6 +152,11 @@ def _find(db: ScopedSession, accounts: AccountPair, line: MoveLine, problems: li
     if at_new is not None:
         if at_new.former_reference != line.old:
             problems.append((line.number, "The new reference belongs to another saved method."))
+        return None
+    moved = select(PaymentMethod.id).where(
+        PaymentMethod.payment_account_id == accounts.new, PaymentMethod.former_reference == line.old, PaymentMethod.held_by == "us"
+    )
+    if db.scalar(moved.limit(1)) is not None:  # moved before, and added again there since
         return None
     method = db.scalar(
         select(PaymentMethod).where(

@@ -27,6 +27,7 @@ from core import clock
 from core.errors import Conflict, Invalid, NotFound, Unauthorized
 from core.money import Money
 from core.scope import everything, system
+from gateways.sandbox import SandboxGateway
 from gateways.sandbox.cards import CardForm, check
 from gateways.sandbox.methods import keep
 from gateways.sandbox.notifications import sign
@@ -445,3 +446,52 @@ def test_a_card_with_an_open_payment_is_not_moved(cast: Cast, monkeypatch: pytes
     processor.start(cast.acorn, unsent)
     processor.check(cast.acorn, unsent)
     assert rows(cast, Payment, Payment.id == unsent)[0].status == "cancelled" and len(cast.services.gateway.movements()) == before
+
+
+def test_methods_move_there_and_back_and_every_file_can_be_repeated(cast: Cast) -> None:
+    """Old, new, old. A file whose methods were moved before, also of a card that was entered again since, changes nothing."""
+    ada, processor = cast.ada_at_acorn, cast.services.processor
+    old, new = sandbox_account_id(cast.acorn), connect(cast, cast.acorn)
+
+    def card() -> PaymentMethod:
+        [row] = rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)
+        return row
+
+    def give(there: bool, before: str, after: str) -> tuple[int, int]:
+        between = method_moves.AccountPair(cast.acorn, *((old, new) if there else (new, old)))
+        return method_moves.move_methods(processor, between, [method_moves.MoveLine(2, before, after)])
+
+    first, second = card().reference, copied(cast, ada, new)
+    assert [give(True, first, second), give(True, first, second)] == [(1, 0), (0, 1)]
+    with pytest.raises(method_moves.BadLines, match="1 lines"):
+        give(True, second, first)  # swapped columns
+    assert give(False, second, first) == (1, 0) and (card().reference, card().payment_account_id) == (first, old)
+    assert give(False, second, first) == (0, 1)
+    assert give(True, first, second) == (1, 0) and card().payment_account_id == new
+    with cast.services.database.open(system(cast.acorn), write=True) as db:
+        db.scalar(select(PaymentMethod).where(PaymentMethod.id == ada.method_id)).reference = copied(cast, ada, new)  # entered again
+    assert give(True, first, second) == (0, 1) and card().former_reference == first
+
+
+def test_a_method_that_changes_while_a_file_is_applied_stops_all_of_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two methods of Ada's. While the new account is asked, she removes one: neither moves."""
+    ada, processor = cast.ada_at_acorn, cast.services.processor
+    old, new = sandbox_account_id(cast.acorn), connect(cast, cast.acorn)
+    second, describe = cast.card(ada), SandboxGateway.describe
+    lines = [
+        method_moves.MoveLine(number, rows(cast, PaymentMethod, PaymentMethod.id == method)[0].reference, copied(cast, ada, new))
+        for number, method in enumerate((ada.method_id, second), 2)
+    ]
+
+    def slow(self: Any, reference: str) -> Any:
+        with cast.services.database.open(unpaid_renewals.scope_of(ada), write=True) as db:
+            if db.scalar(select(PaymentMethod.removed_at).where(PaymentMethod.id == second)) is None:
+                payment_methods.remove_method(db, second)
+        return describe(self, reference)
+
+    monkeypatch.setattr(SandboxGateway, "describe", slow)
+    with pytest.raises(method_moves.BadLines) as bad:
+        method_moves.move_methods(processor, method_moves.AccountPair(cast.acorn, old, new), lines)
+    assert [(number, "changed meanwhile" in words) for number, words in bad.value.problems] == [(3, True)]
+    assert {row.payment_account_id for row in rows(cast, PaymentMethod, PaymentMethod.customer_id == ada.customer_id)} == {old}
+    assert rows(cast, PaymentMethod, PaymentMethod.id == ada.method_id)[0].former_reference is None
