@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from sqlalchemy import select
 
 from billing.charging.ports import MethodDetails
@@ -12,6 +13,8 @@ from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
 from core.outbox import emit
+
+log = structlog.get_logger()
 
 DETAILS = (
     "kind", "brand", "last4", "expiry_month", "expiry_year", "holder", "country", "wallet", "display", "bank_code", "mandate",
@@ -37,12 +40,17 @@ NAMES: dict[str, str] = {
 """Kind → its name, which is the same in every language."""
 
 
-def save_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> PaymentMethod:
+def save_method(db: ScopedSession, payment: Payment, details: MethodDetails) -> PaymentMethod | None:
     """Save a method of the payment's account and set it on the payment.
 
     The same reference at one account is the same row, and so is a card that this customer added there before (`fingerprint`).
+    A reference that another customer has here is not saved for a second one: it is only named on the payment, and None is returned.
     """
     found = _saved(db, payment, details.reference) or _added_before(db, payment, details)
+    if found is not None and found.customer_id != payment.customer_id:
+        log.error("payment method of another customer", payment=payment.id, method=found.id)
+        payment.method = {name: getattr(details, name) for name in COPIED}
+        return None
     if found is None:
         found = _add(db, payment, details)
     else:

@@ -10,9 +10,10 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from billing.charging import account_keys, account_tests, notifications
+from billing.charging import account_keys, account_tests, notifications, payment_accounts
 from billing.charging.account_keys import KeyForm
 from billing.charging.account_tests import AccountTest, last_test
+from billing.charging.payment_accounts import AccountForm
 from billing.model.payment_accounts import PaymentAccountDetails, sandbox_account_id
 from billing.model.payments import PaymentMethod
 from core import clock
@@ -219,3 +220,47 @@ def test_a_rolled_secret_is_valid_until_the_new_one_is_used(site: StripeSite) ->
     with time_machine.travel(clock.wall() + timedelta(hours=25)), pytest.raises(Unauthorized):
         event("whsec_second")
     event("whsec_third")
+
+
+def test_only_the_last_of_several_rolled_secrets_stays_valid(site: StripeSite) -> None:
+    """Rolled twice within a day: two secrets are valid, never three. The earlier one ends 24 hours after it was replaced, to the second."""
+    account, stand_in = site.gateway.account, site.gateway.stand_in
+    first = account.webhook_secret
+
+    def event(secret: str) -> None:
+        account.webhook_secret = secret
+        with stand_in.lock:
+            create_customer(account, {})
+        [(headers, body)] = stand_in.take_events(KEY)
+        notifications.receive(site.processor, "stripe", account_id(site), headers, body)
+
+    rolled_at = clock.wall()
+    with time_machine.travel(rolled_at, tick=False):
+        for secret in ("whsec_second", "whsec_third"):
+            with site.database.open(system(site.business_id), write=True) as db:
+                account_keys.replace_webhook_secret(site.processor.accounts, db, account_id(site), secret)
+        with pytest.raises(Unauthorized):
+            event(first)
+        event("whsec_second")
+    assert details(site).former_webhook_secret_until == rolled_at + timedelta(hours=24)
+    with time_machine.travel(rolled_at + timedelta(hours=24) - timedelta(seconds=1), tick=False):
+        event("whsec_second")
+    with time_machine.travel(rolled_at + timedelta(hours=24, seconds=1), tick=False), pytest.raises(Unauthorized):
+        event("whsec_second")
+    event("whsec_third")
+
+
+def test_a_key_of_an_account_that_is_connected_already_is_refused(site: StripeSite) -> None:
+    """Nothing was saved here yet, so the key may be of any account, but not of one that this business connected beside it."""
+    stand_in, accounts = site.gateway.stand_in, site.processor.accounts
+    stand_in.account("rk_test_other")
+    form = AccountForm("stripe", "Other", "rk_test_other")
+    report = payment_accounts.check_account(accounts, site.business_id, form)
+    with site.database.open(system(site.business_id), write=True) as db:
+        payment_accounts.connect_account(accounts, db, form, report)
+    with pytest.raises(Conflict) as refused:
+        replace_keys(site, "rk_test_other")
+    assert refused.value.code == "PAYMENT_ACCOUNT_CONNECTED"
+    with site.database.open(everything("a test looks")) as db:
+        mine = db.scalars(select(PaymentAccountDetails).where(PaymentAccountDetails.id == account_id(site))).one()
+    assert accounts.access(mine).secret_key == KEY

@@ -10,8 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from billing.charging.method_details import method_label, method_snapshot
+from billing.charging.ports import ChargeOutcome
+from billing.charging.reconciliation_exceptions import ReconciliationException
 from billing.model.payments import Payment, PaymentMethod
 from billing.renewals import payment_methods
+from billing.subscriptions.subscribe import buy
+from core.money import Money
 from core.outbox import Event
 from core.scope import everything, system
 from core.settings import Settings
@@ -95,8 +99,6 @@ def test_a_card_in_use_by_an_open_payment_is_not_merged(site: StripeSite) -> Non
     add(site)
     [first] = saved(site)
     site.gateway.stand_in.on_next("POST", "/confirm", "drop before")
-    from billing.subscriptions.subscribe import buy
-
     product = site.product({"type": "one_time_price", "currency": "EUR", "price": 4900})
     waiting = buy(site.processor, system(site.business_id), customer_id=site.customer_id, cart=[(product, 1)], payment_method_id=first.id)
     assert waiting.status == "processing"
@@ -118,3 +120,32 @@ def test_a_card_that_the_bank_renewed_is_updated(site: StripeSite) -> None:
     [renewed] = saved(site)
     assert (renewed.id, renewed.expiry_month, renewed.expiry_year) == (card.id, 3, 2041)
     assert [event.noun_id for event in events(site, "payment_method.renewed")] == [card.id]
+
+
+@pytest.mark.parametrize("change", [{"payment_account_id": "pac_other"}, {"wallet": "apple_pay"}, {"removed_at": True}, {"kind": "link"}])
+def test_a_card_is_merged_only_with_the_same_one_at_the_same_account(site: StripeSite, change: dict[str, Any]) -> None:
+    """The fingerprint is the same, but the row is of another account, is a wallet's, was removed, or is no card."""
+    add(site)
+    [first] = saved(site)
+    with site.database.open(everything("another kind of row"), write=True) as db:
+        row = db.scalars(select(PaymentMethod)).one()
+        for name, value in change.items():
+            setattr(row, name, row.created_at if value is True else value)
+    add(site)
+    assert len(saved(site)) == 2 and saved(site, id=first.id)[0].reference == first.reference
+    assert events(site, "payment_method.added_again") == []
+
+
+def test_a_reference_of_another_customer_is_not_attached_to_a_second_one(site: StripeSite) -> None:
+    """The processor names Ben's card for a payment of Ada's. Ada's payment is recorded, and her list has no card of Ben's."""
+    ben = site.customer("ben@marlow.example")
+    add(site, ben)
+    [card] = saved(site)
+    page = payment_methods.add_method(site.processor, system(site.business_id), site.customer_id, "http://localhost/back")
+    details = site.processor.gateway_of((site.business_id, card.payment_account_id)).describe(card.reference)
+    [opened] = site.rows(Payment, id=page.payment_id)
+    outcome = ChargeOutcome("succeeded", opened.key, opened.gateway_reference, Money(0, "EUR"), method=details)
+    assert site.processor.record(site.business_id, opened.id, outcome) == "succeeded"
+    [paid] = site.rows(Payment, id=page.payment_id)
+    assert (paid.payment_method_id, paid.method["last4"], paid.is_open) == (None, "4242", False)
+    assert [row.customer_id for row in saved(site)] == [ben] and site.rows(ReconciliationException) == []
