@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from billing.charging import totals
+from billing.charging import reconciliation_exceptions, totals, unbooked_payments
 from billing.charging.gateway_operations import SILENT
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.processor_refunds import ProcessorObject, note_unknown, payment_of_charge
@@ -63,7 +63,11 @@ def _record(db: ScopedSession, found: ProcessorObject, payment_id: str, report: 
     business, payment = db.scalar(select(Business)), db.scalar(select(Payment).where(Payment.id == payment_id).with_for_update())
     assert business is not None and payment is not None
     if payment.status != "succeeded":
-        raise Unavailable(sentence=SILENT)
+        if not reconciliation_exceptions.has_other_amount(db, payment.id):
+            raise Unavailable(sentence=SILENT)
+        # the processor took another amount, so the payment is never recorded: staff settle both at the processor
+        reconciliation_exceptions.record_unknown(db, found.business_id, found.account_id, "dispute", found.reference, report.amount)
+        return
     lock_subscription(db, payment.subscription_id)
     dispute = _find(db, found)
     if _state(dispute) != before:  # another worker recorded a report since, which may be newer than this one
@@ -73,7 +77,7 @@ def _record(db: ScopedSession, found: ProcessorObject, payment_id: str, report: 
         dispute = _add(db, payment, found, report)
     was, stage = dispute.status, dispute.stage
     _copy(dispute, payment, report)
-    if report.status != was:
+    if report.status is not None and report.status != was:
         dispute.status = lifecycle.move(
             lifecycle.DISPUTE,
             was,
@@ -89,6 +93,9 @@ def _record(db: ScopedSession, found: ProcessorObject, payment_id: str, report: 
             report.status,
         )
     _follow(db, business, payment, dispute)
+    reconciliation_exceptions.clear_exception(db, f"{found.account_id}:{found.reference}")
+    if payment.left_minor:
+        unbooked_payments.reopen(db, business, payment)
     if is_new or (stage == "pre_dispute" and dispute.stage != stage and dispute.is_open):
         _emit(db, dispute, "dispute.opened")
     if dispute.status != was:

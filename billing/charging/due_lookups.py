@@ -8,6 +8,7 @@ from sqlalchemy import Select, or_, select
 
 from billing.charging.reconciliation_exceptions import ReconciliationException
 from billing.model import job_names
+from billing.model.payment_accounts import PaymentAccount
 from billing.model.payments import Payment, Refund
 from core import clock, recurring_jobs
 from core.db import Database, ScopedSession
@@ -54,6 +55,29 @@ def unbooked_rows(database: Database, limit: int) -> tuple[Rows, Rows]:
             )
             found.append(_in_turns(db, query, ReconciliationException.business_id, table.check_at, ReconciliationException.id, limit))
     return found[0], found[1]
+
+
+def settled_refunds(database: Database, limit: int) -> Rows:
+    """Return the refunds that succeeded and are due to be looked up again, as (business id, id). Those of closed accounts are left out."""
+    unbooked = select(ReconciliationException.id).where(
+        ReconciliationException.business_id == Refund.business_id,
+        ReconciliationException.id == Refund.id,
+        ReconciliationException.reason == "not_recorded",
+        ReconciliationException.closed_at.is_(None),
+    )
+    closed = select(PaymentAccount.id).where(
+        PaymentAccount.business_id == Refund.business_id, PaymentAccount.id == Refund.payment_account_id, PaymentAccount.state == "closed"
+    )
+    query = select(Refund.business_id, Refund.id).where(
+        Refund.status == "succeeded",
+        Refund.check_at <= clock.wall(),
+        Refund.account_id.is_(None),
+        ~unbooked.exists(),
+        ~closed.exists(),
+        recurring_jobs.rested(job_names.RECONCILIATION, Refund.business_id, Refund.id),
+    )
+    with database.open(everything("refunds that may have failed since")) as db:
+        return _in_turns(db, query, Refund.business_id, Refund.check_at, Refund.id, limit)
 
 
 def _in_turns(db: ScopedSession, query: Select[Any, Any], business_id: Any, check_at: Any, row_id: Any, limit: int) -> Rows:

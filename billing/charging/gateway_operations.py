@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from billing.charging import minimal_bookings, processor_calls, reconciliation_exceptions, refund_outcomes, refund_reversal
-from billing.charging.look_up_times import after_lease, next_look_up
+from billing.charging.look_up_times import after_lease, next_look_up, next_settled_look_up
 from billing.charging.payment_processors import PaymentProcessors
 from billing.charging.ports import ChargeOutcome, Gateway, RefundRequest
 from billing.model.payments import Payment, Refund
@@ -85,6 +85,15 @@ class GatewayOperations:
         if outcome.state == "unknown":
             raise Unavailable(sentence=SILENT)
         return self.record_refund(business_id, refund_id, outcome)
+
+    def check_settled_refund(self, business_id: str, refund_id: str) -> str:
+        """Look up a refund that succeeded some days ago, because no notification may have told that it failed. Returns its status."""
+        with self.database.open(system(business_id), write=True) as db:
+            refund = _locked(db, refund_id)
+            if refund.status != "succeeded":
+                return refund.status
+            refund.check_at = next_settled_look_up(refund.settled_at or refund.created_at)
+        return self.follow_up_refund(business_id, refund_id)
 
     def record_refund(self, business_id: str, refund_id: str, outcome: ChargeOutcome) -> str:
         try:

@@ -141,7 +141,10 @@ class PaymentProcessor(GatewayOperations):
         unbooked_payments, unbooked_refunds = due_lookups.unbooked_rows(self.database, limit)
         job = job_names.RECONCILIATION
         checked = recurring_jobs.run(self.database, job, [*payments, *unbooked_payments], self.check)
-        return checked + recurring_jobs.run(self.database, job, [*refunds, *unbooked_refunds], self.start_refund)
+        checked += recurring_jobs.run(self.database, job, [*refunds, *unbooked_refunds], self.start_refund)
+        return checked + recurring_jobs.run(
+            self.database, job, due_lookups.settled_refunds(self.database, limit), self.check_settled_refund
+        )
 
     def check(self, business_id: str, payment_id: str) -> str:
         """Look up an open payment and act on the answer. "not found" is not "declined", because the request may still arrive."""

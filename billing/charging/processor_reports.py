@@ -39,10 +39,11 @@ class DisputeReport:
 
     `pre_dispute`: an inquiry, for which the processor withholds nothing. `reason`: one of `DISPUTE_REASONS`. `is_debit_return`: the
     customer's bank returned a direct debit, which nobody can answer. `answer_by`: until when the business can answer, at `url`.
+    `status` None: the processor names a state that its adapter does not know, so the recorded one stays.
     """
 
     reference: str
-    status: DisputeStatus
+    status: DisputeStatus | None
     amount: Money
     stage: DisputeStage = "dispute"
     charge_key: str = ""

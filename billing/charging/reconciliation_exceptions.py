@@ -166,6 +166,12 @@ def was_never_booked(db: ScopedSession, id: str) -> bool:
     return db.scalar(select(ReconciliationException.id).where(*mine, is_so)) is not None
 
 
+def has_other_amount(db: ScopedSession, id: str) -> bool:
+    """Return whether the processor moved another amount for this payment than was requested, also if staff have settled that."""
+    mine = (ReconciliationException.id == id, ReconciliationException.reason == "amount_differs")
+    return db.scalar(select(ReconciliationException.id).where(*mine)) is not None
+
+
 def clear_exception(db: ScopedSession, id: str) -> None:
     """Close the exception of a payment or refund that was settled automatically."""
     row = db.scalar(select(ReconciliationException).where(ReconciliationException.id == id, ReconciliationException.closed_at.is_(None)))

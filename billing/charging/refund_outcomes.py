@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from billing.charging import totals
+from billing.charging.look_up_times import next_settled_look_up
 from billing.charging.method_details import method_label
 from billing.charging.purchase_keys import follow_money
 from billing.charging.refunds import lock_subscription
@@ -33,7 +34,8 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
     is_minimal = refund.status == "succeeded"  # `minimal_bookings.py` has already recorded it on the payment
     if not is_minimal:
         refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "succeed")
-    refund.settled_at, refund.check_at = clock.now(), None
+    refund.settled_at = clock.now()
+    refund.check_at = next_settled_look_up(refund.settled_at)
     business = db.scalar(select(Business))
     payment = db.scalar(select(Payment).where(Payment.id == refund.payment_id).with_for_update())
     assert business is not None and payment is not None

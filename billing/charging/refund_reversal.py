@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from billing.charging import reconciliation_exceptions, totals
+from billing.charging import reconciliation_exceptions, totals, unbooked_payments
 from billing.charging.ports import ChargeOutcome
 from billing.charging.purchase_keys import follow_money
 from billing.charging.refunds import lock_subscription
@@ -53,6 +53,8 @@ def reverse_refund(db: ScopedSession, refund: Refund, outcome: ChargeOutcome) ->
     if not is_minimal:
         totals.add_refunded(db, business, refund.customer_id, -refund.amount_minor, refund.currency, at=refund.settled_at)
     follow_money(db, business, payment, taken_by_disputes(db, payment))
+    if payment.left_minor:
+        unbooked_payments.reopen(db, business, payment)
     reconciliation_exceptions.record_exception(db, refund, "refund_failed", detail=outcome.error_code)
     _emit(db, refund, outcome, was_made=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from billing.charging import disputes, processor_refunds, reconciliation_exceptions, refund_reversal, settlement
+from billing.charging import disputes, processor_refunds, reconciliation_exceptions, refund_reversal, settlement, unbooked_payments
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.ports import ChargeOutcome
 from billing.charging.processor_refunds import ProcessorObject
@@ -15,7 +15,7 @@ from billing.model.disputes import Dispute
 from billing.model.payments import Payment, Refund
 from core import clock
 from core.db import ScopedSession
-from core.errors import N_, Conflict, Invalid, NotFound
+from core.errors import N_, Invalid, NotFound
 from core.outbox import emit
 from core.scope import Scope
 
@@ -72,7 +72,7 @@ def close_manually(db: ScopedSession, id: str, note: str) -> ReconciliationExcep
     """Close an exception after a person made sure at the processor that no more money moves under this key.
 
     An open payment or refund counts as not done, and may be retried under the next key. `note` says what the person did. A payment that
-    succeeded and is not fully recorded can be closed only after it was refunded in full.
+    succeeded and is not fully recorded can be closed only after all of its money went back, by refunds and lost disputes.
     Raises NotFound, Invalid (note), Conflict (PAYMENT_NOT_BOOKED).
     """
     note = " ".join(note.split())
@@ -98,14 +98,8 @@ def _close_unbooked(db: ScopedSession, row: ReconciliationException) -> None:
     table: Any = Refund if row.noun == "refund" else Payment
     movement = db.scalar(select(table).where(table.id == row.id).with_for_update())
     if isinstance(movement, Payment):
-        if movement.refunded_minor < movement.amount_minor:
-            raise Conflict(
-                "PAYMENT_NOT_BOOKED",
-                N_("This payment succeeded but is not fully recorded. Finish recording it, or refund all of it first."),
-            )
-        movement.is_open = False
-        settlement.record_unbooked(db, movement)
-    if movement is not None:
+        unbooked_payments.close(db, movement)
+    elif movement is not None:
         movement.check_at = None
 
 

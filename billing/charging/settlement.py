@@ -13,11 +13,13 @@ from billing.charging import discount_redemption, plan_change_checks, plan_chang
 from billing.charging.method_details import method_label, method_snapshot, save_method
 from billing.charging.payment_effects import apply_failed_payment, apply_payment
 from billing.charging.ports import ChargeOutcome
+from billing.charging.purchase_keys import follow_money
 from billing.charging.refunds import has_refund, request_refund
 from billing.documents.issuing import issue
 from billing.model import lifecycle
 from billing.model.authors import actor_of
 from billing.model.buyer_details import keep_details
+from billing.model.disputes import taken_by_disputes
 from billing.model.events import emit_about
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, Customer
@@ -71,6 +73,8 @@ def record_success(db: ScopedSession, payment: Payment, outcome: ChargeOutcome, 
     if wanted:
         keep_details(customer, payment)
         apply_payment(db, business, customer, payment, subscription=subscription, invoice=invoice, method=method)
+        if payment.disputed_minor:  # lost before it was fully recorded
+            follow_money(db, business, payment, taken_by_disputes(db, payment), why="disputed")
     elif payment.amount_minor:
         if is_unpaid and (payment.charge_type != "plan_change" or invoice is not None):  # otherwise the plan was not changed
             _unpaid(db, payment)

@@ -12,8 +12,9 @@ from core import clock
 from core.db import ScopedSession
 
 
-def add_paid(db: ScopedSession, business: Business, customer_id: str, minor: int, currency: str) -> None:
-    _add(db, business, customer_id, currency, paid=minor)
+def add_paid(db: ScopedSession, business: Business, customer_id: str, minor: int, currency: str, *, at: datetime | None = None) -> None:
+    """Add what a customer paid. `at`: when, if not now."""
+    _add(db, business, customer_id, currency, paid=minor, at=at)
 
 
 def add_refunded(db: ScopedSession, business: Business, customer_id: str, minor: int, currency: str, *, at: datetime | None = None) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import structlog
+
 from billing.charging.processor_reports import DisputeReport, DisputeStage, DisputeStatus
 from gateways.stripe import metadata
 from gateways.stripe.amounts import from_stripe
 from gateways.stripe.api import Refusal, StripeApi, StripeObject
+
+log = structlog.get_logger()
 
 _STATES: dict[str, DisputeStatus] = {
     "warning_needs_response": "dispute_opened",
@@ -45,7 +49,9 @@ def look_up(api: StripeApi, reference: str, *, live: bool) -> DisputeReport | No
         raise
     intent, charge = found.get("payment_intent") or {}, found.get("charge") or {}
     due = (found.get("evidence_details") or {}).get("due_by")
-    status = _STATES.get(found["status"], "dispute_opened")
+    status = _STATES.get(found["status"])
+    if status is None:  # newer than this adapter: it must not reopen a dispute that is decided
+        log.warning("unknown state of a dispute", dispute=found["id"], status=found["status"])
     is_returned = _is_debit(charge) and status == "dispute_lost"
     return DisputeReport(
         reference=found["id"],
