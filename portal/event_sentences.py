@@ -135,6 +135,8 @@ SENTENCES: dict[str, Any] = {
     "payment_account.connected": _l("A payment account was connected."),
     "payment_account.key_replaced": _l("The key of a payment account was replaced."),
     "payment_account.test_requested": _l("A payment account was tested."),
+    "payment_account.move_requested": _l("A file was uploaded that moves payment methods to another account."),
+    "payment_account.move_confirmed": _l("Moving payment methods to another account was confirmed."),
     "payment_account.changed": _l("A payment account was changed."),
     "payment_account.charges_stopped": _l("A payment account takes no new charges."),
     "payment_account.closed": _l("A payment account was closed."),

@@ -35,8 +35,9 @@ def receive(kind: str, payment_account_id: str) -> ResponseReturnValue:
 
 
 def register(app: Flask, services: Services) -> None:
-    from tenants import payment_account_tests, payment_cli
+    from tenants import payment_account_tests, payment_cli, payment_method_moves
 
     app.register_blueprint(bp)
     payment_cli.register(app, services)
     payment_account_tests.register(services)
+    payment_method_moves.register(services)

@@ -30,6 +30,7 @@ from tenants.console import (
     payment_account_keys,
     payment_account_test,
     payment_accounts,
+    payment_method_moves,
     payments,
     portal_links,
     products,
@@ -53,7 +54,7 @@ __all__ = [
     "activity", "addons", "api_keys", "apps", "blocking", "bp", "brand", "businesses", "collection_groups", "collections",
     "create_business", "customers", "deliveries", "disputes", "domains", "events", "exports", "external_billing", "failed_jobs",
     "home", "identity_provider", "impersonation", "languages", "payment_account_keys", "payment_account_test",
-    "payment_accounts", "payments", "portal_links", "products", "reconciliation", "refunds", "register", "settings",
+    "payment_accounts", "payment_method_moves", "payments", "portal_links", "products", "reconciliation", "refunds", "register", "settings",
     "staff_changes", "subscriptions", "taxes", "team", "webhooks",
 ]  # fmt: skip
 

@@ -20,8 +20,9 @@ from auth.models import Identity
 from auth.oidc_server import backchannel_logout
 from auth.oidc_server.models import App, AppSession
 from billing.model.invoices import Invoice
+from billing.model.method_move_files import MethodMoveFile
 from billing.model.parties import Business
-from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails
+from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice
 from billing.model.subscriptions import Subscription
@@ -414,6 +415,19 @@ def payment_account_tests(town: Town, _patch: Any) -> None:
     assert sorted(town.lanes("payment account tests").claim()) == sorted([town.cast.acorn, town.cast.birch])
 
 
+def payment_method_moves(town: Town, _patch: Any) -> None:
+    at = clock.wall() - HOUR
+    for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)):
+        ids = [f"pac_{business_id}_moves_{n}" for n in range(count)]
+        account = {"business_id": business_id, "kind": "sandbox", "currencies": [], "state": "refunds_only", "created_at": at}
+        town.add(*(PaymentAccount(id=row_id, **account) for row_id in ids))
+        file = {"business_id": business_id, "to_account_id": sandbox_account_id(business_id), "state": "checking", "lines": [],
+                "moves": [], "line_count": 0, "position": 0, "moved_before": 0, "move_count": 0, "problems": [], "due_at": at,
+                "created_at": at}  # fmt: skip
+        town.add(*(MethodMoveFile(id=row_id, **file) for row_id in ids))
+    assert sorted(town.lanes("payment method moves").claim()) == sorted([town.cast.acorn, town.cast.birch])
+
+
 def customer_exports(town: Town, _patch: Any) -> None:
     at = clock.wall()
     town.add(
@@ -466,6 +480,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "external accounts": [external_accounts],
     "VAT ID checks": [vat_id_checks],
     "payment account tests": [payment_account_tests],
+    "payment method moves": [payment_method_moves],
     "customer exports": [customer_exports],
     "person exports": [personal_exports],
     "webhooks": [webhooks],

@@ -40,7 +40,7 @@ OF_JOBS = (
 )
 OF_QUEUES = ("portal_queue_items", "portal_queue_oldest_seconds")
 FROM_PROMETHEUS = {"up"}
-STATEMENTS = 26  # of one scrape, the limit of time included
+STATEMENTS = 27  # of one scrape, the limit of time included
 KNOWN = {  # closed lists whose values are counted only once they happen
     "outcome": {*get_args(ChargeState), "done", "error", *mail_metrics.OUTCOMES},
     "why": {"busy", "slow body", "slow reader"},

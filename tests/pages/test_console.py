@@ -66,7 +66,8 @@ ROUTES = {
     " add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate tax_rate"
     " change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
-    " request_payment_account_test set_default_currencies",
+    " request_payment_account_test set_default_currencies payment_method_moves upload_payment_method_moves"
+    " confirm_payment_method_moves discard_payment_method_moves",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app external_billing",
     "developers.keys": "new_key create_key revoke_key",
@@ -86,10 +87,11 @@ FRESH = set(
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
     " remove_app add_domain check_domain remove_domain new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
-    " request_payment_account_test set_default_currencies".split()
+    " request_payment_account_test set_default_currencies payment_method_moves upload_payment_method_moves"
+    " confirm_payment_method_moves discard_payment_method_moves".split()
 )
-NOT_YET = {"export_file", "payment_account_key", "payment_account_test"}
-"""Pages of what does not exist here: a written file, the key and the test of a sandbox account."""
+NOT_YET = {"export_file", "payment_account_key", "payment_account_test", "payment_method_moves"}
+"""Pages of what does not exist here: a written file, the key and the test of a sandbox account, and methods of an account that is open."""
 VERB_OF = {endpoint: verb for verb, endpoints in ROUTES.items() for endpoint in endpoints.split()}
 
 
