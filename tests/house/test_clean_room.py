@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def stub(folder: Path, name: str, body: str) -> None:
 
 
 def test_ci_runs_the_readme_command_in_the_clean_room(tmp_path: Path) -> None:
-    """`.ci/run` runs the tests in a clean room and returns their exit code. Without one, it runs `make test` directly."""
+    """`.ci/run` runs all tests in a clean room and returns their exit code. Without one, it runs the same commands directly."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / "bin").mkdir()
     (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
@@ -32,9 +33,34 @@ def test_ci_runs_the_readme_command_in_the_clean_room(tmp_path: Path) -> None:
         done = subprocess.run(["bash", tmp_path / ".ci/run"], capture_output=True, text=True, env=path)
         return done.returncode, done.stdout.split("\n")[:-1]
 
-    assert run('echo "clean-room $*"') == (0, ["clean-room --prepare", "clean-room test"])
+    assert run('echo "clean-room $*"') == (0, ["clean-room --prepare", "clean-room make test && make test-processors"])
     assert run('[ "$1" = --prepare ]') == (1, []), "a failure inside must not be hidden by a second run outside"
-    assert run("exit 1") == (0, ["make test"])
+    assert run("exit 1") == (0, ["make test", "make test-processors"])
+    for failing, ran in (("test", 1), ("test-processors", 2)):
+        stub(tmp_path / "bin", "make", f'echo "make $*"; [ "$1" != {failing} ]')
+        code, lines = run("exit 1")
+        assert code != 0 and len(lines) == ran, failing
+
+
+@pytest.mark.parametrize(
+    ("fake", "code", "said"),
+    [
+        ("echo 'The third-party fake of Stripe cannot be started here: no network.'; exit 3", 0, "no network"),
+        ("echo 'Traceback'; exit 1", 0, "Traceback"),
+        ('exec python3 -m http.server "$2" --bind 127.0.0.1', 4, ""),
+    ],
+)
+def test_processor_tests_that_cannot_run_are_named_and_failures_count(tmp_path: Path, fake: str, code: int, said: str) -> None:
+    """Without the fake, one line says NOT RUN and why. With it, the exit code is that of the tests (4: there are none in this folder)."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / "bin/test-processors").write_bytes((ROOT / "bin/test-processors").read_bytes())
+    stub(tmp_path / "bin", "stripe-fake", fake)
+    stub(tmp_path / ".venv/bin", "python", f'exec "{sys.executable}" "$@"')
+    environment = {name: value for name, value in os.environ.items() if name != "STRIPE_TEST_KEY"}
+    done = subprocess.run(["bash", tmp_path / "bin/test-processors"], capture_output=True, text=True, env=environment, timeout=60)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("NOT RUN: the third-party fake")]
+    assert (done.returncode, len(lines)) == (code, 1 if said else 0) and (not said or said in lines[0])
 
 
 def test_browsers_are_launched_in_one_place() -> None:
