@@ -53,4 +53,5 @@ def purchase(payment_id: str) -> ResponseReturnValue:
         card=card_of(paid.method),
         invoices=here("invoices"),
         disputes=disputed,
+        returned_refunds=documents.returned_refunds(db(), paid),
     )

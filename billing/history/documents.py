@@ -91,6 +91,12 @@ class Purchase:
     products: list[Product]
 
 
+def returned_refunds(db: ScopedSession, payment: Payment) -> list[Refund]:
+    """Return the refunds of a payment that failed after they had succeeded, oldest first."""
+    mine = (Refund.business_id == payment.business_id, Refund.payment_id == payment.id, Refund.failed_at.is_not(None))
+    return list(db.scalars(select(Refund).where(*mine).order_by(Refund.failed_at)))
+
+
 def purchase(db: ScopedSession, payment_id: str) -> Purchase:
     """A one-time purchase, in two statements."""
     row = db.execute(

@@ -23,6 +23,7 @@ class PurchaseRow:
     status: str
     unknown: bool
     refunded_minor: int
+    disputed_minor: int
     invoice_id: str | None
     number: str | None
 
@@ -40,6 +41,7 @@ def purchases(db: ScopedSession, before: tuple[datetime, str] | None = None, lim
             Payment.status,
             Payment.unknown,
             Payment.refunded_minor,
+            Payment.disputed_minor,
             Invoice.id,
             Invoice.number,
         )
@@ -55,4 +57,4 @@ def purchases(db: ScopedSession, before: tuple[datetime, str] | None = None, lim
     if before:
         at, item = before
         query = query.where((Payment.created_at < at) | ((Payment.created_at == at) & (Payment.id < item)))
-    return [PurchaseRow(*row) for row in db.execute(query)]
+    return [PurchaseRow(*tuple(row)) for row in db.execute(query)]

@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from billing.charging.refund import refund
 from billing.model.disputes import Dispute
+from billing.model.licenses import LicenseKey
 from billing.model.payments import Payment, Refund
+from core import clock
 from core.scope import system
 from gateways.sandbox import returns
 from tests.pages.console_setup import Site
@@ -68,6 +70,7 @@ def test_a_dispute_from_the_bank_to_the_decision(site: Site) -> None:
     mine = ada.get(f"/purchases/{payment.id}")
     assert "You disputed €10.00 of this payment with your bank" in mine.text and "Disputed" in mine.text
     assert "You disputed €10.00" in ada.get(f"/invoices/{payment.invoice_id}").text
+    assert "Disputed" in ada.get("/purchases").text
     sam.get(page)
     sam.post(page, {"act": "dispute_lost", "about": found.reference})
     told(site)
@@ -76,6 +79,25 @@ def test_a_dispute_from_the_bank_to_the_decision(site: Site) -> None:
     assert "Your bank returned €10.00 to you" in ada.get(f"/purchases/{payment.id}").text
     assert "was disputed with the bank" in ada.get("/activity").text
     assert "the payment provider" in sam.get(site.at("/activity")).text
+
+
+def test_an_inquiry_is_no_dispute_for_the_customer(site: Site) -> None:
+    """The bank only asks, and no money has moved. A key whose payment went back does not say that it was refunded."""
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        row = db.scalar(select(Dispute))
+        before, row.status, row.stage = (row.status, row.stage), "dispute_opened", "pre_dispute"
+    shown = site.ada.get(f"/purchases/{row.payment_id}").text
+    assert "You asked your bank about this payment" in shown and "Your bank is deciding" not in shown
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        row = db.scalar(select(Dispute))
+        row.status, row.stage = before
+        key = db.scalar(select(LicenseKey).where(LicenseKey.payment_id == row.payment_id))
+        key.status, key.revoked_at = "disabled", clock.now()
+    for path in (f"/purchases/{row.payment_id}", "/license-keys"):
+        assert "because its payment was returned to you" in site.ada.get(path).text
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        key = db.scalar(select(LicenseKey).where(LicenseKey.payment_id == row.payment_id))
+        key.status, key.revoked_at = "active", None
 
 
 def test_a_refund_that_failed_says_so_everywhere(site: Site) -> None:
@@ -92,6 +114,7 @@ def test_a_refund_that_failed_says_so_everywhere(site: Site) -> None:
     sam.post(page, {"act": "fail", "about": reference})
     told(site)
     failed = site.row(Refund, Refund.id == made.id)
+    assert "This refund of €7.00 failed on" in ada.get(f"/purchases/{payment.id}").text
     shown = ada.get(f"/refunds/{made.id}")
     assert "your bank returned the money" in shown.text and f"Refund document {number} is void" in shown.text
     with site.services.database.open(system(site.acorn)) as db:
