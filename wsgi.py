@@ -26,14 +26,14 @@ import tenants.vies
 import tenants.webhooks
 import unified
 from billing import metrics as billing_metrics
-from billing.charging import notifications
+from billing.charging import notifications, tax_reports
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.payment_processors import PaymentProcessors
 from billing.charging.ports import GatewayKind
 from billing.documents.store import DocumentStore
 from billing.external.dispatch import ActionDispatcher
 from billing.model import gateway_notifications
-from billing.renewals import dunning, renew
+from billing.renewals import dunning, renew, tax_estimates
 from billing.subscriptions import dispute_policy
 from core import application, cli, error_reports, log, mail_server, recurring_jobs, schema, tracing
 from core.db import Database
@@ -120,6 +120,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         sandbox.notify = notifications.of_sandbox(processor)
         app.register_blueprint(make_blueprint(sandbox))
     notifications.register(handlers, processor)
+    tax_reports.register(handlers, processor)
     dispute_policy.register(handlers, processor)
     for package in PACKAGES:
         package.register(app, services)
@@ -159,6 +160,8 @@ def _ticks(processor: PaymentProcessor, sandbox) -> list[Tick]:  # type: ignore[
     ticks = [
         Tick("renewals", timedelta(seconds=5), lambda: renew.run_due(processor)),
         Tick("reconcile", timedelta(seconds=3), processor.reconcile),
+        Tick("tax estimates", timedelta(seconds=30), lambda: tax_estimates.run_due(processor)),
+        Tick("tax reports", timedelta(seconds=15), lambda: tax_reports.run_due(processor)),
         Tick("dunning", timedelta(minutes=1), lambda: dunning.run_due(processor)),
         Tick("old failures", timedelta(hours=1), lambda: recurring_jobs.sweep(processor.database)),
         Tick("old notifications", timedelta(hours=1), lambda: gateway_notifications.sweep(processor.database)),

@@ -152,11 +152,14 @@ def unit_price(value: str, currency: str, locale: str = "en") -> str:
 
 
 @lru_cache(maxsize=1024)
-def percent(basis_points: int, locale: str = "en") -> str:
-    """Format a rate in basis points: percent(2000) → '20%', percent(1950, "de") → '19,5 %'."""
+def percent(basis_points: int, locale: str = "en", exact: str | None = None) -> str:
+    """Format a rate in basis points: percent(2000) → '20%', percent(1950, "de") → '19,5 %'.
+
+    `exact`: the percentage where it has more decimals than basis points: percent(888, exact="8.875") → '8.875%'.
+    """
     pattern: NumberPattern = copy.copy(locale_of(locale).percent_formats[None])
-    pattern.frac_prec = (0, 2)
-    text: str = pattern.apply(Decimal(basis_points).scaleb(-4), locale_of(locale))
+    pattern.frac_prec = (0, 5 if exact else 2)
+    text: str = pattern.apply(Decimal(exact).scaleb(-2) if exact else Decimal(basis_points).scaleb(-4), locale_of(locale))
     return text
 
 

@@ -65,8 +65,8 @@ class LocaleFormatter:
     def local_date(self, moment: dt.datetime | dt.date) -> dt.date:
         return formatting.local_date(moment, self.zone)
 
-    def percent(self, basis_points: int) -> str:
-        return formatting.percent(basis_points, self.locale)
+    def percent(self, basis_points: int, exact: str | None = None) -> str:
+        return formatting.percent(basis_points, self.locale, exact)
 
     def count(self, number: int) -> str:
         return formatting.count(number, self.locale)

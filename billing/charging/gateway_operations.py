@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from billing.charging import minimal_bookings, processor_calls, reconciliation_exceptions, refund_outcomes, refund_reversal
+from billing.charging.hosted_tax import TaxCalculations
 from billing.charging.look_up_times import after_lease, next_look_up, next_settled_look_up
 from billing.charging.payment_processors import PaymentProcessors
 from billing.charging.ports import ChargeOutcome, Gateway, RefundRequest
@@ -32,6 +33,7 @@ AccountOf = tuple[str, str | None]
 class GatewayOperations:
     def __init__(self, database: Database, accounts: PaymentProcessors, settings: Settings) -> None:
         self.database, self.accounts, self.settings = database, accounts, settings
+        self.taxes = TaxCalculations(accounts)
 
     def key(self, business_id: str, operation: str, attempt: int) -> str:
         return f"{self.settings.mode}/{business_id}/{operation}/{attempt}"

@@ -12,6 +12,7 @@ from billing.charging.measured_calls import Measured
 from billing.charging.ports import AccountAccess, Gateway, GatewayKind
 from billing.model.payment_accounts import SANDBOX, PaymentAccount, PaymentAccountDetails
 from billing.model.payments import PaymentMethod
+from billing.pricing.tax_port import HostedTax
 from core import clock, encryption
 from core.db import Database, ScopedSession
 from core.errors import N_, Conflict
@@ -39,6 +40,15 @@ class PaymentProcessors:
             raise not_live()
         gateway = self.kinds[account.kind].open(self.access(details))
         return Measured(gateway)
+
+    def taxes(self, business_id: str, payment_account_id: str) -> HostedTax | None:
+        """Return the tax calculator of an account that is not closed, None if it has none. Opens its own session; makes no call."""
+        with self.database.open(system(business_id)) as db:
+            account = db.scalar(select(PaymentAccount).where(PaymentAccount.id == payment_account_id, PaymentAccount.state != "closed"))
+            details = db.scalar(select(PaymentAccountDetails).where(PaymentAccountDetails.id == payment_account_id))
+        if account is None or details is None or account.kind not in self.kinds:
+            return None
+        return self.kinds[account.kind].taxes(self.access(details))
 
     def access(self, details: PaymentAccountDetails) -> AccountAccess:
         """Return what an adapter needs to act at the account, with its secrets decrypted."""

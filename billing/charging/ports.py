@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 from billing.charging.account_ports import AccountReport, TestPayment
 from billing.charging.processor_reports import DisputeReport, Notification, RefundReport
+from billing.pricing.tax_port import HostedTax
 from core.money import Money
 
 ChargeState = Literal["succeeded", "declined", "requires_action", "processing", "cancelled", "unknown", "not_found"]
@@ -229,6 +230,10 @@ class GatewayKind(Protocol):
 
     def open(self, access: AccountAccess) -> Gateway:
         """Return the gateway of one account. Imports the processor's SDK only here. Makes no call."""
+        ...
+
+    def taxes(self, access: AccountAccess) -> HostedTax | None:
+        """Return the hosted tax calculator of the account, None if this kind has none. Makes no call."""
         ...
 
     def check(self, access: AccountAccess) -> AccountReport:

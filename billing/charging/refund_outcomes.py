@@ -118,8 +118,10 @@ def refund_sums(invoice: Invoice, refund: Refund, named: Sequence[tuple[InvoiceL
         part = sums.setdefault((code, bps, reason), [0, 0])
         part[1] += (tax_share := round_half_up(Fraction(share * tax, net + tax)) if net + tax else 0)
         part[0] += share - tax_share
+    exact = {(item.get("code"), item["bps"], item.get("reason")): item["rate"] for item in invoice.snapshot["tax"] if item.get("rate")}
     tax_rows = [
-        {"code": code, "bps": bps, "reason": reason, "net_minor": net, "tax_minor": tax} for (code, bps, reason), (net, tax) in sums.items()
+        {"code": key[0], "bps": key[1], "reason": key[2], "net_minor": net, "tax_minor": tax, **_if_exact("rate", exact.get(key))}
+        for key, (net, tax) in sums.items()
     ]
     lines = [
         {
@@ -136,7 +138,13 @@ def refund_sums(invoice: Invoice, refund: Refund, named: Sequence[tuple[InvoiceL
             "tax_reason": tax_row["reason"],
             "starts_at": None,
             "ends_at": None,
+            **_if_exact("tax_rate", tax_row.get("rate")),
         }
         for tax_row in tax_rows
     ]
     return {"lines": lines, "subtotal_minor": sum(tax_row["net_minor"] for tax_row in tax_rows), "tax": tax_rows, "inclusive": False}
+
+
+def _if_exact(name: str, rate: str | None) -> dict[str, str]:
+    """Return the percentage of a rate that basis points cannot express."""
+    return {name: rate} if rate else {}

@@ -176,7 +176,7 @@ def snapshot(
         "buyer": _buyer(customer, billing or {}, business_name, tax_id),
         "lines": [_snapshot_line(line, invoice.currency) for line in lines],
         "subtotal_minor": invoice.subtotal_minor,
-        "tax": [asdict(row) for row in tax_rows(lines)],
+        "tax": [{name: value for name, value in asdict(row).items() if name != "rate" or value} for row in tax_rows(lines)],
         "inclusive": any(line.inclusive and line.kind == ITEM and line.tax_bps for line in lines),
         "total_minor": invoice.total_minor,
         "credit_applied_minor": invoice.total_minor - invoice.due_minor,
@@ -214,6 +214,7 @@ def _snapshot_line(line: PriceLine, currency: str) -> dict[str, Any]:
         "tax_reason": line.tax_reason,
         "starts_at": line.starts_at.isoformat() if line.starts_at else None,
         "ends_at": line.ends_at.isoformat() if line.ends_at else None,
+        **({"tax_rate": line.tax_rate} if line.tax_rate else {}),
     }
 
 

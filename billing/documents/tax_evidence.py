@@ -1,7 +1,8 @@
 """The evidence of where a buyer is and how the sale was taxed, kept with each invoice (Implementing Regulation 282/2011, art. 24b and 24f).
 
     {"country", "region", "decided_by": "address" | "none", "clear": bool, "facts": {"address", "card"}, "established",
-     "cases": [why each treatment applied], "registration": number or None, "tax_point": day, "vat_id": {number, status, checked_at, …}}
+     "cases": [why each treatment applied], "registration": number or None, "tax_point": day, "vat_id": {number, status, checked_at, …},
+     "calculation": {reference, rates: [percentage]} of a hosted calculator, or None}
 
 The address decides the country. `clear` is False if the country of the card is known and differs.
 """
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from billing.model.invoices import Invoice
 from billing.model.parties import Business
 from billing.model.payments import PaymentMethod
+from billing.model.tax_calculations import TaxCalculation
 from billing.model.tax_id_checks import NOT_CHECKED, TaxIdCheck
 from billing.pricing.prices import ITEM, PriceLine
 from billing.pricing.regions import region_code
@@ -44,7 +46,15 @@ def evidence(
         "registration": _registration_number(business, cases, country, region, tax_day(business, at)),
         "tax_point": tax_day(business, at),
         "vat_id": _vat_id(db, business.business_id, customer_id, tax_id, country),
+        "calculation": _calculation(db, invoice),
     }
+
+
+def _calculation(db: ScopedSession, invoice: Invoice) -> dict[str, Any] | None:
+    """Return the calculation of a hosted calculator from which the invoice has its tax."""
+    of_invoice = (TaxCalculation.business_id == invoice.business_id, TaxCalculation.operation == invoice.operation)
+    found = db.scalar(select(TaxCalculation).where(*of_invoice))
+    return {"reference": found.reference, "rates": [line["rate"] for line in found.lines]} if found else None
 
 
 def _registration_number(business: Business, cases: list[str], country: str | None, region: str | None, on: str) -> str | None:

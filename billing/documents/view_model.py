@@ -167,7 +167,7 @@ def _line(line: Snapshot, figures: Figures, document_period: str) -> dict[str, s
         "details": " · ".join(filter(None, details)),
         "quantity": show.count(line["quantity"], figures.locale).replace("-", "\u2212"),
         "unit_price": figures.unit_price(line),
-        "rate": "" if rate is None else show.percent(rate, figures.locale),
+        "rate": "" if rate is None else show.percent(rate, figures.locale, line.get("tax_rate")),
         "amount": figures.money(line["net_minor"]),
     }
 
@@ -185,7 +185,7 @@ def _totals(snapshot: Snapshot, figures: Figures) -> list[list[str]]:
         if tax.get("code") == "O":
             continue
         template = labels["tax_AE" if tax.get("code") == "AE" else "tax"]
-        label = template.format(rate=show.percent(tax["bps"], figures.locale), net=figures.money(tax["net_minor"]))
+        label = template.format(rate=show.percent(tax["bps"], figures.locale, tax.get("rate")), net=figures.money(tax["net_minor"]))
         rows.append([label, figures.money(tax["tax_minor"]), "part"])
     rows.append([labels["total"], figures.money(total), "total"])
     if credit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, literal_column, select
+from sqlalchemy import ColumnElement, and_, literal_column, or_, select
 
 from billing.external.port import UNDECIDED
 from billing.model.catalogue import Product
@@ -13,6 +13,7 @@ from billing.model.lifecycle import LIVE
 from billing.model.parties import Customer
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
+from billing.model.tax_calculations import TaxReport
 from core.db import ScopedSession
 from core.recurring_jobs import JobFailure
 
@@ -78,7 +79,20 @@ def _about(db: ScopedSession, ids: set[str]) -> dict[str, tuple[str, str, str, C
         select(PaymentMethod.id, Customer).join(Customer, _buyer(PaymentMethod)).where(PaymentMethod.id.in_(ids))
     ):
         found[row_id] = ("payment_method", row_id, "", customer)
-    return found
+    return found | _about_tax_reports(db, {row_id for row_id in ids if ":" in row_id})
+
+
+def _about_tax_reports(db: ScopedSession, ids: set[str]) -> dict[str, tuple[str, str, str, Customer]]:
+    """Map reports to a tax calculator to the payment of their invoice."""
+    if not ids:
+        return {}
+    ours = (TaxReport.business_id == Payment.business_id, TaxReport.id.in_(ids))
+    sold = and_(Payment.invoice_id == TaxReport.noun_id, Payment.status == "succeeded")
+    refunded = select(Refund.id).where(
+        Refund.business_id == TaxReport.business_id, Refund.id == TaxReport.noun_id, Refund.payment_id == Payment.id
+    )
+    query = select(TaxReport.id, Payment.id, Customer).join(Customer, _buyer(Payment)).where(*ours, or_(sold, refunded.exists()))
+    return {row_id: ("payment", payment_id, "", customer) for row_id, payment_id, customer in db.execute(query)}
 
 
 def _buyer(model: Any) -> ColumnElement[bool]:

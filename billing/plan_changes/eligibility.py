@@ -14,6 +14,7 @@ from billing.model import policy
 from billing.model.catalogue import USAGE_PRICING_REFUSAL, Addon, Collection, CollectionGroup, CollectionItem, Product
 from billing.model.parties import Business
 from billing.model.subscriptions import Subscription
+from billing.pricing.tax_setup import hosted_account
 from core.db import ScopedSession
 from core.errors import N_, Invalid, NotFound
 
@@ -123,7 +124,12 @@ def direction(subscription: Subscription, wanted: Wanted) -> Direction:
 
 
 def default(db: ScopedSession, business: Business, subscription: Subscription, name: str) -> str:
-    """A setting (effective_on_…, proration_on_…, on_payment_failure): of the collection, else of the business, else the system's."""
+    """A setting (effective_on_…, proration_on_…, on_payment_failure): of the collection, else of the business, else the system's.
+
+    While a hosted calculator decides the tax, a plan change takes effect at the next billing date, where the renewal is calculated.
+    """
+    if name.startswith("effective_on_") and subscription.collected_by == "us" and hosted_account(business) is not None:
+        return "next_billing_date"
     place = _place(db, subscription)
     collection = (
         db.scalar(select(Collection).where(Collection.business_id == subscription.business_id, Collection.id == place.collection_id))

@@ -23,11 +23,13 @@ from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import Settled, less_credit
 from billing.pricing.limits import ORDER, check_amount
 from billing.pricing.line_items import cart_of
+from billing.pricing.tax_setup import hosted_account
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Forbidden, Invalid
 from core.ids import new_id
 
 EFFECTIVE = ("immediately", "next_billing_date")
+CHARGES_NOW = N_("Stripe Tax calculates the taxes of this business. A plan change can then only take effect at the next billing date.")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,10 @@ def _resolve_terms(
     failure = terms.on_payment_failure or eligibility.default(db, business, subscription, "on_payment_failure")
     if mode not in proration.MODES or effective_at not in EFFECTIVE or failure not in ("prevent_change", "apply_change"):
         raise Invalid("INVALID_REQUEST_PARAMETERS", N_("This plan change option is unknown."))
+    if effective_at == "next_billing_date":
+        mode = "full_immediately" if hosted_account(business) is not None else mode
+    elif mode != "do_not_bill" and hosted_account(business) is not None:
+        raise Conflict("UNSUPPORTED_ACTION", CHARGES_NOW)
     if subscription.is_trial and effective_at == "immediately" and mode != "do_not_bill":
         mode = "full_immediately"  # the change ends the trial and charges now; the other modes need a paid period
     if by_customer and mode == "do_not_bill" and effective_at == "immediately":

@@ -8,9 +8,13 @@ so. A business can enter its own rate instead.
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from billing.pricing.tax_setup import OSS
 
 FILE = Path(__file__).with_name("default_rates.csv")
 
@@ -68,3 +72,12 @@ def default_rate(country: str | None, category: str | None, on: str) -> DefaultR
 def current_rates(on: str) -> list[DefaultRate]:
     """Return the rates that are valid on a day, and those that begin later."""
     return [rate for rate in all_rates() if on <= (rate.valid_to or on)]
+
+
+def needs_rate(row: Mapping[str, Any], setup: Mapping[str, Any]) -> bool:
+    """Return whether nothing is charged under a registration, because neither the table nor the business has a rate for it."""
+    if row.get("scheme") == OSS or row.get("country") in countries():
+        return False
+    return not any(
+        rate["country"] == row.get("country") and rate.get("region") in (None, row.get("region")) for rate in setup.get("rates") or ()
+    )

@@ -11,6 +11,7 @@ from billing.model.catalogue import Product
 from billing.model.discounts import discount_amounts, discount_label, fits, is_on
 from billing.pricing import taxes
 from billing.pricing.tax_rounding import share_tax
+from billing.pricing.tax_setup import hosted_account
 from billing.pricing.taxes import Treatment
 from billing.pricing.terms import AgreedPlan, Seller, SoldProduct
 from core.money import tax_on, tax_within
@@ -27,7 +28,7 @@ class PriceLine:
 
     `off` has (label, minor units with tax) for each discount; the amounts of the line are after these discounts. `inclusive`: the sum of
     net and tax was promised to the customer. `unit_minor` is the price per unit as it is sold, with tax if `inclusive`. `tax_code`,
-    `tax_reason` and `tax_case`: see billing/pricing/taxes.py; lines from before these were stored have none.
+    `tax_reason`, `tax_case`: see billing/pricing/taxes.py, None on old lines. `tax_rate`: the exact percentage, if bps cannot give it.
     """
 
     description: str
@@ -45,6 +46,7 @@ class PriceLine:
     tax_reason: str | None = None
     kind: str = ITEM
     tax_case: str | None = None
+    tax_rate: str | None = None
 
     @property
     def gross_minor(self) -> int:
@@ -57,11 +59,13 @@ def rate_of(
     """Return the tax treatment of a subscription, by its buyer's address and VAT ID. `at`: the tax point, None for now.
 
     A subscription that another system collects has the rate of its latest charge there (`tax_bps`). A VAT ID that VIES does not know
-    (`tax_id_check`) changes nothing: its holder is taxed like a consumer.
+    (`tax_id_check`) changes nothing: its holder is taxed like a consumer. Where Stripe Tax decides, it is its latest treatment.
     """
     address = billing or {}
     if "tax_bps" in address:
         return taxes.parse(address["tax_bps"])
+    if hosted_account(business) is not None:
+        return taxes.calculated(address)
     number = None if address.get("tax_id_check") == INVALID else tax_id
     return taxes.treatment(business, address.get("country"), number, category, region=address.get("state"), at=at)
 
@@ -95,6 +99,7 @@ def line(
         tax_code=rate.code,
         tax_reason=rate.reason,
         tax_case=rate.case,
+        tax_rate=rate.exact,
     )
 
 
@@ -215,15 +220,18 @@ class TaxRow:
     reason: str | None
     net_minor: int
     tax_minor: int
+    rate: str | None = None
 
 
 def tax_rows(lines: Iterable[PriceLine]) -> list[TaxRow]:
-    rates: dict[tuple[str, int, str], list[int]] = {}
+    rates: dict[tuple[str, int, str, str], list[int]] = {}
     for line in lines:
-        sums = rates.setdefault((line.tax_code or "", line.tax_bps, line.tax_reason or ""), [0, 0])
+        sums = rates.setdefault((line.tax_code or "", line.tax_bps, line.tax_reason or "", line.tax_rate or ""), [0, 0])
         sums[0] += line.net_minor
         sums[1] += line.tax_minor
-    return [TaxRow(code or None, bps, reason or None, net, tax) for (code, bps, reason), (net, tax) in sorted(rates.items())]
+    return [
+        TaxRow(code or None, bps, reason or None, net, tax, rate or None) for (code, bps, reason, rate), (net, tax) in sorted(rates.items())
+    ]
 
 
 def recurring_net(business: Seller, subscription: AgreedPlan, product: SoldProduct) -> int:

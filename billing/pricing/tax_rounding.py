@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from billing.pricing.taxes import CALCULATED
 from core.money import largest_remainder, round_half_up
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 
 def share_tax(lines: Sequence[PriceLine]) -> list[PriceLine]:
-    """Return the lines of one document with the tax of each rate distributed over them. The shares add up to the tax exactly."""
-    taxes: dict[int, int] = {}
-    for key in {_key(line) for line in lines}:
-        places = [n for n, line in enumerate(lines) if _key(line) == key]
-        taxes |= zip(places, _shares([lines[n] for n in places], Fraction(key[1], 10_000)), strict=True)
+    """Return the lines of one document with the tax of each rate distributed over them. The shares add up to the tax exactly.
+
+    Lines that a hosted calculator taxed keep their tax.
+    """
+    taxes: dict[int, int] = {n: line.tax_minor for n, line in enumerate(lines) if _is_settled(line)}
+    for key in {_key(line) for line in lines if not _is_settled(line)}:
+        places = [n for n, line in enumerate(lines) if _key(line) == key and not _is_settled(line)]
+        taxes |= zip(places, _shares([lines[n] for n in places], _rate(key)), strict=True)
     out = []
     for n, line in enumerate(lines):
         net = line.gross_minor - taxes[n] if line.inclusive else line.net_minor
@@ -32,8 +36,16 @@ def share_tax(lines: Sequence[PriceLine]) -> list[PriceLine]:
     return out
 
 
-def _key(line: PriceLine) -> tuple[str, int, str]:
-    return line.tax_code or "", line.tax_bps, line.tax_reason or ""
+def _is_settled(line: PriceLine) -> bool:
+    return line.tax_case == CALCULATED
+
+
+def _key(line: PriceLine) -> tuple[str, int, str, str]:
+    return line.tax_code or "", line.tax_bps, line.tax_reason or "", line.tax_rate or ""
+
+
+def _rate(key: tuple[str, int, str, str]) -> Fraction:
+    return Fraction(key[3]) / 100 if key[3] else Fraction(key[1], 10_000)
 
 
 def _shares(lines: Sequence[PriceLine], rate: Fraction) -> list[int]:

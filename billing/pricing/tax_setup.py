@@ -2,10 +2,12 @@
 
     {"registrations": [{id, country, region, scheme, number, valid_from, valid_to}],
      "rates": [{id, country, region, category, bps, code, reason, valid_from, valid_to}],
-     "exempt": {tax category: reason}, "prices_include_tax": bool, "category": tax category of new products, "not_registered": bool}
+     "exempt": {tax category: reason}, "prices_include_tax": bool, "category": tax category of new products, "not_registered": bool,
+     "calculator": "stripe" or missing, "calculator_account": payment account at Stripe}
 
 Dates are days in ISO 8601; `valid_to` is the last day. `scheme` "oss" covers the consumers of all EU states. Country `*` in a rate means
-every country that nothing else covers. A key that is None or missing does not restrict.
+every country that nothing else covers. A key that is None or missing does not restrict. With the calculator "stripe", Stripe Tax
+decides, and registrations, rates and exemptions here are not used.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from core import clock
 Row = Mapping[str, Any]
 OSS, LOCAL = "oss", "local"
 """Schemes of registrations: the EU's OSS, and a registration in one country or region."""
+TABLE, STRIPE = "table", "stripe"
+"""Calculators: the portal's own table, and Stripe Tax."""
 
 
 def setup_of(seller: Seller) -> Row:
@@ -32,7 +36,13 @@ def setup_of(seller: Seller) -> Row:
 def is_set_up(seller: Seller) -> bool:
     """Return whether the business said how its sales are taxed, even if it said that no tax is charged."""
     setup = setup_of(seller)
-    return bool(setup.get("registrations") or setup.get("rates") or setup.get("not_registered"))
+    return bool(setup.get("registrations") or setup.get("rates") or setup.get("not_registered") or setup.get("calculator"))
+
+
+def hosted_account(seller: Seller) -> str | None:
+    """Return the payment account whose hosted calculator decides the tax, None if the portal's own table does."""
+    setup = setup_of(seller)
+    return str(setup.get("calculator_account") or "") if setup.get("calculator") == STRIPE else None
 
 
 def from_rates(tax_rates: Mapping[str, Any]) -> dict[str, Any]:

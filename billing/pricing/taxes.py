@@ -35,22 +35,28 @@ EU = frozenset(code.upper() for code in vat.MEMBER_STATES) - {"EL", "XI"} | {"GR
 
 DOMESTIC, LOCAL, OSS, ORIGIN = "domestic", "local", "oss", "origin"
 REVERSE_CHARGE, EXEMPT, OUTSIDE, OWN_RATE, UNTAXED, NO_RATE = "reverse_charge", "exempt", "outside", "own_rate", "untaxed", "no_rate"
-CASES = (DOMESTIC, LOCAL, OSS, ORIGIN, REVERSE_CHARGE, EXEMPT, OUTSIDE, OWN_RATE, UNTAXED, NO_RATE)
+CALCULATED, ESTIMATED, PENDING = "calculated", "estimated", "pending"
+CASES = (DOMESTIC, LOCAL, OSS, ORIGIN, REVERSE_CHARGE, EXEMPT, OUTSIDE, OWN_RATE, UNTAXED, NO_RATE, CALCULATED, ESTIMATED, PENDING)
 """Why a treatment applies. LOCAL: a registration in the buyer's country or region. ORIGIN: an EU consumer without OSS, at the seller's own
-rate. UNTAXED: no registration and no rate covers the country. NO_RATE: a registration covers it, but no rate is known."""
+rate. UNTAXED: no registration and no rate covers the country. NO_RATE: a registration covers it, but no rate is known. CALCULATED: a hosted
+calculator decided. ESTIMATED: its latest decision, before the next one. PENDING: it was not asked yet."""
+CALCULATED_MARK = "tax_calculated"
+"""The key in a subscription's address with the hosted calculator's latest treatment, {code, bps, reason, rate}. Pages show it ahead of
+the next charge, which has its own calculation."""
 
 
 @dataclass(frozen=True)
 class Treatment:
     """A tax treatment. `bps` is in basis points, 1900 = 19 %. Only code S has a rate above 0 (BR-S-05, BR-Z-05 and similar).
 
-    `case`: why it applies (CASES).
+    `case`: why it applies (CASES). `exact`: the percentage of a calculated rate that basis points cannot express, such as "8.875".
     """
 
     code: str
     bps: int = 0
     reason: str | None = None
     case: str | None = field(default=None, compare=False)
+    exact: str | None = field(default=None, compare=False)
 
 
 NOT_TAXED = Treatment("O")
@@ -68,7 +74,7 @@ class Sale:
 
 
 class TaxCalculator(Protocol):
-    """The port of tax calculation. It must not call another server: prices are calculated inside transactions and on pages."""
+    """Calculates tax on pages and inside transactions, without calling another server. Hosted calculators: billing/pricing/tax_port.py."""
 
     def determine(self, seller: Seller, sale: Sale) -> Treatment: ...
 
@@ -129,6 +135,14 @@ class RateTable:
 
 
 CALCULATOR: TaxCalculator = RateTable()
+
+
+def calculated(address: Mapping[str, Any]) -> Treatment:
+    """Return the latest treatment by a hosted calculator, not taxed (PENDING) before its first answer."""
+    mark = address.get(CALCULATED_MARK)
+    if not mark:
+        return replace(NOT_TAXED, case=PENDING)
+    return Treatment(mark["code"], int(mark["bps"]), mark["reason"], ESTIMATED, mark.get("rate"))
 
 
 def treatment(

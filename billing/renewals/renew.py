@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billing.charging import activation, plan_change_effects
+from billing.charging.hosted_tax import store_calculation
 from billing.charging.open_payments import FIRST_CHARGE_CHECK, open_payment
 from billing.charging.payment_processor import PaymentProcessor
 from billing.documents.issuing import issue
@@ -24,6 +25,7 @@ from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
 from billing.pricing import credit, prices
+from billing.pricing.calculated_tax import KnownAnswers
 from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import less_credit
 from billing.renewals.due_subscriptions import due_rows, today
@@ -47,15 +49,18 @@ def run_due(processor: PaymentProcessor, limit: int = BATCH) -> int:
         due = due_rows(db, limit)
 
     def renew(business_id: str, subscription_id: str) -> None:
-        payment_id = prepare(processor, business_id, subscription_id)
+        payment_id = processor.taxes.with_answers(lambda known: prepare(processor, business_id, subscription_id, known))
         if payment_id:
             processor.start(business_id, payment_id)
 
     return recurring_jobs.run(processor.database, job_names.RENEWALS, due, renew)
 
 
-def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str) -> str | None:
-    """Step 1: commit invoice and payment. Returns the id of the payment to send, or None when nothing is charged."""
+def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str, known: KnownAnswers | None = None) -> str | None:
+    """Step 1: commit invoice and payment. Returns the id of the payment to send, or None when nothing is charged.
+
+    Raises CalculationNeeded before the tax is known. If the calculator does not answer, the renewal backs off and nothing is charged.
+    """
     with processor.database.open(system(business_id), write=True) as db:
         subscription = db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update(skip_locked=True))
         if subscription is None or subscription.status not in lifecycle.LIVE or not _is_due(subscription):
@@ -73,7 +78,7 @@ def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str)
             end(db, subscription, "expire")
             return None
         plan_change_effects.apply_scheduled(db, subscription)
-        invoice = bill(processor, db, subscription)
+        invoice = bill(processor, db, subscription, known or KnownAnswers())
         if invoice.status == "open" and invoice.due_minor == 0:  # free, or fully covered by credit
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, "open", "pay"), clock.now()
             emit_about(db, invoice, "invoice.paid")
@@ -88,8 +93,11 @@ def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str)
         return attempt(processor, db, invoice, subscription, method, off_session=True).id
 
 
-def bill(processor: PaymentProcessor, db: ScopedSession, subscription: Subscription) -> Invoice:
-    """Issue the invoice of the next period, or return it if it exists. Credit is used in the same transaction."""
+def bill(processor: PaymentProcessor, db: ScopedSession, subscription: Subscription, known: KnownAnswers) -> Invoice:
+    """Issue the invoice of the next period, or return it if it exists. Credit is used in the same transaction.
+
+    Raises CalculationNeeded where a hosted calculator decides the tax and was not asked yet.
+    """
     business = db.scalar(select(Business))
     customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
     product = db.scalar(select(Product).where(Product.id == subscription.product_id))
@@ -102,7 +110,19 @@ def bill(processor: PaymentProcessor, db: ScopedSession, subscription: Subscript
     request_check(db, subscription.business_id, subscription.customer_id, subscription.tax_id, (subscription.billing or {}).get("country"))
     ends = nth(subscription.anchor_at, subscription.zone, subscription.interval, subscription.interval_count, n - subscription.anchor_n)
     lines = prices.for_period(business, subscription, product, subscription.next_billing_at, ends)
-    settled = less_credit(lines, balance=subscription.credit_minor, balance_parts=credit.balance_parts(db, subscription))
+    taxed = known.apply(
+        business,
+        lines,
+        [product.tax_category] * len(lines),
+        subscription.billing or {},
+        business_id=business.business_id,
+        currency=subscription.currency,
+        tax_id=subscription.tax_id,
+        at=subscription.next_billing_at,
+    )
+    settled = less_credit(taxed.lines, balance=subscription.credit_minor, balance_parts=credit.balance_parts(db, subscription))
+    store_calculation(db, subscription.customer_id, operation, taxed)
+    taxed.note_on(subscription)
     owed = prices.total(settled.lines) - min(
         subscription.credit_minor, 0
     )  # negative credit: an earlier amount that was too small to charge

@@ -13,17 +13,20 @@ from sqlalchemy import select
 
 from billing.charging.discount_redemption import discounts_for_codes, redeem
 from billing.charging.hosted_payments import open_page
+from billing.charging.hosted_tax import store_calculation
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model import policy
-from billing.model.buyer_details import BuyerDetails, kept_when_paid
+from billing.model.buyer_details import kept_when_paid
 from billing.model.catalogue import Product
 from billing.model.lifecycle import LIVE
 from billing.model.parties import Business
 from billing.model.subscriptions import Subscription
 from billing.pricing import prices
+from billing.pricing.calculated_tax import Calculated, KnownAnswers
 from billing.pricing.limits import ORDER, check_amount
 from billing.pricing.line_items import cart_of
 from billing.subscriptions.first_payment import PaymentTerms, create_payment
+from billing.subscriptions.new_subscription import new_subscription
 from billing.subscriptions.purchase_checks import check_billing_currency, chosen_addons, load_parties, load_product
 from billing.subscriptions.purchase_details import checked_details, details_for_purchase
 from core import clock
@@ -73,34 +76,40 @@ def subscribe(
     """
     if quantity < 1:
         raise Invalid("INVALID_QUANTITY", N_("The quantity must be 1 or more."), fields={"quantity": N_("1 or more.")})
-    with _open_session(processor, scope, customer_id) as db:
-        business, customer = load_parties(db, customer_id)
-        processor.accounts.for_new(db, business.business_id)
-        product = load_product(db, product_id)
-        _check_subscribable(db, business, customer_id, product)
-        details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
-        check_billing_currency(currency, product)
-        discounts = discounts_for_codes(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
-        chosen = chosen_addons(db, product, addons)
-        subscription = _new_subscription(
-            business, product, customer_id, quantity, trial_days, details=details, addons=chosen, discounts=discounts, metadata=metadata,
-        )  # fmt: skip
-        db.add(subscription)
-        db.flush()
-        lines = prices.for_period(business, subscription, product, clock.now(), clock.now())
-        check_amount(prices.total(lines), product.currency, "quantity", ORDER)
-        charged = [] if subscription.trial_days else lines  # a trial takes nothing now
-        intent = kept_when_paid(billing, business_name, details.tax_id if tax_id else None)
-        payment = create_payment(
-            processor, db, customer, PaymentTerms(payment_method_id, return_url, metadata, discounts, intent),
-            operation=f"new:{subscription.id}", amount=prices.total(charged), currency=product.currency, cart=cart_of(charged),
-            tax=_tax_due(charged), billing=details.address, subscription_id=subscription.id, brand_id=product.brand_id,
-        )  # fmt: skip
-        redeem(db, customer, discounts, payment.id, subscription.id)
-        _emit_created(db, subscription, product)
-        recurring = _recurring_net(business, subscription, product)
-        started = StartedPurchase(payment.id, payment.amount_minor, product.currency, subscription.id, recurring_pre_tax_minor=recurring)
-    return _start_payment(processor, business.business_id, started, payment_method_id, locale)
+
+    def order(known: KnownAnswers) -> tuple[str, StartedPurchase]:
+        with _open_session(processor, scope, customer_id) as db:
+            business, customer = load_parties(db, customer_id)
+            processor.accounts.for_new(db, business.business_id)
+            product = load_product(db, product_id)
+            _check_subscribable(db, business, customer_id, product)
+            details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
+            check_billing_currency(currency, product)
+            discounts = discounts_for_codes(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
+            chosen = chosen_addons(db, product, addons)
+            subscription = new_subscription(
+                business, product, customer_id, quantity, trial_days,
+                details=details, addons=chosen, discounts=discounts, metadata=metadata,
+            )  # fmt: skip
+            taxed = _first_period(known, business, subscription, product)
+            db.add(subscription)
+            db.flush()
+            check_amount(prices.total(taxed.lines), product.currency, "quantity", ORDER)
+            charged = [] if subscription.trial_days else taxed.lines  # a trial takes nothing now
+            intent = kept_when_paid(billing, business_name, details.tax_id if tax_id else None)
+            payment = create_payment(
+                processor, db, customer, PaymentTerms(payment_method_id, return_url, metadata, discounts, intent),
+                operation=f"new:{subscription.id}", amount=prices.total(charged), currency=product.currency, cart=cart_of(charged),
+                tax=_tax_due(charged), billing=details.address, subscription_id=subscription.id, brand_id=product.brand_id,
+            )  # fmt: skip
+            if charged:
+                store_calculation(db, customer_id, f"new:{subscription.id}", taxed)
+            redeem(db, customer, discounts, payment.id, subscription.id)
+            _emit_created(db, subscription, product)
+            started = StartedPurchase(payment.id, payment.amount_minor, product.currency, subscription.id)
+            return business.business_id, replace(started, recurring_pre_tax_minor=_recurring_net(business, subscription, product))
+
+    return _start_payment(processor, *processor.taxes.with_answers(order), payment_method_id, locale)
 
 
 def buy(
@@ -123,30 +132,54 @@ def buy(
     if not 1 <= len(cart) <= 100 or any(quantity < 1 for _, quantity in cart):
         problem = "A cart must have 1 to 100 products, each with a quantity of 1 or more."
         raise Invalid("INVALID_QUANTITY", problem, fields={"product_cart": N_("1 to 100.")})
-    with _open_session(processor, scope, customer_id) as db:
-        business, customer = load_parties(db, customer_id)
-        processor.accounts.for_new(db, business.business_id)
-        items = [(load_product(db, product_id), quantity) for product_id, quantity in cart]
-        currencies = {product.currency for product, _ in items}
-        if len(currencies) > 1 or any(product.is_recurring for product, _ in items):
-            problem = "A cart must contain only one-time products in one currency."
-            raise Invalid(sentence=problem, fields={"product_cart": N_("These products cannot be bought together.")})
-        details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
-        product_ids = [product.id for product, _ in items]
-        discounts = discounts_for_codes(db, business, customer, discount_codes, currency=items[0][0].currency, product_ids=product_ids)
-        check_billing_currency(currency, items[0][0])
-        lines = prices.for_cart(business, items, details.address, discounts, details.tax_id)
-        check_amount(prices.total(lines), items[0][0].currency, "product_cart", ORDER)
-        payment_id = new_id("pay")
-        intent = kept_when_paid(billing, business_name, details.tax_id if tax_id else None)
-        payment = create_payment(
-            processor, db, customer, PaymentTerms(payment_method_id, return_url, metadata, discounts, intent),
-            operation=f"purchase:{payment_id}", amount=prices.total(lines), currency=currencies.pop(), cart=cart_of(lines),
-            tax=sum(line.tax_minor for line in lines), billing=details.stored(), payment_id=payment_id,
-        )  # fmt: skip
-        redeem(db, customer, discounts, payment.id, None)
-        started = StartedPurchase(payment.id, payment.amount_minor, payment.currency)
-    return _start_payment(processor, business.business_id, started, payment_method_id, locale)
+
+    def order(known: KnownAnswers) -> tuple[str, StartedPurchase]:
+        with _open_session(processor, scope, customer_id) as db:
+            business, customer = load_parties(db, customer_id)
+            processor.accounts.for_new(db, business.business_id)
+            items = [(load_product(db, product_id), quantity) for product_id, quantity in cart]
+            first = _check_cart([product for product, _ in items])
+            details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
+            product_ids = [product.id for product, _ in items]
+            discounts = discounts_for_codes(db, business, customer, discount_codes, currency=first.currency, product_ids=product_ids)
+            check_billing_currency(currency, first)
+            lines = prices.for_cart(business, items, details.address, discounts, details.tax_id)
+            taxed = known.apply(
+                business, lines, [product.tax_category for product, _ in items], details.address,
+                business_id=business.business_id, currency=first.currency, tax_id=details.tax_id,
+            )  # fmt: skip
+            check_amount(prices.total(taxed.lines), first.currency, "product_cart", ORDER)
+            payment_id = new_id("pay")
+            intent = kept_when_paid(billing, business_name, details.tax_id if tax_id else None)
+            payment = create_payment(
+                processor, db, customer, PaymentTerms(payment_method_id, return_url, metadata, discounts, intent),
+                operation=f"purchase:{payment_id}", amount=prices.total(taxed.lines), currency=first.currency, cart=cart_of(taxed.lines),
+                tax=sum(line.tax_minor for line in taxed.lines), billing=details.stored(), payment_id=payment_id,
+            )  # fmt: skip
+            store_calculation(db, customer_id, f"purchase:{payment_id}", taxed)
+            redeem(db, customer, discounts, payment.id, None)
+            return business.business_id, StartedPurchase(payment.id, payment.amount_minor, payment.currency)
+
+    return _start_payment(processor, *processor.taxes.with_answers(order), payment_method_id, locale)
+
+
+def _check_cart(products: Sequence[Product]) -> Product:
+    """Return the first product. Raises Invalid unless all are one-time products in one currency."""
+    if len({product.currency for product in products}) > 1 or any(product.is_recurring for product in products):
+        problem = "A cart must contain only one-time products in one currency."
+        raise Invalid(sentence=problem, fields={"product_cart": N_("These products cannot be bought together.")})
+    return products[0]
+
+
+def _first_period(known: KnownAnswers, business: Business, subscription: Subscription, product: Product) -> Calculated:
+    """Return the lines of the first period with their tax, and note the rate on the subscription for what pages show."""
+    lines = prices.for_period(business, subscription, product, clock.now(), clock.now())
+    taxed = known.apply(
+        business, lines, [product.tax_category] * len(lines), subscription.billing,
+        business_id=business.business_id, currency=subscription.currency, tax_id=subscription.tax_id,
+    )  # fmt: skip
+    taxed.note_on(subscription)
+    return taxed
 
 
 def _check_subscribable(db: ScopedSession, business: Business, customer_id: str, product: Product) -> None:
@@ -156,53 +189,6 @@ def _check_subscribable(db: ScopedSession, business: Business, customer_id: str,
         select(Subscription.id).where(Subscription.customer_id == customer_id, Subscription.status.in_(LIVE)).limit(1)
     ):
         raise Conflict("CUSTOMER_HAS_EXISTING_SUBSCRIPTION", N_("This customer already has a subscription."))
-
-
-def _new_subscription(
-    business: Business,
-    product: Product,
-    customer_id: str,
-    quantity: int,
-    trial_days: int | None,
-    *,
-    details: BuyerDetails,
-    addons: list[dict[str, Any]],
-    discounts: list[dict[str, Any]],
-    metadata: dict[str, Any] | None,
-) -> Subscription:
-    """A pending subscription at the product's current price."""
-    return Subscription(
-        business_id=business.business_id,
-        customer_id=customer_id,
-        id=new_id("sub"),
-        product_id=product.id,
-        brand_id=product.brand_id,
-        status="pending",
-        quantity=quantity,
-        currency=product.currency,
-        unit_minor=product.price_minor,
-        tax_inclusive=product.tax_inclusive,
-        addons=addons,
-        meters=list(product.meters),
-        discounts=discounts,
-        interval=product.interval,
-        interval_count=product.interval_count,
-        term_interval=product.term_interval or "Year",
-        term_count=product.term_count,
-        zone=business.zone,
-        period_n=0,
-        next_billing_at=clock.now(),
-        previous_billing_at=clock.now(),
-        trial_days=product.trial_days if trial_days is None else trial_days,
-        billing=details.address,
-        tax_id=details.tax_id,
-        business_name=details.business_name,
-        collected_by="us",
-        credit_minor=0,
-        cancel_at_period_end=False,
-        meta=metadata or {},
-        created_at=clock.now(),
-    )
 
 
 def _tax_due(lines: Sequence[prices.PriceLine]) -> int:

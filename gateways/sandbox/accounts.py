@@ -19,6 +19,9 @@ class SandboxKind:
     def open(self, access: AccountAccess) -> SandboxGateway:
         return self.gateway.at(access.id)
 
+    def taxes(self, access: AccountAccess) -> None:
+        """The sandbox has no tax calculator."""
+
     def check(self, access: AccountAccess) -> AccountReport:
         """Accept every account in test mode. Raises Invalid in live mode."""
         if access.live:

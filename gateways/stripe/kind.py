@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from billing.charging.account_ports import AccountReport
 from billing.charging.ports import AccountAccess
+from billing.pricing.tax_port import HostedTax
 from core.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class StripeKind:
         from gateways.stripe.gateway import StripeGateway
 
         return StripeGateway(access, self._outgoing, self._api_base)
+
+    def taxes(self, access: AccountAccess) -> HostedTax:
+        from gateways.stripe.api import StripeApi
+        from gateways.stripe.taxes import TIMEOUT, StripeTax
+
+        return StripeTax(StripeApi(access, self._outgoing, self._api_base, TIMEOUT))
 
     def check(self, access: AccountAccess) -> AccountReport:
         from gateways.stripe.account_check import check

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from billing.customers import tax_settings as command
 from billing.history import api_lists as read
 from billing.model.parties import Business
-from billing.pricing.tax_setup import setup_of
+from billing.pricing.tax_setup import TABLE, setup_of
 from core.request_context import db
 from tenants.api.authentication import bp, caller
 from tenants.api.request_parsing import Body, ShortText, body
@@ -52,7 +52,10 @@ class Rate(Body):
 
 
 class TaxSetup(Body):
-    """The whole set-up. `exempt`: tax category → reason."""
+    """The whole set-up. `exempt`: tax category → reason. Without `calculator`, the calculator stays as it is.
+
+    `calculator` stripe: Stripe Tax decides. `calculator_account`: the payment account at Stripe, by default the one for new charges.
+    """
 
     registrations: Annotated[list[Registration], Field(max_length=command.MOST_REGISTRATIONS)] = []
     rates: Annotated[list[Rate], Field(max_length=command.MOST_RATES)] = []
@@ -60,6 +63,8 @@ class TaxSetup(Body):
     prices_include_tax: bool = False
     category: Category | None = None
     not_registered: bool = False
+    calculator: Annotated[str, StringConstraints(pattern=r"^(table|stripe)$")] | None = None
+    calculator_account: RowId | None = None
 
 
 class RegistrationShape(Shape):
@@ -85,7 +90,7 @@ class RateShape(Shape):
 
 
 class TaxSetupShape(Shape):
-    """The tax set-up. `established`: the country of the business's address."""
+    """The tax set-up. `established`: the country of the business's address. `calculator`: table or stripe."""
 
     established: str | None
     tax_id: str | None
@@ -95,6 +100,8 @@ class TaxSetupShape(Shape):
     prices_include_tax: bool
     category: str | None
     not_registered: bool
+    calculator: str
+    calculator_account: str | None
 
     @classmethod
     def of(cls, business: Business) -> TaxSetupShape:
@@ -105,6 +112,7 @@ class TaxSetupShape(Shape):
             rates=[RateShape(**_all(RateShape, row)) for row in setup.get("rates") or ()],
             exempt=dict(setup.get("exempt") or {}), prices_include_tax=bool(setup.get("prices_include_tax")),
             category=setup.get("category"), not_registered=bool(setup.get("not_registered")),
+            calculator=setup.get("calculator") or TABLE, calculator_account=setup.get("calculator_account"),
         )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ JOBS = {
     job_names.EXPIRY_NOTICES: _l("Card expiry email"),
     job_names.DUNNING: _l("Unpaid renewal email"),
     job_names.DUNNING_ENDS: _l("Payment confirmation email"),
+    job_names.TAX_ESTIMATES: _l("Tax of the next charge"),
+    job_names.TAX_REPORTS: _l("Tax record at Stripe Tax"),
 }
 """Job → label. Other jobs are shown by their name."""
 

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from billing.history import staff_lists
 from billing.history.disputes import disputes_of
-from billing.history.tax_evidence import evidence_of
+from billing.history.tax_evidence import evidence_of, recorded_sale
 from core import dispute_words
 from core.links import here
 from core.request_context import db
@@ -16,7 +16,7 @@ from tenants.activity import names_of
 from tenants.console.access import bp, current_member, needs
 from tenants.console.event_sentences import author
 from tenants.console.lists import chips, list_query
-from tenants.console.tax_view import view_of_evidence
+from tenants.console.tax_evidence_view import view_of_evidence
 
 
 @bp.get("/<business_id>/sales/payments")
@@ -61,7 +61,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
         card=card_of(paid.method),
         decline_reason=why_declined(paid.error_code) if paid.status == "failed" else "",
         exception_url=here("console.reconciliation"),
-        evidence=view_of_evidence(evidence_of(db(), paid.invoice_id)),
+        evidence=view_of_evidence(evidence_of(db(), paid.invoice_id), recorded_sale(db(), paid.invoice_id)),
         is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.exception.id == paid.id for waits in staff_lists.waiting(db())),
         may_refund=current_member().may("money.refund") and paid.left_minor > 0,
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from billing.customers.tax_settings import CATEGORIES, needs_rate
+from billing.customers.tax_rows import CATEGORIES
 from billing.model.parties import Business
 from billing.pricing import prices, taxes
-from billing.pricing.default_rates import DefaultRate, current_rates
+from billing.pricing.default_rates import DefaultRate, current_rates, needs_rate
 from billing.pricing.regions import REGIONS
 from billing.pricing.tax_setup import OSS, tax_day
 from core.amount_input import read_amount, write_amount
@@ -143,7 +143,7 @@ def default_rows(setup: Row, business: Business) -> list[RateRow]:
         RateRow(
             None, country_name(rate.country), _category(rate.category), percent(rate.bps),
             _validity({"valid_from": rate.valid_from, "valid_to": rate.valid_to}),
-            _("%(source)s, checked %(day)s", source=rate.source, day=_day(rate.checked))
+            _("%(source)s, checked %(day)s", source=rate.source, day=day_words(rate.checked))
             if rate.checked
             else _("%(source)s, not checked. Compare it with the law.", source=rate.source),
         )
@@ -162,11 +162,11 @@ def _category(name: str | None) -> str:
 def _validity(row: Row) -> str:
     begins, ends = row.get("valid_from"), row.get("valid_to")
     if begins and ends:
-        return _("%(first)s to %(last)s", first=_day(begins), last=_day(ends))
-    return _("from %(day)s", day=_day(begins)) if begins else _("until %(day)s", day=_day(ends)) if ends else _("Always")
+        return _("%(first)s to %(last)s", first=day_words(begins), last=day_words(ends))
+    return _("from %(day)s", day=day_words(begins)) if begins else _("until %(day)s", day=day_words(ends)) if ends else _("Always")
 
 
-def _day(text: str) -> str:
+def day_words(text: str) -> str:
     return formatter().date(date.fromisoformat(text), "table")
 
 
@@ -198,51 +198,6 @@ def case_sentence(case: str | None) -> str:
         taxes.OUTSIDE: _("Customer outside the EU: not taxable in the EU."),
         taxes.OWN_RATE: _("You entered a rate for this country."),
         taxes.UNTAXED: _("No registration and no rate covers this country. No tax is charged."),
+        taxes.CALCULATED: _("Calculated by Stripe Tax."),
         taxes.NO_RATE: _("You are registered there, but no rate is known. No tax is charged until you enter one."),
     }.get(case or "", "")
-
-
-@dataclass(frozen=True)
-class EvidenceView:
-    """The evidence of the tax of an invoice in words."""
-
-    place: str
-    clear: bool
-    facts: str
-    sentences: list[str]
-    registration: str
-    vat_id: str
-    check: str
-    day: str
-
-
-def view_of_evidence(evidence: Mapping[str, Any] | None) -> EvidenceView | None:
-    if evidence is None:
-        return None
-    facts, check = evidence["facts"], evidence.get("vat_id") or {}
-    address, card = (country_name(facts.get(name)) or _("unknown") for name in ("address", "card"))
-    number = evidence.get("registration")
-    return EvidenceView(
-        place({"country": evidence["country"], "region": evidence["region"]}) or _("Unknown"),
-        bool(evidence["clear"]),
-        _("Address: %(address)s. Card: %(card)s.", address=address, card=card),
-        [sentence for sentence in map(case_sentence, evidence["cases"]) if sentence],
-        _("Registration %(number)s", number=number) if number else "",
-        str(check.get("number") or ""),
-        _check_sentence(check) if check else "",
-        _day(evidence["tax_point"]),
-    )
-
-
-def _check_sentence(check: Mapping[str, Any]) -> str:
-    """Return what VIES had answered when the invoice was issued."""
-    if check["status"] == "valid":
-        day = _day(check["checked_at"][:10])
-        if check["consultation"]:
-            return _("Valid in VIES on %(day)s, consultation number %(number)s.", day=day, number=check["consultation"])
-        return _("Valid in VIES on %(day)s.", day=day)
-    if check["status"] == "invalid":
-        return _("Not valid in VIES on %(day)s. Taxed like a consumer.", day=_day(check["checked_at"][:10]))
-    if check["status"] == "unavailable":
-        return _("VIES did not answer. The form of the number is right.")
-    return _("Not yet checked with VIES. The form of the number is right.")

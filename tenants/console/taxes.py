@@ -20,6 +20,7 @@ from portal.confirmation import unconfirmed
 from tenants.console import product_form
 from tenants.console import tax_view as view
 from tenants.console.access import bp, current_member, needs
+from tenants.console.tax_calculator import calculator_view
 from tenants.emails import notify_owners
 
 
@@ -168,6 +169,7 @@ def _page(typed: Mapping[str, Any] | None = None, errors: dict[str, str] | None 
         "tenants/console/taxes.html",
         business=business,
         is_set_up=is_set_up(business),
+        calculator=calculator_view(business),
         home=view.country_name(business.tax_country),
         registrations=view.registrations(setup, business),
         rates=view.own_rates(setup, business),

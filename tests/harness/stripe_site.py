@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import select
 
 import core.settings
-from billing.charging import notifications
+from billing.charging import notifications, tax_reports
 from billing.charging.payment_processor import PaymentProcessor
 from billing.charging.payment_processors import PaymentProcessors, purpose
 from billing.charging.ports import AccountAccess, Gateway
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, ProcessorCustomer, sandbox_account_id
 from billing.model.payments import PaymentMethod
-from billing.renewals import renew
+from billing.renewals import renew, tax_estimates
 from billing.subscriptions import dispute_policy
 from core import clock, encryption
 from core.db import Database
@@ -83,8 +83,13 @@ def start(settings: Settings, stand_in: StandIn) -> Services:
     kind.bank = bank
     processor = PaymentProcessor(database, PaymentProcessors(database, settings, {"stripe": kind}), settings)
     notifications.register(handlers, processor)
+    tax_reports.register(handlers, processor)
     dispute_policy.register(handlers, processor)
     ticks = [Tick("renewals", timedelta(0), lambda: renew.run_due(processor)), Tick("reconcile", timedelta(0), processor.reconcile)]
+    ticks += [
+        Tick("tax estimates", timedelta(0), lambda: tax_estimates.run_due(processor)),
+        Tick("tax reports", timedelta(0), lambda: tax_reports.run_due(processor)),
+    ]
     worker = Worker(database, handlers, ticks)
     return Services(settings, database, gateway=bank, worker=worker, processor=processor, handlers=handlers)
 

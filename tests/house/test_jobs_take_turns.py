@@ -26,6 +26,7 @@ from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice
 from billing.model.subscriptions import Subscription
+from billing.model.tax_calculations import TaxCalculation, TaxReport
 from billing.model.tax_id_checks import TaxIdCheck
 from core import clock
 from core.outbox import emit
@@ -405,6 +406,36 @@ def vat_id_checks(town: Town, _patch: Any) -> None:
     assert sorted(town.lanes("VAT ID checks").claim()) == sorted([town.cast.acorn, town.cast.birch])
 
 
+def hosted_tax(town: Town) -> None:
+    """Stripe Tax decides, at an account that does not exist: every calculation and record fails, and is stored as a failure."""
+    town.change(Business, tax_setup={"calculator": "stripe", "calculator_account": "pac_none"})
+
+
+def failed_at_birch(town: Town, job: str) -> bool:
+    return bool(town.rows(JobFailure, JobFailure.business_id == town.cast.birch, JobFailure.job == job))
+
+
+def tax_estimates(town: Town, _patch: Any) -> None:
+    hosted_tax(town)
+    town.subscriptions(-DAY, "next_billing_at")
+    town.tick("tax estimates")
+    assert failed_at_birch(town, "estimate_tax")
+
+
+def tax_reports(town: Town, _patch: Any) -> None:
+    hosted_tax(town)
+    at = clock.wall() - HOUR
+    for buyer, count in ((town.cast.ada_at_acorn, MANY), (town.cast.ada_at_birch, 1)):
+        owner, calculation = {"business_id": buyer.business_id}, f"txc_{buyer.customer_id}"
+        about = {"operation": calculation, "payment_account_id": "pac_none", "reference": "taxcalc", "currency": "EUR", "lines": []}
+        town.add(TaxCalculation(**owner, customer_id=buyer.customer_id, id=calculation, created_at=at, **about))
+        later = at + (DAY if count == 1 else timedelta(0))
+        report = {"kind": "sale", "calculation_id": calculation, "noun_id": "inv", "created_at": later}
+        town.add(*(TaxReport(**owner, id=f"sale:{buyer.customer_id}{n}", **report) for n in range(count)))
+    town.tick("tax reports")
+    assert failed_at_birch(town, "report_tax")
+
+
 def payment_account_tests(town: Town, _patch: Any) -> None:
     at = clock.wall() - HOUR
     for business_id, count in ((town.cast.acorn, MANY), (town.cast.birch, 1)):
@@ -479,6 +510,8 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "domains": [domains],
     "external accounts": [external_accounts],
     "VAT ID checks": [vat_id_checks],
+    "tax estimates": [tax_estimates],
+    "tax reports": [tax_reports],
     "payment account tests": [payment_account_tests],
     "payment method moves": [payment_method_moves],
     "customer exports": [customer_exports],

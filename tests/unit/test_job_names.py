@@ -5,7 +5,7 @@ from __future__ import annotations
 from billing.model import job_names
 from tenants.console.failed_jobs import JOBS
 
-STORED = {"renewals", "retry", "end_grace", "reconcile", "remind_renewal", "remind_expiry", "dun", "recover"}
+STORED = {"renewals", "retry", "end_grace", "reconcile", "remind_renewal", "remind_expiry", "dun", "estimate_tax", "report_tax", "recover"}
 
 
 def test_the_names_of_stored_failures_stay() -> None:

@@ -16,6 +16,7 @@ PREFIX = {
     "refund": "re", "dispute": "du", "event": "evt", "mandate": "mandate", "setup_attempt": "setatt",
     "product": "prod", "price": "price", "subscription": "sub", "subscription_item": "si", "invoice": "in", "invoice_payment": "inpay",
     "line_item": "il", "billing_portal.session": "bps", "webhook_endpoint": "we",
+    "tax.calculation": "taxcalc", "tax.transaction": "tax",
 }  # fmt: skip
 DAY = 24 * 3600
 
@@ -51,6 +52,7 @@ class Account:
     country: str = "GB"
     currency: str = "gbp"
     refused: set[str] = field(default_factory=set)
+    tax_active: bool = True
     objects: dict[str, Object] = field(default_factory=dict)
     private: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[str, Stored] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Account:
         return "_live_" in self.key
 
     def make(self, kind: str, **fields: Any) -> Object:
-        identifier = f"{PREFIX[kind]}_{secrets.token_urlsafe(12).replace('-', 'x').replace('_', 'y')}"
+        identifier = f"{PREFIX[kind]}_{self.token()}"
         made = {"id": identifier, "object": kind, "created": int(time.time()), "livemode": self.live, **fields}
         if kind in ("charge", "payment_intent", "setup_intent", "refund"):
             made.setdefault("metadata", {})
@@ -73,6 +75,10 @@ class Account:
         self.objects[identifier] = made
         self.private[identifier] = {"number": len(self.objects)}
         return made
+
+    @staticmethod
+    def token() -> str:
+        return secrets.token_urlsafe(12).replace("-", "x").replace("_", "y")
 
     def get(self, identifier: str, kind: str, param: str = "") -> Object:
         found = self.objects.get(identifier)
