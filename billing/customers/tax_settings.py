@@ -10,14 +10,16 @@ from billing.customers.portal_settings import the_business
 from billing.customers.tax_calculator import CALCULATOR_KEYS, clean_calculator
 from billing.customers.tax_rows import CATEGORIES, MOST_EXEMPT, Problems, clean_general, clean_rate, clean_registration
 from billing.model.parties import Business
-from billing.pricing.tax_setup import OSS, setup_of
+from billing.pricing.tax_setup import OSS, is_set_up, setup_of
 from core.db import ScopedSession
 from core.errors import N_, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
-__all__ = ["CATEGORIES", "MOST_EXEMPT", "MOST_RATES", "MOST_REGISTRATIONS", "remove", "replace_setup", "save_calculator", "save_general",
-           "save_rate", "save_registration"]  # fmt: skip
+__all__ = [
+    "CATEGORIES", "MOST_EXEMPT", "MOST_RATES", "MOST_REGISTRATIONS", "check_import", "remove", "replace_setup", "save_calculator",
+    "save_general", "save_rate", "save_registration",
+]  # fmt: skip
 
 MOST_REGISTRATIONS, MOST_RATES = 100, 500
 
@@ -88,6 +90,34 @@ def save_calculator(db: ScopedSession, typed: Mapping[str, Any]) -> bool:
 
 def replace_setup(db: ScopedSession, sent: Mapping[str, Any]) -> Business:
     """Replace the whole set-up, as the API and imports do. Rows get an id. Raises Invalid; fields are paths like rates.0.bps."""
+    business = the_business(db, write=True)
+    new = _clean_setup(db, business, sent)
+    if setup_of(business) != new:
+        _store(db, business, new, ["tax_setup"])
+    return business
+
+
+def check_import(db: ScopedSession, sent: Mapping[str, Any]) -> bool:
+    """Check a set-up that is to be imported. Return whether it would change anything.
+
+    Raises Invalid: fields are paths like rates.0.bps, or `type` if the business has another set-up, which an import does not replace.
+    """
+    business = the_business(db)
+    new, present = _clean_setup(db, business, sent), setup_of(business)
+    is_same = _without_ids(new) == _without_ids(present)
+    if not is_same and is_set_up(business):
+        raise Invalid(fields={"type": N_("This business already has other tax settings. Change them in Settings → Taxes.")})
+    return not is_same
+
+
+def _without_ids(setup: Mapping[str, Any]) -> dict[str, Any]:
+    rows = {
+        kind: [{name: row[name] for name in row if name != "id"} for row in setup.get(kind) or ()] for kind in ("registrations", "rates")
+    }
+    return {name: value for name, value in {**setup, **rows}.items() if value}
+
+
+def _clean_setup(db: ScopedSession, business: Business, sent: Mapping[str, Any]) -> dict[str, Any]:
     problems: Problems = {}
     new: dict[str, Any] = {}
     for kind, clean, prefix, most in (
@@ -106,13 +136,10 @@ def replace_setup(db: ScopedSession, sent: Mapping[str, Any]) -> Business:
             new[kind].append({"id": str(item.get("id") or new_id(prefix)), **row})
         if len({row["id"] for row in new[kind]}) < len(new[kind]):
             problems[kind] = N_("Two entries have the same id.")
-    business = the_business(db, write=True)
     new |= clean_general(sent, problems) | clean_calculator(db, business, sent, problems)
     if problems:
         raise Invalid("INVALID_REQUEST_BODY", "; ".join(f"{name}: {text}" for name, text in problems.items()), fields=problems)
-    if setup_of(business) != new:
-        _store(db, business, new, ["tax_setup"])
-    return business
+    return new
 
 
 def _save(db: ScopedSession, kind: str, row: dict[str, Any], problems: Problems, row_id: str | None, most: int) -> dict[str, Any]:

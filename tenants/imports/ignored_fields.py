@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from tenants.imports import catalogue_shapes, payment_shapes, shapes
+from tenants.imports import catalogue_shapes, payment_shapes, shapes, tax_shapes
 
 MODELS: dict[str, type[BaseModel]] = {
     "customer": shapes.CustomerRecord,
@@ -21,6 +21,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "subscription": payment_shapes.SubscriptionRecord,
     "payment": payment_shapes.PaymentRecord,
     "refund": payment_shapes.RefundRecord,
+    tax_shapes.KIND: tax_shapes.TaxSettingsRecord,
 }
 MAX_LENGTH = 60  # characters of a name in the report
 

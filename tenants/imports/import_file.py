@@ -10,7 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from billing.customers.tax_settings import check_import, replace_setup
 from billing.imports import Counts, load
 from billing.model.imported_records import KINDS, Record
 from billing.model.lifecycle import UNPAID_STATES
@@ -21,7 +23,7 @@ from core.db import Database
 from core.errors import Invalid
 from core.scope import system
 from core.settings import Settings
-from tenants.imports import existing_rows
+from tenants.imports import existing_rows, tax_shapes
 from tenants.imports.index import FileIndex
 from tenants.imports.jsonl import parsed, parsed_with_ignored, read
 
@@ -38,13 +40,14 @@ class Checked:
     """The result of a check.
 
     `order`: the kinds to write in each pass over the file; a single pass if every row follows the rows that it refers to.
-    `ignored`: name of an ignored field → number of lines that have it.
+    `ignored`: name of an ignored field → number of lines that have it. `tax_settings`: those of the file, which belong to the business.
     """
 
     lines: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     order: list[frozenset[str]] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)
+    tax_settings: dict[str, Any] | None = None
 
 
 def check(database: Database, business_id: str, path: Path, progress: Progress = lambda done: None, source: str = "import") -> Checked:
@@ -58,6 +61,10 @@ def check(database: Database, business_id: str, path: Path, progress: Progress =
             try:
                 record, ignored_names = parsed_with_ignored(text)
                 _check_collectable(record, can_collect)
+                if record.kind == tax_shapes.KIND:
+                    found.tax_settings = record.values
+                    with database.open(system(business_id)) as db:
+                        check_import(db, record.values)
                 earlier = index.add(record, number)
                 if earlier is not None:
                     raise Invalid(fields={earlier[0]: f"line {earlier[1]} already has this value."})
@@ -91,6 +98,12 @@ def write(
 ) -> Counts:
     """Write a checked file. A batch that fails is rolled back; the batches before it stay."""
     counts = Counts()
+    if found.tax_settings is not None:
+        with database.open(system(business_id), write=True) as db:
+            is_new = check_import(db, found.tax_settings)
+            counts += Counts(new=int(is_new), same=int(not is_new))
+            if is_new:
+                replace_setup(db, found.tax_settings)
     for kinds in found.order:
         lines = read(path, progress)
         while batch := list(islice(lines, BATCH)):

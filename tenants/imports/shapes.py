@@ -12,7 +12,7 @@ from billing.model import bounds
 from billing.model.email_address import clean_address
 from billing.model.imported_records import Record, Reference
 from core.errors import Invalid
-from tenants.imports import catalogue_shapes, invoice_shapes, payment_shapes
+from tenants.imports import catalogue_shapes, invoice_shapes, payment_shapes, tax_shapes
 from tenants.imports.fields import Id, ImportedRecord, Instant, Json, Limit, Metadata, Words
 
 
@@ -144,4 +144,5 @@ READERS: dict[str, Callable[[Json], Record]] = {
     "subscription": payment_shapes.subscription,
     "payment": payment_shapes.payment,
     "refund": payment_shapes.refund,
+    tax_shapes.KIND: tax_shapes.tax_settings,
 }
