@@ -11,6 +11,7 @@ from flask_babel import ngettext
 from markupsafe import Markup
 
 from billing.charging.method_details import NAMES
+from billing.model.payments import WALLETS
 from billing.model.postal_addresses import address_lines
 from core.template_context import formatter
 
@@ -23,8 +24,6 @@ _BRANDS = {
     "diners": "Diners Club",
     "unionpay": "UnionPay",
 }
-
-_WALLETS = {"apple_pay": "Apple Pay", "google_pay": "Google Pay", "link": "Link", "samsung_pay": "Samsung Pay"}
 
 
 class Method(Protocol):
@@ -93,14 +92,15 @@ def card(brand: str | None, last4: str | None, kind: str | None = "card") -> str
 
 def method_name(method: MethodName) -> str:
     """Return the name of a saved method, such as "Visa ending 4242, Apple Pay" or "Link, ada@example.com"; empty if nothing is known."""
-    wallet = _WALLETS.get(method.wallet or "", "")
+    wallet = WALLETS.get(method.wallet or "", "")
     return ", ".join(part for part in (card(method.brand, method.last4, method.kind), wallet, method.display) if part)
 
 
 def card_of(method: dict[str, Any] | None) -> str:
-    """Return the card text for the method details that a payment stores."""
+    """Return the card text for the method details that a payment stores, such as "Visa ending 4242, Apple Pay"."""
     item = method or {}
-    return card(item.get("brand"), item.get("last4"), item.get("kind"))
+    name, wallet = card(item.get("brand"), item.get("last4"), item.get("kind")), WALLETS.get(item.get("wallet") or "")
+    return f"{name}, {wallet}" if name and wallet else name
 
 
 def card_of_event(method: str) -> str:

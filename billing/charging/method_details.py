@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import select
 
 from billing.charging.ports import MethodDetails
-from billing.model.payments import Payment, PaymentMethod
+from billing.model.payments import WALLETS, Payment, PaymentMethod
 from core import clock
 from core.db import ScopedSession
 from core.ids import new_id
@@ -145,3 +145,9 @@ def method_label(method: dict[str, object]) -> str | None:
     brand = method.get("brand") or NAMES.get(str(method.get("kind")))
     parts = [str(part) for part in (brand, method.get("last4")) if part]
     return " ".join(parts) or None
+
+
+def receipt_label(method: dict[str, object]) -> str | None:
+    """Return the label for receipts, which also names the wallet that a card was paid with: `visa 4242, Apple Pay`."""
+    label, wallet = method_label(method), WALLETS.get(str(method.get("wallet")))
+    return f"{label}, {wallet}" if label and wallet else label

@@ -11,7 +11,7 @@ from sqlalchemy.orm import undefer
 
 from billing.charging import totals
 from billing.charging.look_up_times import next_settled_look_up
-from billing.charging.method_details import method_label
+from billing.charging.method_details import receipt_label
 from billing.charging.purchase_keys import follow_money
 from billing.charging.refunds import lock_subscription
 from billing.documents.issuing import seller_of
@@ -63,7 +63,7 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
             "total_minor": refund.amount_minor,
             "due_minor": refund.amount_minor,
             "credit_applied_minor": 0,
-            "paid": {"state": "paid", "at": clock.now().isoformat(), "method": method_label(payment.method)},
+            "paid": {"state": "paid", "at": clock.now().isoformat(), "method": receipt_label(payment.method)},
             **refund_sums(invoice, refund, parts if refund.lines else ()),
         }
     if refund.invoice_id:

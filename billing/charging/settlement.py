@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from billing.charging import discount_redemption, plan_change_checks, plan_change_effects, recognition, reconciliation_exceptions, totals
-from billing.charging.method_details import method_label, method_snapshot, save_method
+from billing.charging.method_details import method_label, method_snapshot, receipt_label, save_method
 from billing.charging.payment_effects import apply_failed_payment, apply_payment
 from billing.charging.ports import ChargeOutcome
 from billing.charging.purchase_keys import follow_money
@@ -63,7 +63,7 @@ def record_success(db: ScopedSession, payment: Payment, outcome: ChargeOutcome, 
     if invoice is not None and wanted:
         invoice.status = lifecycle.move(lifecycle.INVOICE, invoice.status, "pay")
         invoice.paid_minor, invoice.paid_at = payment.amount_minor, clock.now()
-        invoice.receipt = {"state": "paid", "at": clock.now().isoformat(), "method": method_label(payment.method)}
+        invoice.receipt = {"state": "paid", "at": clock.now().isoformat(), "method": receipt_label(payment.method)}
         payment.invoice_id = invoice.id
         emit_about(db, invoice, "invoice.paid")
     if payment.amount_minor:

@@ -20,7 +20,7 @@ from billing.documents.typst_process import Unprintable
 from billing.external.port import ExternalBilling, Noun
 from billing.model.corrections import Correction
 from billing.model.invoices import Document, Invoice
-from billing.model.payments import Payment, Refund
+from billing.model.payments import WALLETS, Payment, Refund
 from billing.model.provenance import made_here_first
 from core import clock
 from core.db import Database, ScopedSession
@@ -138,7 +138,8 @@ class DocumentStore:
         )
         if not method or not method.get("last4"):
             return None
-        return f"{str(method.get('brand') or 'Card').title()} {method['last4']}"
+        wallet = WALLETS.get(str(method.get("wallet")))
+        return f"{str(method.get('brand') or 'Card').title()} {method['last4']}" + (f", {wallet}" if wallet else "")
 
     def _save(self, business_id: str, customer_id: str, noun_id: str, version: int, pdf: bytes) -> bytes:
         """Store the PDF under the business's own scope, because a customer's page may only read.

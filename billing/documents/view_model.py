@@ -78,8 +78,9 @@ class Figures:
         return str(show.locale_of(self.locale).territories.get(code or "") or plain(code))
 
     def method(self, name: str | None) -> str:
-        card = re.fullmatch(r"(.+) (\d{4})", plain(name))
-        return self.labels["card"].format(brand=card[1], last4=card[2]) if card else plain(name)
+        """Return a method in words: `visa 4242` and `visa 4242, Apple Pay` get the words of the language; others stay."""
+        card = re.fullmatch(r"(.+) (\d{4})(, .+)?", plain(name))
+        return self.labels["card"].format(brand=card[1], last4=card[2]) + (card[3] or "") if card else plain(name)
 
 
 def _zone(name: str | None) -> str:

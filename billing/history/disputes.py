@@ -17,6 +17,8 @@ from billing.model.payments import Payment
 from core.db import ScopedSession
 
 STATES = DISPUTE_STATES
+CUSTOMER_MOST = 50
+"""Disputes on the page of a customer. The list of all disputes has the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ def dispute(db: ScopedSession, dispute_id: str) -> DisputeRow:
 def disputes_of(db: ScopedSession, payment_id: str) -> list[Dispute]:
     """Return the disputes of a payment, oldest first."""
     return list(db.scalars(select(Dispute).where(Dispute.payment_id == payment_id).order_by(Dispute.created_at, Dispute.id)))
+
+
+def disputes_of_customer(db: ScopedSession, customer_id: str) -> list[Dispute]:
+    """Return the latest disputes of a customer, newest first."""
+    query = select(Dispute).where(Dispute.customer_id == customer_id)
+    return list(db.scalars(query.order_by(Dispute.created_at.desc(), Dispute.id).limit(CUSTOMER_MOST)))
 
 
 def api_disputes(

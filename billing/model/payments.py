@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from billing.model.provenance import FromAccount, never_collected_here, never_open
 from core.models import Base, CustomerOwned, of_customer, within_customer
 
+WALLETS = {"apple_pay": "Apple Pay", "google_pay": "Google Pay", "link": "Link", "samsung_pay": "Samsung Pay"}
+"""Wallet of a card → its name, which is the same in every language. Other wallets are not named."""
+
 
 class PaymentMethod(Base, CustomerOwned, FromAccount):
     """A saved payment method: brand, last four digits, expiry and the gateway's reference. The card number is never stored."""

@@ -11,9 +11,10 @@ from flask_babel import gettext as _
 from billing.customers import queries as query
 from billing.customers.customers import clean_company, clean_name, create_customer, update_customer
 from billing.customers.profile import clean_phone
+from billing.history.disputes import disputes_of_customer
 from billing.model.email_address import clean_address
 from billing.model.parties import Customer
-from core import i18n
+from core import dispute_words, i18n
 from core.errors import N_, Invalid
 from core.languages import among
 from core.links import exists_here, here
@@ -72,6 +73,9 @@ def customer(customer_id: str) -> ResponseReturnValue:
         subscriptions=query.subscriptions(db(), customer_id),
         payments=query.payments(db(), customer_id),
         totals=query.totals(db(), customer_id),
+        disputes=disputes_of_customer(db(), customer_id) if current_member().may("money.read") else [],
+        disputes_url=here("console.disputes"),
+        reason=dispute_words.reason,
         entries=describe(activity.entries(db(), customer_id=customer_id, limit=12)),
         subscriptions_url=here("console.subscriptions") if exists_here("console.subscription") else "",
         payments_url=here("console.payments") if exists_here("console.payment") else "",

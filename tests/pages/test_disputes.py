@@ -61,6 +61,8 @@ def test_a_dispute_from_the_bank_to_the_decision(site: Site) -> None:
     assert shown.h1 == "Dispute of €10.00" and "Answer by" in shown.text
     assert shown.soup.find("a", string="Answer at the payment provider")["href"] == f"http://localhost{page}"
     assert f"/sales/disputes/{found.id}" in str(sam.get(site.at(f"/sales/payments/{payment.id}")).soup)
+    theirs = sam.get(site.at(f"/sales/customers/{payment.customer_id}"))
+    assert theirs.soup.find("a", href=site.at(f"/sales/disputes/{found.id}")) and "did not receive" in theirs.text
     looker = site.staff("look@acorn.example", "read_only")
     looker.get(site.at(f"/sales/disputes/{found.id}"))
     ben = site.customer("ben@hill.example")
