@@ -35,7 +35,7 @@ def register(app: Flask, services: Services) -> None:
     """Register the services, and everything that all pages need: host checks, database session, languages, headers, errors."""
     settings = services.settings
     app.extensions["portal"] = services
-    app.wsgi_app = proxies.ForwardedClient(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    app.wsgi_app = proxies.ForwardedClient(app.wsgi_app, settings.trusted_proxies, settings.country_header)  # type: ignore[method-assign]
     request_limits.init(app)
     app.before_request(_check_host)
     app.before_request(operator_access.hide)

@@ -1,5 +1,7 @@
 """Find a request's client behind proxies: the setting PORTAL_TRUSTED_PROXIES and the header X-Forwarded-For.
 
+A proxy may also name the country of the client's address, in the header that PORTAL_COUNTRY_HEADER names.
+
 Each proxy appends the address of its client to `X-Forwarded-For`. Only the last entries, which trusted proxies wrote, are
 used; the client can forge the others. Without the setting the header is ignored.
 """
@@ -7,6 +9,7 @@ used; the client can forge the others. Without the setting the header is ignored
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +20,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 log = structlog.get_logger()
 MOST = 10  # proxies in a row
+COUNTRY = "portal.country"
+"""The key in the WSGI environment with the country of the client's address (alpha-2), if a trusted proxy named it."""
+UNKNOWN_COUNTRIES = ("XX", "T1")
+"""What Cloudflare writes for an unknown country, and for Tor."""
 WIDEST = {4: 8, 6: 16}  # shortest prefix of a network of proxies
 
 
@@ -59,6 +66,11 @@ class TrustedProxies:
             found = before
         return peer if found is None else str(found)
 
+    def trusts_peer(self, peer: str) -> bool:
+        """Return whether the connection comes from a trusted proxy."""
+        address = _address(peer)
+        return address is not None and self._trusts(address, 0)
+
     def _trusts(self, address: Address, passed: int) -> bool:
         if self.networks:
             return any(address in network for network in self.networks if network.version == address.version)
@@ -66,13 +78,17 @@ class TrustedProxies:
 
 
 class ForwardedClient:
-    """WSGI middleware: set REMOTE_ADDR to the client's address, for rate limits and logs."""
+    """WSGI middleware: set REMOTE_ADDR to the client's address, for rate limits and logs, and COUNTRY to its country."""
 
-    def __init__(self, app: Callable[..., Any], trusted: TrustedProxies) -> None:
+    def __init__(self, app: Callable[..., Any], trusted: TrustedProxies, country_header: str = "") -> None:
         self.app, self.trusted = app, trusted
+        self._country = f"HTTP_{country_header.upper().replace('-', '_')}" if country_header else ""
         self._warned = False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        country = environ.get(self._country, "") if self._country and self.trusted.trusts_peer(environ.get("REMOTE_ADDR", "")) else ""
+        if re.fullmatch("[A-Z]{2}", country) and country not in UNKNOWN_COUNTRIES:
+            environ[COUNTRY] = country
         forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
         if self.trusted.any and forwarded:
             environ["REMOTE_ADDR"] = self.trusted.client(environ.get("REMOTE_ADDR", ""), forwarded[-2000:].split(","))

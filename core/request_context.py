@@ -6,7 +6,7 @@ A door's `before_request` calls, in this order: `enter(Door(…))`, its authenti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from flask import current_app, g, request
@@ -14,6 +14,7 @@ from flask_babel import refresh
 
 from core import read_your_writes
 from core.errors import ScopeError
+from core.proxies import COUNTRY
 from core.request_limits import SAFE_METHODS
 from core.scope import Scope
 from core.services import Services
@@ -121,6 +122,8 @@ def open_for_request(scope: Scope, *, reads_only: bool = False) -> None:
     """
     if "scope" in g:
         raise ScopeError("this request already has a scope")
+    if scope.actor.type == "customer":
+        scope = replace(scope, actor=replace(scope.actor, country=request.environ.get(COUNTRY)))
     g.scope, g.reads_only = scope, reads_only
 
 

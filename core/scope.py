@@ -7,7 +7,7 @@ A scope is immutable. `core.db.Database.open(scope)` is the only way to a databa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 ActorType = Literal["customer", "staff", "api_key", "system", "visitor", "processor"]
@@ -18,10 +18,14 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The actor of an action, stored with every event (contract: cancelled_by.actor_type)."""
+    """The actor of an action, stored with every event (contract: cancelled_by.actor_type).
+
+    `country`: of a customer's IP address, if a trusted proxy named it (alpha-2). It is evidence for taxes.
+    """
 
     type: ActorType
     id: str | None = None
+    country: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

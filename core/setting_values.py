@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
@@ -25,6 +26,14 @@ def boolean(get: Get, name: str) -> bool:
     if text not in _TRUE | _FALSE:
         raise Misconfigured(f"{name} is {text!r}; it must be 1 or 0.")
     return text in _TRUE
+
+
+def header_name(get: Get, name: str) -> str:
+    """Return the name of an HTTP header, or an empty string."""
+    text = get(name)
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,60}", text):
+        raise Misconfigured(f"{name} is {text!r}; it must be the name of a header, such as CF-IPCountry.")
+    return text
 
 
 def number(get: Get, name: str, default: int, lowest: int, highest: int) -> int:

@@ -17,7 +17,7 @@ from core.domain_names import BadDomain, ascii_domain, ascii_url
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import Network, TrustedProxies, operator_networks
-from core.setting_values import Misconfigured, boolean, choice, database_url, listen_address, number, number_or_none, web_url
+from core.setting_values import Misconfigured, boolean, choice, database_url, header_name, listen_address, number, number_or_none, web_url
 
 __all__ = ["DEFAULT_SECRET", "Misconfigured", "Mode", "Settings"]
 
@@ -65,6 +65,7 @@ class Settings:
     prepare_threshold: int | None = 5
     log_level: str = "INFO"
     trusted_proxies: TrustedProxies = TrustedProxies()
+    country_header: str = ""
     api_rate: int = 3000  # calls per minute for each API key; 0 means no limit
     oidc_providers: tuple[OidcProvider, ...] = ()
     bot_check: str = "work"
@@ -147,6 +148,7 @@ class Settings:
             prepare_threshold=number_or_none(get, "DATABASE_PREPARE_THRESHOLD", 5, 1_000_000),
             log_level=choice(lambda name: get(name).upper(), "LOG_LEVEL", "INFO", _LOG_LEVELS),
             trusted_proxies=_proxies(get("PORTAL_TRUSTED_PROXIES")),
+            country_header=header_name(get, "PORTAL_COUNTRY_HEADER"),
             api_rate=number(get, "PORTAL_API_RATE", cls.api_rate, 0, 1_000_000),
             oidc_providers=_providers(get),
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,

@@ -1,10 +1,11 @@
 """The evidence of where a buyer is and how the sale was taxed, kept with each invoice (Implementing Regulation 282/2011, art. 24b and 24f).
 
-    {"country", "region", "decided_by": "address" | "none", "clear": bool, "facts": {"address", "card"}, "established",
+    {"country", "region", "decided_by": "address" | "none", "clear": bool, "facts": {"address", "card", "ip"}, "established",
      "cases": [why each treatment applied], "registration": number or None, "tax_point": day, "vat_id": {number, status, checked_at, …},
      "calculation": {reference, rates: [percentage]} of a hosted calculator, or None}
 
-The address decides the country. `clear` is False if the country of the card is known and differs.
+The address decides the country. `clear` is False if the country of the card or of the IP address is known and differs. The IP address is
+the one of the latest payment that the customer started at the portal; only its country is stored, with the payment's author.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import select
 
 from billing.model.invoices import Invoice
 from billing.model.parties import Business
-from billing.model.payments import PaymentMethod
+from billing.model.payments import Payment, PaymentMethod
 from billing.model.tax_calculations import TaxCalculation
 from billing.model.tax_id_checks import NOT_CHECKED, TaxIdCheck
 from billing.pricing.prices import ITEM, PriceLine
@@ -34,13 +35,14 @@ def evidence(
     country, region = address.get("country") or None, region_code(address.get("country"), address.get("state"))
     query = select(PaymentMethod.country).where(PaymentMethod.customer_id == customer_id, PaymentMethod.id == method_id)
     card = (db.scalar(query) if method_id else None) or None
+    ip = _ip_country(db, business.business_id, customer_id)
     cases = sorted({line.tax_case for line in lines if line.kind == ITEM and line.tax_case})
     return {
         "country": country,
         "region": region,
         "decided_by": "address" if country else "none",
-        "clear": not (country and card and card != country),
-        "facts": {"address": country, "card": card},
+        "clear": not (country and {card, ip} - {country, None}),
+        "facts": {"address": country, "card": card, "ip": ip},
         "established": business.tax_country,
         "cases": cases,
         "registration": _registration_number(business, cases, country, region, tax_day(business, at)),
@@ -48,6 +50,13 @@ def evidence(
         "vat_id": _vat_id(db, business.business_id, customer_id, tax_id, country),
         "calculation": _calculation(db, invoice),
     }
+
+
+def _ip_country(db: ScopedSession, business_id: str, customer_id: str) -> str | None:
+    named = Payment.author["country"].as_string()
+    query = select(named).where(Payment.business_id == business_id, Payment.customer_id == customer_id, named.is_not(None))
+    found: str | None = db.scalar(query.order_by(Payment.created_at.desc(), Payment.id).limit(1))
+    return found
 
 
 def _calculation(db: ScopedSession, invoice: Invoice) -> dict[str, Any] | None:

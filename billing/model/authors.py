@@ -10,9 +10,9 @@ from core.scope import Actor
 
 
 def author_of(db: ScopedSession, actor: Actor | None = None) -> dict[str, Any]:
-    """Return `actor`, or the actor of this session, in its stored form."""
+    """Return `actor`, or the actor of this session, in its stored form. `country` only if it is known."""
     author = actor or db.scope.actor
-    return {"type": author.type, "id": author.id}
+    return {"type": author.type, "id": author.id, **({"country": author.country} if author.country else {})}
 
 
 def actor_of(row: Payment | Refund) -> Actor | None:

@@ -34,12 +34,12 @@ def view_of_evidence(evidence: Mapping[str, Any] | None, recorded: str | None) -
     calculation = evidence.get("calculation") or {}
     report = _("Recorded there as %(id)s.", id=recorded) if recorded else _("Not yet recorded there.")
     facts, check = evidence["facts"], evidence.get("vat_id") or {}
-    address, card = (country_name(facts.get(name)) or _("unknown") for name in ("address", "card"))
+    address, card, ip = (country_name(facts.get(name)) or _("unknown") for name in ("address", "card", "ip"))
     number = evidence.get("registration")
     return EvidenceView(
         place({"country": evidence["country"], "region": evidence["region"]}) or _("Unknown"),
         bool(evidence["clear"]),
-        _("Address: %(address)s. Card: %(card)s.", address=address, card=card),
+        _("Address: %(address)s. Card: %(card)s. IP address: %(ip)s.", address=address, card=card, ip=ip),
         [sentence for sentence in map(case_sentence, evidence["cases"]) if sentence],
         _("Registration %(number)s", number=number) if number else "",
         str(check.get("number") or ""),

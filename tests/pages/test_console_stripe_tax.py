@@ -32,7 +32,7 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def shop(sqlite: Any, tmp_path_factory: Any, stand_in: StandIn) -> Iterator[Site]:
+def site(sqlite: Any, tmp_path_factory: Any, stand_in: StandIn) -> Iterator[Site]:
     """Acorn with a second payment account, at the stand-in for Stripe."""
     urls, drop = sqlite.fresh()
     item = Site.open(urls, tmp_path_factory.mktemp("stripe-tax"), outgoing_loopback=True)
@@ -59,95 +59,95 @@ def shop(sqlite: Any, tmp_path_factory: Any, stand_in: StandIn) -> Iterator[Site
     drop()
 
 
-def setup(shop: Site) -> dict[str, Any]:
-    return dict(shop.row(Business, Business.business_id == shop.acorn).tax_setup or {})
+def setup(site: Site) -> dict[str, Any]:
+    return dict(site.row(Business, Business.business_id == site.acorn).tax_setup or {})
 
 
 def account(stand_in: StandIn) -> Account:
     return stand_in.account(KEY)
 
 
-def choose(shop: Site, value: str) -> Any:
-    shop.sam.get(shop.at("/taxes"))
-    return shop.save("/taxes/calculator", calculator=value)
+def choose(site: Site, value: str) -> Any:
+    site.sam.get(site.at("/taxes"))
+    return site.save("/taxes/calculator", calculator=value)
 
 
-def test_stripe_tax_is_checked_before_it_is_switched_on(shop: Site, stand_in: StandIn) -> None:
+def test_stripe_tax_is_checked_before_it_is_switched_on(site: Site, stand_in: StandIn) -> None:
     account(stand_in).tax_active = False
-    assert "Complete its settings at Stripe" in choose(shop, "pac_stripe").text
+    assert "Complete its settings at Stripe" in choose(site, "pac_stripe").text
     account(stand_in).tax_active = True
     account(stand_in).refused.add("POST /v1/tax/transactions/create_from_calculation")
-    assert "needs the permission" in choose(shop, "pac_stripe").text
+    assert "needs the permission" in choose(site, "pac_stripe").text
     account(stand_in).refused.clear()
     stand_in.on_next("GET", "/tax/settings", "drop before")
-    assert "cannot be calculated right now" in choose(shop, "pac_stripe").text
-    assert "calculator" not in setup(shop)
-    page = choose(shop, "pac_stripe")
+    assert "cannot be calculated right now" in choose(site, "pac_stripe").text
+    assert "calculator" not in setup(site)
+    page = choose(site, "pac_stripe")
     assert "Saved." in page.text and "Stripe Tax calculates, at the payment account Main account" in page.text
     assert "Which tax would a customer pay?" not in page.text
-    assert (setup(shop)["calculator"], setup(shop)["calculator_account"]) == ("stripe", "pac_stripe")
+    assert (setup(site)["calculator"], setup(site)["calculator_account"]) == ("stripe", "pac_stripe")
 
 
-def test_a_sale_shows_its_calculation(shop: Site, stand_in: StandIn) -> None:
+def test_a_sale_shows_its_calculation(site: Site, stand_in: StandIn) -> None:
     """The card is charged at the other account; only the tax is from Stripe."""
-    choose(shop, "pac_stripe")
-    buyer = shop.ada_at_acorn
-    with shop.services.database.open(system(shop.acorn)) as db:
+    choose(site, "pac_stripe")
+    buyer = site.ada_at_acorn
+    with site.services.database.open(system(site.acorn)) as db:
         product_id = db.scalar(select(Payment.cart).where(Payment.customer_id == buyer.customer_id, Payment.subscription_id.is_not(None)))
     began = subscribe(
-        shop.services.processor, system(shop.acorn), customer_id=buyer.customer_id, payment_method_id=buyer.method_id,
+        site.services.processor, system(site.acorn), customer_id=buyer.customer_id, payment_method_id=buyer.method_id,
         product_id=product_id[0]["product_id"], billing={"country": "DE", "zipcode": "04109", "city": "Leipzig"},
     )  # fmt: skip
-    shown = shop.sam.get(shop.at(f"/sales/payments/{began.payment_id}")).text
-    calculation = shop.row(TaxCalculation, TaxCalculation.operation == f"new:{began.subscription_id}")
+    shown = site.sam.get(site.at(f"/sales/payments/{began.payment_id}")).text
+    calculation = site.row(TaxCalculation, TaxCalculation.operation == f"new:{began.subscription_id}")
     assert calculation.reference in shown and "Calculated by Stripe Tax." in shown and "Not yet recorded there." in shown
-    shop.services.worker.drain()
-    next(tick for tick in shop.services.worker.ticks if tick.name == "tax reports").run()
-    report = shop.row(TaxReport, TaxReport.calculation_id == calculation.id)
-    assert f"Recorded there as {report.reference}." in shop.sam.get(shop.at(f"/sales/payments/{began.payment_id}")).text
-    page = shop.customer(shop.ADA)
+    site.services.worker.drain()
+    next(tick for tick in site.services.worker.ticks if tick.name == "tax reports").run()
+    report = site.row(TaxReport, TaxReport.calculation_id == calculation.id)
+    assert f"Recorded there as {report.reference}." in site.sam.get(site.at(f"/sales/payments/{began.payment_id}")).text
+    page = site.customer(site.ADA)
     text = page.get(f"/subscriptions/{began.subscription_id}").text
     assert "The tax is calculated again on the day of the payment." in text and "Tax 19%" in text
-    assert shop.row(Invoice, Invoice.operation == f"new:{began.subscription_id}").tax_minor > 0
+    assert site.row(Invoice, Invoice.operation == f"new:{began.subscription_id}").tax_minor > 0
 
 
-def test_a_report_that_fails_is_listed_with_its_payment(shop: Site, stand_in: StandIn) -> None:
-    with shop.services.database.open(everything("a report is sent again"), write=True) as db:
+def test_a_report_that_fails_is_listed_with_its_payment(site: Site, stand_in: StandIn) -> None:
+    with site.services.database.open(everything("a report is sent again"), write=True) as db:
         db.execute(update(TaxReport).values(reported_at=None), execution_options={"synchronize_session": False})
     account(stand_in).stored.clear()  # Stripe has forgotten the key
-    next(tick for tick in shop.services.worker.ticks if tick.name == "tax reports").run()
-    page = shop.sam.get(shop.at("/sales/failing"))
+    next(tick for tick in site.services.worker.ticks if tick.name == "tax reports").run()
+    page = site.sam.get(site.at("/sales/failing"))
     assert "Tax record at Stripe Tax" in page.text and "Check it at Stripe" in page.text
-    report = shop.rows(TaxReport)[0]
-    paid = shop.row(Payment, Payment.invoice_id == report.noun_id)
-    assert page.soup.find("a", href=shop.at(f"/sales/payments/{paid.id}"))
+    report = site.rows(TaxReport)[0]
+    paid = site.row(Payment, Payment.invoice_id == report.noun_id)
+    assert page.soup.find("a", href=site.at(f"/sales/payments/{paid.id}"))
 
 
-def test_only_owners_choose_and_only_their_own_accounts(shop: Site) -> None:
-    reader = shop.staff("reader@acorn.example", "read_only")
-    assert "Save calculator" not in reader.get(shop.at("/taxes")).text
-    before = setup(shop)
-    choose(shop, "pac_stripe")
-    for foreign in (sandbox_account_id(shop.birch), sandbox_account_id(shop.acorn)):
-        page = shop.sam.post(shop.at("/taxes/calculator"), {"calculator": foreign})
+def test_only_owners_choose_and_only_their_own_accounts(site: Site) -> None:
+    reader = site.staff("reader@acorn.example", "read_only")
+    assert "Save calculator" not in reader.get(site.at("/taxes")).text
+    before = setup(site)
+    choose(site, "pac_stripe")
+    for foreign in (sandbox_account_id(site.birch), sandbox_account_id(site.acorn)):
+        page = site.sam.post(site.at("/taxes/calculator"), {"calculator": foreign})
         assert "not a payment account at Stripe" in page.text
-    assert setup(shop) == before
-    choose(shop, "table")
-    assert "calculator" not in setup(shop)
+    assert setup(site) == before
+    choose(site, "table")
+    assert "calculator" not in setup(site)
 
 
-def test_the_api_switches_it_too(shop: Site) -> None:
-    with shop.services.database.open(system(shop.acorn), write=True) as db:
-        _row, key = new_key(db, shop.acorn, "A program", settings=shop.services.settings)
+def test_the_api_switches_it_too(site: Site) -> None:
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        _row, key = new_key(db, site.acorn, "A program", settings=site.services.settings)
 
     def put(**sent: Any) -> Any:
-        return shop.app.test_client().put(
+        return site.app.test_client().put(
             "/api/tax-settings", json=sent, headers={"Authorization": f"Bearer {key}"}, base_url="http://localhost"
         )
 
     answer = put(calculator="stripe")
     assert (answer.get_json()["calculator"], answer.get_json()["calculator_account"]) == ("stripe", "pac_stripe")
     assert put(prices_include_tax=True).get_json()["calculator"] == "stripe", "without the field it stays"
-    refused = put(calculator="stripe", calculator_account=sandbox_account_id(shop.acorn))
+    refused = put(calculator="stripe", calculator_account=sandbox_account_id(site.acorn))
     assert refused.status_code == 422 and "calculator_account" in refused.text
-    assert put(calculator="table").get_json()["calculator"] == "table" and "calculator" not in setup(shop)
+    assert put(calculator="table").get_json()["calculator"] == "table" and "calculator" not in setup(site)

@@ -213,4 +213,4 @@ def test_the_country_of_the_card_is_kept_beside_the_address(ada: Ada, sales: Sal
     with ada.services.database.open(ada.business, write=True) as db:
         db.scalar(select(PaymentMethod).where(PaymentMethod.id == ada.buyer.method_id)).country = "SG"
     found = sales.invoice(sales.sell({"country": "FR"}, None)).tax_evidence
-    assert (found["country"], found["clear"], found["facts"]) == ("FR", False, {"address": "FR", "card": "SG"})
+    assert (found["country"], found["clear"], found["facts"]) == ("FR", False, {"address": "FR", "card": "SG", "ip": None})
