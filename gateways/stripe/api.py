@@ -73,12 +73,12 @@ class Answer:
 class StripeApi:
     """The API of one account."""
 
-    def __init__(self, access: AccountAccess, outgoing: Outgoing, api_base: str | None = None, timeout: float = TIMEOUT):
+    def __init__(self, access: AccountAccess, outgoing: Outgoing, api_base: str | None = None, timeout: float | None = None):
         self._client = stripe.StripeClient(
             access.secret_key or "no_key",
             stripe_version=API_VERSION,  # that of this package, whatever the account was connected with
             base_addresses={"api": api_base} if api_base else {},
-            http_client=OutgoingHTTPClient(outgoing, timeout=timeout),
+            http_client=OutgoingHTTPClient(outgoing, timeout=timeout or TIMEOUT),
             max_network_retries=0,
         )
         self.v1: Any = self._client.v1

@@ -62,9 +62,9 @@ ROUTES = {
     " move_group offer_group remove_group",
     "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains taxes payment_accounts"
     " payment_account payment_account_test",
-    "settings.write": "change_settings change_details change_languages closing close_business change_taxes new_tax_registration"
-    " add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate tax_rate"
-    " change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
+    "settings.write": "change_settings change_details change_languages closing close_business change_taxes choose_tax_calculator"
+    " new_tax_registration add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate"
+    " tax_rate change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
     " request_payment_account_test set_default_currencies payment_method_moves upload_payment_method_moves"
     " confirm_payment_method_moves discard_payment_method_moves",
@@ -82,7 +82,7 @@ ROUTES = {
 }
 """Verb → the console's endpoints that are it. A new route needs its place here."""
 FRESH = set(
-    "close_business close_exception closing make_refund refund change_role invite remove_member revoke_invitation"
+    "choose_tax_calculator close_business close_exception closing make_refund refund change_role invite remove_member revoke_invitation"
     " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
     " remove_app add_domain check_domain remove_domain new_payment_account connect_payment_account store_payment_webhook_secret"
