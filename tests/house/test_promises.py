@@ -23,6 +23,11 @@ REFERENCE = {  # (file, header) → why it promises nothing
         "concept | in code | on pages and in emails | in the API (table)",
     ): "names, checked by tests/house/test_docs_paths.py",
     ("docs/languages.md", "what | where"): "where text is in the source",
+    (
+        "docs/rights.md",
+        "where | for | without signing in | on one page | staff answer within | source | checked",
+    ): "what laws say; what the portal does is in docs/merchants/customers.md",
+    ("docs/rights.md", "where | language | link to the page | button |"): "checked by tests/house/test_rights.py",
     ("docs/api.md", "| cases"): "measured by the harness that the text names",
 }
 BY_ROW, OF_ALL = "Tests, row by row:", "Tests of every row:"

@@ -1,0 +1,96 @@
+"""The table of rights: every row says where it comes from, every language has labels, and `docs/rights.md` is made from it.
+
+After a change of the table: `PORTAL_WRITE_RIGHTS=1 pytest tests/house/test_rights.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from billing.documents.statement_words import WORDS
+from billing.rights.table import EVERYWHERE, CancelRule, cancel_labels, cancel_rule, table
+from core.languages import supported
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/rights.md"
+CERTAINTY = {"read": "read in the primary text", "summary": "from a summary", "inferred": "inferred", "general": "not verified"}
+
+
+def made() -> str:
+    """Return the document as it should be."""
+    rows = [
+        "# Customers' rights",
+        "",
+        "What the law asks of sellers of subscriptions, as this portal applies it. It is not legal advice. The source is",
+        "`billing/rights/table.toml`; a lawyer can review that file alone. A place without a row of its own gets the row for every other",
+        "place, which is the strictest.",
+        "",
+        "## Cancel without signing in",
+        "",
+        "The portal offers it in every country and to every customer, at `/cancel` and `/cancel/<business_id>`. No setting of a business",
+        "switches it off. Which statements take effect at once, and what staff decide, says [customers](merchants/customers.md).",
+        "",
+        "| where | for | without signing in | on one page | staff answer within | source | checked |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(row) for row in table().cancel),
+        "",
+        "### Words",
+        "",
+        "| where | language | link to the page | button | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {_places(row)} | {label.language} | {label.first} | {label.second} | "
+            f"{'prescribed by ' + label.law if label.fixed else 'a translation'} |"
+            for row in table().cancel
+            for label in row.labels.values()
+        ),
+        "",
+    ]
+    return "\n".join(rows)
+
+
+def _row(row: CancelRule) -> str:
+    yes = {True: "required", False: "not required"}
+    return (
+        f"| {_places(row)} | {', '.join(row.parties)} | {yes[row.signed_out]} | {yes[row.single_page]} | {row.answer_days} working days "
+        f"| {row.source} | {row.checked}, {CERTAINTY[row.certainty]} |"
+    )
+
+
+def _places(row: CancelRule) -> str:
+    return ", ".join("every other place" if place == EVERYWHERE else place for place in row.places)
+
+
+def test_the_document_is_made_from_the_table() -> None:
+    if os.environ.get("PORTAL_WRITE_RIGHTS"):
+        DOCUMENT.write_text(made(), encoding="utf-8")
+    assert DOCUMENT.read_text(encoding="utf-8") == made()
+
+
+def test_every_language_of_the_portal_has_labels() -> None:
+    for language in supported():
+        assert cancel_labels(language)[0].language == language
+
+
+def test_prescribed_labels_are_shown_beside_the_language_of_the_page() -> None:
+    assert [label.second for label in cancel_labels("en", "DE")] == ["Cancel now", "jetzt kündigen"]
+    assert [label.second for label in cancel_labels("de", "DE")] == ["jetzt kündigen"]
+    assert [label.first for label in cancel_labels("sv", "FR")] == ["Säg upp avtal här", "résilier votre contrat"]
+    assert len(cancel_labels("en", "US")) == 1
+
+
+@pytest.mark.parametrize(("place", "party", "found"), [
+    ("DE", "consumer", "DE"), ("DE", "business", "*"), ("US-CA", "consumer", "US-CA"), ("US-NY", "consumer", "*"), (None, "consumer", "*"),
+    ("ZZ", "business", "*"),
+])  # fmt: skip
+def test_the_most_specific_row_counts(place: str | None, party: str, found: str) -> None:
+    assert found in cancel_rule(place, party).places  # type: ignore[arg-type]
+
+
+def test_the_words_of_statements_are_complete() -> None:
+    assert set(WORDS) == set(supported())
+    for language, words in WORDS.items():
+        assert set(words) == set(WORDS["en"]), language
+        assert all(("{day}" in words[name]) == ("{day}" in WORDS["en"][name]) for name in words), language
