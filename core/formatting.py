@@ -209,6 +209,12 @@ def date_words(
     return _day_words(day, locale, style)
 
 
+def instant_words(moment: dt.datetime, locale: str, zone: str) -> str:
+    """Format an instant to the second with its zone, for receipts: '22 November 2026, 14:12:08 CET'."""
+    local = _in_zone(moment, zone)
+    return f"{date_words(moment, locale, zone, 'document')}, {format_time(local.time(), 'medium', locale=_dated(locale))} {local.tzname()}"
+
+
 def _dated(locale: str) -> Locale:
     """Return the locale for dates: 'en' uses British order, day before month."""
     found = locale_of(locale)

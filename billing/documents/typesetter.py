@@ -21,9 +21,11 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> int:
-    """Read {"data": strings of the template, "timestamp": Unix seconds, "standards": ["a-3a", "ua-1"], "fonts": more font folders}."""
+    """Read {"template": document or statement, "data": its strings, "timestamp": Unix seconds, "standards": ["a-3a"], "fonts": folders}."""
     request = json.load(sys.stdin)
-    compiler = typst.Compiler(HERE / "document.typ", root=HERE, font_paths=[HERE / "fonts", *request["fonts"]], ignore_system_fonts=True)
+    compiler = typst.Compiler(
+        HERE / f"{request['template']}.typ", root=HERE, font_paths=[HERE / "fonts", *request["fonts"]], ignore_system_fonts=True
+    )
     try:
         pdf = compiler.compile(
             sys_inputs={"data": json.dumps(request["data"])},

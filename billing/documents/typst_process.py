@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from billing.documents.fonts import folders_for
 from billing.documents.printable_text import bundled_code_points, in_latin
@@ -24,6 +24,7 @@ STANDARDS = ["a-3a", "ua-1"]
 REFUSED = 3  # exit code of the typesetter if typst refuses the document
 COMBINATIONS = 30  # unprintable character combinations that a document may have
 _MISSING = re.compile(r'the text `"(.+?)"` could not be displayed')
+Template = Literal["document", "statement"]
 _log = logging.getLogger(__name__)
 _TYPESETTER = Path(__file__).with_name("typesetter.py")
 
@@ -36,7 +37,7 @@ class _Refused(Unprintable):
     """typst refused the document, as opposed to a timeout or a crash."""
 
 
-def typeset(data: dict[str, Any], timestamp: int) -> bytes:
+def typeset(data: dict[str, Any], timestamp: int, *, template: Template = "document") -> bytes:
     """Return `data` (see view_model.printed) as PDF/A-3a and PDF/UA-1, dated `timestamp` (Unix seconds). Raises Unprintable.
 
     A combination of characters that the fonts cannot draw is transliterated in brackets. If typst refuses the standards for another
@@ -44,12 +45,12 @@ def typeset(data: dict[str, Any], timestamp: int) -> bytes:
     """
     for _ in range(COMBINATIONS):
         try:
-            return _run(data, timestamp, STANDARDS)
+            return _run(template, data, timestamp, STANDARDS)
         except _Refused as error:
             found = _MISSING.search(str(error))
             if found is None:
                 _log.warning("document typeset without PDF/A: %s", error)
-                return _run(data, timestamp, [])
+                return _run(template, data, timestamp, [])
             data = _without(data, _unescaped(found[1]))
     raise Unprintable("too many character combinations that no font can draw")
 
@@ -68,9 +69,9 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\(?:u\{([0-9a-fA-F]+)\}|(.))", lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
 
 
-def _run(data: dict[str, Any], timestamp: int, standards: list[str]) -> bytes:
+def _run(template: Template, data: dict[str, Any], timestamp: int, standards: list[str]) -> bytes:
     fonts = folders_for(json.dumps(data, ensure_ascii=False), bundled_code_points())
-    request = json.dumps({"data": data, "timestamp": timestamp, "standards": standards, "fonts": fonts}).encode()
+    request = json.dumps({"template": template, "data": data, "timestamp": timestamp, "standards": standards, "fonts": fonts}).encode()
     command = [sys.executable, "-I", str(_TYPESETTER)]
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT, check=False)  # noqa: S603 - our own script

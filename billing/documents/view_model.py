@@ -12,7 +12,8 @@ from billing.documents.words import labels_for
 from core import formatting as show
 
 Snapshot = dict[str, Any]
-_US_PAPER_COUNTRIES = frozenset({"US", "CA", "MX", "CL", "CO", "PH"})
+US_PAPER_COUNTRIES = frozenset({"US", "CA", "MX", "CL", "CO", "PH"})
+"""Countries that print on US letter paper."""
 
 
 def instant(text: str) -> dt.datetime:
@@ -100,7 +101,7 @@ def printed(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "lang": language,
         "region": region or None,
-        "paper": "us-letter" if seller.get("country") in _US_PAPER_COUNTRIES else "a4",
+        "paper": "us-letter" if seller.get("country") in US_PAPER_COUNTRIES else "a4",
         "accent": color,
         "accent_ink": readable(color),
         "seller_name": plain(seller.get("name") or seller.get("legal_name")),

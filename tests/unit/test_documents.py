@@ -196,7 +196,7 @@ def test_the_accent_is_a_checked_color_and_readable():
 def test_a_document_that_fails_pdf_a_is_printed_as_pdf(monkeypatch):
     tried = []
 
-    def run(data, timestamp, standards):
+    def run(template, data, timestamp, standards):
         tried.append(standards)
         if standards:
             raise pressing._Refused("no glyph")
