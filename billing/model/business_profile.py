@@ -26,6 +26,7 @@ class BusinessProfile:
     zone: str = "UTC"
     brand: dict[str, Any] = field(default_factory=dict)
     town: str = ""
+    country: str | None = None  # in which it is established (alpha-2)
     archived_at: datetime | None = None
     languages: tuple[str, ...] = ()  # the languages it offers; empty means all supported languages
 
@@ -64,6 +65,7 @@ def profile_of(business: Any) -> BusinessProfile:
         zone=business.zone,
         brand=dict(business.brand or {}),
         town=str((business.address or {}).get("city") or ""),
+        country=(business.address or {}).get("country") or None,
         archived_at=business.archived_at,
         languages=tuple(policy.setting(business, "languages")),
     )

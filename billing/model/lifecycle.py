@@ -105,6 +105,17 @@ DELEGATED_ACTION: Table = {
     ("unanswered", "confirm"): ("confirmed",),
 }
 
+# What somebody declared without signing in. `received`: not matched yet. `waiting`: staff decide. `planned`: it takes effect at the end of
+# a later billing period.
+STATEMENT: Table = {
+    ("received", "carry_out"): ("effective", "planned"),
+    ("received", "queue"): ("waiting",),
+    ("planned", "carry_out"): ("effective", "planned"),
+    ("planned", "queue"): ("waiting",),
+    ("waiting", "carry_out"): ("effective", "planned"),
+    ("waiting", "dismiss"): ("dismissed",),
+}
+
 LICENSE_KEY: Table = {
     ("active", "disable"): ("disabled",),
     ("disabled", "disable"): ("disabled",),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 
 from billing.external.enqueue import is_delegated
@@ -20,8 +22,12 @@ COMMENT_LIMIT = 500  # the error message contains this number
 EXTERNAL = N_("This subscription is billed by another system. Cancel it there.")
 
 
-def cancel_at_period_end(db: ScopedSession, subscription_id: str, feedback: str | None = None, comment: str | None = None) -> Subscription:
+def cancel_at_period_end(
+    db: ScopedSession, subscription_id: str, feedback: str | None = None, comment: str | None = None, *, statement: str | None = None
+) -> Subscription:
     """Schedule the end of the subscription for its next billing date. Idempotent.
+
+    `statement`: the number of the statement that cancels, if somebody declared it without signing in. Its own receipt is sent.
 
     Raises Conflict (state), Forbidden (the business does not let customers cancel), Invalid (feedback, comment).
     """
@@ -47,7 +53,8 @@ def cancel_at_period_end(db: ScopedSession, subscription_id: str, feedback: str 
     actor = db.scope.actor
     by = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}.get(actor.type, "dodo_team")
     subscription.cancelled_by = {"type": by}
-    emit_about(db, subscription, "subscription.cancellation_scheduled", feedback=feedback, ends_at=_ends_at(subscription))
+    by_statement: dict[str, Any] = {"statement": statement} if statement else {}
+    emit_about(db, subscription, "subscription.cancellation_scheduled", feedback=feedback, ends_at=_ends_at(subscription), **by_statement)
     return subscription
 
 

@@ -25,6 +25,7 @@ from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.sent_notices import SentNotice
+from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
 from billing.model.tax_calculations import TaxCalculation, TaxReport
 from billing.model.tax_id_checks import TaxIdCheck
@@ -140,6 +141,22 @@ def remind_expiry(town: Town, _patch: Any) -> None:
     town.change(PaymentMethod, PaymentMethod.id == town.cast.ada_at_birch.method_id, **month)
     town.tick("dunning")
     assert town.reminded("expiring")
+
+
+def planned_statement(town: Town, _patch: Any) -> None:
+    """Many statements of Acorn whose subscription is gone from sight, and one of Birch."""
+    ada, at = town.cast.ada_at_birch, clock.now() - HOUR
+    fields = {"kind": "cancel", "status": "planned", "language": "en", "zone": "UTC", "name": "Ada", "email": "a@b.example"} | {
+        "email_key": "a@b.example", "contract": "-", "declared": "-", "sha256": "-", "answer_by": at, "wanted_at": at, "received_at": at
+    }  # fmt: skip
+    acorn = town.cast.ada_at_acorn
+    for n in range(MANY):
+        ids = {"business_id": acorn.business_id, "customer_id": acorn.customer_id, "subscription_id": acorn.subscription_id}
+        town.add(Statement(id=f"stm_{n}", number=f"S-{n}", **ids, **fields))
+    ids = {"business_id": ada.business_id, "customer_id": ada.customer_id, "subscription_id": ada.subscription_id}
+    town.add(Statement(id="stm_birch", number="S-B", **ids, **{**fields, "received_at": clock.now()}))
+    town.tick("planned statements")
+    assert town.subscription(ada).cancel_at_period_end
 
 
 def dun(town: Town, _patch: Any) -> None:
@@ -503,6 +520,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "renewals": [renewals],
     "reconcile": [reconcile],
     "dunning": [remind_renewal, remind_expiry, dun, recover, retry, end_grace],
+    "planned statements": [planned_statement],
     "old webhook deliveries": [sweep_webhooks],
     "old calls": [old_calls],
     "sessions of apps": [sessions_of_apps],

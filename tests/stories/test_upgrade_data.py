@@ -78,7 +78,17 @@ def test_no_row_of_release_0_1_is_lost(demo: Settings) -> None:
 def grown(settings: Settings, before: dict[str, int]) -> dict[str, int]:
     """Tables that have more rows on purpose: a webhook that waited as work, the sandbox account of each business, and new tables."""
     new = dict.fromkeys(
-        ("disputes", "method_move_files", "processor_calls", "processor_customers", "tax_calculations", "tax_id_checks", "tax_reports"), 0
+        (
+            "disputes",
+            "method_move_files",
+            "processor_calls",
+            "processor_customers",
+            "statements",
+            "tax_calculations",
+            "tax_id_checks",
+            "tax_reports",
+        ),
+        0,
     )
     accounts = dict.fromkeys(("payment_accounts", "payment_account_details"), before["businesses"])
     return {"external_webhooks": before["elsewhere_hooks"] + 1} | new | accounts

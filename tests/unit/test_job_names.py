@@ -5,7 +5,19 @@ from __future__ import annotations
 from billing.model import job_names
 from tenants.console.failed_jobs import JOBS
 
-STORED = {"renewals", "retry", "end_grace", "reconcile", "remind_renewal", "remind_expiry", "dun", "estimate_tax", "report_tax", "recover"}
+STORED = {
+    "renewals",
+    "retry",
+    "end_grace",
+    "reconcile",
+    "remind_renewal",
+    "remind_expiry",
+    "dun",
+    "estimate_tax",
+    "report_tax",
+    "recover",
+    "planned_statement",
+}
 
 
 def test_the_names_of_stored_failures_stay() -> None:
