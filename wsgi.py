@@ -12,6 +12,7 @@ import auth
 import auth.domains
 import auth.oidc_server
 import portal
+import portal.statements
 import tenants.api
 import tenants.business_portal
 import tenants.cli
@@ -57,6 +58,7 @@ PACKAGES = (
     auth.domains,
     auth.oidc_server,
     portal,
+    portal.statements,
     unified,
     tenants.business_portal,
     tenants.api,

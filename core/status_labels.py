@@ -75,6 +75,13 @@ TABLE: dict[str, dict[str, StatusLabel]] = {
         "unknown": CHECKING,
         "failed": StatusLabel(_l("Failed"), "cross", "due"),
     },
+    "statement": {
+        "received": StatusLabel(_l("Received"), "clock", "wait"),
+        "waiting": StatusLabel(_l("Needs a decision"), "late", "due", True),
+        "planned": StatusLabel(_l("Planned"), "clock", "wait"),
+        "effective": StatusLabel(_l("In effect"), "check", "good"),
+        "dismissed": StatusLabel(_l("Answered"), "done", ""),
+    },
     "dispute": {
         "dispute_opened": StatusLabel(_l("Needs an answer"), "late", "due", True),
         "dispute_challenged": StatusLabel(_l("Answered"), "clock", "wait"),

@@ -52,6 +52,10 @@ class LocaleFormatter:
     def date(self, moment: dt.datetime | dt.date, style: str = "table") -> str:
         return formatting.date_words(moment, self.locale, self.zone, style)
 
+    def instant(self, moment: dt.datetime, zone: str) -> str:
+        """Format an instant to the second in `zone`, for receipts."""
+        return formatting.instant_words(moment, self.locale, zone)
+
     def last_day(self, end: dt.datetime, style: str = "table") -> str:
         """Format the last day of a period with the exclusive end `end`."""
         return formatting.date_words(self.local_date(end) - dt.timedelta(days=1), self.locale, self.zone, style)

@@ -132,6 +132,9 @@ class PurchaseEmails:
             )
 
     def cancellation_scheduled(self, work: Work) -> None:
+        """Skip a cancellation by a statement: its receipt says the same (`statements.py`)."""
+        if work.data.get("statement"):
+            return
         self._about_subscription(work, "cancellation_scheduled")
 
     def cancellation_revoked(self, work: Work) -> None:

@@ -1,0 +1,31 @@
+"""Cancel a contract without signing in: `/cancel` for every business, `/cancel/<business_id>` for one, and its emails.
+
+The answer is the same whether or not the statement matches a purchase. The worker matches it, see `billing/statements`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from core.services import Services
+
+
+def register(app: Flask, services: Services) -> None:
+    from billing.statements import carry_out
+    from core.worker import Tick
+    from portal.statements import emails
+    from portal.statements.views import bp, cancel_links
+
+    app.register_blueprint(bp)
+    app.jinja_env.globals["cancel_links"] = cancel_links
+    services.handlers.on(
+        "statement.received",
+        lambda work: carry_out.receive(services.database, str(work.business_id), str(work.noun_id)),
+        "statements.match",
+    )
+    emails.register(services)
+    services.worker.ticks.append(Tick("planned statements", timedelta(minutes=1), lambda: carry_out.run_due(services.database)))
