@@ -13,6 +13,7 @@ from auth.email_names import plain
 from billing.model.business_profile import BusinessProfile, public_profile
 from billing.model.disputes import Dispute
 from billing.model.parties import Customer
+from billing.model.statements import Statement
 from core import dispute_words, email_log, formatting, i18n
 from core.db import ScopedSession
 from core.mail import EmailMessage, render_email
@@ -149,6 +150,17 @@ class StaffEmails:
         }
         self._send(work, "dispute_changed", owners, profile, values)
 
+    def statement_waiting(self, work: Work) -> None:
+        """Tell the owners about a cancellation that somebody declared without signing in, and that they have to decide."""
+        with self._open(work) as db:
+            owners = self._owners(db)
+            found = db.scalar(select(Statement).where(Statement.id == work.noun_id))
+        if found is None or found.status != "waiting":
+            return
+        profile = self._profile(work)
+        values = {"statement": found, "url": f"{self._console(profile)}/sales/statements/{found.id}"}
+        self._send(work, "statement_waiting", owners, profile, values)
+
     def _owners(self, db: ScopedSession) -> list[str]:
         return list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
 
@@ -197,4 +209,5 @@ def register(services: Services) -> None:
     services.handlers.on("owners.notified", emails.owners_notified, sends=True)
     for change in ("opened", "won", "lost", "accepted", "expired", "cancelled"):
         services.handlers.on(f"dispute.{change}", emails.dispute_changed, sends=True)
+    services.handlers.on("statement.waiting", emails.statement_waiting, "statements.staff", sends=True)
     services.handlers.on("reconciliation_exception.opened", emails.money_exceptions, sends=True)

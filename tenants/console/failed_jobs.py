@@ -28,6 +28,7 @@ JOBS = {
     job_names.DUNNING_ENDS: _l("Payment confirmation email"),
     job_names.TAX_ESTIMATES: _l("Tax of the next charge"),
     job_names.TAX_REPORTS: _l("Tax record at Stripe Tax"),
+    job_names.PLANNED_STATEMENTS: _l("Planned cancellation"),
 }
 """Job → label. Other jobs are shown by their name."""
 

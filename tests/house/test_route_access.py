@@ -26,6 +26,7 @@ from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseInstance, LicenseKey
 from billing.model.payment_accounts import sandbox_account_id
+from billing.model.statements import Statement
 from billing.plan_changes.quote import quote
 from billing.subscriptions.billing_details import correct_invoice
 from core import clock
@@ -50,6 +51,7 @@ DOORS = {  # the first word of an endpoint → whose door it is
     "sandbox": "the pretend bank",
     "incoming": "another billing system, by its signature",
     "payment_notifications": "a payment processor, by its signature",
+    "statements": "whoever cancels without signing in",
     "mailbox": "an operator of a test deployment",
     "clock": "an operator of a test deployment",
     "healthz": "probes",
@@ -119,6 +121,30 @@ def dispute_of(db: Any, buyer: Buyer) -> str:
     return row.id
 
 
+def statement_of(db: Any, business_id: str) -> str:
+    """Add a cancellation that waits for a decision. Returns its id."""
+    at = clock.now()
+    row = Statement(
+        business_id=business_id,
+        id=new_id("stm"),
+        number="S-261201-BENBEN",
+        kind="cancel",
+        status="waiting",
+        language="en",
+        zone="UTC",
+        name="Ben Hill",
+        email="ben@hill.example",
+        email_key="ben@hill.example",
+        contract="Birch Team",
+        declared="I cancel the contract “Birch Team”.",
+        sha256="0" * 64,
+        received_at=at,
+        answer_by=at,
+    )
+    db.add(row)
+    return row.id
+
+
 def catalogue_of(services: Any, business_id: str) -> dict[str, str]:
     """Return the other ids of a business that routes take."""
     with services.database.open(system(business_id), write=True) as db:
@@ -152,6 +178,7 @@ def strangers(street: Street) -> Strangers:
         paid = db.scalar(select(Invoice.id).where(Invoice.customer_id == ben.customer_id))
         correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
         disputed = dispute_of(db, ben)
+        declared = statement_of(db, street.birch)
     of_birch = catalogue_of(services, street.birch)
     people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
     people["Mallory"].sign_in(street.MALLORY)
@@ -217,6 +244,7 @@ def strangers(street: Street) -> Strangers:
             "quote_id": quote_id,
             "refund_id": back.id,
             "dispute_id": disputed,
+            "statement_id": declared,
             "key_id": key_id,
             "license_key_id": key_id,
             "instance_id": instance.id,

@@ -38,7 +38,7 @@ from tenants.impersonation import ImpersonationSession
 from tenants.roles import ROLES, VERBS, may
 from tenants.team import Membership
 from tenants.webhooks import endpoints, history
-from tests.house.test_route_access import dispute_of
+from tests.house.test_route_access import dispute_of, statement_of
 from tests.pages.console_setup import Site
 from tests.visitor import Page, Visitor
 
@@ -49,10 +49,10 @@ ROUTES = {
     "customers.invite": "share invite_customer make_invite revoke_invite",
     "customers.export": "request_export export export_file",
     "impersonate": "impersonate start_impersonation end_impersonation",
-    "subscriptions.read": "subscriptions subscription failing",
+    "subscriptions.read": "subscriptions subscription failing statements statement",
     "subscriptions.change": "pause_for resume_for staff_plan_change quote_plan_change staff_slip confirm_for keep_plan_for"
     " retry_failing collect_here",
-    "subscriptions.cancel": "cancellation cancel keep close_copy",
+    "subscriptions.cancel": "cancellation cancel keep close_copy carry_out_statement answer_statement",
     "money.read": "payments payment refunds reconciliation disputes dispute",
     "money.refund": "refund make_refund check_exception close_exception",
     "products.read": "products product addon collections collection",
@@ -137,6 +137,7 @@ def _ids(site: Site, business_id: str, buyer: Any, member: Visitor | None) -> di
             "subscription_id": buyer.subscription_id,
             "payment_id": buyer.payment_id,
             "dispute_id": dispute_of(db, buyer),
+            "statement_id": statement_of(db, business_id),
             "product_id": site.products[f"{name}.plan"],
             "membership_id": membership,
             "invitation_id": item.id,

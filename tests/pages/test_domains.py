@@ -165,6 +165,9 @@ def test_a_domain_serves_its_business_only(site: Served) -> None:
         assert answer.status_code in (400, 404, 405), path
     for path in ("/login", f"/login/{site.acorn}", "/login?again=1"):  # no form here, but a redirect to the portal's host
         assert at(Visitor(site.app), path, follow=False).headers["Location"].startswith("http://localhost/domains/")
+    assert "Cancel a subscription of Acorn Notes" in at(Visitor(site.app), "/cancel").text
+    assert at(Visitor(site.app), f"/cancel/{site.acorn}").status_code == 200
+    assert at(Visitor(site.app), f"/cancel/{site.birch}", follow=False).status_code == 404
     assert at(ada, "/healthz").status_code == 200 and at(ada, "/static/portal.css").status_code == 200
 
 
