@@ -52,6 +52,12 @@ def sign_in_requests(settings: Settings, source: str | None) -> list[Limit]:
     return [Limit(f"sign_in:minute:{where}", 10, MINUTE), Limit(f"sign_in:hour:{where}", 60, HOUR)] if where else []
 
 
+def statements(settings: Settings, source: str | None) -> list[Limit]:
+    """Limits for statements that are declared without signing in. Separate from sign-in, so that neither uses up the other."""
+    where = _source(settings, source)
+    return [Limit(f"statement:minute:{where}", 10, MINUTE), Limit(f"statement:hour:{where}", 60, HOUR)] if where else []
+
+
 def codes(settings: Settings, source: str | None) -> list[Limit]:
     where = _source(settings, source)
     return [Limit(f"code:hour:{where}", 30, HOUR)] if where else []

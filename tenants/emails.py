@@ -158,6 +158,9 @@ class StaffEmails:
         if found is None or found.status != "waiting":
             return
         profile = self._profile(work)
+        limit = rate_limits.Limit(f"statements:owners:{profile.business_id}", 20, rate_limits.DAY)
+        if not rate_limits.spend_for(self.services.database, f"{work.id}:owners", [limit]):
+            return  # the console lists it; a flood of statements must not fill the owners' mailboxes
         values = {"statement": found, "url": f"{self._console(profile)}/sales/statements/{found.id}"}
         self._send(work, "statement_waiting", owners, profile, values)
 

@@ -112,6 +112,8 @@ STATEMENT: Table = {
     ("received", "queue"): ("waiting",),
     ("planned", "carry_out"): ("effective", "planned"),
     ("planned", "queue"): ("waiting",),
+    ("planned", "dismiss"): ("dismissed",),
+    ("effective", "queue"): ("waiting",),  # another system refused to cancel
     ("waiting", "carry_out"): ("effective", "planned"),
     ("waiting", "dismiss"): ("dismissed",),
 }

@@ -87,6 +87,15 @@ def cancel_subscription(db: ScopedSession, statement: Statement) -> None:
     tell(db, statement, "statement.effective")
 
 
+def not_cancelled(database: Database, business_id: str, subscription_id: str) -> None:
+    """Leave the statements of a subscription to staff: the system that bills it refused to cancel it, or did not answer. Idempotent."""
+    with database.open(system(business_id), write=True) as db:
+        found = select(Statement).where(Statement.subscription_id == subscription_id, Statement.status == "effective").with_for_update()
+        for statement in db.scalars(found):
+            statement.ends_at = None
+            queue(db, statement)
+
+
 def queue(db: ScopedSession, statement: Statement) -> None:
     statement.status = lifecycle.move(lifecycle.STATEMENT, statement.status, "queue")
     tell(db, statement, "statement.waiting")

@@ -55,6 +55,8 @@ def check(typed: Mapping[str, str]) -> Declaration:
     except Invalid as refused:
         wrong |= refused.fields
     wanted_on = None
+    if typed.get("date", "").strip() and typed.get("when") != "date" and typed.get("type") != "cause":
+        wrong["date"] = N_("Choose “On a later date”, or remove the date.")
     try:
         wanted_on = _wanted_on(typed)
     except ValueError:

@@ -105,8 +105,8 @@ def carry_out_for(processor: PaymentProcessor, scope: Scope, statement_id: str, 
 
 
 def dismiss(db: ScopedSession, statement_id: str, answer: str) -> Statement:
-    """Answer a waiting statement that is about no contract. Raises NotFound, Conflict (state), Invalid (answer)."""
-    statement = _waiting(db, statement_id)
+    """Answer a statement that is about no contract, or withdraw a planned one. Raises NotFound, Conflict (state), Invalid (answer)."""
+    statement = _waiting(db, statement_id, "waiting", "planned")
     answer = answer.strip()
     if not answer:
         raise Invalid(fields={"answer": N_("Write what the customer should know.")})
@@ -119,11 +119,11 @@ def dismiss(db: ScopedSession, statement_id: str, answer: str) -> Statement:
     return statement
 
 
-def _waiting(db: ScopedSession, statement_id: str) -> Statement:
+def _waiting(db: ScopedSession, statement_id: str, *states: str) -> Statement:
     statement = lock_statement(db, statement_id)
     if statement is None:
         raise NotFound()
-    if statement.status != "waiting":
+    if statement.status not in (states or ("waiting",)):
         raise Conflict("STATEMENT_DECIDED", N_("This statement has already been decided."))
     return statement
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
+    from core.outbox_claims import Work
     from core.services import Services
+
+
+def _not_cancelled(services: Services, work: Work) -> None:
+    from billing.statements import carry_out
+
+    if work.data.get("verb") == "cancel" and work.actor.type == "customer":
+        carry_out.not_cancelled(services.database, str(work.business_id), str(work.noun_id))
 
 
 def register(app: Flask, services: Services) -> None:
@@ -27,5 +35,7 @@ def register(app: Flask, services: Services) -> None:
         lambda work: carry_out.receive(services.database, str(work.business_id), str(work.noun_id)),
         "statements.match",
     )
+    for event in ("subscription.action_refused", "subscription.action_unanswered"):
+        services.handlers.on(event, lambda work: _not_cancelled(services, work), "statements.not_cancelled")
     emails.register(services)
     services.worker.ticks.append(Tick("planned statements", timedelta(minutes=1), lambda: carry_out.run_due(services.database)))

@@ -46,7 +46,7 @@ class StatementEmails:
     def receipt(self, work: Work) -> None:
         """Send the customer what was declared and what follows, as text and as PDF."""
         facts, profile = self._load(work)
-        if facts.customer is None or facts.customer.is_declined:
+        if facts.customer is None or facts.customer.is_declined or not self._may_write_receipt(work, facts):
             return
         statement, locale = facts.statement, profile.language_for(facts.customer.locale or facts.statement.language)
         outcome = {}
@@ -61,7 +61,13 @@ class StatementEmails:
         except Unprintable as problem:
             log.warning("email sent without statement", statement=statement.id, error=str(problem))
         portal_url = f"{self.services.settings.base_url}/business/{profile.business_id}/subscriptions/{statement.subscription_id}"
-        values = {"statement": statement, "outcome": outcome[locale], "url": portal_url, "is_planned": statement.status == "planned"}
+        values = {
+            "statement": statement,
+            "outcome": outcome[locale],
+            "url": portal_url,
+            "is_planned": statement.status == "planned",
+            "has_pdf": bool(attachments),
+        }
         self._send(work, "statement_receipt", facts.customer.email, profile, locale, values, attachments=attachments)
 
     def waiting(self, work: Work) -> None:
@@ -91,6 +97,11 @@ class StatementEmails:
             return True
         email_log.withhold(self.services.database, self.services.settings, work, address, "limit")
         return False
+
+    def _may_write_receipt(self, work: Work, facts: StatementFacts) -> bool:
+        """Limit receipts to 10 a day for one contract: the same statement may be sent again and again."""
+        limit = Limit(f"statement:receipt:{facts.statement.business_id}:{facts.statement.subscription_id}", 10, DAY)
+        return rate_limits.spend_for(self.services.database, f"{work.id}:receipt", [limit])
 
     def _load(self, work: Work) -> tuple[StatementFacts, BusinessProfile]:
         facts = statement_facts(self.services.database, str(work.business_id), str(work.noun_id))

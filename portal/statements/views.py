@@ -11,6 +11,7 @@ from flask_babel import gettext as _
 
 from auth import rate_limits, sign_in_context
 from auth.sessions import current_visit
+from billing.documents import Unprintable
 from billing.documents.statements import render_statement
 from billing.model.business_profile import BusinessProfile, public_profile
 from billing.rights.table import cancel_labels
@@ -18,7 +19,7 @@ from billing.statements import business as businesses
 from billing.statements import declare
 from billing.statements.queries import find_statement
 from core import i18n, ids
-from core.errors import Invalid, NotFound, TooMany
+from core.errors import Invalid, NotFound, Unavailable
 from core.request_context import current_door, services
 from core.security import token_page
 from portal.statements import sentences
@@ -48,7 +49,10 @@ def received(business_id: str, statement_id: str, token: str) -> ResponseReturnV
 @bp.get("/cancel/<business_id>/statements/<statement_id>/<token>/pdf")
 def statement_pdf(business_id: str, statement_id: str, token: str) -> ResponseReturnValue:
     profile, statement = _statement(business_id, statement_id, token)
-    pdf = render_statement(document_of(statement, profile, is_test=services().settings.is_test))
+    try:
+        pdf = render_statement(document_of(statement, profile, is_test=services().settings.is_test))
+    except Unprintable:
+        raise Unavailable() from None
     disposition = f'attachment; filename="{statement.number}.pdf"'
     return Response(pdf, content_type="application/pdf", headers={"Content-Disposition": disposition})
 
@@ -71,8 +75,6 @@ def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
     if request.method != "POST":
         return _page(profile, _known())
     form = request.form
-    if not rate_limits.spend(services().database, rate_limits.sign_in_requests(services().settings, request.remote_addr)):
-        raise TooMany(sentence=_("Too many statements were sent from your network. Please try again in a few minutes."))
     errors, named = {}, [profile] if profile else businesses.named(services().database, form.get("business", ""))
     if len(named) != 1:
         errors["business"] = _several() if named else _("We don’t know this business. Enter its name as on your invoice.")
@@ -84,6 +86,9 @@ def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
         return _page(profile, form, errors, named if len(named) > 1 else []), 422
     chosen = named[0]
     assert chosen is not None
+    if not rate_limits.spend(services().database, rate_limits.statements(services().settings, request.remote_addr)):
+        crowded = _("Too many statements were sent from your network. Please try again in a few minutes.")
+        return _page(profile, form, {"contract": crowded}), 429
     statement = declare.declare(
         services().database,
         declaration,

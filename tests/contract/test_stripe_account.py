@@ -305,7 +305,7 @@ def test_a_call_that_the_document_does_not_have_is_an_error(rig: StandInRig) -> 
     with pytest.raises(Refusal, match="Additional properties"):
         api.call(api.v1.customers.create, {"nickname": "Ada"})
     with pytest.raises(Refusal, match="Unrecognized request URL"):
-        api.call(api.v1.invoices.list, {"limit": 1})
+        api.call(api.v1.payouts.list, {"limit": 1})
     assert len(rig.stand_in.mistakes) == 2
     rig.stand_in.mistakes.clear()
 

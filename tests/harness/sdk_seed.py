@@ -90,7 +90,7 @@ def seed(services: Services) -> str:
                 activate(db, "lic_placeholder", name)
         key = new_key(db, BRAND, "The suite's", settings=services.settings)[1]
     method = _card(services)
-    with called("billing.subscriptions.subscribe", SUBSCRIPTION):
+    with called("billing.subscriptions.new_subscription", SUBSCRIPTION):
         subscribe(services.processor, scope, customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id=method)
     bought(services, PAYMENT)
     order(services.processor, scope, SUBSCRIPTION, PlanChangeOrder("product_id", 1, (), "full_immediately", "next_billing_date"))
@@ -120,7 +120,7 @@ def bought(services: Services, payment_id: str = "payment_id") -> None:
 
 def unpaid(services: Services, payment_id: str = "payment_id") -> None:
     """Create a declined renewal, which can be retried."""
-    with called("billing.subscriptions.subscribe", "sub_unpaid"):
+    with called("billing.subscriptions.new_subscription", "sub_unpaid"):
         subscribe(services.processor, system(BRAND), customer_id=CUSTOMER, product_id=PRODUCT, billing=BILLING, payment_method_id="pm_kept")
     declines = services.gateway.save_method(CUSTOMER, "4000000000000002", 6, clock.wall().year + 4, "Ada Marlow")
     with services.database.open(system(BRAND), write=True) as db:

@@ -25,6 +25,7 @@ from core import clock
 from core.outbox import Event
 from core.scope import everything, system
 from core.scope import staff as member
+from tenants.team import Membership
 from tests.cast import Buyer, Cast
 from tests.conftest import on_sqlite
 from tests.visitor import Page, Visitor
@@ -284,18 +285,60 @@ def test_the_labels_are_those_of_the_table(cast: Cast, visitor: Any, language: s
 
 
 @on_sqlite
-@pytest.mark.parametrize(("system_name", "status"), [("stripe", "effective"), ("another", "waiting")])
-def test_what_another_system_bills_is_cancelled_there(cast: Cast, visitor: Any, system_name: str, status: str) -> None:
-    """The request is sent to a system that takes it. A subscription of a file that nobody connects to is left to staff."""
+@pytest.mark.parametrize("system_name", ["stripe", "another"])
+def test_what_another_system_bills_is_cancelled_there(cast: Cast, visitor: Any, system_name: str) -> None:
+    """The request is sent to a system that takes it. Here it refuses, as it is not connected, and the statement is left to staff."""
     ada, someone = cast.ada_at_birch, visitor()
     with cast.services.database.open(system(cast.birch), write=True) as db:
         db.scalars(select(Subscription).where(Subscription.id == ada.subscription_id)).one().collected_by = system_name
     declare(someone, ada.business_id, email=Cast.ADA, contract=ada.subscription_id)
     sent_to_ada = someone.emails(Cast.ADA)
-    assert statements(cast)[0].status == status
-    assert any("We asked the billing system" in email.text for email in sent_to_ada) == (status == "effective")
+    was_asked = system_name == "stripe"
+    assert any("We asked the billing system" in email.text for email in sent_to_ada) == was_asked
     assert not [email for email in sent_to_ada if "You won’t be charged again" in email.text]
     assert not subscription(cast, ada).cancel_at_period_end, "the other system says when it ends"
     with cast.services.database.open(system(cast.birch)) as db:
         sent = db.scalars(select(DelegatedAction).where(DelegatedAction.subscription_id == ada.subscription_id)).all()
-    assert [item.verb for item in sent] == (["cancel"] if status == "effective" else [])
+        events = list(db.scalars(select(Event.type).where(Event.type.like("statement.%")).order_by(Event.at, Event.id)))
+    assert [item.verb for item in sent] == ["cancel"] * was_asked
+    assert events == ["statement.received", *["statement.effective"] * was_asked, "statement.waiting"]
+    assert (statements(cast)[0].status, statements(cast)[0].ends_at) == ("waiting", None)
+
+
+@on_sqlite
+def test_a_date_that_was_not_chosen_is_not_dropped(cast: Cast, visitor: Any) -> None:
+    someone = visitor()
+    page = declare(someone, cast.birch, expect=422, email=Cast.ADA, contract="Birch Team", date="2027-01-31")
+    assert "Choose “On a later date”, or remove the date." in page.text
+    assert page.soup.find("input", {"name": "date"})["value"] == "2027-01-31"
+
+
+@on_sqlite
+def test_a_planned_cancellation_can_be_withdrawn_by_staff(cast: Cast, visitor: Any) -> None:
+    ada, someone = cast.ada_at_birch, visitor()
+    at = subscription(cast, ada).next_billing_at
+    assert at is not None
+    declare(someone, cast.birch, email=Cast.ADA, contract=ada.subscription_id, when="date", date=f"{at + timedelta(days=40):%Y-%m-%d}")
+    receipt = someone.emails(Cast.ADA)[-1]
+    assert "keep the subscription" not in receipt.text
+    with cast.services.database.open(member(cast.birch, "mem_test"), write=True) as db:
+        staff.dismiss(db, statements(cast)[0].id, "As you asked by phone, your contract stays.")
+    assert "your contract stays" in someone.emails(Cast.ADA)[-1].text
+    clock.turn(at - clock.wall() + timedelta(days=45))
+    someone.emails()
+    assert not subscription(cast, ada).cancel_at_period_end
+
+
+@on_sqlite
+def test_owners_and_customers_are_not_flooded(cast: Cast, visitor: Any) -> None:
+    """Twelve proven statements about one contract send ten receipts; twenty-five others send the owners twenty emails."""
+    with cast.services.database.open(everything("an owner of a test"), write=True) as db:
+        ids = {"business_id": cast.birch, "id": "mem_owner", "identity_id": "idn_owner", "created_at": clock.wall()}
+        db.add(Membership(email="own@birch.example", email_key="own@birch.example", role="owner", **ids))
+    someone = visitor()
+    for _ in range(12):
+        declare(someone, cast.birch, email=Cast.ADA, contract=cast.ada_at_birch.subscription_id)
+    for number in range(25):
+        declare(someone, cast.birch, email=f"ann{number}@other.example", contract="Birch Team")
+    assert len([email for email in someone.emails(Cast.ADA) if "Receipt of your cancellation" in email.subject]) == 10
+    assert len([email for email in someone.received("own@birch.example") if "needs your decision" in email.subject]) == 20
