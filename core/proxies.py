@@ -23,7 +23,7 @@ MOST = 10  # proxies in a row
 COUNTRY = "portal.country"
 """The key in the WSGI environment with the country of the client's address (alpha-2), if a trusted proxy named it."""
 UNKNOWN_COUNTRIES = ("XX", "T1")
-"""What Cloudflare writes for an unknown country, and for Tor."""
+"""Cloudflare's codes for an unknown country and for Tor."""
 WIDEST = {4: 8, 6: 16}  # shortest prefix of a network of proxies
 
 

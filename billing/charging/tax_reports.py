@@ -84,7 +84,7 @@ def run_due(processor: GatewayOperations, limit: int = BATCH) -> int:
 
 @dataclass(frozen=True)
 class _Message:
-    """What one report sends. `recorded`: the calculator's id of what is reversed."""
+    """The values of one report. `recorded`: the calculator's id of the record that is reversed."""
 
     kind: str
     account_id: str

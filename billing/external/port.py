@@ -17,7 +17,7 @@ from billing.model.imported_records import Record
 from core.scope import Actor
 
 Noun = Literal["payments", "invoices", "refunds"]
-"""What a document is of: a paid invoice is found by its payment."""
+"""The rows that have documents. The document of a paid invoice is found by its payment."""
 
 VERBS: dict[str, frozenset[str]] = {
     "dodo": frozenset({"cancel", "keep", "end", "pause", "resume", "change_plan", "keep_plan", "change_method", "edit_billing"}),
@@ -30,7 +30,7 @@ FREE_ADDONS = frozenset({"stripe"})
 """Systems in which an add-on belongs to the subscription, not to its plan. A change of the plan leaves it as it is."""
 
 NO_USAGE_PLANS = frozenset({"us", "stripe"})
-"""Where a subscription cannot change to a plan that is billed by usage."""
+"""Systems at which a subscription cannot change to a plan that is billed by usage."""
 
 NO_CODES = frozenset({"stripe"})
 """Systems that take no discount codes with a plan change."""

@@ -22,7 +22,7 @@ from core.db import ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
 from core.scope import Scope
 
-PAGE, ANSWER_LIMIT, CHOICES = 50, 2000, 20
+PAGE, ANSWER_LIMIT, CHOICES = 25, 2000, 20
 SHOWN_STATES = tuple(state for state in STATES if state != "received")
 
 

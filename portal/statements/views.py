@@ -94,7 +94,7 @@ def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
         declaration,
         business_id=chosen.business_id,
         zone=chosen.zone,
-        country=None,
+        country=chosen.country,
         language=i18n.locale(),
         sentence=sentences.declared(declaration, chosen.name, i18n.locale()),
     )
@@ -127,8 +127,7 @@ def _page(
 def _known() -> dict[str, str]:
     """Return what a signed-in person need not type again."""
     visit = current_visit()
-    known = {"name": visit.name or "", "email": visit.email} if visit is not None else {}
-    return {**known, "contract": request.args.get("contract", "")[: declare.CONTRACT_LIMIT]}
+    return {"name": visit.name or "", "email": visit.email} if visit is not None else {}
 
 
 def _profile(business_id: str) -> BusinessProfile:

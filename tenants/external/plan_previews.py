@@ -33,9 +33,9 @@ class Summary(BaseModel):
     total_amount: Annotated[int, Field(ge=0, le=bounds.MOST_MINOR)]
     customer_credits: Sum | None = None
     carried: Sum | None = None
-    """What was owed before, and is charged with it."""
+    """Earlier debt in minor units that is charged together with the change."""
     deferred: Sum | None = None
-    """What is too small to be charged now, and is charged later."""
+    """Minor units that are too few to be charged now, and are charged later."""
     tax: Sum | None = None
 
 

@@ -67,7 +67,7 @@ def stripe(site: StripeSite) -> Any:
 
 
 def transactions(site: StripeSite) -> list[Any]:
-    """What Stripe Tax recorded, oldest first: (type, amount of each line, tax of each line)."""
+    """Return the records of Stripe Tax, oldest first: (type, amount of each line, tax of each line)."""
     made = reversed(site.gateway.account.every("tax.transaction"))
     return [
         (item["type"], [line["amount"] for line in item["line_items"]["data"]], [line["amount_tax"] for line in item["line_items"]["data"]])
@@ -214,7 +214,7 @@ class TestRenewals:
         assert len({row.operation for row in site.rows(TaxCalculation)}) == 2
 
     def next_charge(self, site: StripeSite) -> int:
-        """What pages show."""
+        """Return the figures on pages."""
         with site.database.open(everything("read a story")) as db:
             return next_charge(db, db.scalar(select(Subscription)))
 
