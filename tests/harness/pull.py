@@ -31,6 +31,7 @@ SUMS = {
     "totals": "SELECT currency, count(*), sum(paid_minor), sum(refunded_minor) FROM customer_totals GROUP BY 1 ORDER BY 1",
     "months": "SELECT month, sum(paid_minor), sum(refunded_minor) FROM spend_months GROUP BY 1 ORDER BY 1",
 }  # fmt: skip
+PROGRESS_SECONDS = 30
 PLANS = [("Notes Solo", 900), ("Notes Team", 2400), ("Notes Max", 5900)]
 
 
@@ -153,12 +154,19 @@ class Services:
 
 
 def watch(running: subprocess.Popen[bytes], services: Services, until: int | None = None) -> tuple[float, list[float], str]:
-    """Wait for the end, or until that many payments were written. Returns seconds, MB at each tenth of the way, the output."""
-    began, memory = time.monotonic(), []
+    """Wait for the end, or until that many payments were written. Returns seconds, MB at each tenth of the way, the output.
+
+    Prints the number of payments and the memory to the standard error stream every 30 seconds.
+    """
+    began, memory, printed = time.monotonic(), [], time.monotonic()
     while running.poll() is None:
         time.sleep(0.5)
         memory.append(_rss(running.pid))
-        if until is not None and services.ask("SELECT count(*) FROM payments")[0][0] >= until:
+        payments = services.ask("SELECT count(*) FROM payments")[0][0]
+        if time.monotonic() - printed >= PROGRESS_SECONDS:
+            printed = time.monotonic()
+            print(f"{printed - began:.0f} s: {payments} payments, {memory[-1]:.0f} MB", file=sys.stderr, flush=True)
+        if until is not None and payments >= until:
             running.send_signal(signal.SIGKILL)
             running.wait()
             break
