@@ -49,6 +49,7 @@ def open_payment(
     intent: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
     first_check: timedelta | None = None,
+    customer_type: str | None = None,
 ) -> Payment:
     """Add an open payment that was not sent yet. Raises Conflict, see `PaymentProcessors.for_new` and `for_method`."""
     account = processor.accounts.for_payment(db, business_id, currency, method)
@@ -77,6 +78,7 @@ def open_payment(
         discounts=list(discounts),
         billing=billing or {},
         meta=metadata or {},
+        customer_type=customer_type,
         **_NEW,
         author=author_of(db),
         check_at=clock.wall() + (first_check or (FIRST_CHARGE_CHECK if method else FIRST_PAGE_CHECK)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from billing.charging import recognition
+from billing.customers.customer_type import set_by_business
 from billing.model import customer_search  # noqa: F401 - registers the listeners that store search words
+from billing.model.customer_types import CustomerType
 from billing.model.email_address import clean_address
 from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
@@ -31,6 +33,7 @@ def create_customer(
     metadata: dict[str, Any] | None = None,
     business_name: str | None = None,
     tax_id: str | None = None,
+    customer_type: CustomerType | None = None,
 ) -> Customer:
     """Create a customer. Raises Invalid (fields email, name, business_name, tax_id)."""
     address, key = clean_address(email)
@@ -46,6 +49,8 @@ def create_customer(
         billing={},
         business_name=company,
         tax_id=number,
+        customer_type=customer_type,
+        customer_type_by="business" if customer_type else None,
         meta=metadata or {},
         created_at=clock.now(),
     )
@@ -66,12 +71,17 @@ def update_customer(
     metadata: dict[str, Any] = _UNCHANGED,
     business_name: str | None = _UNCHANGED,
     tax_id: str | None = _UNCHANGED,
+    customer_type: CustomerType | None = _UNCHANGED,
 ) -> Customer:
     """Change the given fields. The old email address is notified of a new one.
 
-    Clearing the tax number clears the company's name. Raises Invalid (fields email, name, business_name, tax_id).
+    Clearing the tax number clears the company's name. Raises Invalid (fields email, name, business_name, tax_id), Conflict for a
+    customer type that the customer chose otherwise.
     """
     changed: list[str] = []
+    if customer_type is not _UNCHANGED and customer_type != customer.customer_type:
+        set_by_business(customer, customer_type)
+        changed.append("customer_type")
     if business_name is not _UNCHANGED or tax_id is not _UNCHANGED:
         if tax_id is _UNCHANGED:  # the stored number was checked when it was saved
             customer.business_name = _clean_company_name(business_name, customer.tax_id)

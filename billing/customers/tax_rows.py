@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from billing.pricing.regions import REGIONS, region_code
+from billing.model.regions import REGIONS, region_code
 from billing.pricing.tax_setup import LOCAL, OSS
 from billing.pricing.taxes import CODES, parse
 from billing.subscriptions.billing_details import COUNTRIES

@@ -18,10 +18,10 @@ from sqlalchemy import select
 from billing.model.invoices import Invoice
 from billing.model.parties import Business
 from billing.model.payments import Payment, PaymentMethod
+from billing.model.regions import region_code
 from billing.model.tax_calculations import TaxCalculation
 from billing.model.tax_id_checks import NOT_CHECKED, TaxIdCheck
 from billing.pricing.prices import ITEM, PriceLine
-from billing.pricing.regions import region_code
 from billing.pricing.tax_setup import oss_registration, registration, setup_of, tax_day
 from billing.pricing.taxes import DOMESTIC, LOCAL, ORIGIN, OSS, full_vat_id
 from core.db import ScopedSession

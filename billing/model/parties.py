@@ -82,6 +82,8 @@ class Customer(Base, CustomerOwned, FromAccount):
     declined_at: Mapped[datetime | None]
     address_since: Mapped[datetime | None]  # when the business changed the address; None: never changed
     blocked_at: Mapped[datetime | None]
+    customer_type: Mapped[str | None]  # consumer, business; None: nobody said, see customer_types.customer_type_of
+    customer_type_by: Mapped[str | None]  # customer, business: who said it
     created_at: Mapped[datetime]
 
     @hybrid_property

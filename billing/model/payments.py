@@ -120,6 +120,7 @@ class Payment(Base, CustomerOwned, FromAccount):
     cart: Mapped[list[Any]] = mapped_column(default=list)
     discounts: Mapped[list[Any]] = mapped_column(default=list)  # copies of the discounts in its price
     billing: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    customer_type: Mapped[str | None]  # of a one-time purchase: consumer, business; see customer_types.concluded_type
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     refunded_minor: Mapped[int] = mapped_column(default=0)
     disputed_minor: Mapped[int] = mapped_column(default=0, server_default="0")  # withheld by disputes that are open or lost

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from stdnum.eu import vat
 from stdnum.exceptions import ValidationError
 
+from billing.model.regions import region_code
 from billing.pricing.default_rates import default_rate
-from billing.pricing.regions import region_code
 from billing.pricing.tax_setup import oss_registration, own_rate, registration, setup_of, tax_day
 from billing.pricing.terms import Seller
 

@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-Party = Literal["consumer", "business"]
+from billing.model.customer_types import CustomerType
 
 EVERYWHERE = "*"
 _FILE = Path(__file__).with_name("table.toml")
@@ -59,7 +59,7 @@ def table() -> Table:
     return Table(groups, tuple(_cancel_rule(row) for row in read["cancel"]))
 
 
-def cancel_rule(place: str | None, party: Party = "consumer") -> CancelRule:
+def cancel_rule(place: str | None, party: CustomerType = "consumer") -> CancelRule:
     """Return the rule for customers in `place` (DE, US-CA). A place without a row of its own gets the rule for everywhere."""
     rows = table().cancel
     for wanted in _from_specific_to_general(place):

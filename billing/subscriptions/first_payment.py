@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from billing.charging.open_payments import open_payment
 from billing.charging.payment_processor import PaymentProcessor
+from billing.model.customer_types import CustomerType
 from billing.model.parties import Customer
 from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
@@ -43,6 +44,7 @@ def create_payment(
     subscription_id: str | None = None,
     payment_id: str | None = None,
     brand_id: str | None = None,
+    customer_type: CustomerType | None = None,
 ) -> Payment:
     """Add an open payment, not yet sent. `amount` and `tax` in minor units. Raises NotFound for an unknown method."""
     method = _load_method(db, customer, terms.method_id) if terms.method_id else None
@@ -66,6 +68,7 @@ def create_payment(
         billing=billing,
         intent=terms.intent,
         metadata=terms.metadata,
+        customer_type=customer_type,
     )
 
 

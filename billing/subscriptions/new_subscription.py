@@ -6,6 +6,7 @@ from typing import Any
 
 from billing.model.buyer_details import BuyerDetails
 from billing.model.catalogue import Product
+from billing.model.customer_types import CustomerType
 from billing.model.parties import Business
 from billing.model.subscriptions import Subscription
 from core import clock
@@ -20,6 +21,7 @@ def new_subscription(
     trial_days: int | None,
     *,
     details: BuyerDetails,
+    customer_type: CustomerType,
     addons: list[dict[str, Any]],
     discounts: list[dict[str, Any]],
     metadata: dict[str, Any] | None,
@@ -51,6 +53,7 @@ def new_subscription(
         billing=details.address,
         tax_id=details.tax_id,
         business_name=details.business_name,
+        customer_type=customer_type,
         collected_by="us",
         credit_minor=0,
         cancel_at_period_end=False,

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from billing.model.buyer_details import BuyerDetails, is_within, whole_address
+from billing.model.customer_types import CustomerType, type_for_purchase
 from billing.model.parties import Customer
 from billing.subscriptions.billing_details import check_tax_id
-from billing.subscriptions.tax_id_checks import marked, request_check
+from billing.subscriptions.tax_id_checks import is_marked_invalid, marked, request_check
 from core.db import ScopedSession
 from core.errors import N_, Invalid
 
@@ -43,3 +44,8 @@ def checked_details(db: ScopedSession, customer: Customer, details: BuyerDetails
     """Queue the check of the tax number, and mark the address if an earlier check found that the number is not valid."""
     status = request_check(db, customer.business_id, customer.customer_id, details.tax_id, details.address.get("country"))
     return replace(details, address=marked(details.address, status))
+
+
+def customer_type_for(customer: Customer, details: BuyerDetails) -> CustomerType:
+    """Return whether a consumer or a business buys. A tax number that VIES does not know makes nobody a business."""
+    return type_for_purchase(customer, None if is_marked_invalid(details.address) else details.tax_id)

@@ -28,7 +28,7 @@ from billing.pricing.line_items import cart_of
 from billing.subscriptions.first_payment import PaymentTerms, create_payment
 from billing.subscriptions.new_subscription import new_subscription
 from billing.subscriptions.purchase_checks import check_billing_currency, chosen_addons, load_parties, load_product
-from billing.subscriptions.purchase_details import checked_details, details_for_purchase
+from billing.subscriptions.purchase_details import checked_details, customer_type_for, details_for_purchase
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
@@ -89,7 +89,7 @@ def subscribe(
             chosen = chosen_addons(db, product, addons)
             subscription = new_subscription(
                 business, product, customer_id, quantity, trial_days,
-                details=details, addons=chosen, discounts=discounts, metadata=metadata,
+                details=details, customer_type=customer_type_for(customer, details), addons=chosen, discounts=discounts, metadata=metadata,
             )  # fmt: skip
             taxed = _first_period(known, business, subscription, product)
             db.add(subscription)
@@ -155,6 +155,7 @@ def buy(
                 processor, db, customer, PaymentTerms(payment_method_id, return_url, metadata, discounts, intent),
                 operation=f"purchase:{payment_id}", amount=prices.total(taxed.lines), currency=first.currency, cart=cart_of(taxed.lines),
                 tax=sum(line.tax_minor for line in taxed.lines), billing=details.stored(), payment_id=payment_id,
+                customer_type=customer_type_for(customer, details),
             )  # fmt: skip
             store_calculation(db, customer_id, f"purchase:{payment_id}", taxed)
             redeem(db, customer, discounts, payment.id, None)

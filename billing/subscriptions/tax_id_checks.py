@@ -74,6 +74,11 @@ def marked(address: dict[str, Any], status: str | None) -> dict[str, Any]:
     return {**plain, "tax_id_check": INVALID} if status == INVALID else plain
 
 
+def is_marked_invalid(address: dict[str, Any]) -> bool:
+    """Return whether the tax ID used with this address was found invalid."""
+    return address.get("tax_id_check") == INVALID
+
+
 def record_answer(db: ScopedSession, check_id: str, answer: RegisterAnswer) -> None:
     """Store an answer of VIES, and mark the running subscriptions of this customer with this ID. Idempotent."""
     customer_id = db.scalar(select(TaxIdCheck.customer_id).where(TaxIdCheck.id == check_id))

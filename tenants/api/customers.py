@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from billing.customers.customers import create_customer, update_customer
 from billing.history import api_lists as read
+from billing.model.customer_types import CustomerType
 from core.request_context import db
 from tenants.api.authentication import bp, caller
 from tenants.api.request_parsing import Body, Locale, Metadata, PageQuery, ShortText, body, query
@@ -18,13 +19,13 @@ from tenants.api.shapes.customers import CustomerShape, PaymentMethodShape
 
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ().\-]{5,30}$")]
 TaxId = Annotated[str, StringConstraints(max_length=50)]
-CLEARABLE = frozenset({"phone_number", "preferred_locale", "business_name", "tax_id"})
+CLEARABLE = frozenset({"phone_number", "preferred_locale", "business_name", "tax_id", "customer_type"})
 
 
 class NewCustomer(Body):
     """A new customer. `business_name` and `tax_id` are extensions of the contract: the company that new invoices are issued to.
 
-    `business_name` requires `tax_id`.
+    `business_name` requires `tax_id`. `customer_type` is an extension as well: consumer (default) or business.
     """
 
     email: str
@@ -34,6 +35,7 @@ class NewCustomer(Body):
     preferred_locale: Locale | None = None
     business_name: ShortText | None = None
     tax_id: TaxId | None = None
+    customer_type: CustomerType | None = None
 
 
 class CustomerChange(Body):
@@ -44,6 +46,7 @@ class CustomerChange(Body):
     preferred_locale: Locale | None = None
     business_name: ShortText | None = None
     tax_id: TaxId | None = None
+    customer_type: CustomerType | None = None
 
 
 class CustomerQuery(PageQuery):
@@ -58,7 +61,7 @@ def create() -> ResponseReturnValue:
     sent = body(NewCustomer)
     row = create_customer(
         db(), caller().business_id, email=sent.email, name=sent.name, phone=sent.phone_number, locale=sent.preferred_locale,
-        metadata=sent.metadata, business_name=sent.business_name, tax_id=sent.tax_id,
+        metadata=sent.metadata, business_name=sent.business_name, tax_id=sent.tax_id, customer_type=sent.customer_type,
     )  # fmt: skip
     return json_response(CustomerShape.of(row))
 
@@ -83,13 +86,13 @@ def show(customer_id: str) -> ResponseReturnValue:
 def change(customer_id: str) -> ResponseReturnValue:
     """Update a customer. Fields that are not sent stay unchanged.
 
-    null clears `phone_number`, `preferred_locale`, `business_name` or `tax_id`; clearing `tax_id` clears `business_name` as well. A null
-    `name` or `email` is ignored.
+    null clears `phone_number`, `preferred_locale`, `business_name`, `tax_id` or `customer_type`; clearing `tax_id` clears
+    `business_name` as well. A null `name` or `email` is ignored. A `customer_type` that the customer chose cannot be changed (409).
     """
     sent = body(CustomerChange)
     given: dict[str, Any] = {}
     names = {"email": "email", "name": "name", "phone_number": "phone", "preferred_locale": "locale", "metadata": "metadata",
-             "business_name": "business_name", "tax_id": "tax_id"}  # fmt: skip
+             "business_name": "business_name", "tax_id": "tax_id", "customer_type": "customer_type"}  # fmt: skip
     for field, name in names.items():
         value = getattr(sent, field)
         if field in sent.model_fields_set and (value is not None or field in CLEARABLE):

@@ -11,9 +11,9 @@ from flask_babel import gettext as _
 
 from billing.customers.tax_rows import CATEGORIES
 from billing.model.parties import Business
+from billing.model.regions import REGIONS
 from billing.pricing import prices, taxes
 from billing.pricing.default_rates import DefaultRate, current_rates, needs_rate
-from billing.pricing.regions import REGIONS
 from billing.pricing.tax_setup import OSS, tax_day
 from core.amount_input import read_amount, write_amount
 from core.formatting import locale_of

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.model.regions import region_code
 from billing.pricing.default_rates import all_rates, countries, default_rate
-from billing.pricing.regions import region_code
 from billing.pricing.tax_setup import from_rates, is_set_up, to_rates
 from billing.pricing.taxes import EU, REASONS, Treatment, full_vat_id, is_reverse_charge, parse, treatment
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from billing.model.customer_types import CustomerType, customer_type_of
 from billing.model.parties import Customer
 from billing.model.payments import PaymentMethod
 from tenants.api.shapes import Json, Shape, Stamp
 
 
 class CustomerShape(Shape):
-    """A customer. `business_name` and `tax_id` are extensions of the contract."""
+    """A customer. `business_name`, `tax_id` and `customer_type` are extensions of the contract.
+
+    `customer_type`: what counts for new purchases, consumer or business.
+    """
 
     business_id: str
     created_at: Stamp
@@ -22,13 +26,14 @@ class CustomerShape(Shape):
     preferred_locale: str | None
     business_name: str | None
     tax_id: str | None
+    customer_type: CustomerType
 
     @classmethod
     def of(cls, row: Customer) -> CustomerShape:
         return cls(
             business_id=row.business_id, created_at=row.created_at, customer_id=row.customer_id, email=row.email, name=row.name,
             blocked_at=row.blocked_at, metadata=row.meta or {}, phone_number=row.phone, preferred_locale=row.locale,
-            business_name=row.business_name, tax_id=row.tax_id,
+            business_name=row.business_name, tax_id=row.tax_id, customer_type=customer_type_of(row),
         )  # fmt: skip
 
 
