@@ -18,9 +18,7 @@ from core.scope import system
 from tenants.external.account import ExternalAccount, PullCursor
 from tenants.external.read_limits import ReadLimit
 from tenants.external.reader import REQUESTS, SECONDS, UNREADABLE, AccountReader
-from tenants.external.system import AccountPage, Created, Progress, Resource
-
-MAX_PAGES = 50_000  # per list, against accounts whose list never ends
+from tenants.external.system import MAX_PAGES, AccountPage, Created, Progress, Resource
 
 
 @dataclass

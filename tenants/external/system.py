@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SIZE = 100  # rows per page, the maximum of each API
+MAX_PAGES = 50_000  # per list, against accounts whose list never ends
 REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 """An external id that is safe as a part of a path."""
 MAX_WAIT = 900.0  # seconds that Retry-After may request

@@ -17,9 +17,9 @@ from core.scope import system
 from tenants.external.read_limits import ReadLimit
 from tenants.external.reader import REQUESTS, SECONDS, UNREADABLE, AccountReader
 from tenants.external.stripe import catalogue, customers, invoices, payments, subscriptions
-from tenants.external.stripe.resources import INVOICE_PAYMENT, ONE, PRICE, SUBSCRIPTION
+from tenants.external.stripe.resources import INVOICE_PAYMENT, ONE, OPEN_INVOICES, PRICE, SUBSCRIPTION
 from tenants.external.stripe.values import child, id_of
-from tenants.external.system import REFERENCE, SIZE, Json, ObjectMissing, Resource, reference_of
+from tenants.external.system import MAX_PAGES, REFERENCE, SIZE, Created, Json, ObjectMissing, Resource, reference_of
 
 RECENT = timedelta(days=1)
 """A charge may be listed before the payment of its invoice was read, so recent charges are looked up one by one."""
@@ -132,15 +132,36 @@ def learn(reader: AccountReader, kind: str, noun: str) -> None:
 
 
 def close_invoices(reader: AccountReader) -> Counts:
-    """Read the invoices that are open here. The account lists those that are open there, and not those that were voided meanwhile."""
+    """Read the invoices that are open here and no longer open at the account, such as those that were voided meanwhile.
+
+    Those that are open there are left out by their list, a page at a time, because reading each takes one request per invoice.
+    """
     counts = Counts()
     with reader.database.open(system(reader.business_id)) as db:
         is_open = select(Invoice.id).where(Invoice.status == "open", Invoice.account_id == reader.origin.account_id)
-        names = list(db.scalars(select(SourceId.reference).where(SourceId.kind == "invoice", SourceId.row_id.in_(is_open))))
+        here = set(db.scalars(select(SourceId.reference).where(SourceId.kind == "invoice", SourceId.row_id.in_(is_open))))
+    names = sorted(_not_listed(reader, OPEN_INVOICES, here))
     for start in range(0, len(names), SIZE):
         reader.budget = ReadLimit(REQUESTS, SECONDS)
         counts += reader.keep([record for name in names[start : start + SIZE] for record in reader.read_records("invoice", name)])
     return counts
+
+
+def _not_listed(reader: AccountReader, resource: Resource, names: set[str]) -> set[str]:
+    """Return the names that the list of a resource does not contain. After a page that cannot be read, all names not yet found."""
+    missing, cursor, pages = set(names), None, 0
+    while missing and pages < MAX_PAGES:
+        reader.budget = ReadLimit(REQUESTS, SECONDS)
+        try:
+            page = reader.wait(lambda after=cursor: reader.system.page(reader.api, resource, after, Created()))
+        except UNREADABLE as error:
+            reader.skip(f"unreadable page: {type(error).__name__}", [resource.name])
+            break
+        missing -= {id_of(item) or "" for item in page.items}
+        cursor, pages = page.next, pages + 1
+        if cursor is None:
+            break
+    return missing
 
 
 def _price(reader: AccountReader, data: Json) -> list[Record]:

@@ -24,12 +24,13 @@ PRICE = ("product",)
 CUSTOMER = ("invoice_settings.default_payment_method",)
 SUBSCRIPTION = ("default_payment_method", "customer", "customer.invoice_settings.default_payment_method", "latest_invoice")
 INVOICE_PAYMENT = ("invoice", "payment.payment_intent.latest_charge")
+OPEN_INVOICES = StripeList("unpaid invoices", "invoice", dated=True, path="/v1/invoices", filters=(("status", "open"),))
 
 RESOURCES = (
     StripeList("prices", "product", dated=True, path="/v1/prices", expand=PRICE),
     StripeList("customers", "customer", dated=True, path="/v1/customers", expand=CUSTOMER),
     StripeList("subscriptions", "subscription", dated=True, path="/v1/subscriptions", expand=SUBSCRIPTION, filters=(("status", "all"),)),
-    StripeList("unpaid invoices", "invoice", dated=True, path="/v1/invoices", filters=(("status", "open"),)),
+    OPEN_INVOICES,
     StripeList("invoice payments", "payment", dated=True, path="/v1/invoice_payments", expand=INVOICE_PAYMENT),
     StripeList("charges", "payment", dated=True, path="/v1/charges"),
     StripeList("refunds", "refund", dated=True, path="/v1/refunds"),
