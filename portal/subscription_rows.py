@@ -111,12 +111,12 @@ def when(row: SubscriptionRow) -> Markup:
 
 
 def may_cancel(row: SubscriptionRow, business: Account) -> bool:
-    return _is_cancellable(row, business) and policy.allows(business, "cancel")
+    return _is_cancellable(row, business) and policy.allows_cancelling(business, row)
 
 
 def cancels_by_contact(row: SubscriptionRow, business: Account) -> bool:
     """Return whether the subscription could be cancelled, but its customers have to ask the business."""
-    return _is_cancellable(row, business) and not policy.allows(business, "cancel")
+    return _is_cancellable(row, business) and not policy.allows_cancelling(business, row)
 
 
 def _is_cancellable(row: SubscriptionRow, business: Account) -> bool:

@@ -14,8 +14,11 @@ class _Buyer(Protocol):
     tax_id: str | None
 
 
-class _Contract(Protocol):
-    customer_type: str | None
+class Contract(Protocol):
+    @property
+    def customer_type(self) -> str | None: ...
+    @property
+    def tax_id(self) -> str | None: ...
 
 
 def customer_type_of(customer: _Buyer) -> CustomerType:
@@ -34,8 +37,13 @@ def type_for_purchase(customer: _Buyer, tax_id: str | None) -> CustomerType:
     return "business" if tax_id or customer.customer_type == "business" else "consumer"
 
 
-def concluded_type(contract: _Contract, customer: _Buyer) -> CustomerType:
-    """Return the type at the time when a subscription or a purchase was concluded. Older rows have none; today's counts for them."""
+def type_of_contract(contract: Contract) -> CustomerType:
+    """Return the type of the customer when a subscription was concluded. Of imported ones it may be unknown: then the tax number tells."""
     if contract.customer_type in TYPES:
         return "business" if contract.customer_type == "business" else "consumer"
-    return customer_type_of(customer)
+    return "business" if contract.tax_id else "consumer"
+
+
+def concluded_type(contract: Contract, customer: _Buyer) -> CustomerType:
+    """Return the type at the time of a purchase. Older purchases have none; today's counts for them."""
+    return type_of_contract(contract) if contract.customer_type in TYPES else customer_type_of(customer)

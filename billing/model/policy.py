@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import select
 
+from billing.model.customer_types import Contract, type_of_contract
 from billing.model.parties import Business, Customer
 from core.db import ScopedSession
 from core.errors import N_, Conflict
@@ -34,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """Contract §5.5, with the stricter defaults of design §6.
 
+`cancel`: whether customers who bought as a business may cancel when signed in. Consumers always may.
 `grace_days` 1 to 30: an unpaid subscription is past due for this time, then `grace_action` (on_hold or cancel) applies.
 `retry_schedule_hours`: hours between automatic retries after a soft decline, such as [12, 24, 48, 72, 96, 120, 168, 168].
 Empty: no retries.
@@ -57,9 +59,14 @@ def setting(business: HasSettings, name: str) -> Any:
     return (business.settings or {}).get(name, DEFAULTS[name])
 
 
-def allows(business: HasSettings, verb: str) -> bool:
-    """Return whether customers of the business may `plan_change`, `cancel` or `pause`. Undoing these is always allowed."""
+def allows(business: HasSettings, verb: Literal["plan_change", "pause"]) -> bool:
+    """Return whether customers of the business may `plan_change` or `pause`. Undoing these is always allowed."""
     return bool(setting(business, verb))
+
+
+def allows_cancelling(business: HasSettings, contract: Contract) -> bool:
+    """Return whether the customer may cancel this subscription when signed in. Consumers always may: no setting takes that from them."""
+    return bool(setting(business, "cancel")) or type_of_contract(contract) == "consumer"
 
 
 def language(business: Business, *preferred: str | None) -> str:

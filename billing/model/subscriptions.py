@@ -83,7 +83,7 @@ class Subscription(Base, CustomerOwned, FromAccount):
     billing: Mapped[dict[str, Any]] = mapped_column(default=dict)
     tax_id: Mapped[str | None]
     business_name: Mapped[str | None]
-    customer_type: Mapped[str | None]  # consumer, business: when the contract was concluded; see customer_types.concluded_type
+    customer_type: Mapped[str | None]  # consumer, business: when the contract was concluded; see customer_types.type_of_contract
     collected_by: Mapped[str] = mapped_column(default="us")
     credit_minor: Mapped[int] = mapped_column(default=0)
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)

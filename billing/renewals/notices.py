@@ -102,7 +102,7 @@ def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
             currency=subscription.currency,
             product=subscription_queries.get_subscription(db, subscription.id).coming().name,
             trial=subscription.is_trial,
-            may_cancel=policy.allows(business, "cancel"),
+            may_cancel=policy.allows_cancelling(business, subscription),
         )
 
 

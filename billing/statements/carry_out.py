@@ -6,6 +6,8 @@ from sqlalchemy import or_, select
 
 from billing.model import job_names, lifecycle
 from billing.model.lifecycle import LIVE
+from billing.model.parties import Business
+from billing.model.policy import allows_cancelling
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription, load_subscription
 from billing.statements import matching
@@ -31,7 +33,16 @@ def receive(database: Database, business_id: str, statement_id: str) -> None:
             queue(db, statement)
             return
         statement.customer_id, statement.subscription_id, statement.matched_by = match.customer_id, match.subscription_id, match.matched_by
+        if not _may_cancel(db, match.subscription_id):
+            queue(db, statement)
+            return
     _act(database, business_id, statement_id)
+
+
+def _may_cancel(db: ScopedSession, subscription_id: str) -> bool:
+    """Return whether the customer may cancel without staff: a business customer may not where the business has said so."""
+    business = db.scalars(select(Business)).one()
+    return allows_cancelling(business, load_subscription(db, subscription_id))
 
 
 def run_due(database: Database) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from billing.external.enqueue import is_delegated
 from billing.model import lifecycle, policy
+from billing.model.customer_types import type_of_contract
 from billing.model.events import emit_about
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
@@ -29,12 +30,12 @@ def cancel_at_period_end(
 
     `statement`: the number of the statement that cancels, if somebody declared it without signing in. Its own receipt is sent.
 
-    Raises Conflict (state), Forbidden (the business does not let customers cancel), Invalid (feedback, comment).
+    Raises Conflict (state), Forbidden (the business does not let business customers cancel), Invalid (feedback, comment).
     """
     subscription = load_subscription(db, subscription_id)
     if db.scope.is_customer:
         business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
-        if business is None or not policy.allows(business, "cancel"):
+        if business is None or not policy.allows_cancelling(business, subscription):
             raise Forbidden("CANCELLATION_DISABLED", N_("To cancel, contact this business."))
     if feedback and feedback not in FEEDBACK:
         raise Invalid(fields={"feedback": N_("Choose a reason from the list, or none.")})
@@ -59,7 +60,10 @@ def cancel_at_period_end(
 
 
 def keep(db: ScopedSession, subscription_id: str) -> Subscription:
-    """Undo a scheduled cancellation; allowed until it takes effect. Raises NotFound, Conflict."""
+    """Undo a scheduled cancellation; allowed until it takes effect.
+
+    Raises NotFound, Conflict CANCELLED_BY_CUSTOMER (a consumer cancelled, and staff or a program would undo it), SUBSCRIPTION_INACTIVE.
+    """
     subscription = load_subscription(db, subscription_id)
     if not lifecycle.may(lifecycle.SUBSCRIPTION, subscription.status, "keep"):
         raise Conflict("SUBSCRIPTION_INACTIVE", N_("This subscription has ended. The cancellation can no longer be undone."))
@@ -67,10 +71,18 @@ def keep(db: ScopedSession, subscription_id: str) -> Subscription:
         return subscription
     if is_delegated(db, subscription, "keep", EXTERNAL):
         return subscription
+    if not db.scope.is_customer and is_consumers_own(subscription):
+        raise Conflict("CANCELLED_BY_CUSTOMER", N_("The customer cancelled this subscription. Only the customer can undo it."))
     subscription.cancel_at_period_end = False
     subscription.cancellation_feedback = subscription.cancellation_comment = subscription.cancelled_by = None
     emit_about(db, subscription, "subscription.cancellation_revoked", ends_at=_ends_at(subscription))
     return subscription
+
+
+def is_consumers_own(subscription: Subscription) -> bool:
+    """Return whether a consumer declared the cancellation in the portal or in a statement. The business cannot undo it for them."""
+    by = subscription.cancelled_by or {}
+    return by.get("type") == "customer" and not by.get("reported_by") and type_of_contract(subscription) == "consumer"
 
 
 def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> None:

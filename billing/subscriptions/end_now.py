@@ -27,7 +27,7 @@ def cancel_now(
 ) -> Subscription:
     """End the subscription now, from active, on_hold, past_due or paused. Idempotent. Opens its own sessions.
 
-    Raises NotFound, Forbidden CANCELLATION_DISABLED (customers), Conflict SUBSCRIPTION_INACTIVE, Invalid (feedback, comment).
+    Raises NotFound, Forbidden CANCELLATION_DISABLED (business customers), Conflict SUBSCRIPTION_INACTIVE, Invalid (feedback, comment).
     """
     comment = (comment or "").strip() or None
     if feedback and feedback not in FEEDBACK:
@@ -42,7 +42,7 @@ def cancel_now(
         )
         subscription = load_subscription(db, subscription_id)
         business = db.scalar(select(Business))
-        if scope.is_customer and (business is None or not policy.allows(business, "cancel")):
+        if scope.is_customer and (business is None or not policy.allows_cancelling(business, subscription)):
             raise Forbidden("CANCELLATION_DISABLED", N_("To cancel, contact this business."))
         if subscription.status == "cancelled":
             return subscription

@@ -14,7 +14,7 @@ from billing.model import lifecycle
 from billing.model.parties import Customer
 from billing.model.subscriptions import Subscription, load_subscription
 from billing.subscriptions.billing_details import edit_billing
-from billing.subscriptions.cancel import cancel_at_period_end, keep
+from billing.subscriptions.cancel import cancel_at_period_end, is_consumers_own, keep
 from billing.subscriptions.end_now import cancel_now
 from billing.subscriptions.pause import pause, resume
 from billing.subscriptions.reschedule import extend_term, move_next_date
@@ -80,7 +80,9 @@ def change(subscription_id: str) -> ResponseReturnValue:
         cancel_now(processor(), caller().scope, subscription_id, sent.cancellation_feedback, sent.cancellation_comment)
     if sent.cancel_reason == "cancelled_by_customer":
         with services().database.open(caller().scope, write=True) as db:
-            load_subscription(db, subscription_id).cancelled_by = {"type": "customer"}
+            row = load_subscription(db, subscription_id)
+            if not is_consumers_own(row):  # who declared it themselves stays the one who can undo it
+                row.cancelled_by = {"type": "customer", "reported_by": "api_key"}
     with services().database.open(caller().scope) as db:
         return json_response(subscription_shape(db, subscription_id))
 

@@ -76,6 +76,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         is_charged=is_charged(row),
         is_undecided=row.collected_by == UNDECIDED and row.status in lifecycle.LIVE,
         delegated=_delegated(row),
+        may_keep=not cancel_subscription.is_consumers_own(sold.subscription),
         may_end=current_member().may("subscriptions.cancel")
         and can(row.collected_by, "cancel")
         and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "cancel"),

@@ -92,7 +92,8 @@ def test_portal_rules_apply_at_once(site: Site, ada: Visitor) -> None:
         "portal_return_url": "https://app.acorn.example/account",
     }
     body = ada.get(url).body.decode()
-    assert f"{url}/cancellation" not in body and f"{url}/plan-change" not in body and f"{url}/pause" not in body
+    assert f"{url}/cancellation" in body, "the rule of cancelling is for business customers"
+    assert f"{url}/plan-change" not in body and f"{url}/pause" not in body
     assert ada.get(f"/business/{site.acorn}/").soup.find("a", href="https://app.acorn.example/account")
     assert [email for email in site.sam.emails(site.SAM) if "changed your portal settings: what customers can do." in email.text]
     assert [link_back_to(site, url) for url in ("https://a.example/x/y", "https://a.example/z", "https://c.example/")] == [200, 422, 422]

@@ -79,6 +79,9 @@ def test_without_the_right_to_cancel_the_slip_names_whom_to_ask(ada: Visitor, ca
     with cast.services.database.open(system(cast.acorn), write=True) as db:
         row = db.scalars(select(Business)).one()
         row.settings = {**row.settings, "cancel": False}
+    assert slip(ada, cast)[1][-1] == "Cancel subscription", "consumers always can"
+    with cast.services.database.open(system(cast.acorn), write=True) as db:
+        db.scalars(select(Subscription).where(Subscription.id == cast.ada_at_acorn.subscription_id)).one().customer_type = "business"
     text, buttons, _main = slip(ada, cast)
     assert "To cancel, contact Acorn Notes. help@acorn.example" in text and "Cancel subscription" not in buttons
 

@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from sqlalchemy import func, select
 
 from billing.model.invoices import Invoice
-from billing.model.parties import Business
+from billing.model.parties import Business, Customer
 from billing.model.payments import Payment
 from billing.model.quotes import Quote, ScheduledChange
 from billing.model.subscriptions import Subscription
@@ -121,7 +121,13 @@ class Rig:
             acorn.settings = {**acorn.settings, **settings}
 
     def allow(self, on: bool) -> None:
+        """Allow customers everything, or nothing. The setting of cancelling binds business customers only."""
         self.set(cancel=on, pause=on, plan_change=on)
+        with self.services.database.open(self.business, write=True) as db:
+            customer = db.scalars(select(Customer).where(Customer.customer_id == self.buyer.customer_id)).one()
+            customer.customer_type, customer.customer_type_by = (None, None) if on else ("business", "business")
+            for row in db.scalars(select(Subscription).where(Subscription.customer_id == self.buyer.customer_id)):
+                row.customer_type = "consumer" if on else "business"
 
     def row(self, item: str) -> Subscription:
         with self.services.database.open(self.business) as db:
