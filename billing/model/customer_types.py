@@ -38,7 +38,7 @@ def type_for_purchase(customer: _Buyer, tax_id: str | None) -> CustomerType:
 
 
 def type_of_contract(contract: Contract) -> CustomerType:
-    """Return the type of the customer when a subscription was concluded. Of imported ones it may be unknown: then the tax number tells."""
+    """Return the type of the customer when a subscription was concluded. Of older and imported ones it is unknown: the tax number tells."""
     if contract.customer_type in TYPES:
         return "business" if contract.customer_type == "business" else "consumer"
     return "business" if contract.tax_id else "consumer"

@@ -16,4 +16,3 @@ def upgrade() -> None:
     op.add_column("customers", sa.Column("customer_type_by", sa.String(), nullable=True))
     op.add_column("subscriptions", sa.Column("customer_type", sa.String(), nullable=True))
     op.add_column("payments", sa.Column("customer_type", sa.String(), nullable=True))
-    op.execute("UPDATE subscriptions SET customer_type = CASE WHEN tax_id IS NULL THEN 'consumer' ELSE 'business' END")

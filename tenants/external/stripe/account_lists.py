@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from tenants.external.reader import REQUESTS, SECONDS, UNREADABLE, AccountReader
 from tenants.external.stripe import catalogue, customers, invoices, payments, subscriptions
 from tenants.external.stripe.resources import INVOICE_PAYMENT, ONE, OPEN_INVOICES, PRICE, SUBSCRIPTION
 from tenants.external.stripe.values import child, id_of
-from tenants.external.system import MAX_PAGES, REFERENCE, SIZE, Created, Json, ObjectMissing, Resource, reference_of
+from tenants.external.system import MAX_PAGES, REFERENCE, SIZE, AccountPage, Created, Json, ObjectMissing, Resource, reference_of
 
 RECENT = timedelta(days=1)
 """A charge may be listed before the payment of its invoice was read, so recent charges are looked up one by one."""
@@ -153,7 +154,7 @@ def _not_listed(reader: AccountReader, resource: Resource, names: set[str]) -> s
     while missing and pages < MAX_PAGES:
         reader.budget = ReadLimit(REQUESTS, SECONDS)
         try:
-            page = reader.wait(lambda after=cursor: reader.system.page(reader.api, resource, after, Created()))
+            page: AccountPage = reader.wait(partial(reader.system.page, reader.api, resource, cursor, Created()))
         except UNREADABLE as error:
             reader.skip(f"unreadable page: {type(error).__name__}", [resource.name])
             break
