@@ -123,7 +123,7 @@ def _page(
     problems: list[tuple[int, str]] | None = None,
 ) -> str:
     targets = _targets(row)
-    found = problems or (file.problems if file is not None else [])
+    found = sorted(problems or (file.problems if file is not None else []), key=lambda item: item[0])
     return render_template(
         "tenants/console/payment_method_moves.html",
         details=details,
