@@ -69,6 +69,21 @@ def test_the_document_is_made_from_the_table() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == made()
 
 
+PLACES = ("DE", "FR", "IT", "ES", "NL", "GB", "US-CA", "US-NY", "US-MA", "CA-QC", "IN", "JP")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_that_was_looked_into_has_a_row_of_its_own(place: str) -> None:
+    assert cancel_rule(place).places == (place,)
+
+
+def test_a_place_that_is_not_in_the_table_gets_the_strictest_rule() -> None:
+    rule, others = cancel_rule("BR"), [row for row in table().cancel if EVERYWHERE not in row.places]
+    assert rule.places == (EVERYWHERE,) == cancel_rule(None).places and "consumer" in rule.parties and "business" in rule.parties
+    assert rule.signed_out >= max(row.signed_out for row in others) and rule.single_page >= max(row.single_page for row in others)
+    assert rule.answer_days <= min(row.answer_days for row in others)
+
+
 def test_every_language_of_the_portal_has_labels() -> None:
     for language in supported():
         assert cancel_labels(language)[0].language == language
@@ -82,7 +97,7 @@ def test_prescribed_labels_are_shown_beside_the_language_of_the_page() -> None:
 
 
 @pytest.mark.parametrize(("place", "party", "found"), [
-    ("DE", "consumer", "DE"), ("DE", "business", "*"), ("US-CA", "consumer", "US-CA"), ("US-NY", "consumer", "*"), (None, "consumer", "*"),
+    ("DE", "consumer", "DE"), ("DE", "business", "*"), ("US-CA", "consumer", "US-CA"), ("US-TX", "consumer", "*"), (None, "consumer", "*"),
     ("ZZ", "business", "*"),
 ])  # fmt: skip
 def test_the_most_specific_row_counts(place: str | None, party: str, found: str) -> None:
