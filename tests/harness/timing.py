@@ -29,6 +29,7 @@ from auth.recovery import Recovery
 from billing.customers.customers import create_customer
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
+from billing.model.parties import Customer
 from core import ids
 from core.oidc_settings import OidcProvider
 from core.outbox import Outbox
@@ -40,6 +41,8 @@ from tests.engines import Sqlite
 from tests.visitor import Visitor
 
 TOKENS = re.compile(rb'(csrf_token" value="|nonce="|nonce-)[^"\';]+')
+STATEMENT = re.compile(rb"S-[0-9]{6}-[0-9A-Z]{6}|stm_[0-9A-Za-z_-]+(/[0-9A-Za-z_.-]+)?|[0-9a-f]{64}|[0-9]{1,2}:[0-9]{2}:[0-9]{2}[^<\"]*")
+"""What differs between two statements: number, address, SHA-256 and time."""
 Door = Callable[[str], tuple[int, bytes]]
 TOWN = OidcProvider("town", "Town", "https://id.town.example", "portal", "")  # trusted for no address: an email proves it
 
@@ -77,6 +80,22 @@ def posts(visitor: Visitor, path: str, field: str, page: str = "", **more: Any) 
     return ask
 
 
+def declares(visitor: Visitor, business_id: str, field: str, email: str, contract: str) -> Door:
+    """Declare a cancellation with a value in `field`, and open the page that answers. Nothing about the statement's number is compared."""
+    path = f"/cancel/{business_id}"
+    send = {"name": "Ada Marlow", "type": "ordinary", "when": "earliest", "email": email, "contract": contract}
+    visitor.get(path)
+    token = visitor.token()
+    client, headers = visitor.client, {**visitor.headers, "Origin": visitor.services.settings.base_url}
+
+    def ask(typed: str) -> tuple[int, bytes]:
+        answer = client.post(path, data={**send, "csrf_token": token, field: typed}, headers=headers, environ_base=visitor.environ)
+        page = client.get(answer.headers["Location"], headers=visitor.headers, environ_base=visitor.environ)
+        return answer.status_code, STATEMENT.sub(b"", page.get_data())
+
+    return ask
+
+
 def return_from_provider(visitor: Visitor) -> Door:
     """Return from a provider that names this address. The provider's answer is injected, because its time does not count."""
 
@@ -106,6 +125,7 @@ def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
     with services.database.open(everything("what stands on receipts")) as db:
         numbers = list(db.scalars(select(Invoice.number).where(Invoice.number.is_not(None))))
         keys = list(db.scalars(select(LicenseKey.key)))
+    own, other = (_number(services, cast.acorn, buyer) for buyer in (cast.ada_at_acorn.customer_id, None))
     guesses, misses = [number[:-4] + "9" + number[-3:] for number in numbers], [key[::-1] for key in keys]
     with services.database.open(system(cast.acorn), write=True) as db:
         invite(db, cast.acorn, cast.SAM, "owner")
@@ -126,9 +146,20 @@ def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
         "/profile/addresses": (posts(ada, "/profile/addresses", "email"), people, strangers),
         "/profile/email": (posts(ada, "/profile/email", "email", to=[cast.ada_at_acorn.customer_id]), people, strangers),
         "/login/with/<provider>": (return_from_provider(Visitor(app)), people, strangers),
+        "/cancel/<business>, address": (declares(Visitor(app), cast.acorn, "email", "", own), [cast.ADA], ["eda@marlow.example"]),
+        "/cancel/<business>, contract": (declares(Visitor(app), cast.acorn, "contract", cast.ADA, ""), [own], [own[:-4] + "9" + own[-3:]]),
+        "/cancel/<business>, others'": (declares(Visitor(app), cast.acorn, "contract", cast.ADA, ""), [own], [other]),
         "/console/<business>/team": (posts(sam, f"{team}/invitations", "email", team, role="support"), people, strangers),
         "/console/invitations/<id>": (posts(ada, accept, "id", "/profile"), invited, [ids.new_id("inv") for _ in invited]),
     }
+
+
+def _number(services: Any, business_id: str, customer_id: str | None) -> str:
+    """Return an invoice number of a customer of the business; None: of a customer who is not Ada."""
+    with services.database.open(system(business_id)) as db:
+        found = select(Invoice.number).join(Customer, Customer.customer_id == Invoice.customer_id).order_by(Invoice.number)
+        found = found.where(Customer.customer_id == customer_id if customer_id else Customer.email != Cast.ADA)
+        return db.scalars(found).first() or "INV-0000"
 
 
 def measure(services: Any, ask: Door, known: list[str], unknown: list[str], tries: int) -> dict[str, Any]:
@@ -170,7 +201,8 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tries", type=int, default=1000)
-    tries = parser.parse_args().tries
+    parser.add_argument("--form", default="", help="only forms whose name contains this")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         urls, drop = Sqlite(Path(name)).fresh()
         app = create_app(
@@ -181,7 +213,9 @@ def main() -> None:
         with app.app_context():
             cast = Cast.play(app.extensions["portal"])
         for door, (ask, known, unknown) in doors(app, cast).items():
-            found = measure(cast.services, ask, known, unknown, tries)
+            if asked.form not in door:
+                continue
+            found = measure(cast.services, ask, known, unknown, asked.tries)
             print(
                 f"{door:28} AUC {found['auc']:.3f}  known {found['known']:.2f} ms  unknown {found['unknown']:.2f} ms  "
                 f"{'equal' if found['equal'] else 'DIFFERENT'} answers {found['statuses']}",
