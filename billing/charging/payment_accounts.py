@@ -12,9 +12,11 @@ from billing.charging.payment_processors import PaymentProcessors, purpose
 from billing.charging.ports import AccountAccess
 from billing.model import lifecycle
 from billing.model.lifecycle import LIVE
+from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails
 from billing.model.payments import Payment, PaymentMethod, Refund
 from billing.model.subscriptions import Subscription
+from billing.pricing.tax_setup import hosted_account
 from core import clock, encryption
 from core.currencies import CURRENCIES
 from core.db import ScopedSession
@@ -164,12 +166,19 @@ def resume_charges(db: ScopedSession, account_id: str) -> PaymentAccount:
 
 
 def close_account(db: ScopedSession, account_id: str) -> PaymentAccount:
-    """End refunds at an account that takes no new charges. Raises NotFound, Conflict (a payment or refund is open there)."""
+    """End refunds at an account that takes no new charges.
+
+    Raises NotFound, Conflict (a payment or refund is open there, or the account calculates the tax of sales).
+    """
     row, _details = load_account(db, account_id)
     state = lifecycle.move(lifecycle.PAYMENT_ACCOUNT, row.state, "close")
     waiting = open_operations(db, row.id)
     if waiting:
         raise Conflict("PAYMENT_ACCOUNT_IN_USE", N_("Payments or refunds are still open at this account. Wait until they are settled."))
+    if any(hosted_account(business) == row.id for business in db.scalars(select(Business))):
+        raise Conflict(
+            "PAYMENT_ACCOUNT_IN_USE", N_("This account calculates your tax. Choose another calculator in Settings → Taxes first.")
+        )
     row.state = state
     emit_about(db, "payment_account.closed", row)
     return row

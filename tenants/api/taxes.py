@@ -8,11 +8,14 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field, StringConstraints
 
+from billing.customers import tax_calculator
 from billing.customers import tax_settings as command
 from billing.history import api_lists as read
 from billing.model.parties import Business
-from billing.pricing.tax_setup import TABLE, setup_of
-from core.request_context import db
+from billing.pricing.tax_setup import STRIPE, TABLE, hosted_account, setup_of
+from core.errors import Invalid
+from core.request_context import db, services
+from portal.billing_services import processor
 from tenants.api.authentication import bp, caller
 from tenants.api.request_parsing import Body, ShortText, body
 from tenants.api.route_spec import route_spec
@@ -130,6 +133,24 @@ def show() -> ResponseReturnValue:
 @bp.put("/tax-settings", endpoint="put_tax_settings")
 @route_spec(TaxSetupShape, body=TaxSetup)
 def replace() -> ResponseReturnValue:
-    """Replace the tax set-up of the business. Future invoices are taxed by it; issued ones do not change."""
+    """Replace the tax set-up of the business. Future invoices are taxed by it; issued ones do not change.
+
+    A calculator that is newly chosen is asked first whether it can calculate: 422 with what is missing, 503 if it does not answer.
+    """
     sent = body(TaxSetup)
+    _check_calculator(sent)
     return jsonify(TaxSetupShape.of(command.replace_setup(db(), sent.model_dump())).json())
+
+
+def _check_calculator(sent: TaxSetup) -> None:
+    """Ask Stripe before anything is written, outside of a transaction. Raises Invalid (calculator), Unavailable."""
+    if sent.calculator != STRIPE:
+        return
+    with services().database.open(caller().scope) as reading:
+        present = hosted_account(read.business(reading, caller().business_id))
+        known = [account_id for account_id, _ in tax_calculator.stripe_accounts(reading, caller().business_id)]
+    account_id = sent.calculator_account or next(iter(known), None)
+    if account_id in known and account_id != present:
+        missing = tax_calculator.check(processor().accounts, caller().business_id, account_id)
+        if missing:
+            raise Invalid(fields={"calculator": " ".join(missing)})

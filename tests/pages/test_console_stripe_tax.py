@@ -186,3 +186,36 @@ def test_a_sale_by_api_that_could_not_be_calculated_can_be_repeated(site: Site, 
     assert len(site.rows(Payment)) == before + 1
     assert site.row(TaxCalculation, TaxCalculation.operation == f"purchase:{paid.id}").lines[0]["tax_minor"] == paid.tax_minor > 0
     choose(site, "table")
+
+
+def test_the_api_asks_stripe_too(site: Site, stand_in: StandIn) -> None:
+    choose(site, "table")
+    with site.services.database.open(system(site.acorn), write=True) as db:
+        headers = {"Authorization": f"Bearer {new_key(db, site.acorn, 'taxes', settings=site.services.settings)[1]}"}
+    api = site.app.test_client()
+    sent = {"calculator": "stripe", "calculator_account": "pac_stripe"}
+    account(stand_in).tax_active = False
+    refused = api.put("/api/tax-settings", json=sent, headers=headers)
+    assert refused.status_code == 422 and "Complete its settings at Stripe" in refused.get_data(as_text=True)
+    assert "calculator" not in setup(site)
+    account(stand_in).tax_active = True
+    stand_in.on_next("GET", "/tax/settings", "drop before")
+    assert api.put("/api/tax-settings", json=sent, headers=headers).status_code == 503
+    assert api.put("/api/tax-settings", json=sent, headers=headers).json["calculator"] == "stripe"
+    assert setup(site)["calculator_account"] == "pac_stripe"
+
+
+def test_the_account_that_calculates_cannot_be_closed(site: Site) -> None:
+    choose(site, "pac_stripe")
+    with site.services.database.open(everything("another account charges"), write=True) as db:
+        db.execute(update(PaymentAccount).where(PaymentAccount.id == "pac_stripe").values(state="refunds_only"))
+    site.sam.get(site.at("/settings/payments/pac_stripe"))
+    site.save("/settings/payments/pac_stripe/closing")
+    refused = site.sam.submit("/closing", expect=None)
+    assert "This account calculates your tax." in refused.text
+    assert site.row(PaymentAccount, PaymentAccount.id == "pac_stripe").state == "refunds_only"
+    choose(site, "table")
+    site.sam.get(site.at("/settings/payments/pac_stripe"))
+    site.save("/settings/payments/pac_stripe/closing")
+    site.sam.submit("/closing")
+    assert site.row(PaymentAccount, PaymentAccount.id == "pac_stripe").state == "closed"
