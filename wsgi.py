@@ -17,6 +17,7 @@ import tenants.api
 import tenants.business_portal
 import tenants.cli
 import tenants.console
+import tenants.customer_api
 import tenants.demo
 import tenants.deployment_check
 import tenants.external
@@ -62,6 +63,7 @@ PACKAGES = (
     unified,
     tenants.business_portal,
     tenants.api,
+    tenants.customer_api,
     tenants.external,
     tenants.payment_notifications,
     tenants.webhooks,

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 
 from auth import personal_export
 from auth.identity_locks import lock_people
-from auth.models import BrowserSession, Challenge, Grant, Identity, IdentityEmail, Merge
+from auth.models import AccessToken, BrowserSession, Challenge, Grant, Identity, IdentityEmail, Merge
 from auth.oidc_client.models import ProviderLogin, ProviderState
 from auth.oidc_server import consents
 from auth.passkey_ceremonies import PasskeyCeremony
@@ -64,6 +64,7 @@ def close(database: Database, visit: Visit, leave: Leave | None = None) -> None:
         consents.revoke_all(db, keys, Actor("customer", identity_id))
         for statement in (
             delete(Grant).where(Grant.session_id.in_(theirs)),
+            delete(AccessToken).where(AccessToken.session_id.in_(theirs)),
             delete(BrowserSession).where(BrowserSession.identity_id == identity_id),
             delete(Challenge).where(Challenge.address_key.in_(keys) | (Challenge.identity_id == identity_id)),
             delete(PasskeyCeremony).where(PasskeyCeremony.identity_id == identity_id),

@@ -137,6 +137,36 @@ class DynamicLink(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class AccessToken(Base):
+    """A bearer token of a customer-facing API client, valid for 24 hours.
+
+    Without a session it opens one customer of one business, who was vouched for by a business. With a session it opens what that
+    session opens: everything, or, with `business_id`, one business of it. It ends with the session, and with the key that made it.
+    """
+
+    __tablename__ = "access_tokens"
+    __open__ = "open"
+    __table_args__ = (
+        of_customer(),
+        Index("ix_access_tokens_session", "session_id"),
+        Index("ix_access_tokens_creator", "business_id", "created_by"),
+        Index("ix_access_tokens_expiry", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[str]  # read, or "read act"
+    session_id: Mapped[str | None] = mapped_column(ForeignKey("browser_sessions.id"))
+    business_id: Mapped[str | None]
+    customer_id: Mapped[str | None]  # only without a session: who it is follows from the session otherwise
+    created_by: Mapped[str]  # "api_key:<id>", "staff:<id>", or "session"
+    label: Mapped[str]  # shown in the list of sessions
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
 class RateLimitCount(Base):
     """Number of actions since `window_start`. Keys contain hashes, never an address."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select
 
-from auth.models import BrowserSession, Challenge, Grant, RateLimitCount
+from auth.models import AccessToken, BrowserSession, Challenge, Grant, RateLimitCount
 from auth.oidc_client.models import LogoutTokenSeen, ProviderState
 from auth.passkey_ceremonies import PasskeyCeremony
 from core import clock
@@ -31,7 +31,9 @@ def sweep(database: Database) -> int:
             if old:
                 with database.open(everything("delete expired sign-in rows"), write=True) as db:
                     if table is BrowserSession:
-                        db.execute(delete(Grant).where(Grant.session_id.in_(old)), execution_options={"synchronize_session": False})
+                        for of_session in (Grant, AccessToken):
+                            theirs = delete(of_session).where(of_session.session_id.in_(old))
+                            db.execute(theirs, execution_options={"synchronize_session": False})
                     db.execute(delete(table).where(key.in_(old), is_old), execution_options={"synchronize_session": False})
                 deleted += len(old)
             if len(old) < BATCH:
@@ -42,6 +44,7 @@ def sweep(database: Database) -> int:
 def _old(at: datetime) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (table, key column, condition). Challenges and sessions stay for a month, because their pages report the expiry."""
     yield Challenge, Challenge.id, Challenge.expires_at < at - LONG
+    yield AccessToken, AccessToken.id, AccessToken.expires_at < at - LONG
     yield BrowserSession, BrowserSession.id, or_(BrowserSession.expires_at < at - LONG, BrowserSession.revoked_at < at - LONG)
     yield ProviderState, ProviderState.id, ProviderState.expires_at < at - SHORT
     yield PasskeyCeremony, PasskeyCeremony.id, PasskeyCeremony.expires_at < at - SHORT

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from auth import account_emails, challenges, tokens
 from auth.identities import identity_of
-from auth.models import BrowserSession, Challenge, DynamicLink, Grant
+from auth.models import AccessToken, BrowserSession, Challenge, DynamicLink, Grant
 from auth.sessions import LIFE, LINK_LIFE, Visit
 from core import clock, ids
 from core.db import Database, ScopedSession
@@ -222,8 +222,9 @@ def sign_out(database: Database, visit: Visit, business_id: str | None = None) -
 def _move(db: ScopedSession, before: Visit, session: BrowserSession, identity_id: str) -> None:
     at = clock.wall()
     if before.identity_id in (None, identity_id):
-        db.execute(
-            update(Grant).where(Grant.session_id == before.session_id, Grant.revoked_at.is_(None)).values(session_id=session.id),
-            execution_options=_QUIETLY,
-        )
+        for table in (Grant, AccessToken):
+            db.execute(
+                update(table).where(table.session_id == before.session_id, table.revoked_at.is_(None)).values(session_id=session.id),
+                execution_options=_QUIETLY,
+            )
     db.execute(update(BrowserSession).where(BrowserSession.id == before.session_id).values(revoked_at=at), execution_options=_QUIETLY)

@@ -96,6 +96,10 @@ def load(database: Database, settings: Settings, secret: str) -> Visit | None:
     return _load(database, BrowserSession.secret_hash.in_(tokens.hashes(settings, "session", secret)))
 
 
+def load_by_id(database: Database, session_id: str) -> Visit | None:
+    return _load(database, BrowserSession.id == session_id)
+
+
 def load_by_grant(database: Database, grant_id: str) -> Visit | None:
     """Load the session that a grant belongs to now. Grants move to the new session on renewal."""
     return _load(database, BrowserSession.id == select(Grant.session_id).where(Grant.id == grant_id).scalar_subquery())

@@ -100,3 +100,8 @@ def web_url(name: str, url: str) -> str:
     if not usable:
         raise Misconfigured(f"{name} is {url!r}; it must be https:// and a host, without a path.")
     return url.rstrip("/")
+
+
+def origins(get: Get, name: str) -> tuple[str, ...]:
+    """Parse origins separated by commas, such as https://account.example.com. Raises Misconfigured."""
+    return tuple(dict.fromkeys(web_url(name, item.strip()).lower() for item in get(name).split(",") if item.strip()))

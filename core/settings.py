@@ -17,7 +17,18 @@ from core.domain_names import BadDomain, ascii_domain, ascii_url
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import Network, TrustedProxies, operator_networks
-from core.setting_values import Misconfigured, boolean, choice, database_url, header_name, listen_address, number, number_or_none, web_url
+from core.setting_values import (
+    Misconfigured,
+    boolean,
+    choice,
+    database_url,
+    header_name,
+    listen_address,
+    number,
+    number_or_none,
+    origins,
+    web_url,
+)
 
 __all__ = ["DEFAULT_SECRET", "Misconfigured", "Mode", "Settings"]
 
@@ -67,6 +78,7 @@ class Settings:
     trusted_proxies: TrustedProxies = TrustedProxies()
     country_header: str = ""
     api_rate: int = 3000  # calls per minute for each API key; 0 means no limit
+    api_origins: tuple[str, ...] = ()  # of the deployment's own front ends, which may call the customer API from browsers
     oidc_providers: tuple[OidcProvider, ...] = ()
     bot_check: str = "work"
     bot_site_key: str = ""
@@ -150,6 +162,7 @@ class Settings:
             trusted_proxies=_proxies(get("PORTAL_TRUSTED_PROXIES")),
             country_header=header_name(get, "PORTAL_COUNTRY_HEADER"),
             api_rate=number(get, "PORTAL_API_RATE", cls.api_rate, 0, 1_000_000),
+            api_origins=origins(get, "PORTAL_API_ORIGINS"),
             oidc_providers=_providers(get),
             bot_check=get("PORTAL_BOT_CHECK") or cls.bot_check,
             bot_site_key=get("PORTAL_BOT_SITE_KEY"),

@@ -123,6 +123,11 @@ def _values_of_subscription(row: SubscriptionRow, theirs: Account) -> dict[str, 
     }
 
 
+def values_of_invoice(invoice_id: str) -> dict[str, Any]:
+    """Return the billing details of the latest document of an invoice. Raises NotFound."""
+    return _values_of_invoice(documents.invoice(db(), invoice_id))
+
+
 def _values_of_invoice(found: documents.OneInvoice) -> dict[str, Any]:
     """Return the billing details of the latest document of an invoice.
 

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from auth.sessions import fresh_proof_url
 from billing.external.port import NO_CODES
 from billing.model.discounts import discount_label as invoice_text
+from billing.model.quotes import Quote
 from billing.plan_changes.choices import PlanChoice, ShownPlans
 from billing.pricing import prices
 from billing.subscriptions.queries import SubscriptionRow
@@ -74,6 +75,11 @@ def slip_page(row: SubscriptionRow, shown: ShownPlans, field: CodeField | None =
     )
 
 
+def needs_proof(row: SubscriptionRow, quote: Quote, before_minor: int) -> bool:
+    """Return whether confirming needs a recent sign-in: an upgrade, or more than is paid today (safety 2.7)."""
+    return quote.direction == "upgrade" or quote.due_minor > (0 if row.is_trial else before_minor)
+
+
 def slip(row: SubscriptionRow, shown: ShownPlans, before_minor: int) -> Slip:
     """Return the data of the page. `before_minor`: price of one period of the current plan, in minor units."""
     quote, fmt = shown.quote, formatter()
@@ -102,7 +108,7 @@ def slip(row: SubscriptionRow, shown: ShownPlans, before_minor: int) -> Slip:
         waits=waits,
         before_minor=before_minor,
         card=card(shown.method.brand, shown.method.last4, shown.method.kind) if shown.method else "",
-        needs_proof=quote.direction == "upgrade" or quote.due_minor > (0 if row.is_trial else before_minor),
+        needs_proof=needs_proof(row, quote, before_minor),
         button=_("Change on %(date)s", date=day) if waits else button,
         declined=_decline_sentence(row, shown),
     )

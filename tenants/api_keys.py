@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Index, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from auth import access_tokens
 from billing.model.parties import Business
 from core import clock
 from core.db import Database, ScopedSession
@@ -71,9 +72,10 @@ def new_key(
 
 
 def revoke_key(db: ScopedSession, key: ApiKey) -> None:
-    """Revoke a key, from the next request on. Idempotent."""
+    """Revoke a key, and the customers' tokens that it made, from the next request on. Idempotent."""
     if key.revoked_at is None:
         key.revoked_at = clock.wall()
+        access_tokens.revoke_created_by(db, key.business_id, f"api_key:{key.id}")
         emit(db, "api_key.revoked", business_id=key.business_id, noun=key.id, data={"name": key.name})
 
 

@@ -16,6 +16,7 @@ from tenants.api import (
     collections,
     countries,
     customer_extras,
+    customer_tokens,
     customers,
     discounts,
     disputes,
@@ -41,8 +42,8 @@ from tenants.api.idempotency import middleware
 from tenants.rate_limits import Rates
 
 __all__ = [
-    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customers", "discounts", "disputes",
-    "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
+    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customer_tokens", "customers", "discounts",
+    "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
     "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "taxes",
     "webhooks",
 ]  # fmt: skip
