@@ -1,4 +1,4 @@
-"""Bearer tokens of the customer API: rows that open what a portal link or a session opens, for a program instead of a browser.
+"""TokenAccess tokens of the customer API: rows that open what a portal link or a session opens, for a program instead of a browser.
 
 A token that a business makes opens one customer of that business. A token made from a session opens what the session opens, and ends
 with it. The secret is shown once; only a keyed hash is stored.
@@ -20,7 +20,7 @@ from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
 from core import clock, ids
 from core.db import Database, ScopedSession
-from core.errors import NotFound, Unauthorized
+from core.errors import N_, NotFound, Unauthorized
 from core.scope import Scope, customer_of, everything, person
 from core.settings import Settings
 
@@ -34,7 +34,7 @@ _QUIETLY = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
-class Bearer:
+class TokenAccess:
     """Who calls. `accounts`: the customer rows that the token opens; `visit`: the session behind it, None if a business vouches.
 
     `business_id`: the one business of the token; None for a token of a person, which opens all. `vouched_at`: when a program of the
@@ -104,7 +104,7 @@ def make_for_session(
     return row, secret
 
 
-def read(database: Database, settings: Settings, secret: str) -> Bearer:
+def read(database: Database, settings: Settings, secret: str) -> TokenAccess:
     """Return who calls with this token. Raises Unauthorized if it is unknown, expired, revoked or of another mode."""
     found = None
     if secret.startswith(_prefix(settings)):
@@ -120,7 +120,7 @@ def read(database: Database, settings: Settings, secret: str) -> Bearer:
                 db.expunge(found)
     bearer = _bearer(database, found) if found is not None else None
     if found is None or bearer is None:
-        raise Unauthorized(sentence="This token is not valid, or it has expired.")
+        raise Unauthorized(sentence=N_("This token is not valid, or it has expired."))
     if found.last_used_at is None or found.last_used_at < clock.wall() - SEEN_EVERY:
         with database.open(everything("record the use of a token"), write=True, repeatable=True) as db:
             used = update(AccessToken).where(AccessToken.id == found.id).values(last_used_at=clock.wall())
@@ -143,7 +143,7 @@ def revoke(database: Database, visit: Visit, token_id: str) -> bool:
     return _revoke(database, *_live(visit), AccessToken.id == token_id) == 1
 
 
-def revoke_itself(database: Database, bearer: Bearer) -> None:
+def revoke_itself(database: Database, bearer: TokenAccess) -> None:
     """Revoke the token that calls: sign a program out. Idempotent."""
     _revoke(database, AccessToken.id == bearer.token_id, AccessToken.revoked_at.is_(None))
 
@@ -184,14 +184,14 @@ def _new(
     return row, secret
 
 
-def _bearer(database: Database, row: AccessToken) -> Bearer | None:
+def _bearer(database: Database, row: AccessToken) -> TokenAccess | None:
     """Return what the token opens now; None if its session has ended or opens the business no longer."""
     may_act = ACT in row.scopes.split()
     if row.session_id is None:
         scope = customer_of(str(row.business_id), str(row.customer_id))
         accounts = load_customers(scope, row.business_id)
         vouched_at = row.created_at if row.created_by.startswith("api_key:") else None
-        return Bearer(row.id, may_act, scope, tuple(accounts), None, row.business_id, vouched_at) if accounts else None
+        return TokenAccess(row.id, may_act, scope, tuple(accounts), None, row.business_id, vouched_at) if accounts else None
     visit = sessions.load_by_id(database, row.session_id)
     if visit is None or visit.identity_id is None:
         return None
@@ -199,11 +199,11 @@ def _bearer(database: Database, row: AccessToken) -> Bearer | None:
         sessions.scope_for_unified(visit)
         shown = tuple(account for account in visit.customers if not account.is_pending_acceptance)
         pairs = [(account.business_id, account.customer_id) for account in shown]
-        return Bearer(row.id, may_act, person(visit.identity_id, pairs), shown, visit, None)
+        return TokenAccess(row.id, may_act, person(visit.identity_id, pairs), shown, visit, None)
     found = sessions.scope_for_business(visit, row.business_id)
     if found is None or visit.link is not None:  # a business's link in that browser does not lend its reach to the token
         return None
-    return Bearer(row.id, may_act, found, tuple(visit.customers), visit, row.business_id)
+    return TokenAccess(row.id, may_act, found, tuple(visit.customers), visit, row.business_id)
 
 
 def _live(visit: Visit) -> tuple[ColumnElement[bool], ...]:

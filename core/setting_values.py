@@ -11,6 +11,8 @@ import click
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from core.domain_names import BadDomain, ascii_url
+
 Get = Callable[..., str]
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
@@ -105,3 +107,17 @@ def web_url(name: str, url: str) -> str:
 def origins(get: Get, name: str) -> tuple[str, ...]:
     """Parse origins separated by commas, such as https://account.example.com. Raises Misconfigured."""
     return tuple(dict.fromkeys(web_url(name, item.strip()).lower() for item in get(name).split(",") if item.strip()))
+
+
+def mail_sender(base_url: str) -> str:
+    """Return the sender of emails that a deployment has without a setting: portal@ and its host."""
+    host = urlsplit(base_url).hostname or "localhost"
+    return f"portal@{'localhost' if ':' in host else host}"
+
+
+def ascii_base_url(base_url: str) -> str:
+    """Return the URL with its host in ASCII, as in links and Host headers."""
+    try:
+        return ascii_url(base_url)
+    except BadDomain as wrong:
+        raise Misconfigured(f"PORTAL_BASE_URL is not a URL: {wrong}.") from wrong

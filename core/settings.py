@@ -13,17 +13,19 @@ from urllib.parse import urlsplit
 
 from core import oidc_settings
 from core.address_policy import is_loopback
-from core.domain_names import BadDomain, ascii_domain, ascii_url
+from core.domain_names import BadDomain, ascii_domain
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import Network, TrustedProxies, operator_networks
 from core.setting_values import (
     Misconfigured,
+    ascii_base_url,
     boolean,
     choice,
     database_url,
     header_name,
     listen_address,
+    mail_sender,
     number,
     number_or_none,
     origins,
@@ -131,7 +133,7 @@ class Settings:
         base_url = get("PORTAL_BASE_URL") or (f"http://127.0.0.1:{port}" if mode == "test" else "https://customer.dodopayments.com")
         settings = cls(
             mode="live" if mode == "live" else "test",
-            base_url=web_url("PORTAL_BASE_URL", _in_ascii(base_url)),
+            base_url=web_url("PORTAL_BASE_URL", ascii_base_url(base_url)),
             name=get("PORTAL_NAME", cls.name),
             gateway=get("PORTAL_GATEWAY") or ("sandbox" if mode == "test" else "none"),
             database_url=database_url(get, "DATABASE_URL", f"sqlite:///{data_dir / f'portal-{mode}.sqlite3'}"),
@@ -145,7 +147,7 @@ class Settings:
             mail_use_ssl=boolean(get, "MAIL_USE_SSL"),
             mail_username=get("MAIL_USERNAME"),
             mail_password=get("MAIL_PASSWORD"),
-            mail_default_sender=get("MAIL_DEFAULT_SENDER") or _sender(base_url),
+            mail_default_sender=get("MAIL_DEFAULT_SENDER") or mail_sender(base_url),
             data_dir=data_dir,
             operator_secret=get("PORTAL_OPERATOR_SECRET"),
             metrics_listen=listen_address(get, "PORTAL_METRICS_LISTEN"),
@@ -244,16 +246,3 @@ def _mail_host(name: str) -> str:
         return ascii_domain(name) if name else ""
     except BadDomain as wrong:
         raise Misconfigured(f"MAIL_SERVER is not a host name: {wrong}.") from wrong
-
-
-def _sender(base_url: str) -> str:
-    host = urlsplit(base_url).hostname or "localhost"
-    return f"portal@{'localhost' if ':' in host else host}"
-
-
-def _in_ascii(base_url: str) -> str:
-    """Return the URL with its host in ASCII, as in links and Host headers."""
-    try:
-        return ascii_url(base_url)
-    except BadDomain as wrong:
-        raise Misconfigured(f"PORTAL_BASE_URL is not a URL: {wrong}.") from wrong

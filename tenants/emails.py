@@ -61,6 +61,7 @@ PARTS: dict[str, object] = {
     "details": _l("name, address or time zone"),
     "languages": _l("languages"),
     "taxes": _l("taxes"),
+    "api_origins": _l("web addresses that may call the customer API"),
     "closed": _l("the business was closed"),
     "reopened": _l("the business was reopened"),
 }

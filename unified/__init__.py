@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 door = Blueprint("unified", __name__)
 
-from unified import acceptance, account_merge, addresses, apps, dashboard, own_data, passkeys, providers  # noqa: E402, F401 - their pages register with `door`
+from unified import acceptance, account_merge, addresses, api_tokens, apps, dashboard, own_data, passkeys, providers  # noqa: E402, F401 - their pages register with `door`
 
 door.register_blueprint(portal.bp)  # at import, because a second application must not register it again
 

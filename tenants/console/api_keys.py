@@ -6,8 +6,10 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from auth import api_origins
+from core.errors import Invalid
 from core.links import external, here
-from core.request_context import db
+from core.request_context import db, services
 from core.security import token_page
 from portal.confirmation import unconfirmed
 from tenants import api_keys as command
@@ -25,7 +27,31 @@ def keys() -> ResponseReturnValue:
         base=here("console.keys"),
         api_url=external("/api"),
         may_write=current_member().may("developers.keys"),
+        origins=api_origins.origins_of(db()),
+        origins_url=f"{here('console.keys')}/origins",
     )
+
+
+@bp.get("/<business_id>/developers/keys/origins")
+@needs("developers.keys")
+@needs_fresh_proof
+def customer_api_origins() -> ResponseReturnValue:
+    return _origins_form("\n".join(api_origins.origins_of(db())), {})
+
+
+@bp.post("/<business_id>/developers/keys/origins")
+@needs("developers.keys")
+@needs_fresh_proof
+def save_customer_api_origins() -> ResponseReturnValue:
+    typed = request.form.get("api_origins", "")[:4000]
+    try:
+        changed = api_origins.save_origins(db(), services().settings, current_member().business_id, typed.split())
+    except Invalid as wrong:
+        return _origins_form(typed, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
+    if changed:
+        notify_owners(db(), "rules_changed", "api_origins")
+    flash(_("Saved.") if changed else _("No changes."), "good")
+    return redirect(here("console.keys"), 303)
 
 
 @bp.get("/<business_id>/developers/keys/new")
@@ -75,6 +101,10 @@ def revoke_key(api_key_id: str) -> ResponseReturnValue:
     notify_owners(db(), "key_revoked", row.name)
     flash(_("%(name)s is revoked.", name=row.name), "good")
     return redirect(here("console.keys"), 303)
+
+
+def _origins_form(typed: str, errors: dict[str, str]) -> str:
+    return render_template("tenants/console/api_origins.html", typed=typed, errors=errors, base=here("console.keys"))
 
 
 def _form(typed: object, errors: dict[str, str] | None = None) -> str:

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from auth import access_tokens
-from auth.access_tokens import Bearer
+from auth.access_tokens import TokenAccess
 from auth.visit_rows import Account
 from core import clock
 from core.errors import BusinessArchived, Forbidden, TooMany, Unauthorized
@@ -116,9 +116,9 @@ def archived(error: BusinessArchived) -> ResponseReturnValue:
     raise error
 
 
-def bearer() -> Bearer:
+def bearer() -> TokenAccess:
     """Return who calls. Only for routes that need a token."""
-    found: Bearer = g.bearer
+    found: TokenAccess = g.bearer
     return found
 
 
@@ -150,7 +150,7 @@ def _is_old(created_at: Any) -> bool:
     return bool(clock.wall() - created_at > RECENT_SESSION)
 
 
-def _read_bearer(who: Who) -> Bearer:
+def _read_bearer(who: Who) -> TokenAccess:
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         raise Unauthorized(sentence="Send a token in the header Authorization: Bearer <token>.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from auth.access_tokens import Bearer
+from auth import api_origins
+from auth.access_tokens import TokenAccess
 from core.request_context import services
-from tenants import api_origins
 
 HEADERS = "authorization, content-type, cf-turnstile-response"
 METHODS = "GET, POST, PATCH, DELETE"
@@ -26,7 +26,7 @@ def preflight() -> Response:
     return answer
 
 
-def allow(response: Response, bearer: Bearer | None) -> Response:
+def allow(response: Response, bearer: TokenAccess | None) -> Response:
     """Let the browser read the answer if the origin belongs to the deployment, or to the business of the token."""
     response.headers.add("Vary", "Origin")
     origin = request.headers.get("Origin", "")
@@ -42,7 +42,7 @@ def _is_own(origin: str) -> bool:
     return origin in services().settings.api_origins
 
 
-def _is_of_business(origin: str, bearer: Bearer | None) -> bool:
+def _is_of_business(origin: str, bearer: TokenAccess | None) -> bool:
     """Without a token (a wrong one, or a sign-in), an origin that some business lists may read the refusal, which tells nothing."""
     if bearer is None:
         return api_origins.is_listed(services().database, origin)

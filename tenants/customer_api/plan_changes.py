@@ -30,12 +30,12 @@ from tenants.customer_api.requests import LooseBody
 from tenants.customer_api.shapes import preview_shape
 
 
-class AddonChoice(LooseBody):
+class WantedAddon(LooseBody):
     addon_id: Id
     quantity: Quantity
 
 
-class PlanChange(LooseBody):
+class WantedPlan(LooseBody):
     """The plan after the change. How and when it is charged is decided by the collection and the business.
 
     `addons` null keeps or drops them with the plan. `discount_codes`: all codes after the change; not sent: those that stay.
@@ -43,7 +43,7 @@ class PlanChange(LooseBody):
 
     product_id: Id
     quantity: Quantity
-    addons: Annotated[list[AddonChoice], Field(max_length=50)] | None = None
+    addons: Annotated[list[WantedAddon], Field(max_length=50)] | None = None
     discount_codes: Codes | None = None
 
 
@@ -52,7 +52,7 @@ class PlanChange(LooseBody):
 def preview(subscription_id: str) -> ResponseReturnValue:
     """Return what the change would cost now, and the subscription after it. The price holds for 15 minutes."""
     _check_own(subscription_id)
-    sent = body(PlanChange)
+    sent = body(WantedPlan)
     return jsonify(_shown(subscription_id, _quote(subscription_id, sent)))
 
 
@@ -64,7 +64,7 @@ def change(subscription_id: str) -> ResponseReturnValue:
     A `payment_link` is the page where the customer has to confirm or enter a payment.
     """
     _check_own(subscription_id)
-    sent = body(PlanChange)
+    sent = body(WantedPlan)
     selection, codes = _selection(subscription_id, sent), sent.discount_codes
     quote_id = repeat_quote.last_shown(services().database, scope(), selection, codes) or _quote(subscription_id, sent)
     with services().database.open(scope()) as reading:
@@ -96,12 +96,12 @@ def _check_own(subscription_id: str) -> queries.SubscriptionRow:
         return queries.get_subscription(reading, subscription_id)
 
 
-def _selection(subscription_id: str, sent: PlanChange) -> PlanSelection:
+def _selection(subscription_id: str, sent: WantedPlan) -> PlanSelection:
     addons = None if sent.addons is None else [item.model_dump() for item in sent.addons]
     return PlanSelection(subscription_id, sent.product_id, sent.quantity, addons)
 
 
-def _quote(subscription_id: str, sent: PlanChange) -> str:
+def _quote(subscription_id: str, sent: WantedPlan) -> str:
     selection = _selection(subscription_id, sent)
     with services().database.open(scope()) as reading:
         external = queries.get_subscription(reading, subscription_id).collected_by != "us"

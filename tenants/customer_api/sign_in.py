@@ -9,7 +9,7 @@ from flask import current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import StringConstraints
 
-from auth import bot_check, challenges
+from auth import api_origins, bot_check, challenges
 from auth.challenges import ChallengeRequest
 from auth.devices import device_words
 from auth.sign_in_context import source
@@ -19,7 +19,6 @@ from core import i18n, ids
 from core.errors import BusinessArchived, NotFound
 from core.links import external
 from core.request_context import services
-from tenants import api_origins
 from tenants.api.request_parsing import Id, body, query
 from tenants.customer_api.authentication import bp, for_anybody
 from tenants.customer_api.requests import LooseBody, LooseQuery
@@ -94,8 +93,7 @@ def _hand_over(business_id: str | None) -> str:
     origin = request.headers.get("Origin", "")
     if not origin:
         return ""
-    is_own = origin in services().settings.api_origins
-    if not is_own and (business_id is None or not api_origins.is_listed(services().database, origin, business_id)):
+    if not api_origins.may_receive(services().database, services().settings, origin, business_id):
         return ""
     return f"{HAND_OVER}?" + urlencode({"origin": origin, **({"business_id": business_id} if business_id else {})})
 

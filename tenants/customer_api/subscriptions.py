@@ -25,7 +25,7 @@ from tenants.customer_api.requests import LooseBody, Paging, page_of
 from tenants.customer_api.shapes import subscription_detail, subscription_item
 
 
-class Address(LooseBody):
+class EditedAddress(LooseBody):
     country: Country
     city: ShortText | None = None
     state: ShortText | None = None
@@ -33,20 +33,20 @@ class Address(LooseBody):
     zipcode: Annotated[str, StringConstraints(max_length=30)] | None = None
 
 
-class SubscriptionChange(LooseBody):
+class SubscriptionEdit(LooseBody):
     """Exactly one of: cancel at the next billing date or undo it, pause or resume, billing details."""
 
     cancel_at_next_billing_date: bool | None = None
     cancellation_feedback: str | None = None
     cancellation_comment: str | None = None
     pause: bool | None = None
-    billing: Address | None = None
+    billing: EditedAddress | None = None
     customer_name: ShortText | None = None
     customer_business_name: ShortText | None = None
     tax_id: Annotated[str, StringConstraints(max_length=50)] | None = None
 
 
-class Cancellation(LooseBody):
+class CancellationReason(LooseBody):
     cancellation_feedback: str | None = None
     cancellation_comment: str | None = None
 
@@ -84,7 +84,7 @@ def changed(subscription_id: str) -> ResponseReturnValue:
     """Make the change of the body and return the subscription. Raises NotFound, Invalid, Forbidden, Conflict."""
     row = queries.get_subscription(db(), subscription_id)
     open_account(row.business_id, row.customer_id)
-    sent = body(SubscriptionChange)
+    sent = body(SubscriptionEdit)
     wanted = [name for name in ("cancel_at_next_billing_date", "pause", "billing") if getattr(sent, name) is not None]
     if len(wanted) != 1:
         message = "Send exactly one of cancel_at_next_billing_date, pause and billing."
@@ -114,7 +114,7 @@ def ended(subscription_id: str) -> ResponseReturnValue:
     with services().database.open(scope()) as reading:
         row = queries.get_subscription(reading, subscription_id)
     open_account(row.business_id, row.customer_id)
-    sent = body(Cancellation)
+    sent = body(CancellationReason)
     require_recent_proof()
     cancel_now(processor(), scope(), subscription_id, sent.cancellation_feedback or None, sent.cancellation_comment or None)
     return jsonify(shape_of(subscription_id))
@@ -127,7 +127,7 @@ def shape_of(subscription_id: str) -> Json:
     return subscription_detail(row, customer, product, scheduled(db(), [row.id]).get(row.id), addons)
 
 
-def _edit_billing(subscription_id: str, sent: SubscriptionChange) -> None:
+def _edit_billing(subscription_id: str, sent: SubscriptionEdit) -> None:
     """Change the billing details. A name that is not sent stays; tax number and company are cleared by null."""
     row, customer, _product = read.subscription(db(), subscription_id)
     given, address = sent.model_fields_set, sent.billing

@@ -22,6 +22,7 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
         (
             f"{model}.created_at"
             for model in (
+                "ApiOrigin",
                 "AppSession",
                 "AppSubject",
                 "ConnectionLogin",

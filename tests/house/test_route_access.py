@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import select
 from werkzeug.routing import Rule
 
+from auth import access_tokens, sessions
+from auth.access_tokens import make_for_customer
 from auth.models import BrowserSession, IdentityEmail
 from auth.oidc_client.models import ProviderLogin
 from auth.passkeys import Passkey
@@ -46,6 +48,7 @@ DOORS = {  # the first word of an endpoint → whose door it is
     "domains": "whoever comes to a business's own domain",
     "oidc": "an app, or a person on the way to one",
     "api": "a program with a key",
+    "customer_api": "a customer's program, with a token",
     "console": "staff",
     "impersonation": "staff that look as a customer sees",
     "sandbox": "the pretend bank",
@@ -235,6 +238,8 @@ def strangers(street: Street) -> Strangers:
                 last_used_at=None,
             )
         )
+        db.flush()
+        token = make_for_customer(db, street.services.settings, street.birch, ben.customer_id)[0].id
         ids = {
             "customer_id": ben.customer_id,
             "subscription_id": ben.subscription_id,
@@ -274,6 +279,10 @@ def strangers(street: Street) -> Strangers:
             "failure_id": "renewals:sub_unknown",
             "webhook_id": webhook_id,
             "brand_id": street.birch,
+            "grant_id": key_id,
+            "token_id": token,
+            "credit_id": "crd_unknown",
+            "meter_id": "mtr_unknown",
             **of_birch,
         }
     needles = [
@@ -306,7 +315,7 @@ def test_both_doors_have_the_same_pages(street: Street) -> None:
 
 def test_every_url_argument_has_a_test_value(street: Street, strangers: Strangers) -> None:
     """A new kind of id must be added to the table above. Otherwise the tests below would use a made-up id."""
-    names = {name for _, rule in rules(street.app, (*PERSONAL, "api", "console")) for name in rule.arguments}
+    names = {name for _, rule in rules(street.app, (*PERSONAL, "api", "customer_api", "console")) for name in rule.arguments}
     assert names - set(strangers.ids) - OF_THE_DOOR == set()
 
 
@@ -356,6 +365,42 @@ def test_acorns_key_opens_nothing_of_birch(strangers: Strangers) -> None:
         if bare.status_code == 200 and rule.endpoint not in ("api.supported_countries", "api.description"):
             wrong.append(f"{method} {path} without a key → 200")
     assert not wrong, "\n".join(wrong)
+
+
+def test_adas_tokens_open_nothing_of_ben(strangers: Strangers) -> None:
+    """Every call of the customer API with Ben's ids: 404 with a token that fits, 401 with any other, and never a word of Ben's."""
+    cast, wrong = strangers.cast, []
+    client = cast.app.test_client()
+    tokens = {"customer-portal": token_of(cast, cast.ada_at_acorn), "unified-customer-portal": person_token(cast), "": strangers.key}
+    for method, rule in rules(cast.app, ("customer_api",)):
+        path = fill(cast.app, rule, {name: strangers.ids.get(name, "1") for name in rule.arguments})
+        kind = rule.rule.split("/")[2]
+        for of, token in tokens.items():
+            answer = client.open(path, method=method, headers={"Authorization": f"Bearer {token}"}, json=None if method == "GET" else {})
+            seen = [needle for needle in strangers.needles if needle not in path and needle.encode() in answer.data]
+            needs_no_token = kind not in ("customer-portal", "unified-customer-portal")
+            expected = {404} if rule.arguments - OF_THE_DOOR and of == kind else {401} if of != kind and not needs_no_token else None
+            if seen or (expected and answer.status_code not in expected):
+                wrong.append(f"{method} {path} with a token of {of or 'a business'} → {answer.status_code} {seen}")
+            if method == "DELETE" and answer.status_code == 204:  # a token that signed itself out
+                tokens[of] = token_of(cast, cast.ada_at_acorn) if of == "customer-portal" else person_token(cast)
+    assert not wrong, "\n".join(wrong)
+
+
+def token_of(cast: Street, buyer: Buyer) -> str:
+    with cast.services.database.open(system(buyer.business_id), write=True) as db:
+        return make_for_customer(db, cast.services.settings, buyer.business_id, buyer.customer_id)[1]
+
+
+def person_token(cast: Street) -> str:
+    """Return a token of Ada's session. `strangers` has signed her in."""
+    database, settings = cast.services.database, cast.services.settings
+    with database.open(everything("Ada's newest session")) as db:
+        of_ada = select(IdentityEmail.identity_id).where(IdentityEmail.email_key == cast.ADA)
+        session_id = db.scalars(select(BrowserSession.id).where(BrowserSession.identity_id.in_(of_ada))).first() or ""
+    visit = sessions.load_by_id(database, session_id)
+    assert visit is not None
+    return access_tokens.make_for_session(database, settings, visit, None, "A program")[1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from auth import access_tokens, sessions
+from auth import access_tokens, api_origins, sessions
 from auth.models import AccessToken, BrowserSession
 from billing.model.invoices import Invoice
 from billing.model.parties import Business
@@ -16,7 +16,7 @@ from billing.model.payments import Payment
 from billing.model.subscriptions import Subscription
 from core import clock
 from core.scope import everything, system
-from tenants import api_keys, api_origins
+from tenants import api_keys
 from tests import unpaid_renewals
 from tests.cast import Buyer, Cast
 from tests.visitor import Visitor

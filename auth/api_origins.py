@@ -48,7 +48,7 @@ def save_origins(db: ScopedSession, settings: Settings, business_id: str, typed:
     for origin in wanted:
         if origin not in present:
             db.add(ApiOrigin(business_id=business_id, id=ids.new_id("org"), origin=origin, created_at=clock.wall()))
-    emit(db, "settings.changed", business_id=business_id, noun=business_id, data={"what": "api_origins"})
+    emit(db, "business.api_origins_changed", business_id=business_id, noun=business_id, data={"origins": wanted})
     return True
 
 
@@ -75,3 +75,8 @@ def is_listed(database: Database, origin: str, business_id: str | None = None) -
         query = query.where(ApiOrigin.business_id == business_id)
     with database.open(everything("an origin of a browser")) as db:
         return db.scalar(query) is not None
+
+
+def may_receive(database: Database, settings: Settings, origin: str, business_id: str | None) -> bool:
+    """Return whether a front end may be given tokens: of a business at its own origins, of everything at those of the deployment."""
+    return origin in settings.api_origins or (business_id is not None and is_listed(database, origin, business_id))
