@@ -17,13 +17,18 @@ REF = "#/components/schemas/{model}"
 SAFE = ("get",)
 DESCRIPTIONS = {
     200: "OK.", 201: "Created.", 204: "Done. The response has no body.", 400: "The request is malformed.",
-    401: "The API key is missing or not valid.", 403: "The API key is read-only, or the business is archived.",
+    401: "The key or token is missing or not valid.", 403: "The key or token is read-only, or the business is archived.",
     404: "The object does not exist, or belongs to another business.",
     409: "The object's state does not allow this, or the same request is still being processed.",
     410: "The object is archived.", 413: "The request body is too large.",
     422: "Some values are not accepted. `fields` maps each of them to the reason.",
     429: "The rate limit is exceeded.", 503: "The payment provider is not available.",
 }  # fmt: skip
+CUSTOMER_API = "customer_api"
+SECURITY = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key of the business."},
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of a customer or a person: docs/customer-api.md."},
+}
 _FILES = {"pdf": "application/pdf", "png": "image/png"}
 
 
@@ -70,13 +75,13 @@ def describe(app: Flask) -> dict[str, Any]:
         "servers": [{"url": "/api"}],
         "security": [{"key": []}],
         "paths": paths,
-        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
+        "components": {"securitySchemes": SECURITY, "schemas": schemas},
     }
 
 
 def _routes(app: Flask) -> Iterator[tuple[Rule, str, RouteSpec]]:
     for rule in sorted(app.url_map.iter_rules(), key=lambda iter_rule: iter_rule.rule):
-        if rule.endpoint.split(".")[0] == bp.name:
+        if rule.endpoint.split(".")[0] in (bp.name, CUSTOMER_API):
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield rule, method.lower(), spec_of(app.view_functions[rule.endpoint])
 
@@ -94,13 +99,18 @@ def _schemas(specs: list[RouteSpec]) -> tuple[dict[str, Any], dict[Any, Any]]:
 def _operation(app: Flask, rule: Rule, method: str, spec: RouteSpec, names: dict[Any, Any]) -> dict[str, Any]:
     view = app.view_functions[rule.endpoint]
     is_open = bool(getattr(view, "_without_key", False))
-    name = rule.endpoint.split(".")[1]
-    out: dict[str, Any] = {"operationId": name, "summary": name.replace("_", " "), "tags": [rule.rule.split("/")[2]]}
+    door, name = rule.endpoint.split(".")
+    of_customer = door == CUSTOMER_API
+    out: dict[str, Any] = {
+        "operationId": f"portal_{name}" if of_customer else name,
+        "summary": name.replace("_", " "),
+        "tags": [rule.rule.split("/")[2]],
+    }
     if view.__doc__:
         out["description"] = " ".join(view.__doc__.split())
     parameters = [{"name": item, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for item in _named(rule)]
     parameters += _query(spec)
-    if method == "post" and not is_open:
+    if method == "post" and not is_open and not of_customer:
         parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255}})
     if parameters:
         out["parameters"] = parameters
@@ -114,6 +124,8 @@ def _operation(app: Flask, rule: Rule, method: str, spec: RouteSpec, names: dict
     out["responses"] = {str(status): answers[status] for status in sorted(answers)}
     if is_open:
         out["security"] = []
+    elif of_customer:
+        out["security"] = [{"token": ["read"] if method in SAFE else ["read", "act"]}]
     return out
 
 
@@ -136,6 +148,8 @@ def _answer(spec: RouteSpec, names: dict[Any, Any]) -> dict[str, Any]:
         return {**base, "content": {_FILES[spec.form]: {"schema": {"type": "string", "format": "binary"}}}}
     if spec.form == "empty":
         return base
+    if spec.form == "any":
+        return {**base, "content": {"application/json": {"schema": {"type": "object"}}}}
     schema: dict[str, Any] = (
         {"type": "string", "pattern": "^[A-Z]{2}$"} if spec.form == "codes" else names[(spec.response, "serialization")]
     )

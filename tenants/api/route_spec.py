@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 View = TypeVar("View", bound=Callable[..., Any])
-Form = Literal["object", "items", "list", "empty", "pdf", "png", "codes"]
+Form = Literal["object", "items", "list", "empty", "pdf", "png", "codes", "any"]
 Model = type[BaseModel]
 
 
@@ -17,7 +17,7 @@ Model = type[BaseModel]
 class RouteSpec:
     """`response`, `body`, `query`: the models of the answer, the request body and the query.
 
-    `form`: one object, `{"items": […]}`, a bare list, an empty answer, or a file.
+    `form`: one object, `{"items": […]}`, a bare list, an empty answer, a file, or any JSON object (described in docs/customer-api.md).
     `errors`: error statuses beside those that follow from the method and the models.
     """
 

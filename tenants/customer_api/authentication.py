@@ -53,6 +53,7 @@ def for_person(view: View) -> View:
 
 def for_anybody(view: View) -> View:
     """Mark a route that needs no token."""
+    view._without_key = True  # type: ignore[attr-defined]  # for the OpenAPI description
     return _mark(view, Access("anybody", in_words=False))
 
 

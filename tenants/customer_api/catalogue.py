@@ -11,6 +11,7 @@ from billing.history import customer_lists as read
 from billing.model.policy import allows
 from core.errors import NotFound
 from core.request_context import db
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json
 from tenants.api.shapes.catalogue import AddonShape, CollectionShape
 from tenants.api.shapes.products import ProductShape
@@ -24,6 +25,7 @@ _SETTINGS = (
 
 @bp.get("/customer-portal/products/<product_id>", endpoint="product")
 @for_customer
+@route_spec(form="any")
 def product(product_id: str) -> ResponseReturnValue:
     """Return a product with its add-ons."""
     row = api_lists.product(db(), product_id)
@@ -35,6 +37,7 @@ def product(product_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/products/<product_id>/collection", endpoint="collection_of_product")
 @for_customer
+@route_spec(form="any")
 def collection_of_product(product_id: str) -> ResponseReturnValue:
     """Return the collection of a plan. 404: the plan cannot be changed in the portal."""
     collection_id = api_lists.collection_of(db(), product_id)
@@ -45,6 +48,7 @@ def collection_of_product(product_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/product-collections/<collection_id>", endpoint="collection")
 @for_customer
+@route_spec(form="any")
 def collection(collection_id: str) -> ResponseReturnValue:
     """Return a collection with the plans that customers can choose."""
     return jsonify(_collection(collection_id))

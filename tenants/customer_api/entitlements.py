@@ -13,6 +13,7 @@ from billing.subscriptions import queries
 from core.errors import Conflict, NotFound
 from core.request_context import db
 from tenants.api.request_parsing import query
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json, stamp
 from tenants.api.shapes.licenses import LicenseInstanceShape
 from tenants.customer_api.authentication import bp, for_customer
@@ -27,6 +28,7 @@ class OfGrant(Paging):
 
 @bp.get("/customer-portal/entitlements", endpoint="entitlements")
 @for_customer
+@route_spec(form="any")
 def index() -> ResponseReturnValue:
     """List what was granted: the newest hundred license keys."""
     return jsonify(items=[_grant(*row) for row in read.license_keys(db())])
@@ -35,6 +37,7 @@ def index() -> ResponseReturnValue:
 @bp.post("/customer-portal/entitlements/<grant_id>/accept", endpoint="accept_entitlement")
 @bp.post("/customer-portal/entitlements/<grant_id>/reconnect", endpoint="reconnect_entitlement")
 @for_customer
+@route_spec(form="any")
 def accept(grant_id: str) -> ResponseReturnValue:
     """Refused: a license key needs no connection to another account."""
     api_lists.license_key(db(), grant_id)
@@ -43,6 +46,7 @@ def accept(grant_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/entitlements/<grant_id>/download", endpoint="download_entitlement")
 @for_customer
+@route_spec(form="any")
 def download(grant_id: str) -> ResponseReturnValue:
     """Return the download of the product of a license key. 404 if it has none, or the key is not active."""
     key = api_lists.license_key(db(), grant_id)
@@ -55,6 +59,7 @@ def download(grant_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/license-key-instances", endpoint="license_key_instances")
 @for_customer
+@route_spec(form="any", query=OfGrant)
 def instances() -> ResponseReturnValue:
     """List the activations of a license key, newest first."""
     paging = query(OfGrant)
@@ -66,6 +71,7 @@ def instances() -> ResponseReturnValue:
 
 @bp.get("/customer-portal/wallets", endpoint="wallets")
 @for_customer
+@route_spec(form="any")
 def wallets() -> ResponseReturnValue:
     """List wallets. Always empty: credit stays on the subscription it came from."""
     return nothing(total_balance_usd=0)
@@ -74,6 +80,7 @@ def wallets() -> ResponseReturnValue:
 @bp.get("/customer-portal/wallets/ledger-entries", endpoint="wallet_ledger")
 @bp.get("/customer-portal/credit-entitlements", endpoint="credit_entitlements")
 @for_customer
+@route_spec(form="any")
 def empty() -> ResponseReturnValue:
     """Return an empty list: there are no wallets and no credits in units."""
     return nothing()
@@ -81,6 +88,7 @@ def empty() -> ResponseReturnValue:
 
 @bp.get("/customer-portal/credit-entitlements/<credit_id>/ledger", endpoint="credit_ledger")
 @for_customer
+@route_spec(form="any")
 def credit_ledger(credit_id: str) -> ResponseReturnValue:
     """Always 404: there are no credits in units."""
     raise NotFound(sentence=f"There is no credit {credit_id[:80]}.")
@@ -89,6 +97,7 @@ def credit_ledger(credit_id: str) -> ResponseReturnValue:
 @bp.get("/customer-portal/subscriptions/<subscription_id>/usage-history", endpoint="usage_history")
 @bp.get("/customer-portal/subscriptions/<subscription_id>/meters/<meter_id>", endpoint="meter_events")
 @for_customer
+@route_spec(form="any")
 def usage(subscription_id: str, meter_id: str | None = None) -> ResponseReturnValue:
     """Return an empty page: use is not counted."""
     queries.get_subscription(db(), subscription_id)

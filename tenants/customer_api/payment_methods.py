@@ -18,6 +18,7 @@ from core.errors import NotFound
 from core.request_context import db, scope, services
 from portal.billing_services import processor
 from tenants.api.request_parsing import Id, body
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json, stamp
 from tenants.api.shapes.customers import PaymentMethodShape
 from tenants.customer_api.authentication import account, bp, for_customer, own_return_url, refuse_new_card_of_old_session
@@ -41,6 +42,7 @@ class MethodChoice(LooseBody):
 
 @bp.get("/customer-portal/payment-methods", endpoint="payment_methods")
 @for_customer
+@route_spec(form="any")
 def index() -> ResponseReturnValue:
     """List the saved payment methods."""
     return jsonify(items=[_shape(row) for row in read.payment_methods(db())])
@@ -48,6 +50,7 @@ def index() -> ResponseReturnValue:
 
 @bp.delete("/customer-portal/payment-methods/<method_id>", endpoint="remove_payment_method")
 @for_customer
+@route_spec(status=204)
 def remove(method_id: str) -> ResponseReturnValue:
     """Remove a saved payment method. Answers 409 while a subscription or a pending payment uses it."""
     found = next((row for row in read.payment_methods(db()) if row.id == method_id), None)
@@ -59,6 +62,7 @@ def remove(method_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/subscriptions/<subscription_id>/eligible-payment-methods", endpoint="eligible_payment_methods")
 @for_customer
+@route_spec(form="any")
 def eligible(subscription_id: str) -> ResponseReturnValue:
     """List the payment methods that this subscription can be paid with."""
     row = queries.get_subscription(db(), subscription_id)
@@ -68,6 +72,7 @@ def eligible(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/update-payment-method", endpoint="change_payment_method")
 @for_customer
+@route_spec(form="any", body=MethodChoice)
 def change(subscription_id: str) -> ResponseReturnValue:
     """Pay a subscription with another payment method. If it is on hold, the amount due is charged with it at once."""
     with services().database.open(scope()) as reading:

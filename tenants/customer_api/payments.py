@@ -16,6 +16,7 @@ from core.errors import BadRequest, NotFound
 from core.request_context import db
 from portal.billing_details import values_of_invoice
 from tenants.api.request_parsing import ShortText, body, query
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json, stamp
 from tenants.api.shapes.payments import RefundItem
 from tenants.api.shapes.products import image_url
@@ -37,6 +38,7 @@ class InvoiceAddress(LooseBody):
 
 @bp.get("/customer-portal/payments", endpoint="payments")
 @for_customer
+@route_spec(form="any", query=OfSubscription)
 def index() -> ResponseReturnValue:
     """List the payments, newest first."""
     paging = query(OfSubscription)
@@ -46,6 +48,7 @@ def index() -> ResponseReturnValue:
 
 @bp.get("/customer-portal/refunds", endpoint="refunds")
 @for_customer
+@route_spec(form="any", query=OfSubscription)
 def refunds() -> ResponseReturnValue:
     """List the refunds, newest first."""
     paging = query(OfSubscription)
@@ -55,6 +58,7 @@ def refunds() -> ResponseReturnValue:
 
 @bp.get("/customer-portal/payments/<payment_id>/product-cart", endpoint="product_cart")
 @for_customer
+@route_spec(form="any")
 def cart(payment_id: str) -> ResponseReturnValue:
     """List what a payment was for, with the license keys that it delivered."""
     payment = api_lists.payment(db(), payment_id).payment
@@ -83,6 +87,7 @@ def cart(payment_id: str) -> ResponseReturnValue:
 
 @bp.get("/customer-portal/payments/<payment_id>/digital-product-deliverables", endpoint="deliverables")
 @for_customer
+@route_spec(form="any")
 def deliverables(payment_id: str) -> ResponseReturnValue:
     """List the downloads and instructions of what a payment was for. Empty unless it was paid."""
     payment = api_lists.payment(db(), payment_id).payment
@@ -99,6 +104,7 @@ def deliverables(payment_id: str) -> ResponseReturnValue:
 
 @bp.patch("/customer-portal/payments/<payment_id>/invoices", endpoint="invoice_address")
 @for_customer
+@route_spec(form="any", body=InvoiceAddress)
 def correct(payment_id: str) -> ResponseReturnValue:
     """Issue a corrected invoice with another address. Amounts, tax and date stay."""
     payment = api_lists.payment(db(), payment_id).payment

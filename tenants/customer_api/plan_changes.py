@@ -23,6 +23,7 @@ from portal.plan_slip import needs_proof
 from portal.renewals import next_charge
 from portal.request_accounts import account
 from tenants.api.request_parsing import Codes, Id, Quantity, body
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json
 from tenants.api.shapes.plan_changes import PreviewShape
 from tenants.customer_api.authentication import bp, for_customer, require_recent_proof
@@ -49,6 +50,7 @@ class WantedPlan(LooseBody):
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/change-plan/preview", endpoint="preview_plan")
 @for_customer
+@route_spec(form="any", body=WantedPlan)
 def preview(subscription_id: str) -> ResponseReturnValue:
     """Return what the change would cost now, and the subscription after it. The price holds for 15 minutes."""
     _check_own(subscription_id)
@@ -58,6 +60,7 @@ def preview(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/change-plan", endpoint="change_plan")
 @for_customer
+@route_spec(form="any", body=WantedPlan)
 def change(subscription_id: str) -> ResponseReturnValue:
     """Change the plan at the price that was previewed last. 409 QUOTE_STALE if it has changed: nothing is charged, preview again.
 
@@ -82,6 +85,7 @@ def change(subscription_id: str) -> ResponseReturnValue:
 
 @bp.delete("/customer-portal/subscriptions/<subscription_id>/change-plan/scheduled", endpoint="keep_plan")
 @for_customer
+@route_spec(status=204)
 def keep_plan(subscription_id: str) -> ResponseReturnValue:
     """Cancel a scheduled plan change."""
     row = _check_own(subscription_id)

@@ -7,11 +7,13 @@ from flask.typing import ResponseReturnValue
 
 from auth import access_tokens
 from core.request_context import services
+from tenants.api.route_spec import route_spec
 from tenants.customer_api.authentication import bearer, bp, for_customer, for_person
 
 
 @bp.delete("/customer-portal/token", endpoint="revoke_token")
 @for_customer
+@route_spec(status=204)
 def revoke() -> ResponseReturnValue:
     """Revoke the token of this call: sign the program out."""
     access_tokens.revoke_itself(services().database, bearer())
@@ -20,6 +22,7 @@ def revoke() -> ResponseReturnValue:
 
 @bp.delete("/unified-customer-portal/token", endpoint="revoke_unified_token")
 @for_person
+@route_spec(status=204)
 def revoke_unified() -> ResponseReturnValue:
     """Revoke the token of this call: sign the program out. Tokens of single businesses that it made stay until the session ends."""
     access_tokens.revoke_itself(services().database, bearer())
@@ -28,6 +31,7 @@ def revoke_unified() -> ResponseReturnValue:
 
 @bp.get("/unified-customer-portal/token", endpoint="unified_token")
 @for_person
+@route_spec(form="any")
 def show() -> ResponseReturnValue:
     """Return what the token may do."""
     return jsonify(scopes=["read", "act"] if bearer().may_act else ["read"], is_recently_proved=bearer().is_fresh)

@@ -20,6 +20,7 @@ from core.errors import BusinessArchived, NotFound
 from core.links import external
 from core.request_context import services
 from tenants.api.request_parsing import Id, body, query
+from tenants.api.route_spec import route_spec
 from tenants.customer_api.authentication import bp, for_anybody
 from tenants.customer_api.requests import LooseBody, LooseQuery
 
@@ -44,6 +45,7 @@ class SendEmail(LooseQuery):
 
 @bp.get("/checkout/businesses/<business_id>", endpoint="public_business")
 @for_anybody
+@route_spec(form="any")
 def public_business(business_id: str) -> ResponseReturnValue:
     """Return the name and picture of a business, for its sign-in page."""
     profile = _profile(business_id)
@@ -54,6 +56,7 @@ def public_business(business_id: str) -> ResponseReturnValue:
 
 @bp.post("/customer-portal-login", endpoint="sign_in_at_business")
 @for_anybody
+@route_spec(form="any", body=BusinessSignIn, query=SendEmail)
 def at_business() -> ResponseReturnValue:
     """Email a sign-in link for one business. The answer does not tell whether the address is known."""
     query(SendEmail)
@@ -66,6 +69,7 @@ def at_business() -> ResponseReturnValue:
 
 @bp.post("/unified-customer-portal-login", endpoint="sign_in")
 @for_anybody
+@route_spec(form="any", body=PersonSignIn)
 def everywhere() -> ResponseReturnValue:
     """Email a sign-in link for everything a person bought. The answer does not tell whether the address is known."""
     return _request(body(PersonSignIn).email, None)

@@ -19,6 +19,7 @@ from core.request_context import db, scope, services
 from portal.billing_services import processor
 from portal.request_accounts import open_account
 from tenants.api.request_parsing import Country, ShortText, body, query
+from tenants.api.route_spec import route_spec
 from tenants.api.shapes import Json
 from tenants.customer_api.authentication import bp, for_customer, require_recent_proof
 from tenants.customer_api.requests import LooseBody, Paging, page_of
@@ -53,6 +54,7 @@ class CancellationReason(LooseBody):
 
 @bp.get("/customer-portal/subscriptions", endpoint="subscriptions")
 @for_customer
+@route_spec(form="any", query=Paging)
 def index() -> ResponseReturnValue:
     """List the subscriptions, newest first."""
     return listed()
@@ -68,6 +70,7 @@ def listed() -> ResponseReturnValue:
 
 @bp.get("/customer-portal/subscriptions/<subscription_id>", endpoint="subscription")
 @for_customer
+@route_spec(form="any")
 def show(subscription_id: str) -> ResponseReturnValue:
     """Return a subscription."""
     return jsonify(shape_of(subscription_id))
@@ -75,6 +78,7 @@ def show(subscription_id: str) -> ResponseReturnValue:
 
 @bp.patch("/customer-portal/subscriptions/<subscription_id>", endpoint="change_subscription")
 @for_customer
+@route_spec(form="any", body=SubscriptionEdit)
 def change(subscription_id: str) -> ResponseReturnValue:
     """Cancel or keep, pause or resume, or edit the billing details. Returns the subscription."""
     return changed(subscription_id)
@@ -104,6 +108,7 @@ def changed(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/cancel", endpoint="cancel_subscription")
 @for_customer
+@route_spec(form="any", body=CancellationReason)
 def cancel(subscription_id: str) -> ResponseReturnValue:
     """End a subscription now. Needs a recent sign-in."""
     return ended(subscription_id)

@@ -17,6 +17,7 @@ from core.request_context import db, scope, services
 from portal.billing_services import processor
 from portal.request_accounts import businesses, open_account
 from tenants.api.request_parsing import Id, body, query
+from tenants.api.route_spec import route_spec
 from tenants.customer_api import subscriptions
 from tenants.customer_api.authentication import bearer, bp, for_person, own_return_url, refuse_new_card_of_old_session
 from tenants.customer_api.requests import LooseBody, OfSubscription, Paging, page_of
@@ -32,6 +33,7 @@ class DuePayment(LooseBody):
 
 @bp.get("/unified-customer-portal/businesses", endpoint="unified_businesses")
 @for_person
+@route_spec(form="any", query=Paging)
 def list_businesses() -> ResponseReturnValue:
     """List the businesses that the person buys from, by name."""
     paging = query(Paging)
@@ -42,6 +44,7 @@ def list_businesses() -> ResponseReturnValue:
 
 @bp.get("/unified-customer-portal/businesses/<business_id>/customer-portal-token", endpoint="unified_business_token")
 @for_person
+@route_spec(form="any")
 def business_token(business_id: str) -> ResponseReturnValue:
     """Return a token of one business. It may do what this token may, and ends with it and with the session."""
     theirs = businesses().get(business_id)
@@ -59,6 +62,7 @@ def business_token(business_id: str) -> ResponseReturnValue:
 
 @bp.get("/unified-customer-portal/subscriptions", endpoint="unified_subscriptions")
 @for_person
+@route_spec(form="any", query=Paging)
 def list_subscriptions() -> ResponseReturnValue:
     """List the subscriptions at all businesses, newest first."""
     return subscriptions.listed()
@@ -66,6 +70,7 @@ def list_subscriptions() -> ResponseReturnValue:
 
 @bp.get("/unified-customer-portal/subscriptions/<subscription_id>", endpoint="unified_subscription")
 @for_person
+@route_spec(form="any")
 def subscription(subscription_id: str) -> ResponseReturnValue:
     """Return a subscription at any business."""
     return jsonify(subscriptions.shape_of(subscription_id))
@@ -73,6 +78,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
 
 @bp.patch("/unified-customer-portal/subscriptions/<subscription_id>", endpoint="unified_change_subscription")
 @for_person
+@route_spec(form="any", body=subscriptions.SubscriptionEdit)
 def change_subscription(subscription_id: str) -> ResponseReturnValue:
     """Cancel or keep, pause or resume, or edit the billing details, at any business. Returns the subscription."""
     return subscriptions.changed(subscription_id)
@@ -80,6 +86,7 @@ def change_subscription(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/unified-customer-portal/subscriptions/<subscription_id>/cancel", endpoint="unified_cancel_subscription")
 @for_person
+@route_spec(form="any", body=subscriptions.CancellationReason)
 def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
     """End a subscription at any business now. Needs a recent sign-in."""
     return subscriptions.ended(subscription_id)
@@ -87,6 +94,7 @@ def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/unified-customer-portal/subscriptions/<subscription_id>/pay", endpoint="unified_pay")
 @for_person
+@route_spec(form="any", body=DuePayment)
 def pay(subscription_id: str) -> ResponseReturnValue:
     """Pay what is due for a subscription. 409 AMOUNT_CHANGED if it is not the amount of the body: nothing is charged.
 
@@ -109,6 +117,7 @@ def pay(subscription_id: str) -> ResponseReturnValue:
 
 @bp.get("/unified-customer-portal/payments", endpoint="unified_payments")
 @for_person
+@route_spec(form="any", query=OfSubscription)
 def list_payments() -> ResponseReturnValue:
     """List the payments at all businesses, newest first."""
     paging = query(OfSubscription)

@@ -70,7 +70,7 @@ ROUTES = {
     " confirm_payment_method_moves discard_payment_method_moves",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app external_billing",
-    "developers.keys": "new_key create_key revoke_key",
+    "developers.keys": "new_key create_key revoke_key customer_api_origins save_customer_api_origins",
     "developers.webhooks": "new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook test_webhook replay_failed"
     " replay_delivery",
     "provider.write": "save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
@@ -83,7 +83,8 @@ ROUTES = {
 """Verb → the console's endpoints that are it. A new route needs its place here."""
 FRESH = set(
     "choose_tax_calculator close_business close_exception closing make_refund refund change_role invite remove_member revoke_invitation"
-    " new_key create_key revoke_key new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
+    " new_key create_key revoke_key customer_api_origins save_customer_api_origins"
+    " new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"
     " remove_app add_domain check_domain remove_domain new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
