@@ -27,6 +27,7 @@ from core.settings import Settings
 LIFE = timedelta(hours=24)
 SEEN_EVERY = timedelta(minutes=10)
 RECENT = timedelta(minutes=30)
+MOST = 50
 PURPOSE = "access-token"
 READ, ACT = "read", "act"
 Permission = Literal["read", "act"]
@@ -91,13 +92,21 @@ def make_for_customer(
 def make_for_session(
     database: Database, settings: Settings, visit: Visit, business_id: str | None, label: str, *, may_act: bool = True
 ) -> tuple[AccessToken, str]:
-    """Create a token of a signed-in person: for everything, or for one business that they buy from. Raises NotFound, Unauthorized."""
+    """Create a token of a signed-in person: for everything, or for one business that they buy from.
+
+    A session has at most MOST live tokens: the oldest are revoked. Raises NotFound, Unauthorized.
+    """
     if visit.identity_id is None or visit.at_domain is not None:
         raise Unauthorized()
     if business_id is not None and sessions.scope_for_business(visit, business_id) is None:
         raise NotFound()
     row, secret = _new(settings, may_act, session_id=visit.session_id, business_id=business_id, created_by="session", label=label[:80])
     with database.open(everything("create an access token"), write=True) as db:
+        live = select(AccessToken.id).where(*_live(visit)).order_by(AccessToken.created_at.desc(), AccessToken.id).offset(MOST - 1)
+        surplus = list(db.scalars(live))
+        if surplus:
+            oldest = update(AccessToken).where(AccessToken.id.in_(surplus)).values(revoked_at=clock.wall())
+            db.execute(oldest, execution_options=_QUIETLY)
         db.add(row)
         db.flush()
         db.expunge(row)

@@ -279,3 +279,13 @@ def test_the_sign_in_email_is_sent_as_from_the_page(app: Any, cast: Cast, visito
     public = http.get(f"/api/checkout/businesses/{cast.acorn}").json
     assert public["name"] == "Acorn Notes"
     assert http.get("/api/checkout/businesses/bus_unknown").status_code == 404
+
+
+def test_a_session_has_a_limited_number_of_tokens(app: Any, cast: Cast, visitor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_tokens, "MOST", 3)
+    token, _browser = person_token(cast, visitor)
+    ada = Client(app, token)
+    made = [ada("GET", f"{U}/businesses/{cast.acorn}/customer-portal-token", expect=200).json["token"] for _ in range(2)]
+    assert [Client(app, item)("GET", f"{P}/business").status_code for item in (*made, token)[:2]] == [200, 200]
+    assert ada("GET", f"{U}/businesses/{cast.acorn}/customer-portal-token", expect=200)
+    assert ada("GET", f"{U}/businesses").status_code == 401, "the oldest has ended"
