@@ -10,6 +10,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import aliased
 
 from billing.model.business_profile import PROFILE_COLUMNS, BusinessProfile, profile_of
+from billing.model.customer_types import CustomerType, type_for_purchase
 from billing.model.parties import Business, Customer
 from core.request_context import services
 from core.scope import Scope
@@ -24,7 +25,8 @@ class Account:
 
     It can be used as a business in `policy.allows`, `prices.for_period` and `mark_tag`: `name` is the name of the business.
     `accepted`: the person paid or approved it. `confirmed`: they approved it. `declined`: they said "not mine"; only their
-    profile page lists it. `tax_country` and `tax_id` are the business's.
+    profile page lists it. `tax_country` and `tax_id` are the business's. `own_type`: consumer or business, if the customer
+    said so. `customer_type`: what counts for contracts from before this was stored with them.
     """
 
     business: BusinessProfile
@@ -43,6 +45,8 @@ class Account:
     tax_rates: dict[str, Any] = field(default_factory=dict)
     tax_country: str | None = None
     tax_id: str | None = None
+    own_type: str | None = None
+    customer_type: CustomerType = "consumer"
 
     @property
     def is_pending_acceptance(self) -> bool:
@@ -135,6 +139,9 @@ _QUERY = (
         Customer.declined_key,
         Customer.accepted_at,
         Customer.first_paid_at,
+        Customer.customer_type,
+        Customer.customer_type_by,
+        Customer.tax_id.label("customer_tax_id"),
         *(getattr(Business, name) for name in PROFILE_COLUMNS),
         Business.currency,
         Business.tax_setup,
@@ -165,6 +172,8 @@ def _account(row: Any) -> Account:
         tax_rates=dict(row.tax_rates or {}),
         tax_country=(row.address or {}).get("country") or None,
         tax_id=row.tax_id,
+        own_type=row.customer_type if row.customer_type_by == "customer" else None,
+        customer_type=type_for_purchase(row, row.customer_tax_id),
     )
 
 

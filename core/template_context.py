@@ -173,7 +173,7 @@ def init(app: Flask) -> None:
         ruler_days=charts.ruler_days,
         strip_bars=charts.strip_bars,
         turned_clock=turned_clock,
-        cancel_links=list,  # none, until portal/statements brings its pages
+        statement_links=list,  # none, until portal/statements brings its pages
     )
 
 

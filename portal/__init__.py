@@ -33,6 +33,7 @@ from portal import (  # noqa: E402
     search,
     sessions,
     subscriptions,
+    withdrawal,
 )
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "search",
     "sessions",
     "subscriptions",
+    "withdrawal",
 ]
 
 

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from auth.visit_rows import Account
+from billing.customers.customer_type import set_by_customer
 from billing.external.port import can
 from billing.history import documents
 from billing.model.corrections import is_correctable
@@ -25,6 +26,7 @@ from core.request_context import db
 from core.template_context import formatter
 from portal import bp
 from portal.external_billing import back_to_subscription
+from portal.phrases import type_choices
 from portal.request_accounts import open_account
 
 FIELDS = ("name", "business_name", "tax_id", "street", "city", "zipcode", "state", "country")
@@ -39,11 +41,12 @@ def billing_details(subscription_id: str) -> ResponseReturnValue:
 @bp.post("/subscriptions/<subscription_id>/billing-details")
 def edit_billing_details(subscription_id: str) -> ResponseReturnValue:
     row, theirs = _editable(subscription_id)
-    typed = _submitted()
+    typed, customer_type = _submitted(), request.form.get("customer_type", "")
     try:
+        set_by_customer(db(), row.customer_id, customer_type)
         command.edit_billing(db(), row.id, **typed)
     except Invalid as wrong:
-        return _page(row, theirs, typed, _translated(wrong)), 422
+        return _page(row, theirs, {**typed, "customer_type": customer_type}, _translated(wrong)), 422
     if row.collected_by != "us":
         return back_to_subscription(row)
     flash(_("Saved. Future invoices for %(name)s will show these details.", name=row.name), "good")
@@ -77,6 +80,7 @@ def _page(row: SubscriptionRow, theirs: Account, values: Mapping[str, Any], erro
         values=values,
         errors=errors or {},
         countries=countries(),
+        customer_types=type_choices(),
     )
 
 
@@ -120,6 +124,7 @@ def _values_of_subscription(row: SubscriptionRow, theirs: Account) -> dict[str, 
         "name": billing.get("name") or theirs.customer_name,
         "business_name": row.business_name or "",
         "tax_id": row.tax_id or "",
+        "customer_type": theirs.own_type or "",
     }
 
 

@@ -21,6 +21,7 @@ from portal.renewals import upcoming_renewals
 from portal.request_accounts import businesses
 from portal.safe_rows import safe_rows
 from portal.subscription_rows import lines, sort
+from portal.withdrawal_rights import withdrawable
 
 LISTED = 40
 """Maximum number of subscriptions on an overview: those that need attention first, then those with the next dates."""
@@ -53,6 +54,7 @@ def parts(sort_by: str = "date") -> dict[str, Any]:
         "left_out": left_out,
         "sort_by": sort_by,
         "is_cut": first.next is not None,
+        "withdrawable": withdrawable(first.rows, [item for item in summaries if item.kind == "purchase"]),
         "purchases": [item for item in summaries if item.kind == "purchase" and item.status == "succeeded"][:3],
         "keys": _keys(summaries),
         "invoices": invoices,

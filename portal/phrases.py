@@ -11,6 +11,8 @@ from flask_babel import ngettext
 from markupsafe import Markup
 
 from billing.charging.method_details import NAMES
+from billing.model.customer_types import customer_type_of
+from billing.model.parties import Customer
 from billing.model.payments import WALLETS
 from billing.model.postal_addresses import address_lines
 from core.template_context import formatter
@@ -183,3 +185,28 @@ def country_name(code: str | None) -> str:
     from core.formatting import locale_of
 
     return str(locale_of(formatter().locale).territories.get(code or "") or code or "")
+
+
+def type_choices() -> list[tuple[str, str]]:
+    """Return (value, label) of who buys; the first says nothing."""
+    return [("", _("Not stated")), ("consumer", _("A consumer")), ("business", _("A business"))]
+
+
+def type_words(customer: Customer) -> tuple[str, str]:
+    """Return whether a consumer or a business buys, and who said it."""
+    name = dict(type_choices())[customer_type_of(customer)]
+    if customer.customer_type_by == "customer":
+        return name, _("The customer said so.")
+    if customer.tax_id:
+        return name, _("Because of the tax number.")
+    return name, _("Your business said so.") if customer.customer_type else _("Nobody said otherwise.")
+
+
+def consent_words() -> dict[str, str]:
+    """Return the name of each kind of consent."""
+    return {
+        "terms": _("Terms"),
+        "immediate_start": _("Start within the withdrawal period"),
+        "digital_content": _("Delivery at once"),
+        "renewal_price": _("Price of renewals"),
+    }

@@ -20,6 +20,7 @@ from core.languages import best_locale
 from core.links import exists_here, here
 from core.request_context import current_door, db, services
 from portal import bp
+from portal.phrases import type_choices
 from portal.request_accounts import accounts, is_several
 
 
@@ -40,7 +41,8 @@ def edit() -> ResponseReturnValue:
             raise Invalid(fields={"language": _("Choose a language from the list.")})
         if form.get("zone") and form["zone"] not in i18n.zones():
             raise Invalid(fields={"zone": _("Choose a time zone from the list, such as Europe/London.")})
-        changed = edit_profile(db(), wanted, name=form.get("name", ""), phone=form.get("phone"), locale=language)
+        changed = edit_profile(db(), wanted, name=form.get("name", ""), phone=form.get("phone"), locale=language,
+                               customer_type=form.get("customer_type"))  # fmt: skip
     except Invalid as wrong:
         return _page({name: _(sentence) for name, sentence in wrong.fields.items()}, form), 422
     if (visit := _person()) is not None and "zone" in form:
@@ -70,6 +72,12 @@ def _person() -> Visit | None:
     return visit if visit is not None and visit.identity_id and current_door().kind == "unified" else None
 
 
+def _own_type() -> str:
+    """Return what the customer said to all of these businesses, or an empty string."""
+    said = {account.own_type for account in accounts()}
+    return next(iter(said)) or "" if len(said) == 1 else ""
+
+
 def _page(errors: dict[str, str], typed: Any) -> str:
     theirs = accounts()
     first = theirs[0] if theirs else None
@@ -79,6 +87,7 @@ def _page(errors: dict[str, str], typed: Any) -> str:
         "phone": typed.get("phone", "") if typed else (first.phone or "" if first else ""),
         "language": typed.get("language", "") if typed else (first.locale or "" if first else ""),
         "zone": typed.get("zone", "") if typed else (visit.zone or "" if visit else ""),
+        "customer_type": typed.get("customer_type", "") if typed else _own_type(),
         "to": typed.getlist("to") if typed else [their.customer_id for their in theirs],
     }
     is_person = visit is not None and visit.is_person and not visit.link
@@ -92,6 +101,7 @@ def _page(errors: dict[str, str], typed: Any) -> str:
         is_person=is_person,
         zones=i18n.zones() if _person() is not None else [],
         languages_offered=[("", _("Browser default")), *((name, i18n.own_name(name)) for name in i18n.offered())],
+        customer_types=type_choices(),
         signed_in=sessions_of(services().database, visit) if visit and is_person else [],
         may_add=exists_here("addresses"),
     )

@@ -9,13 +9,16 @@ from billing.history import documents
 from billing.history import purchases as query
 from billing.history.disputes import disputes_of
 from billing.licenses import queries as license_queries
+from billing.statements.withdrawal_queries import withdrawals_of, withdrawn_products
+from billing.subscriptions.consents import consents_of
 from core.links import here
 from core.request_context import db
-from portal import bp, cursor
+from portal import bp, cursor, withdrawal_rights
 from portal.license_keys import mask_when_impersonated
 from portal.markdown import safe_html, safe_link
-from portal.phrases import card_of
+from portal.phrases import card_of, consent_words
 from portal.request_accounts import account, businesses, is_several
+from portal.statements.views import pdf_url
 
 PAGE = 25
 
@@ -36,21 +39,34 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     back = paid.refunded_minor + sum(row.taken_minor for row in disputed)
     # a purchase whose money went back in full is no longer delivered
     is_delivered = paid.status == "succeeded" and (back < paid.amount_minor or not paid.amount_minor)
+    withdrawals = withdrawals_of(db(), payment_id=payment_id)
+    withdrawn = withdrawn_products(db(), payment_id) if withdrawals else set()
+    consents, theirs = consents_of(db(), payment_id=payment_id), account(paid.business_id, paid.customer_id)
+    concluded_at = found.invoice.issued_at if found.invoice else paid.created_at
+    right = withdrawal_rights.of_purchase(paid, concluded_at, theirs, consents)
+    name = found.invoice.description if found.invoice else ""
     downloads = [
         (product.name, safe_html((product.download or {}).get("instructions")), safe_link((product.download or {}).get("external_url")))
         for product in found.products
-        if product.download and is_delivered
+        if product.download and is_delivered and product.id not in withdrawn
     ]
     return render_template(
         "portal/purchase.html",
         found=found,
         payment=paid,
-        account=account(paid.business_id, paid.customer_id),
+        account=theirs,
         counts=counts,
         descriptions={product.id: safe_html(product.description) for product in found.products},
         downloads=downloads,
         keys=mask_when_impersonated(license_queries.keys(db(), payment_id=payment_id)),
         card=card_of(paid.method),
+        consents=consents,
+        withdraw_notice=withdrawal_rights.notice(
+            right, name, theirs, f"{here('purchases')}/{paid.id}", may_withdraw=is_delivered and paid.status == "succeeded"
+        ),
+        withdrawals=withdrawals,
+        pdf_of=pdf_url,
+        consent_words=consent_words(),
         invoices=here("invoices"),
         disputes=disputed,
         returned_refunds=documents.returned_refunds(db(), paid),

@@ -9,18 +9,22 @@ from billing.external.port import can
 from billing.history import billing_history, timeline
 from billing.model import lifecycle
 from billing.pricing import prices
+from billing.statements.matching import WITHDRAWABLE
+from billing.statements.withdrawal_queries import withdrawals_of
 from billing.subscriptions import queries as query
 from billing.subscriptions import running
+from billing.subscriptions.consents import consents_of
 from billing.subscriptions.next_invoice import next_lines
 from core.links import exists_here, here
 from core.request_context import db
-from portal import bp, cursor, external_billing
+from portal import bp, cursor, external_billing, withdrawal_rights
 from portal.markdown import safe_html, safe_link
-from portal.phrases import billing_lines, card, every, expires, interval
+from portal.phrases import billing_lines, card, consent_words, every, expires, interval
 from portal.renewals import is_charged, next_charge
 from portal.request_accounts import account, is_several
 from portal.safe_rows import safe_rows
 from portal.state_slip import state_slip
+from portal.statements.views import pdf_url
 from portal.subscription_rows import SORTS, line, lines, may_change_method, may_edit_billing, sort
 from portal.timeline import PAYMENT_EVENTS
 from portal.timeline import timeline as timeline_entries
@@ -89,6 +93,17 @@ def _page(row: query.SubscriptionRow) -> str:
         expires=expires(row.expiry_month, row.expiry_year),
         billed_to=billing_lines(row.billing),
         payments=payments,
+        consents=consents_of(db(), subscription_id=row.id),
+        consent_words=consent_words(),
+        withdraw_notice=withdrawal_rights.notice(
+            withdrawal_rights.of_subscription(row, theirs),
+            row.name,
+            theirs,
+            url,
+            may_withdraw=row.status in WITHDRAWABLE and not row.is_withdrawn,
+        ),
+        withdrawals=withdrawals_of(db(), subscription_id=row.id) if row.is_withdrawn else [],
+        pdf_of=pdf_url,
         history=timeline_entries(timeline.events(db(), row.business_id, row.id, without=PAYMENT_EVENTS), row),
         external_note=external_billing.note(row, theirs),
         is_charged=charged,

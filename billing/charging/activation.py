@@ -32,7 +32,7 @@ def activate(db: ScopedSession, business: Business, customer: Customer, subscrip
         subscription.anchor_at, subscription.period_n = subscription.trial_ends_at, 0
     else:
         subscription.anchor_at, subscription.period_n = at, 1
-    subscription.previous_billing_at = at
+    subscription.concluded_at = subscription.previous_billing_at = at
     subscription.next_billing_at = next_date(subscription)
     subscription.expires_at = add(at, subscription.zone, subscription.term_interval, subscription.term_count)
     emit_subscription_event(db, subscription, "subscription.active")

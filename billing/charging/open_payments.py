@@ -61,9 +61,7 @@ def open_payment(
         subscription_id=subscription_id,
         brand_id=brand_id,
         charge_type=charge_type,
-        amount_minor=amount_minor,
-        tax_minor=tax_minor,
-        currency=currency,
+        amount_minor=amount_minor, tax_minor=tax_minor, currency=currency,
         status="processing" if method else "requires_payment_method",
         key=processor.key(business_id, operation, attempt),
         attempt=attempt,
@@ -83,6 +81,6 @@ def open_payment(
         author=author_of(db),
         check_at=clock.wall() + (first_check or (FIRST_CHARGE_CHECK if method else FIRST_PAGE_CHECK)),
         **dict.fromkeys(("created_at", "updated_at"), clock.now()),
-    )
+    )  # fmt: skip
     db.add(payment)
     return payment

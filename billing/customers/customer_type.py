@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from billing.model.customer_types import TYPES, CustomerType
 from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
@@ -16,11 +18,23 @@ def set_by_business(customer: Customer, customer_type: CustomerType | None) -> N
     customer.customer_type, customer.customer_type_by = customer_type, "business" if customer_type else None
 
 
-def set_by_customer(db: ScopedSession, customer: Customer, customer_type: str) -> None:
-    """Store what customers say about themselves. Raises Invalid (field customer_type)."""
-    if customer_type not in TYPES:
+def check_type(customer_type: str | None) -> None:
+    """Raise Invalid (field customer_type) for what is neither empty nor a type."""
+    if customer_type and customer_type not in TYPES:
         raise Invalid(fields={"customer_type": N_("Choose consumer or business.")})
+
+
+def say_type(customer: Customer, customer_type: str) -> bool:
+    """Store what customers say about themselves, without an event. Returns whether anything changed."""
     if (customer.customer_type, customer.customer_type_by) == (customer_type, "customer"):
-        return
+        return False
     customer.customer_type, customer.customer_type_by = customer_type, "customer"
-    emit_customer_event(db, customer, "customer.updated", fields=["customer_type"])
+    return True
+
+
+def set_by_customer(db: ScopedSession, customer_id: str, customer_type: str) -> None:
+    """Store what customers say about themselves, with its event. Raises Invalid (field customer_type)."""
+    check_type(customer_type)
+    customer = db.scalars(select(Customer).where(Customer.customer_id == customer_id)).one()
+    if customer_type and say_type(customer, customer_type):
+        emit_customer_event(db, customer, "profile.edited", fields=["customer_type"])

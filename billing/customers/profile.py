@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import phonenumbers
 from sqlalchemy import select
 
+from billing.customers.customer_type import check_type, say_type
 from billing.customers.customers import clean_name
 from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
@@ -14,22 +15,27 @@ from core.db import ScopedSession
 from core.errors import N_, Invalid, NotFound
 
 
-def edit_profile(db: ScopedSession, customer_ids: Iterable[str], *, name: str, phone: str | None, locale: str | None) -> list[Customer]:
+def edit_profile(
+    db: ScopedSession, customer_ids: Iterable[str], *, name: str, phone: str | None, locale: str | None, customer_type: str | None = None
+) -> list[Customer]:
     """Change name, phone (international or empty) and language of these customer rows. Emits profile.edited for each changed row.
 
-    Raises Invalid (fields name, phone, to), and NotFound if an id is outside the scope; then nothing changes.
+    `customer_type`: what they say about themselves, consumer or business; None or empty: it stays. Raises Invalid (fields name, phone,
+    customer_type, to), and NotFound if an id is outside the scope; then nothing changes.
     """
     wanted = list(dict.fromkeys(customer_ids))
     if not wanted:
         raise Invalid(fields={"to": N_("Choose at least one business.")})
     errors: dict[str, str] = {}
     cleaned, number = name, None
-    for check in ("name", "phone"):
+    for check in ("name", "phone", "customer_type"):
         try:
             if check == "name":
                 cleaned = clean_name(name)
-            else:
+            elif check == "phone":
                 number = clean_phone(phone)
+            else:
+                check_type(customer_type)
         except Invalid as wrong:
             errors |= wrong.fields
     if errors:
@@ -40,11 +46,13 @@ def edit_profile(db: ScopedSession, customer_ids: Iterable[str], *, name: str, p
     changed = []
     for customer in rows:
         before = (customer.name, customer.phone, customer.locale)
-        if before == (cleaned, number, locale):
-            continue
         fields = [
             field for field, old, new in zip(("name", "phone", "locale"), before, (cleaned, number, locale), strict=True) if old != new
         ]
+        if customer_type and say_type(customer, customer_type):
+            fields.append("customer_type")
+        if not fields:
+            continue
         customer.name, customer.phone, customer.locale = cleaned, number, locale
         emit_customer_event(db, customer, "profile.edited", fields=fields)
         changed.append(customer)

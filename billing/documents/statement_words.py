@@ -5,6 +5,7 @@ from __future__ import annotations
 WORDS: dict[str, dict[str, str]] = {
     "en": {
         "title": "Cancellation",
+        "withdrawal": "Withdrawal",
         "declared": "What was declared",
         "received": "Received",
         "from": "From",
@@ -22,6 +23,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "de": {
         "title": "Kündigung",
+        "withdrawal": "Widerruf",
         "declared": "Erklärung",
         "received": "Eingegangen",
         "from": "Von",
@@ -39,6 +41,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "it": {
         "title": "Disdetta",
+        "withdrawal": "Recesso",
         "declared": "Dichiarazione",
         "received": "Ricevuta",
         "from": "Da",
@@ -56,6 +59,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "pt_BR": {
         "title": "Cancelamento",
+        "withdrawal": "Desistência",
         "declared": "O que foi declarado",
         "received": "Recebido",
         "from": "De",
@@ -73,6 +77,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "sv": {
         "title": "Uppsägning",
+        "withdrawal": "Frånträde",
         "declared": "Vad som meddelades",
         "received": "Mottagen",
         "from": "Från",

@@ -37,6 +37,7 @@ class StatementDocument:
     accent: str | None = None
     is_test: bool = False
     outcome: tuple[str, ...] = field(default=())
+    kind: str = "cancel"
 
 
 def render_statement(document: StatementDocument) -> bytes:
@@ -51,10 +52,13 @@ def render_statement(document: StatementDocument) -> bytes:
         (words["from"], plain(document.name)),
         (words["email"], plain(document.email)),
         (words["contract"], plain(document.contract)),
-        (words["type"], words["for_cause" if document.is_for_cause else "ordinary"]),
-        (words["reason"], plain(document.reason)),
-        (words["ends"], _wanted(document, labels["language"], words)),
     ]
+    if document.kind == "cancel":
+        facts += [
+            (words["type"], words["for_cause" if document.is_for_cause else "ordinary"]),
+            (words["reason"], plain(document.reason)),
+            (words["ends"], _wanted(document, labels["language"], words)),
+        ]
     data = {
         "lang": language,
         "region": region or None,
@@ -62,7 +66,7 @@ def render_statement(document: StatementDocument) -> bytes:
         "accent": color,
         "accent_ink": readable(color),
         "seller_name": plain(document.seller),
-        "kind": words["title"],
+        "kind": words["withdrawal" if document.kind == "withdraw" else "title"],
         "number": plain(document.number),
         "test": labels["test"] if document.is_test else "",
         "declared_label": words["declared"],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import Integer, String, and_, cast, func, literal, null, select, union_all
 
 from billing.model.catalogue import Product
+from billing.model.consents import Consent
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
 from billing.model.parties import SpendMonth
 from billing.model.payments import Payment
+from billing.model.withdrawals import Withdrawal
 from core.db import ScopedSession
 
 
@@ -64,6 +67,13 @@ class SubscriptionSummary:
     limit: int | None
     used: int | None
     refunded_minor: int | None
+    customer_id: str | None = None
+    customer_type: str | None = None
+    country: str | None = None
+    state: str | None = None
+    concluded_at: datetime | None = None
+    is_delivered: bool | None = None  # digital content, delivered with the customer's consent
+    is_withdrawn: bool | None = None
 
 
 def recent_invoices(db: ScopedSession, limit: int = 6) -> list[InvoiceRow]:
@@ -102,6 +112,18 @@ def recent_invoices(db: ScopedSession, limit: int = 6) -> list[InvoiceRow]:
 _TEXT, _NUMBER = cast(null(), String), cast(null(), Integer)
 
 
+def _is_delivered() -> Any:
+    """Whether the customer agreed to the delivery of digital content before the purchase."""
+    mine = (Consent.business_id == Payment.business_id, Consent.payment_id == Payment.id, Consent.kind == "digital_content")
+    before = Consent.recorded_at <= func.coalesce(Invoice.issued_at, Payment.created_at)
+    return select(Consent.id).where(*mine, before).correlate(Payment, Invoice).exists()
+
+
+def _is_withdrawn() -> Any:
+    mine = (Withdrawal.business_id == Payment.business_id, Withdrawal.payment_id == Payment.id)
+    return select(Withdrawal.id).where(*mine).correlate(Payment).exists()
+
+
 def subscription_summaries(db: ScopedSession, limit: int = 4) -> list[SubscriptionSummary]:
     """The newest purchases and the newest keys, `limit` of each, in one statement."""
     bought = (
@@ -118,6 +140,13 @@ def subscription_summaries(db: ScopedSession, limit: int = 4) -> list[Subscripti
             _NUMBER.label("limit"),
             _NUMBER.label("used"),
             Payment.refunded_minor,
+            Payment.customer_id,
+            Payment.customer_type,
+            Payment.billing["country"].as_string().label("country"),
+            Payment.billing["state"].as_string().label("state"),
+            func.coalesce(Invoice.issued_at, Payment.created_at).label("concluded_at"),
+            _is_delivered().label("is_delivered"),
+            _is_withdrawn().label("is_withdrawn"),
         )
         .outerjoin(Invoice, and_(Invoice.business_id == Payment.business_id, Invoice.id == Payment.invoice_id))
         .where(
@@ -143,6 +172,10 @@ def subscription_summaries(db: ScopedSession, limit: int = 4) -> list[Subscripti
             LicenseKey.activations_limit.label("limit"),
             LicenseKey.instances_count.label("used"),
             _NUMBER.label("refunded_minor"),
+            *(_TEXT.label(name) for name in ("customer_id", "customer_type", "country", "state")),
+            LicenseKey.created_at.label("concluded_at"),
+            literal(False).label("is_delivered"),
+            literal(False).label("is_withdrawn"),
         )
         .join(Product, and_(Product.business_id == LicenseKey.business_id, Product.id == LicenseKey.product_id))
         .order_by(LicenseKey.created_at.desc())

@@ -10,6 +10,7 @@ from sqlalchemy import and_, or_, select
 
 from billing.charging.reconciliation_exceptions import ReconciliationException
 from billing.model.catalogue import Product
+from billing.model.customer_types import CustomerType, concluded_type
 from billing.model.email_address import fold_address
 from billing.model.invoices import Invoice
 from billing.model.parties import Business, Customer
@@ -38,6 +39,11 @@ class StaffSubscriptionRow:
     business: Business
 
     @property
+    def customer_type(self) -> CustomerType:
+        """Return whether a consumer or a business concluded the contract."""
+        return concluded_type(self.subscription, self.customer)
+
+    @property
     def price_minor(self) -> int:
         return prices.period_price(self.business, self.subscription, self.product)
 
@@ -53,6 +59,11 @@ class PaymentRow:
     customer: Customer
     number: str | None
     what: str | None
+
+    @property
+    def customer_type(self) -> CustomerType:
+        """Return whether a consumer or a business bought, for one-time purchases."""
+        return concluded_type(self.payment, self.customer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ VALUES: dict[str, tuple[str, ...]] = {
         "on_payment_failure",
         *_TIMES,
     ),
-    "customer": ("email", "email_key", "name", "phone", "locale", "meta", "blocked_at", *_MADE),
+    "customer": ("email", "email_key", "name", "phone", "locale", "customer_type", "meta", "blocked_at", *_MADE),
     "payment_method": ("kind", "brand", "last4", "expiry_month", "expiry_year", "holder", "country", "recurring", "last_used_at", *_MADE),
     "subscription": (
         "product_id",

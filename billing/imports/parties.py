@@ -28,6 +28,7 @@ def customers(batch: ImportBatch, records: list[Record]) -> None:
     rows = batch.found(Customer, [record.id for record in records], "customer_id")
     for record in records:
         row = rows.get(record.id)
+        record = _with_type(record, row)
         if row is None:
             batch.write(Customer, record, None, billing={})
         else:
@@ -48,6 +49,15 @@ def customers(batch: ImportBatch, records: list[Record]) -> None:
                 )
                 recognition.change_address(row, record.values["email"], record.values["email_key"])
             batch.write(Customer, record, row)
+
+
+def _with_type(record: Record, row: Customer | None) -> Record:
+    """Return the record with who said the customer's type: the business. What the customer said about themselves stays."""
+    if "customer_type" not in record.values:
+        return record
+    if row is not None and row.customer_type_by == "customer":
+        return replace(record, values={name: value for name, value in record.values.items() if name != "customer_type"})
+    return replace(record, values={**record.values, "customer_type_by": "business" if record.values["customer_type"] else None})
 
 
 def _has_too_many_changes(batch: ImportBatch, row: Customer) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from billing.model.payments import Payment
+from billing.model.subscriptions import Subscription
+
 CustomerType = Literal["consumer", "business"]
 TYPES: tuple[CustomerType, ...] = ("consumer", "business")
 
@@ -44,6 +47,8 @@ def type_of_contract(contract: Contract) -> CustomerType:
     return "business" if contract.tax_id else "consumer"
 
 
-def concluded_type(contract: Contract, customer: _Buyer) -> CustomerType:
-    """Return the type at the time of a purchase. Older purchases have none; today's counts for them."""
-    return type_of_contract(contract) if contract.customer_type in TYPES else customer_type_of(customer)
+def concluded_type(contract: Subscription | Payment, customer: _Buyer) -> CustomerType:
+    """Return the type at the time when a subscription or a purchase was concluded. Older rows have none; today's counts for them."""
+    if contract.customer_type in TYPES:
+        return "business" if contract.customer_type == "business" else "consumer"
+    return customer_type_of(customer)

@@ -1,4 +1,4 @@
-"""Statements: what somebody declared on a public page without signing in, such as the cancellation of a contract."""
+"""Statements: what somebody declared about a contract: a cancellation without signing in, or a withdrawal."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Statement(Base, BusinessOwned):
     """A statement as it was declared, and what followed from it. The declared columns are never changed.
 
     `status`: see lifecycle.STATEMENT. `matched_by`: what proved that the contract is the declarant's: subscription, invoice,
-    license_key, or staff. `wanted_at`: the contract shall not end before this instant; None: it ends as soon as possible.
-    `ends_at`: the instant at which the subscription ends, as the receipt says.
+    license_key, payment, signed_in, or staff. `wanted_at`: the contract shall not end before this instant; None: it ends as soon as
+    possible. `ends_at`: the instant at which the contract ends, as the receipt says. A withdrawal has a row in `withdrawals` as well.
     """
 
     __tablename__ = "statements"
@@ -32,7 +32,7 @@ class Statement(Base, BusinessOwned):
     )
 
     number: Mapped[str]
-    kind: Mapped[str]  # cancel
+    kind: Mapped[str]  # cancel, withdraw
     status: Mapped[str] = mapped_column(default="received")
     language: Mapped[str]
     zone: Mapped[str]

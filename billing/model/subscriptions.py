@@ -84,6 +84,7 @@ class Subscription(Base, CustomerOwned, FromAccount):
     tax_id: Mapped[str | None]
     business_name: Mapped[str | None]
     customer_type: Mapped[str | None]  # consumer, business: when the contract was concluded; see customer_types.type_of_contract
+    concluded_at: Mapped[datetime | None]  # when it first became active: the period for withdrawing counts from this day
     collected_by: Mapped[str] = mapped_column(default="us")
     credit_minor: Mapped[int] = mapped_column(default=0)
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)

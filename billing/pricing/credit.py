@@ -136,6 +136,17 @@ def spent_credit(db: ScopedSession, payment: Payment, *, lock: bool = True) -> i
     return max(invoice.credited_minor - sum(unused for _, unused in _unused(db, invoice, subscription)), 0)
 
 
+def release_spent(db: ScopedSession, payment: Payment) -> None:
+    """Count used credit of a payment as its money again: the subscription ends, and everything that the credit paid goes back as well.
+
+    The caller refunds all payments of the subscription in this transaction.
+    """
+    spent = spent_credit(db, payment)
+    invoice = _locked(db, payment.invoice_id) if spent else None
+    if invoice is not None:
+        invoice.credited_minor -= spent
+
+
 def withdraw(db: ScopedSession, invoice_id: str | None, amount_minor: int) -> list[dict[str, Any]]:
     """Remove the unused credit that came from the money that is now refunded: `amount_minor` of an invoice, besides what has gone already.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from billing.model.customer_types import CustomerType
 
@@ -46,9 +46,47 @@ class CancelRule:
 
 
 @dataclass(frozen=True)
+class WithdrawRule:
+    """The rule for withdrawing from a contract. The fields are explained in table.toml."""
+
+    places: tuple[str, ...]
+    parties: tuple[str, ...]
+    source: str
+    checked: dt.date
+    certainty: str
+    applies: bool
+    days: int
+    refund_days: int
+    working_day: bool
+    services: str
+    digital: str
+    labels: Mapping[str, Labels]
+    holidays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConsentRule:
+    """How long the proof of a consent is kept, in years: after it was recorded, and after the end of the subscription."""
+
+    places: tuple[str, ...]
+    parties: tuple[str, ...]
+    source: str
+    checked: dt.date
+    certainty: str
+    keep_years: int
+    after_end_years: int
+
+
+Rule = TypeVar("Rule", CancelRule, WithdrawRule, ConsentRule)
+Worded = TypeVar("Worded", CancelRule, WithdrawRule)
+
+
+@dataclass(frozen=True)
 class Table:
     groups: Mapping[str, frozenset[str]]
     cancel: tuple[CancelRule, ...]
+    withdraw: tuple[WithdrawRule, ...]
+    consent: tuple[ConsentRule, ...]
 
 
 @functools.cache
@@ -56,17 +94,27 @@ def table() -> Table:
     """Return the table of the file. Raises KeyError or TypeError for a row with a missing or unknown field."""
     read = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     groups = {name: frozenset(members) for name, members in read["groups"].items()}
-    return Table(groups, tuple(_cancel_rule(row) for row in read["cancel"]))
+    return Table(
+        groups,
+        tuple(CancelRule(labels=_labels(row), **_places(row)) for row in read["cancel"]),
+        tuple(WithdrawRule(labels=_labels(row), holidays=tuple(row.pop("holidays", ())), **_places(row)) for row in read["withdraw"]),
+        tuple(ConsentRule(**_places(row)) for row in read["consent"]),
+    )
 
 
 def cancel_rule(place: str | None, party: CustomerType = "consumer") -> CancelRule:
     """Return the rule for customers in `place` (DE, US-CA). A place without a row of its own gets the rule for everywhere."""
-    rows = table().cancel
-    for wanted in _from_specific_to_general(place):
-        for row in rows:
-            if wanted in row.places and party in row.parties:
-                return row
-    raise LookupError(f"no rule for {place}, {party}")
+    return _rule(table().cancel, place, party)
+
+
+def withdraw_rule(place: str | None, party: CustomerType = "consumer") -> WithdrawRule:
+    """As `cancel_rule`."""
+    return _rule(table().withdraw, place, party)
+
+
+def consent_rule(place: str | None = None, party: CustomerType = "consumer") -> ConsentRule:
+    """As `cancel_rule`."""
+    return _rule(table().consent, place, party)
 
 
 def cancel_labels(language: str, country: str | None = None) -> list[Labels]:
@@ -75,14 +123,29 @@ def cancel_labels(language: str, country: str | None = None) -> list[Labels]:
     The first is in the page's language: the words that a law prescribes in that language, otherwise a translation. The second has the
     words that the law of `country` prescribes, if these are in another language.
     """
-    own = _fixed(language) or cancel_rule(None).labels.get(language) or cancel_rule(None).labels["en"]
-    prescribed = [item for item in cancel_rule(country).labels.values() if item.fixed and item.language != own.language]
+    return _labels_for(table().cancel, language, country)
+
+
+def withdraw_labels(language: str, country: str | None = None) -> list[Labels]:
+    """As `cancel_labels`."""
+    return _labels_for(table().withdraw, language, country)
+
+
+def _rule(rows: Sequence[Rule], place: str | None, party: CustomerType) -> Rule:
+    for wanted in _from_specific_to_general(place):
+        for row in rows:
+            if wanted in row.places and party in row.parties:
+                return row
+    raise LookupError(f"no rule for {place}, {party}")
+
+
+def _labels_for(rows: Sequence[Worded], language: str, country: str | None) -> list[Labels]:
+    everywhere = _rule(rows, None, "consumer").labels
+    fixed = next((row.labels[language] for row in rows if language in row.labels and row.labels[language].fixed), None)
+    own = fixed or everywhere.get(language) or everywhere["en"]
+    there = list(_rule(rows, country, "consumer").labels.values())
+    prescribed: list[Labels] = [item for item in there if item.fixed and item.language != own.language]
     return [own, *prescribed[:1]]
-
-
-def _fixed(language: str) -> Labels | None:
-    """Return the words that a law prescribes in this language, or None."""
-    return next((row.labels[language] for row in table().cancel if language in row.labels and row.labels[language].fixed), None)
 
 
 def _from_specific_to_general(place: str | None) -> list[str]:
@@ -93,7 +156,9 @@ def _from_specific_to_general(place: str | None) -> list[str]:
     return list(dict.fromkeys([place, country, *groups, EVERYWHERE]))
 
 
-def _cancel_rule(row: dict[str, Any]) -> CancelRule:
-    labels = {language: Labels(language, **words) for language, words in row.pop("labels", {}).items()}
-    places, parties = tuple(row.pop("places")), tuple(row.pop("parties"))
-    return CancelRule(places=places, parties=parties, labels=labels, **row)
+def _labels(row: dict[str, Any]) -> dict[str, Labels]:
+    return {language: Labels(language, **words) for language, words in row.pop("labels", {}).items()}
+
+
+def _places(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "places": tuple(row["places"]), "parties": tuple(row["parties"])}

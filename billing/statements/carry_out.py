@@ -23,13 +23,13 @@ LIMIT = 50
 
 
 def receive(database: Database, business_id: str, statement_id: str) -> None:
-    """Match a new statement and carry it out, or leave it to staff. Idempotent."""
+    """Match a new cancellation and carry it out, or leave it to staff. Idempotent. Withdrawals: `signed_out.py`."""
     with database.open(system(business_id), write=True) as db:
         statement = lock_statement(db, statement_id)
-        if statement is None or statement.status != "received":
+        if statement is None or statement.status != "received" or statement.kind != "cancel":
             return
         match = matching.find(db, statement)
-        if match is None:
+        if match is None or match.subscription_id is None:
             queue(db, statement)
             return
         statement.customer_id, statement.subscription_id, statement.matched_by = match.customer_id, match.subscription_id, match.matched_by

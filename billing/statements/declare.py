@@ -1,4 +1,4 @@
-"""Record a cancellation that somebody declares on a public page. Nothing is looked up here, so that the page answers everybody alike."""
+"""Record a statement that somebody declares on a public page. Nothing is looked up here, so that the page answers everybody alike."""
 
 from __future__ import annotations
 
@@ -67,9 +67,20 @@ def check(typed: Mapping[str, str]) -> Declaration:
 
 
 def declare(
-    database: Database, declaration: Declaration, *, business_id: str, zone: str, country: str | None, language: str, sentence: str
+    database: Database,
+    declaration: Declaration,
+    *,
+    business_id: str,
+    zone: str,
+    country: str | None,
+    language: str,
+    sentence: str,
+    kind: str = "cancel",
 ) -> Statement:
-    """Store the statement and queue it for the worker. `sentence`: what was declared, in `language`. Returns the stored row."""
+    """Store the statement and queue it for the worker. `sentence`: what was declared, in `language`. Returns the stored row.
+
+    `kind`: cancel, withdraw.
+    """
     received_at = clock.now()
     declared = {
         "business_id": business_id,
@@ -88,7 +99,7 @@ def declare(
             business_id=business_id,
             id=ids.new_id("stm"),
             number=new_number(received_at),
-            kind="cancel",
+            kind=kind,
             status="received",
             language=language,
             zone=zone,

@@ -10,6 +10,7 @@ from billing.model.catalogue import Product
 from billing.model.parties import Customer
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
+from billing.statements.withdrawal_queries import WithdrawalState, withdrawal_by_statement
 from core.db import Database
 from core.scope import system
 
@@ -18,13 +19,14 @@ from core.scope import system
 class StatementFacts:
     """A statement with the subscription that it cancels. `product`, `customer`: None while the contract is not known.
 
-    `is_external`: another system bills the subscription, and was asked to end it.
+    `is_external`: another system bills the subscription, and was asked to end it. `withdrawal`: what a withdrawal refunds.
     """
 
     statement: Statement
     product: str | None
     customer: Customer | None
     is_external: bool
+    withdrawal: WithdrawalState | None = None
 
 
 def find_statement(database: Database, business_id: str, statement_id: str) -> Statement | None:
@@ -41,4 +43,7 @@ def statement_facts(database: Database, business_id: str, statement_id: str) -> 
         query = select(Product.name, Subscription.collected_by).join(Subscription, theirs)
         found = db.execute(query.where(Subscription.id == statement.subscription_id)).first()
         customer = db.scalar(select(Customer).where(Customer.customer_id == statement.customer_id))
-        return StatementFacts(statement, found[0] if found else None, customer, bool(found and found[1] != "us"))
+        withdrawal = withdrawal_by_statement(db, statement_id) if statement.kind == "withdraw" else None
+        if withdrawal is not None and statement.subscription_id is None:
+            return StatementFacts(statement, statement.contract, customer, False, withdrawal)
+        return StatementFacts(statement, found[0] if found else None, customer, bool(found and found[1] != "us"), withdrawal)

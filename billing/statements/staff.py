@@ -15,6 +15,7 @@ from billing.model.lifecycle import LIVE
 from billing.model.parties import Customer
 from billing.model.statements import STATES, Statement
 from billing.model.subscriptions import Subscription
+from billing.model.withdrawals import Withdrawal
 from billing.statements.carry_out import cancel_subscription, lock_statement, tell
 from billing.subscriptions.end_now import cancel_now
 from core import clock
@@ -83,6 +84,8 @@ def carry_out_for(processor: PaymentProcessor, scope: Scope, statement_id: str, 
     """
     with processor.database.open(scope, write=True) as db:
         statement = _waiting(db, statement_id)
+        if statement.kind != "cancel":
+            raise NotFound()
         customer_id = db.scalar(select(Subscription.customer_id).where(Subscription.id == subscription_id))
         if customer_id is None:
             raise Invalid(fields={"subscription": N_("Choose a subscription.")})
@@ -107,6 +110,8 @@ def carry_out_for(processor: PaymentProcessor, scope: Scope, statement_id: str, 
 def dismiss(db: ScopedSession, statement_id: str, answer: str) -> Statement:
     """Answer a statement that is about no contract, or withdraw a planned one. Raises NotFound, Conflict (state), Invalid (answer)."""
     statement = _waiting(db, statement_id, "waiting", "planned")
+    if db.scalar(select(Withdrawal.id).where(Withdrawal.id == statement_id)) is not None:
+        raise Conflict("STATEMENT_DECIDED", N_("This statement has already been decided."))
     answer = answer.strip()
     if not answer:
         raise Invalid(fields={"answer": N_("Write what the customer should know.")})

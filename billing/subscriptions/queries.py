@@ -90,6 +90,10 @@ class SubscriptionRow:
     price_type: str = ""
     has_payment_account: bool = True
     method_is_chargeable: bool | None = True
+    concluded_at: datetime | None = None
+    customer_type: str | None = None
+    is_delivered: bool = False  # digital content, delivered with the customer's consent
+    is_withdrawn: bool = False
 
     @property
     def product(self) -> ProductTerms:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import aliased
 
 from billing.model.catalogue import Collection, CollectionGroup, CollectionItem, Product
+from billing.model.consents import Consent
 from billing.model.invoices import Invoice
 from billing.model.payment_accounts import is_chargeable, takes_charges_of
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import ScheduledChange
 from billing.model.subscriptions import Subscription
+from billing.model.withdrawals import Withdrawal
 from core.db import ScopedSession
 
 _Planned = aliased(Product)
@@ -112,6 +114,27 @@ _COLUMNS = (
 )
 
 
+def _is_delivered() -> Any:
+    """Whether the customer agreed to the delivery of digital content before the contract, which ends the right to withdraw."""
+    before = func.coalesce(Subscription.concluded_at, Subscription.created_at)
+    return (
+        select(Consent.id)
+        .where(
+            Consent.business_id == Subscription.business_id,
+            Consent.subscription_id == Subscription.id,
+            Consent.kind == "digital_content",
+            Consent.recorded_at <= before,
+        )
+        .correlate(Subscription)
+        .exists()
+    )
+
+
+def _is_withdrawn() -> Any:
+    its = (Withdrawal.business_id == Subscription.business_id, Withdrawal.subscription_id == Subscription.id)
+    return select(Withdrawal.id).where(*its).correlate(Subscription).exists()
+
+
 def select_rows(db: ScopedSession) -> Select[Any]:
     """Select the columns of `SubscriptionRow`. Several open invoices repeat their subscription; see `queries.unique_rows`."""
     return _select_rows(tuple(db.settings.processor_kinds))
@@ -122,7 +145,15 @@ def _select_rows(kinds: tuple[str, ...]) -> Select[Any]:
     """Build the statement once for the kinds of payment processors of this deployment: most pages use it."""
     same = Subscription.business_id
     return (
-        select(*_COLUMNS, takes_charges_of(kinds, Subscription), is_chargeable())
+        select(
+            *_COLUMNS,
+            takes_charges_of(kinds, Subscription),
+            is_chargeable(),
+            Subscription.concluded_at,
+            Subscription.customer_type,
+            _is_delivered(),
+            _is_withdrawn(),
+        )
         .join(Product, and_(Product.business_id == same, Product.id == Subscription.product_id))
         .outerjoin(PaymentMethod, and_(PaymentMethod.business_id == same, PaymentMethod.id == Subscription.payment_method_id))
         .outerjoin(Invoice, and_(Invoice.business_id == same, Invoice.subscription_id == Subscription.id, Invoice.status == "open"))

@@ -25,6 +25,7 @@ from billing.pricing import prices
 from billing.pricing.calculated_tax import Calculated, KnownAnswers
 from billing.pricing.limits import ORDER, check_amount
 from billing.pricing.line_items import cart_of
+from billing.subscriptions.consents import Agreed, record
 from billing.subscriptions.first_payment import PaymentTerms, create_payment
 from billing.subscriptions.new_subscription import new_subscription
 from billing.subscriptions.purchase_checks import check_billing_currency, chosen_addons, load_parties, load_product
@@ -69,6 +70,7 @@ def subscribe(
     locale: str = "en",
     discount_codes: Sequence[str] = (),
     currency: str | None = None,
+    consents: Sequence[Agreed] = (),
 ) -> StartedPurchase:
     """Create a pending subscription and start its first payment. Opens its own sessions, narrowed to the customer's business.
 
@@ -86,10 +88,9 @@ def subscribe(
             details = checked_details(db, customer, details_for_purchase(customer, billing, business_name, tax_id))
             check_billing_currency(currency, product)
             discounts = discounts_for_codes(db, business, customer, discount_codes, currency=product.currency, product_ids=[product.id])
-            chosen = chosen_addons(db, product, addons)
             subscription = new_subscription(
-                business, product, customer_id, quantity, trial_days,
-                details=details, customer_type=customer_type_for(customer, details), addons=chosen, discounts=discounts, metadata=metadata,
+                business, product, customer_id, quantity, trial_days, discounts=discounts, metadata=metadata,
+                details=details, customer_type=customer_type_for(customer, details), addons=chosen_addons(db, product, addons),
             )  # fmt: skip
             taxed = _first_period(known, business, subscription, product)
             db.add(subscription)
@@ -105,6 +106,7 @@ def subscribe(
             if charged:
                 store_calculation(db, customer_id, f"new:{subscription.id}", taxed)
             redeem(db, customer, discounts, payment.id, subscription.id)
+            record(db, consents, business_id=business.business_id, customer_id=customer_id, subscription_id=subscription.id)
             _emit_created(db, subscription, product)
             started = StartedPurchase(payment.id, payment.amount_minor, product.currency, subscription.id)
             return business.business_id, replace(started, recurring_pre_tax_minor=_recurring_net(business, subscription, product))
@@ -127,6 +129,7 @@ def buy(
     tax_id: str | None = None,
     business_name: str | None = None,
     currency: str | None = None,
+    consents: Sequence[Agreed] = (),
 ) -> StartedPurchase:
     """Start a one-time purchase of 1 to 100 products of one currency. Raises as `subscribe`."""
     if not 1 <= len(cart) <= 100 or any(quantity < 1 for _, quantity in cart):
@@ -159,6 +162,7 @@ def buy(
             )  # fmt: skip
             store_calculation(db, customer_id, f"purchase:{payment_id}", taxed)
             redeem(db, customer, discounts, payment.id, None)
+            record(db, consents, business_id=business.business_id, customer_id=customer_id, payment_id=payment.id)
             return business.business_id, StartedPurchase(payment.id, payment.amount_minor, payment.currency)
 
     return _start_payment(processor, *processor.taxes.with_answers(order), payment_method_id, locale)

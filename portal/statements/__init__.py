@@ -1,4 +1,4 @@
-"""Cancel a contract without signing in: `/cancel` for every business, `/cancel/<business_id>` for one, and its emails.
+"""Cancel or withdraw without signing in: `/cancel` and `/withdraw` for every business, with its id for one, and their emails.
 
 The answer is the same whether or not the statement matches a purchase. The worker matches it, see `billing/statements`.
 """
@@ -23,19 +23,26 @@ def _not_cancelled(services: Services, work: Work) -> None:
 
 
 def register(app: Flask, services: Services) -> None:
-    from billing.statements import carry_out
+    from billing.statements import carry_out, signed_out
+    from billing.subscriptions import consents
     from core.worker import Tick
     from portal.statements import emails
-    from portal.statements.views import bp, cancel_links
+    from portal.statements.views import bp, statement_links
 
     app.register_blueprint(bp)
-    app.jinja_env.globals["cancel_links"] = cancel_links
+    app.jinja_env.globals["statement_links"] = statement_links
     services.handlers.on(
         "statement.received",
         lambda work: carry_out.receive(services.database, str(work.business_id), str(work.noun_id)),
         "statements.match",
     )
+    services.handlers.on(
+        "statement.received",
+        lambda work: signed_out.receive(services.processor, str(work.business_id), str(work.noun_id)),
+        "statements.withdraw",
+    )
     for event in ("subscription.action_refused", "subscription.action_unanswered"):
         services.handlers.on(event, lambda work: _not_cancelled(services, work), "statements.not_cancelled")
     emails.register(services)
+    services.worker.ticks.append(Tick("old consents", timedelta(hours=1), lambda: consents.sweep(services.database)))
     services.worker.ticks.append(Tick("planned statements", timedelta(minutes=1), lambda: carry_out.run_due(services.database)))

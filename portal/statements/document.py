@@ -27,4 +27,5 @@ def document_of(statement: Statement, profile: BusinessProfile, *, is_test: bool
         accent=profile.accent,
         is_test=is_test,
         outcome=outcome,
+        kind=statement.kind,
     )

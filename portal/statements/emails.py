@@ -60,7 +60,10 @@ class StatementEmails:
             attachments = (Attachment(f"{statement.number}.pdf", "application/pdf", render_statement(document)),)
         except Unprintable as problem:
             log.warning("email sent without statement", statement=statement.id, error=str(problem))
-        portal_url = f"{self.services.settings.base_url}/business/{profile.business_id}/subscriptions/{statement.subscription_id}"
+        about = f"subscriptions/{statement.subscription_id}"
+        if facts.withdrawal is not None and facts.withdrawal.withdrawal.payment_id:
+            about = f"purchases/{facts.withdrawal.withdrawal.payment_id}"
+        portal_url = f"{self.services.settings.base_url}/business/{profile.business_id}/{about}"
         values = {
             "statement": statement,
             "outcome": outcome[locale],
@@ -68,12 +71,13 @@ class StatementEmails:
             "is_planned": statement.status == "planned",
             "has_pdf": bool(attachments),
         }
-        self._send(work, "statement_receipt", facts.customer.email, profile, locale, values, attachments=attachments)
+        name = "statement_withdrawn" if statement.kind == "withdraw" else "statement_receipt"
+        self._send(work, name, facts.customer.email, profile, locale, values, attachments=attachments)
 
     def waiting(self, work: Work) -> None:
         """Send the receipt if the contract is cancelled; otherwise acknowledge to the typed address, with limits."""
         facts, profile = self._load(work)
-        if facts.customer is not None and facts.statement.ends_at is not None:
+        if facts.customer is not None and (facts.statement.ends_at is not None or facts.withdrawal is not None):
             self.receipt(work)
             return
         statement = facts.statement

@@ -14,7 +14,7 @@ from auth.sessions import current_visit
 from billing.documents import Unprintable
 from billing.documents.statements import render_statement
 from billing.model.business_profile import BusinessProfile, public_profile
-from billing.rights.table import cancel_labels
+from billing.rights.table import cancel_labels, withdraw_labels
 from billing.statements import business as businesses
 from billing.statements import declare
 from billing.statements.queries import find_statement
@@ -40,6 +40,18 @@ def cancel_at_business(business_id: str) -> ResponseReturnValue:
     return _form(_profile(business_id))
 
 
+@bp.route("/withdraw", methods=["GET", "POST"])
+def withdraw() -> ResponseReturnValue:
+    """As `cancel`, for a withdrawal."""
+    domain = g.get("domain")
+    return _form(_profile(domain.business_id) if domain is not None else None, "withdraw")
+
+
+@bp.route("/withdraw/<business_id>", methods=["GET", "POST"])
+def withdraw_at_business(business_id: str) -> ResponseReturnValue:
+    return _form(_profile(business_id), "withdraw")
+
+
 @bp.get("/cancel/<business_id>/statements/<statement_id>/<token>")
 def received(business_id: str, statement_id: str, token: str) -> ResponseReturnValue:
     profile, statement = _statement(business_id, statement_id, token)
@@ -57,12 +69,12 @@ def statement_pdf(business_id: str, statement_id: str, token: str) -> ResponseRe
     return Response(pdf, content_type="application/pdf", headers={"Content-Disposition": disposition})
 
 
-def cancel_links() -> list[tuple[str, str, str]]:
-    """Return (address, label, language) of the links to the form at this door, for the footer of every page."""
+def statement_links() -> list[tuple[str, str, str]]:
+    """Return (address, label, language) of the links to the forms at this door, for the footer of every page."""
     door = current_door()
-    address = f"/cancel/{door.business_id}" if door.business_id else "/cancel"
-    labels = cancel_labels(i18n.locale(), getattr(door.business, "country", None))
-    return [(address, label.first, label.language) for label in labels]
+    end, country = f"/{door.business_id}" if door.business_id else "", getattr(door.business, "country", None)
+    cancel = [(f"/cancel{end}", label.first, label.language) for label in cancel_labels(i18n.locale(), country)]
+    return [*cancel, *((f"/withdraw{end}", label.first, label.language) for label in withdraw_labels(i18n.locale(), country))]
 
 
 def token_of(statement_id: str) -> str:
@@ -70,10 +82,15 @@ def token_of(statement_id: str) -> str:
     return ids.keyed_hash(services().settings.secret_keys, f"{services().settings.mode}/statement", statement_id)[:40]
 
 
-def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
+def pdf_url(business_id: str, statement_id: str) -> str:
+    """Return the address of a statement as PDF, for whoever declared it."""
+    return f"/cancel/{business_id}/statements/{statement_id}/{token_of(statement_id)}/pdf"
+
+
+def _form(profile: BusinessProfile | None, kind: str = "cancel") -> ResponseReturnValue:
     sign_in_context.require_sign_in_context(profile)
     if request.method != "POST":
-        return _page(profile, _known())
+        return _page(kind, profile, _known())
     form = request.form
     errors, named = {}, [profile] if profile else businesses.named(services().database, form.get("business", ""))
     if len(named) != 1:
@@ -83,12 +100,12 @@ def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
     except Invalid as wrong:
         errors |= {field: _(sentence) for field, sentence in wrong.fields.items()}
     if errors:
-        return _page(profile, form, errors, named if len(named) > 1 else []), 422
+        return _page(kind, profile, form, errors, named if len(named) > 1 else []), 422
     chosen = named[0]
     assert chosen is not None
     if not rate_limits.spend(services().database, rate_limits.statements(services().settings, request.remote_addr)):
         crowded = _("Too many statements were sent from your network. Please try again in a few minutes.")
-        return _page(profile, form, {"contract": crowded}), 429
+        return _page(kind, profile, form, {"contract": crowded}), 429
     statement = declare.declare(
         services().database,
         declaration,
@@ -96,7 +113,10 @@ def _form(profile: BusinessProfile | None) -> ResponseReturnValue:
         zone=chosen.zone,
         country=chosen.country,
         language=i18n.locale(),
-        sentence=sentences.declared(declaration, chosen.name, i18n.locale()),
+        sentence=sentences.withdrawal(declaration.contract, chosen.name)
+        if kind == "withdraw"
+        else sentences.declared(declaration, chosen.name, i18n.locale()),
+        kind=kind,
     )
     return redirect(f"/cancel/{chosen.business_id}/statements/{statement.id}/{token_of(statement.id)}", 303)
 
@@ -106,6 +126,7 @@ def _several() -> str:
 
 
 def _page(
+    kind: str,
     profile: BusinessProfile | None,
     typed: Mapping[str, str],
     errors: dict[str, str] | None = None,
@@ -113,9 +134,9 @@ def _page(
 ) -> str:
     country = profile.country if profile else None
     return render_template(
-        "statements/cancel.html",
+        f"statements/{kind}.html",
         business=profile,
-        labels=cancel_labels(i18n.locale(), country),
+        labels=(withdraw_labels if kind == "withdraw" else cancel_labels)(i18n.locale(), country),
         language_name=i18n.own_name,
         typed=typed,
         errors=errors or {},

@@ -14,6 +14,7 @@ from tenants.api import (
     brands,
     collection_groups,
     collections,
+    consents,
     countries,
     customer_extras,
     customer_tokens,
@@ -42,10 +43,10 @@ from tenants.api.idempotency import middleware
 from tenants.rate_limits import Rates
 
 __all__ = [
-    "addons", "brands", "collection_groups", "collections", "countries", "customer_extras", "customer_tokens", "customers", "discounts",
-    "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes", "portal_sessions",
-    "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments", "subscriptions", "taxes",
-    "webhooks",
+    "addons", "brands", "collection_groups", "collections", "consents", "countries", "customer_extras", "customer_tokens", "customers",
+    "discounts", "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes",
+    "portal_sessions", "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments",
+    "subscriptions", "taxes", "webhooks",
 ]  # fmt: skip
 
 

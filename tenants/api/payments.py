@@ -16,6 +16,7 @@ from core.errors import Invalid
 from core.request_context import db, services
 from portal.billing_services import processor
 from tenants.api.authentication import bp, caller
+from tenants.api.consents import Consents
 from tenants.api.customer_input import CustomerInput, customer_for
 from tenants.api.idempotency.money_calls import idempotent
 from tenants.api.request_parsing import (
@@ -58,7 +59,7 @@ class NewPayment(Body):
     """A one-time purchase. Amounts are in minor units.
 
     `redirect_immediately` and `adaptive_currency_fees_inclusive` have no effect: the hosted page always redirects at the end, and
-    there are no currency conversion fees.
+    there are no currency conversion fees. `consents` is an addition to the contract: what the customer agreed to before.
     """
 
     billing: Billing
@@ -69,6 +70,7 @@ class NewPayment(Body):
     customer_business_name: ShortText | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
+    consents: Consents | None = None
     metadata: Metadata | None = None
     payment_link: bool | None = None
     payment_method_id: Id | None = None
@@ -145,7 +147,7 @@ def create() -> ResponseReturnValue:
         cart=[(item.product_id, item.quantity) for item in sent.product_cart], billing=sent.billing.model_dump(exclude_none=True),
         payment_method_id=sent.payment_method_id, return_url=url, metadata=sent.metadata, currency=sent.billing_currency,
         tax_id=sent.tax_id, business_name=sent.customer_business_name,
-        discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
+        discount_codes=codes(sent.discount_code, sent.discount_codes) or (), consents=[item.agreed for item in sent.consents or ()],
     )  # fmt: skip
     with services().database.open(caller().scope) as db:
         paid = read.payment(db, started.payment_id)

@@ -14,6 +14,7 @@ from billing.subscriptions.subscribe import subscribe
 from core.request_context import db, services
 from portal.billing_services import processor
 from tenants.api.authentication import bp, caller
+from tenants.api.consents import Consents
 from tenants.api.customer_input import CustomerInput, customer_for
 from tenants.api.idempotency.money_calls import idempotent
 from tenants.api.request_parsing import (
@@ -47,7 +48,10 @@ class AddonInput(Body):
 
 
 class NewSubscription(Body):
-    """A new subscription. `redirect_immediately` has no effect: the hosted page always redirects at the end."""
+    """A new subscription. `redirect_immediately` has no effect: the hosted page always redirects at the end.
+
+    `consents` is an addition to the contract: what the customer agreed to before.
+    """
 
     billing: Billing
     customer: CustomerInput
@@ -58,6 +62,7 @@ class NewSubscription(Body):
     customer_business_name: ShortText | None = None
     discount_code: str | None = None
     discount_codes: Codes | None = None
+    consents: Consents | None = None
     metadata: Metadata | None = None
     payment_link: bool | None = None
     payment_method_id: Id | None = None
@@ -117,7 +122,7 @@ def create() -> ResponseReturnValue:
         billing=sent.billing.model_dump(exclude_none=True), payment_method_id=sent.payment_method_id, return_url=url,
         trial_days=sent.trial_period_days, addons=[addon.model_dump() for addon in sent.addons or []], metadata=sent.metadata,
         tax_id=sent.tax_id, business_name=sent.customer_business_name, currency=sent.billing_currency,
-        discount_codes=codes(sent.discount_code, sent.discount_codes) or (),
+        discount_codes=codes(sent.discount_code, sent.discount_codes) or (), consents=[item.agreed for item in sent.consents or ()],
     )  # fmt: skip
     with services().database.open(caller().scope) as db:
         row, customer, _name = read.subscription(db, started.subscription_id or "")

@@ -43,6 +43,7 @@ from tenants.console import (
     taxes,
     team,
     webhooks,
+    withdrawals,
 )
 from tenants.console.access import bp
 
@@ -56,7 +57,7 @@ __all__ = [
     "create_business", "customers", "deliveries", "disputes", "domains", "events", "exports", "external_billing", "failed_jobs",
     "home", "identity_provider", "impersonation", "languages", "payment_account_keys", "payment_account_test",
     "payment_accounts", "payment_method_moves", "payments", "portal_links", "products", "reconciliation", "refunds", "register", "settings",
-    "staff_changes", "statements", "subscriptions", "taxes", "team", "webhooks",
+    "staff_changes", "statements", "subscriptions", "taxes", "team", "webhooks", "withdrawals",
 ]  # fmt: skip
 
 

@@ -9,24 +9,25 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from billing.customers import queries as query
+from billing.customers.customer_type import check_type
 from billing.customers.customers import clean_company, clean_name, create_customer, update_customer
 from billing.customers.profile import clean_phone
 from billing.history.disputes import disputes_of_customer
 from billing.model.email_address import clean_address
 from billing.model.parties import Customer
 from core import dispute_words, i18n
-from core.errors import N_, Invalid
+from core.errors import N_, Conflict, Invalid
 from core.languages import among
 from core.links import exists_here, here
 from core.request_context import db
 from portal.license_keys import mask_key
-from portal.phrases import interval
+from portal.phrases import interval, type_choices, type_words
 from tenants import activity
 from tenants.console.access import bp, current_member, needs
 from tenants.console.event_sentences import describe
 from tenants.console.lists import list_query
 
-FIELDS = ("name", "email", "phone", "language", "business_name", "tax_id")
+FIELDS = ("name", "email", "phone", "language", "business_name", "tax_id", "customer_type")
 
 
 @bp.get("/<business_id>/sales/customers")
@@ -68,6 +69,7 @@ def customer(customer_id: str) -> ResponseReturnValue:
         base=base,
         url=f"{base}/{customer_id}",
         interval=interval,
+        type_words=type_words(row),
         masked=mask_key,
         keys=held,
         subscriptions=query.subscriptions(db(), customer_id),
@@ -96,6 +98,7 @@ def customer_details(customer_id: str) -> ResponseReturnValue:
             "language": row.locale or "",
             "business_name": row.business_name or "",
             "tax_id": row.tax_id or "",
+            "customer_type": row.customer_type or "",
         },
         {},
     )
@@ -110,9 +113,14 @@ def change_customer(customer_id: str) -> ResponseReturnValue:
         given = _checked(typed, row.locale, (row.billing or {}).get("country"))
     except Invalid as wrong:
         return _form(row, typed, wrong.fields), 422
+    if "customer_type" not in request.form:  # the form has no such field if the customer chose
+        del given["customer_type"]
     changed = {name: value for name, value in given.items() if value != getattr(row, name)}
     old = row.email
-    update_customer(db(), row, **changed)
+    try:
+        update_customer(db(), row, **changed)
+    except Conflict as refused:
+        return _form(row, typed, {"customer_type": refused.sentence}), 409
     if "email" in changed:
         flash(_("Saved. We email %(address)s that the address was changed.", address=old), "good")
     else:
@@ -141,6 +149,11 @@ def _checked(typed: dict[str, str], kept: str | None = None, country: str | None
         out["business_name"], out["tax_id"] = clean_company(typed["business_name"], typed["tax_id"], country)
     except Invalid as problem:
         wrong |= problem.fields
+    try:
+        check_type(typed["customer_type"])
+        out["customer_type"] = typed["customer_type"] or None
+    except Invalid as problem:
+        wrong |= problem.fields
     if out["locale"] not in (None, kept, *among(current_member().profile.languages)):
         wrong["language"] = N_("Choose a language from the list.")
     if wrong:
@@ -160,5 +173,6 @@ def _form(row: Customer | None, typed: dict[str, str], errors: dict[str, str]) -
         errors={name: _(words) for name, words in errors.items()},
         base=base,
         url=f"{base}/{row.customer_id}" if row else base,
+        customer_types=type_choices(),
         languages_offered=[("", _("Browser default")), *((name, i18n.own_name(name.replace("-", "_"))) for name in names)],
     )

@@ -15,7 +15,7 @@ SECTIONS = (
     (_l("Sales"), _l("Home"), "console.home", "customers.read"),
     (_l("Sales"), _l("Customers"), "console.customers", "customers.read"),
     (_l("Sales"), _l("Subscriptions"), "console.subscriptions", "subscriptions.read"),
-    (_l("Sales"), _l("Cancellations received"), "console.statements", "subscriptions.read"),
+    (_l("Sales"), _l("Statements received"), "console.statements", "subscriptions.read"),
     (_l("Sales"), _l("Payments"), "console.payments", "money.read"),
     (_l("Sales"), _l("Disputes"), "console.disputes", "money.read"),
     (_l("Catalogue"), _l("Products"), "console.products", "products.read"),

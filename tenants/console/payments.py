@@ -8,10 +8,11 @@ from flask.typing import ResponseReturnValue
 from billing.history import staff_lists
 from billing.history.disputes import disputes_of
 from billing.history.tax_evidence import evidence_of, recorded_sale
+from billing.subscriptions.consents import consents_of
 from core import dispute_words
 from core.links import here
 from core.request_context import db
-from portal.phrases import card_of, why_declined
+from portal.phrases import card_of, consent_words, why_declined
 from tenants.activity import names_of
 from tenants.console.access import bp, current_member, needs
 from tenants.console.event_sentences import author
@@ -59,6 +60,8 @@ def payment(payment_id: str) -> ResponseReturnValue:
         base=here("console.payments"),
         subscriptions_url=here("console.subscriptions"),
         card=card_of(paid.method),
+        consents=consents_of(db(), payment_id=payment_id),
+        consent_words=consent_words(),
         decline_reason=why_declined(paid.error_code) if paid.status == "failed" else "",
         exception_url=here("console.reconciliation"),
         evidence=view_of_evidence(evidence_of(db(), paid.invoice_id), recorded_sale(db(), paid.invoice_id)),

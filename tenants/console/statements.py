@@ -1,4 +1,4 @@
-"""Sales → Cancellations received: statements that somebody declared without signing in, and the decision on those that wait."""
+"""Sales → Statements received: cancellations and withdrawals that customers declared, and the decision on those that wait."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from flask import flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from billing.statements import staff
+from billing.statements import staff, staff_withdrawals
+from billing.statements.withdrawal_queries import withdrawal_by_statement
 from core.errors import Conflict, Invalid
 from core.links import here
 from core.request_context import db, scope, services
 from core.template_context import formatter
 from portal.billing_services import processor
 from portal.confirmation import unconfirmed
+from portal.statements.sentences import right_words
 from tenants.console.access import bp, current_member, needs
 from tenants.console.lists import chips, list_query
 
@@ -41,7 +43,7 @@ def statements() -> ResponseReturnValue:
 @bp.get("/<business_id>/sales/statements/<statement_id>")
 @needs("subscriptions.read")
 def statement(statement_id: str) -> ResponseReturnValue:
-    return _page(statement_id, request.args)
+    return statement_page(statement_id, request.args)
 
 
 @bp.post("/<business_id>/sales/statements/<statement_id>/cancellation")
@@ -52,7 +54,7 @@ def carry_out_statement(statement_id: str) -> ResponseReturnValue:
     with services().database.open(scope()) as reading:
         names = {item.subscription_id: item for item in staff.choices(reading, staff.get_statement(reading, statement_id), chosen)}
     if chosen not in names:
-        return _page(statement_id, request.form, {"subscription": _("Choose a subscription.")}), 422
+        return statement_page(statement_id, request.form, {"subscription": _("Choose a subscription.")}), 422
     item = names[chosen]
     day = item.next_billing_at
     page = unconfirmed(
@@ -84,7 +86,7 @@ def answer_statement(statement_id: str) -> ResponseReturnValue:
         flash(_(refused.sentence), "wait")
         return redirect(f"{here('console.statements')}/{statement_id}", 303)
     except Invalid as wrong:
-        return _page(statement_id, request.form, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
+        return statement_page(statement_id, request.form, {name: _(sentence) for name, sentence in wrong.fields.items()}), 422
     flash(_("Your answer is sent by email."), "good")
     return redirect(f"{here('console.statements')}/{statement_id}", 303)
 
@@ -96,18 +98,29 @@ def _proofs() -> dict[str | None, str]:
         "subscription": _("Proven by email address and subscription ID."),
         "invoice": _("Proven by email address and invoice number."),
         "license_key": _("Proven by email address and license key."),
+        "payment": _("Proven by email address and payment ID."),
+        "signed_in": _("The customer was signed in."),
         "staff": _("Chosen by your team."),
     }
 
 
-def _page(statement_id: str, typed: Mapping[str, str], errors: dict[str, str] | None = None) -> str:
+def statement_page(statement_id: str, typed: Mapping[str, str], errors: dict[str, str] | None = None) -> str:
     with services().database.open(scope()) as reading:
         row = staff.get_statement(reading, statement_id)
-        choices = staff.choices(reading, row, typed.get("find", "")) if row.status == "waiting" else []
+        find = typed.get("find", "")
+        choices = staff.choices(reading, row, find) if row.status == "waiting" and row.kind == "cancel" else []
+        withdrawal = withdrawal_by_statement(reading, statement_id) if row.kind == "withdraw" else None
+        waits = row.kind == "withdraw" and row.status == "waiting" and withdrawal is None
+        contracts = staff_withdrawals.withdrawal_choices(reading, row, find or typed.get("contract", "")) if waits else []
     return render_template(
         "tenants/console/statement.html",
         row=row,
         choices=choices,
+        contracts=contracts,
+        withdrawal=withdrawal,
+        payments_url=here("console.payments"),
+        right_words=lambda right: right_words(right, formatter().locale),
+        may_refund=current_member().may("money.refund"),
         typed=typed,
         errors=errors or {},
         proofs=_proofs(),

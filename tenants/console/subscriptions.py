@@ -16,6 +16,7 @@ from billing.licenses import queries as license_queries
 from billing.model import lifecycle
 from billing.subscriptions import cancel as cancel_subscription
 from billing.subscriptions import queries as query
+from billing.subscriptions.consents import consents_of
 from billing.subscriptions.end_now import cancel_now
 from core.errors import N_, Conflict, Invalid
 from core.links import here
@@ -24,7 +25,7 @@ from core.template_context import formatter
 from portal.billing_services import processor
 from portal.cancellation import reasons
 from portal.external_billing import requested_change
-from portal.phrases import card, interval
+from portal.phrases import card, consent_words, interval
 from portal.renewals import is_charged
 from portal.step_up import is_fresh, prove
 from portal.subscription_rows import ends_at
@@ -67,6 +68,8 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         payments=staff_lists.payments_of(db(), subscription_id),
         payments_url=here("console.payments"),
         interval=interval,
+        consents=consents_of(db(), subscription_id=subscription_id),
+        consent_words=consent_words(),
         card=card(row.brand, row.last4, row.kind),
         ends_at=ends_at(row),
         reasons=dict(reasons()),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, Valida
 
 from billing.customers.customers import clean_company, clean_name
 from billing.model import bounds
+from billing.model.customer_types import CustomerType
 from billing.model.email_address import clean_address
 from billing.model.imported_records import Record, Reference
 from core.errors import Invalid
@@ -26,6 +27,7 @@ class CustomerRecord(ImportedRecord):
     blocked_at: Instant | None = None
     business_name: Annotated[str, StringConstraints(max_length=250), AfterValidator(bounds.text)] | None = None
     tax_id: Annotated[str, StringConstraints(max_length=50), AfterValidator(bounds.text)] | None = None
+    customer_type: CustomerType | None = None
 
 
 class CardRecord(BaseModel):
@@ -105,6 +107,7 @@ def _customer(data: Json) -> Record:
     return Record("customer", row.customer_id, {
         "email": address, "email_key": key, "name": clean_name(row.name), "phone": row.phone_number, "locale": row.preferred_locale,
         "meta": row.metadata, "blocked_at": row.blocked_at, "created_at": row.created_at, **company,
+        **({"customer_type": row.customer_type} if "customer_type" in row.model_fields_set else {}),
     }, customer_id=row.customer_id)  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, inspect, select, update
+from sqlalchemy import func, insert, inspect, select, update
 
 from auth import personal_export as person_exports
 from auth.domains.models import Domain
 from auth.models import Identity
 from auth.oidc_server import backchannel_logout
 from auth.oidc_server.models import App, AppSession
+from billing.model.consents import Consent
 from billing.model.invoices import Invoice
 from billing.model.method_move_files import MethodMoveFile
 from billing.model.parties import Business
@@ -29,6 +30,7 @@ from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
 from billing.model.tax_calculations import TaxCalculation, TaxReport
 from billing.model.tax_id_checks import TaxIdCheck
+from billing.subscriptions import consents
 from core import clock
 from core.outbox import emit
 from core.recurring_jobs import JobFailure
@@ -516,6 +518,19 @@ def outbox(town: Town, _patch: Any) -> None:
     assert birch in [work.id for work, _, _ in town.cast.services.worker.claim()]
 
 
+def old_consents(town: Town, patch: Any) -> None:
+    patch.setattr(consents, "BATCH", 2)
+    patch.setattr(consents, "ROUNDS", 1)
+    at = clock.wall() - 4000 * DAY
+    for buyer, count in ((town.cast.ada_at_acorn, MANY), (town.cast.ben, 1)):
+        values = {"business_id": buyer.business_id, "customer_id": buyer.customer_id, "payment_id": buyer.purchase_id}
+        texts = {"kind": "terms", "text": "Terms", "language": "en", "agreed_at": at, "recorded_by": {}, "recorded_at": at}
+        town.add(*(Consent(id=f"cns_{next(_n)}", **values, **texts) for _ in range(count)))
+    consents.sweep(town.database)
+    with town.database.open(everything("what is left")) as db:
+        assert db.scalar(select(func.count()).select_from(Consent).where(Consent.business_id == town.cast.birch)) == 0
+
+
 SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "renewals": [renewals],
     "reconcile": [reconcile],
@@ -523,6 +538,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "planned statements": [planned_statement],
     "old webhook deliveries": [sweep_webhooks],
     "old calls": [old_calls],
+    "old consents": [old_consents],
     "sessions of apps": [sessions_of_apps],
     "app logouts": [app_logouts],
     "domains": [domains],

@@ -30,6 +30,12 @@ REFERENCE = {  # (file, header) → why it promises nothing
     ("docs/rights.md", "where | language | link to the page | button |"): "checked by tests/house/test_rights.py",
     ("docs/customer-api.md", "token | opens | made by | ends"): "checked by tests/stories/test_customer_api.py",
     ("docs/customer-api.md", "call |"): "a list of calls, which tests/stories/test_customer_api.py makes",
+    (
+        "docs/rights.md",
+        "where | for | right | period | ends on a working day | refund within | used time | digital content | source | checked",
+    ): "what laws say; what the portal does is in docs/merchants/customers.md",
+    ("docs/rights.md", "where | language | first control | second control |"): "checked by tests/house/test_rights.py",
+    ("docs/rights.md", "where | for | kept for | after the end of a subscription | source | checked"): "what laws say",
     ("docs/api.md", "| cases"): "measured by the harness that the text names",
 }
 BY_ROW, OF_ALL = "Tests, row by row:", "Tests of every row:"

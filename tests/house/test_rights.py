@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from billing.documents.statement_words import WORDS
-from billing.rights.table import EVERYWHERE, CancelRule, cancel_labels, cancel_rule, table
+from billing.rights.table import (
+    EVERYWHERE,
+    CancelRule,
+    ConsentRule,
+    WithdrawRule,
+    cancel_labels,
+    cancel_rule,
+    table,
+    withdraw_labels,
+    withdraw_rule,
+)
 from core.languages import supported
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/rights.md"
@@ -47,8 +57,59 @@ def made() -> str:
             for label in row.labels.values()
         ),
         "",
+        *_withdraw(),
+        "## Proof of consents",
+        "",
+        "| where | for | kept for | after the end of a subscription | source | checked |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {_places(row)} | {', '.join(row.parties)} | {row.keep_years} years | {row.after_end_years} year "
+            f"| {row.source} | {row.checked}, {CERTAINTY[row.certainty]} |"
+            for row in table().consent
+        ),
+        "",
     ]
     return "\n".join(rows)
+
+
+def _withdraw() -> list[str]:
+    labelled = [(row, label) for row in table().withdraw for label in row.labels.values()]
+    return [
+        "## Withdraw from a contract",
+        "",
+        "The period begins with the day after the conclusion and ends with the last hour of its last day in the customer's country. A",
+        "renewal does not start it again. *Working day*: it does not end on a Saturday, a Sunday or a holiday of the table. *Used time*:",
+        "paid for if the customer asked to begin within the period. *Digital content*: the right ends with the delivery if the customer",
+        "agreed to both before.",
+        "",
+        "| where | for | right | period | ends on a working day | refund within | used time | digital content | source | checked |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_withdraw_row(row) for row in table().withdraw),
+        "",
+        "### Words for withdrawing",
+        "",
+        "| where | language | first control | second control | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {_places(row)} | {label.language} | {label.first} | {label.second} | "
+            f"{'prescribed by ' + label.law if label.fixed else 'a translation'} |"
+            for row, label in labelled
+        ),
+        "",
+    ]
+
+
+def _withdraw_row(row: WithdrawRule) -> str:
+    said = (
+        f"{row.days} days | {'yes' if row.working_day else 'no'} | {row.refund_days} days | "
+        f"{'proportionate' if row.services == 'proportionate' else 'not paid for'} | {'ends' if row.digital == 'ends' else 'stays'}"
+        if row.applies
+        else "| | | |"
+    )
+    return (
+        f"| {_places(row)} | {', '.join(row.parties)} | {'yes' if row.applies else 'no'} | {said} "
+        f"| {row.source} | {row.checked}, {CERTAINTY[row.certainty]} |"
+    )
 
 
 def _row(row: CancelRule) -> str:
@@ -59,7 +120,7 @@ def _row(row: CancelRule) -> str:
     )
 
 
-def _places(row: CancelRule) -> str:
+def _places(row: CancelRule | WithdrawRule | ConsentRule) -> str:
     return ", ".join("every other place" if place == EVERYWHERE else place for place in row.places)
 
 
@@ -87,6 +148,7 @@ def test_a_place_that_is_not_in_the_table_gets_the_strictest_rule() -> None:
 def test_every_language_of_the_portal_has_labels() -> None:
     for language in supported():
         assert cancel_labels(language)[0].language == language
+        assert withdraw_labels(language)[0].language == language
 
 
 def test_prescribed_labels_are_shown_beside_the_language_of_the_page() -> None:
@@ -94,6 +156,23 @@ def test_prescribed_labels_are_shown_beside_the_language_of_the_page() -> None:
     assert [label.second for label in cancel_labels("de", "DE")] == ["jetzt kündigen"]
     assert [label.first for label in cancel_labels("sv", "FR")] == ["Säg upp avtal här", "résilier votre contrat"]
     assert len(cancel_labels("en", "US")) == 1
+
+
+def test_prescribed_words_for_withdrawing_are_shown_beside_the_language_of_the_page() -> None:
+    assert [label.second for label in withdraw_labels("en", "DE")] == ["Confirm withdrawal", "Widerruf bestätigen"]
+    assert [label.first for label in withdraw_labels("sv", "SE")] == ["Frånträd avtalet här"], "no English beside Swedish in Sweden"
+    assert [label.fixed for label in withdraw_labels("pt_BR", "IT")] == [False, True]
+
+
+@pytest.mark.parametrize(("place", "party", "found", "applies"), [
+    ("DE", "consumer", "DE", True), ("SE", "consumer", "EU", True), ("GB", "consumer", "GB", True), ("US-CA", "consumer", "US-CA", False),
+    ("US-TX", "consumer", "*", True), ("CA-QC", "consumer", "CA-QC", False), (None, "consumer", "*", True), ("DE", "business", "*", False),
+    ("ZZ", "business", "*", False),
+])  # fmt: skip
+def test_who_may_withdraw(place: str | None, party: str, found: str, applies: bool) -> None:
+    row = withdraw_rule(place, party)  # type: ignore[arg-type]
+    assert found in row.places
+    assert row.applies == applies
 
 
 @pytest.mark.parametrize(("place", "party", "found"), [

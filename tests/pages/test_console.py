@@ -54,7 +54,7 @@ ROUTES = {
     " retry_failing collect_here",
     "subscriptions.cancel": "cancellation cancel keep close_copy carry_out_statement answer_statement",
     "money.read": "payments payment refunds reconciliation disputes dispute",
-    "money.refund": "refund make_refund check_exception close_exception",
+    "money.refund": "refund make_refund check_exception close_exception carry_out_withdrawal settle_statement",
     "products.read": "products product addon collections collection",
     "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"

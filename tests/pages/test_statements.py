@@ -1,4 +1,4 @@
-"""Cancellations received, as staff see and decide them."""
+"""Statements received, as staff see and decide them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def declared(site: Site, contract: str, **more: str) -> Statement:
 
 def test_staff_find_the_contract_and_cancel_it(site: Site) -> None:
     sam = site.sam
-    assert "No cancellations received" in sam.get(site.at("/sales/statements")).text
+    assert "No statements received" in sam.get(site.at("/sales/statements")).text
     row = declared(site, "The notes plan")
     [email] = [item for item in sam.received(site.SAM) if "needs your decision" in item.subject]
     assert f"/sales/statements/{row.id}" in email.text

@@ -1,0 +1,103 @@
+"""Staff find the contract of a withdrawal that waits, and note that a refund which was left to them is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+
+from billing.charging.payment_processor import PaymentProcessor
+from billing.model import lifecycle
+from billing.model.catalogue import Product
+from billing.model.invoices import Invoice
+from billing.model.parties import Customer
+from billing.model.payments import Payment
+from billing.model.statements import Statement
+from billing.model.subscriptions import Subscription
+from billing.statements.carry_out import lock_statement, tell
+from billing.statements.matching import WITHDRAWABLE
+from billing.statements.signed_out import carry_out_for
+from billing.statements.staff import CHOICES
+from billing.statements.withdraw import Contract
+from billing.statements.withdrawal_queries import withdrawal_by_statement
+from billing.statements.withdrawal_quote import WithdrawalQuote, quote_purchase, quote_subscription
+from core import clock
+from core.db import ScopedSession
+from core.errors import N_, Conflict, Invalid, NotFound
+from core.scope import Scope
+
+
+@dataclass(frozen=True)
+class WithdrawalChoice:
+    """A contract that a statement of withdrawal may be about, with what would be refunded."""
+
+    id: str
+    name: str
+    customer: str
+    email: str
+    contract: Contract
+    quote: WithdrawalQuote
+
+
+def withdrawal_choices(db: ScopedSession, statement: Statement, typed: str = "") -> list[WithdrawalChoice]:
+    """Return the subscriptions and purchases of customers with the statement's address, and the one whose id staff typed."""
+    at, ids = statement.received_at, [typed.strip(), statement.subscription_id or ""]
+    same = (Customer.business_id == Subscription.business_id) & (Customer.customer_id == Subscription.customer_id)
+    sold = (Product.business_id == Subscription.business_id) & (Product.id == Subscription.product_id)
+    query = (
+        select(Subscription, Product.name, Customer)
+        .join(Product, sold)
+        .join(Customer, same)
+        .where(Subscription.status.in_(WITHDRAWABLE), or_(Customer.email_key == statement.email_key, Subscription.id.in_(ids)))
+        .order_by(Subscription.created_at.desc())
+        .limit(CHOICES)
+    )
+    out = []
+    for row, name, customer in db.execute(query):
+        payments = list(db.scalars(select(Payment).where(Payment.subscription_id == row.id).order_by(Payment.created_at, Payment.id)))
+        contract = Contract(subscription_id=row.id, declared_at=at)
+        quote = quote_subscription(db, row, payments, at)
+        out.append(WithdrawalChoice(row.id, name, customer.name or customer.email, customer.email, contract, quote))
+    bought = (
+        select(Payment, Invoice.description, Customer)
+        .join(Customer, (Customer.business_id == Payment.business_id) & (Customer.customer_id == Payment.customer_id))
+        .join(Invoice, (Invoice.business_id == Payment.business_id) & (Invoice.id == Payment.invoice_id))
+        .where(
+            Payment.subscription_id.is_(None),
+            Payment.status == "succeeded",
+            or_(Customer.email_key == statement.email_key, Payment.id.in_(ids)),
+        )
+        .order_by(Payment.created_at.desc())
+        .limit(CHOICES)
+    )
+    for paid, name, customer in db.execute(bought):
+        contract = Contract(payment_id=paid.id, declared_at=at)
+        quote = quote_purchase(db, paid, None, at)
+        if quote.wanted:
+            out.append(WithdrawalChoice(paid.id, name, customer.name or customer.email, customer.email, contract, quote))
+    return out
+
+
+def carry_out(processor: PaymentProcessor, scope: Scope, statement_id: str, chosen: str, shown_minor: int) -> None:
+    """Withdraw from the chosen contract of a waiting statement. Raises NotFound, Invalid (contract), Conflict."""
+    with processor.database.open(scope) as db:
+        statement = db.scalar(select(Statement).where(Statement.id == statement_id, Statement.kind == "withdraw"))
+        if statement is None:
+            raise NotFound()
+        found = {item.id: item for item in withdrawal_choices(db, statement, chosen)}
+    if chosen not in found:
+        raise Invalid(fields={"contract": N_("Choose a contract.")})
+    carry_out_for(processor, scope, statement_id, found[chosen].contract, shown_minor)
+
+
+def settle(db: ScopedSession, statement_id: str) -> Statement:
+    """Note that the refund which was left to staff is made. Raises NotFound, Conflict (state, or no contract was found yet)."""
+    statement = lock_statement(db, statement_id)
+    if statement is None:
+        raise NotFound()
+    if statement.status != "waiting" or withdrawal_by_statement(db, statement_id) is None:
+        raise Conflict("STATEMENT_DECIDED", N_("This statement has already been decided."))
+    statement.status = lifecycle.move(lifecycle.STATEMENT, statement.status, "carry_out", "effective")
+    statement.decided_at = clock.now()
+    tell(db, statement, "statement.settled")
+    return statement
