@@ -16,6 +16,7 @@ from core.links import here
 from core.request_context import db
 from portal import bp, cursor
 from portal.event_sentences import STAFF_ONLY, event_sentence
+from portal.receipts import receipt_of
 from portal.request_accounts import businesses, is_several
 
 PAGE = 30
@@ -27,6 +28,8 @@ class ActivityLine:
     business_id: str
     what: str
     actor: str
+    receipt: str
+    receipt_url: str
 
 
 @bp.get("/activity")
@@ -35,7 +38,8 @@ def activity() -> ResponseReturnValue:
     found = timeline.events_of(db(replica=True), without=STAFF_ONLY, before=before, limit=PAGE + 1)
     older = f"{here('activity')}?before={cursor.write(found[PAGE - 1].at, found[PAGE - 1].id)}" if len(found) > PAGE else ""
     shown = [
-        ActivityLine(item.at, item.business_id, event_sentence(item.type, _masked_data(item)), _actor_name(item)) for item in found[:PAGE]
+        ActivityLine(item.at, item.business_id, event_sentence(item.type, _masked_data(item)), _actor_name(item), *receipt_of(item.data))
+        for item in found[:PAGE]
     ]
     return render_template(
         "portal/activity.html",

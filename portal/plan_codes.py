@@ -31,7 +31,7 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     """Apply a code without a database session of this request: it would block the session that writes the rate limit."""
     row, shown = _load(subscription_id, quote_id)
     typed = request.form.get("discount_code", "")
-    code, applied = _normalize(typed), [discount["code"] for discount in shown.quote.discounts]
+    code, applied = normalize(typed), [discount["code"] for discount in shown.quote.discounts]
     if shown.is_settled:
         return redirect(slip_url(row.id, quote_id), 303)
     if len(set(applied)) >= AT_MOST:
@@ -41,7 +41,7 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     if code in applied:
         return slip_page(row, shown, CodeField("", _("%(code)s is already applied.", code=code))), 422
     limits = (
-        [] if code in {discount["code"] for discount in row.discounts or []} else _limits(row)
+        [] if code in {discount["code"] for discount in row.discounts or []} else code_limits(row)
     )  # the customer's own codes are not guesses
     if not rate_limits.spend(services().database, limits):
         too_many = _("Too many wrong codes. Please wait an hour before you try another. You can still change your plan.")
@@ -50,17 +50,17 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
         made = _requote(row, shown, [*applied, code])
     except DiscountRefused as wrong:
         if wrong.which != code:  # a code that was applied before
-            _refund_limits(limits)
+            refund_limits(limits)
         return slip_page(row, shown, CodeField(typed, refusal_sentence(wrong, code, shown.name))), 422
     except Conflict as wrong:
         if wrong.code != "REFUSED_ELSEWHERE":
-            _refund_limits(limits)
+            refund_limits(limits)
             raise
         return slip_page(row, shown, CodeField(typed, wrong.sentence)), 422  # message of the external system
     except Exception:
-        _refund_limits(limits)
+        refund_limits(limits)
         raise
-    _refund_limits(limits)
+    refund_limits(limits)
     flash(_("%(code)s was applied.", code=code), "good")
     return redirect(slip_url(row.id, made), 303)
 
@@ -68,7 +68,7 @@ def apply_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
 @bp.post("/subscriptions/<subscription_id>/plan-change/quotes/<quote_id>/discounts/removal")
 def remove_code(subscription_id: str, quote_id: str) -> ResponseReturnValue:
     row, shown = _load(subscription_id, quote_id)
-    code, applied = _normalize(request.form.get("discount_code", "")), [discount["code"] for discount in shown.quote.discounts]
+    code, applied = normalize(request.form.get("discount_code", "")), [discount["code"] for discount in shown.quote.discounts]
     if shown.is_settled or code not in applied:
         return redirect(slip_url(row.id, quote_id), 303)
     try:
@@ -118,17 +118,17 @@ def _load(subscription_id: str, quote_id: str) -> tuple[SubscriptionRow, choices
         return row, choices.shown(reading, row.id, quote_id)
 
 
-def _normalize(typed: str) -> str:
+def normalize(typed: str) -> str:
     """Return the code in its stored form: without spaces, in upper case, at most 64 characters."""
     return "".join(typed.split()).upper()[:64]
 
 
-def _limits(row: SubscriptionRow) -> list[rate_limits.Limit]:
+def code_limits(row: SubscriptionRow) -> list[rate_limits.Limit]:
     visit = sessions.current_visit()
     subject = (visit.identity_id if visit else None) or row.customer_id
     return rate_limits.discounts(services().settings, subject, sign_in_context.source())
 
 
-def _refund_limits(limits: list[rate_limits.Limit]) -> None:
+def refund_limits(limits: list[rate_limits.Limit]) -> None:
     for limit in limits:
         rate_limits.give_back(services().database, limit)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from billing.external.port import can
 from billing.history import billing_history, timeline
 from billing.model import lifecycle
+from billing.model.restarts import restarted_from
 from billing.pricing import prices
+from billing.receipts import queries as receipt_query
 from billing.statements.matching import WITHDRAWABLE
 from billing.statements.withdrawal_queries import withdrawals_of
 from billing.subscriptions import queries as query
 from billing.subscriptions import running
 from billing.subscriptions.consents import consents_of
 from billing.subscriptions.next_invoice import next_lines
+from billing.subscriptions.restart_offer import RESTARTABLE
 from core.links import exists_here, here
 from core.request_context import db
 from portal import bp, cursor, external_billing, withdrawal_rights
 from portal.markdown import safe_html, safe_link
 from portal.phrases import billing_lines, card, consent_words, every, expires, interval
+from portal.receipts import receipt_lines
 from portal.renewals import is_charged, next_charge
 from portal.request_accounts import account, is_several
+from portal.restart import restart_links
 from portal.safe_rows import safe_rows
-from portal.state_slip import state_slip
+from portal.state_slip import SlipAction, state_slip
 from portal.statements.views import pdf_url
 from portal.subscription_rows import SORTS, line, lines, may_change_method, may_edit_billing, sort
 from portal.timeline import PAYMENT_EVENTS
@@ -72,6 +78,11 @@ def _page(row: query.SubscriptionRow) -> str:
     summary = line(row, url)
     payments = billing_history.entries(db(), billing_history.Filter(business_id=row.business_id, subscription_id=row.id), limit=PAYMENTS)
     product = query.product_of(db(), row.business_id, row.product_id)
+    slip = state_slip(summary)
+    restart_url, newer_url = restart_links(db(), row) if row.status in RESTARTABLE else ("", "")
+    if restart_url:
+        slip.actions.insert(0, SlipAction(restart_url, _("Restart subscription"), is_main=True))
+    older_id = restarted_from(db(), row.business_id, row.id)
     download = product.download or {} if row.status in lifecycle.HAS_ACCESS else {}
     return render_template(
         "portal/subscription.html",
@@ -82,7 +93,9 @@ def _page(row: query.SubscriptionRow) -> str:
         account=theirs,
         url=url,
         summary=summary,
-        slip=state_slip(summary),
+        slip=slip,
+        newer_url=newer_url,
+        older_url=f"{here('subscriptions')}/{older_id}" if older_id else "",
         several=is_several(),
         charge=charge,
         charge_minor=prices.total(charge) - min(row.credit_minor, 0),
@@ -105,6 +118,7 @@ def _page(row: query.SubscriptionRow) -> str:
         withdrawals=withdrawals_of(db(), subscription_id=row.id) if row.is_withdrawn else [],
         pdf_of=pdf_url,
         history=timeline_entries(timeline.events(db(), row.business_id, row.id, without=PAYMENT_EVENTS), row),
+        receipts=receipt_lines(receipt_query.receipts_of(db(), row.business_id, row.id)),
         external_note=external_billing.note(row, theirs),
         is_charged=charged,
         can_do=lambda verb: can(row.collected_by, verb),

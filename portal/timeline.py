@@ -12,6 +12,7 @@ from billing.subscriptions.queries import SubscriptionRow
 from core.outbox import Event
 from core.template_context import formatter
 from portal.phrases import card_of_event
+from portal.receipts import receipt_of
 from portal.request_accounts import account
 
 PAYMENT_EVENTS = (
@@ -27,15 +28,19 @@ PAYMENT_EVENTS = (
 
 @dataclass(frozen=True)
 class TimelineEntry:
+    """`receipt`: the number of the receipt of the action, and `receipt_url` its page; empty if it gave none."""
+
     at: datetime
     sentence: str
+    receipt: str = ""
+    receipt_url: str = ""
 
 
 def timeline(events: list[Event], row: SubscriptionRow) -> list[TimelineEntry]:
     """Return one entry per event in the order given. Events without a sentence are omitted."""
     business = account(row.business_id, row.customer_id).name
-    sentences = [(event.at, _sentence(event, business)) for event in events]
-    return [TimelineEntry(at, sentence) for at, sentence in sentences if sentence]
+    sentences = [(event, _sentence(event, business)) for event in events]
+    return [TimelineEntry(event.at, sentence, *receipt_of(event.data)) for event, sentence in sentences if sentence]
 
 
 def _sentence(event: Event, business: str) -> str:

@@ -21,7 +21,7 @@ from core.outbox import emit
 __all__ = ["archive_product", "create_addon", "create_collection", "create_product", "price_of", "unarchive_product", "update_product"]
 CHANGEABLE = (
     "name", "description", "tax_category", "addons", "license_key_enabled", "license_key_limit", "license_key_duration",
-    "license_key_message", "download", "image", "meta",
+    "license_key_message", "download", "image", "meta", "successor_id",
 )  # fmt: skip
 FIXED = ("price_type", "currency", "interval", "interval_count", "tax_inclusive")
 
@@ -43,8 +43,9 @@ def create_product(
     image: str | None = None,
     metadata: dict[str, Any] | None = None,
     brand_id: str | None = None,
+    successor_id: str | None = None,
 ) -> Product:
-    """Create a product. `price` in the contract's shape (§2.5). Raises Invalid, NotFound (unknown add-on)."""
+    """Create a product. `price` in the contract's shape (§2.5). Raises Invalid, NotFound (unknown add-on or successor)."""
     _check_addons(db, addons)
     at = clock.now()
     product = Product(
@@ -66,6 +67,7 @@ def create_product(
         updated_at=at,
         **price_of(price),
     )
+    product.successor_id = _checked_successor(db, product, successor_id)
     db.add(product)
     db.flush()
     emit(db, "product.created", business_id=business_id, noun=product.id, data={"name": name})
@@ -109,6 +111,7 @@ def update_product(db: ScopedSession, product_id: str, *, price: dict[str, Any] 
         raise TypeError(unknown)
     product = load_product(db, product_id)
     _check_addons(db, changes.get("addons") or ())
+    _checked_successor(db, product, changes.get("successor_id"))
     if price is not None:
         columns = price_of(price, product.price_type)
         fixed = [name for name in FIXED if columns[name] != getattr(product, name)]
@@ -148,6 +151,17 @@ def load_product(db: ScopedSession, product_id: str) -> Product:
     if product is None:
         raise NotFound(sentence=f"There is no product {product_id[:80]}.")
     return product
+
+
+def _checked_successor(db: ScopedSession, product: Product, successor_id: str | None) -> str | None:
+    """Return the successor's id: another recurring product for a recurring one. Raises Invalid (successor_id), NotFound."""
+    if successor_id is None:
+        return None
+    successor = load_product(db, successor_id)
+    if successor.id == product.id or not successor.is_recurring or not product.is_recurring:
+        problem = N_("The successor must be another recurring product, and only a recurring product can have one.")
+        raise Invalid(sentence=problem, fields={"successor_id": problem})
+    return successor.id
 
 
 def _check_addons(db: ScopedSession, addon_ids: Sequence[str]) -> None:

@@ -46,6 +46,13 @@ def product(db: ScopedSession, product_id: str) -> Product:
     return found
 
 
+def successors(db: ScopedSession, of: Product, limit: int = 500) -> list[Product]:
+    """Return the recurring products on sale, without the product itself, by name, and its present successor in any case."""
+    on_sale = Product.archived_at.is_(None) & (Product.price_type == "recurring_price")
+    query = select(Product).where((on_sale & (Product.id != of.id)) | (Product.id == of.successor_id))
+    return list(db.scalars(query.order_by(func.lower(Product.name), Product.id).limit(limit)))
+
+
 def addons(db: ScopedSession, archived: bool | None = None, limit: int = 200) -> list[Addon]:
     """Add-ons by name. `archived`: only archived ones, only the others, or all (None)."""
     query = select(Addon)

@@ -26,6 +26,7 @@ from billing.pricing import credit
 from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import less_credit
 from billing.pricing.line_items import lines_of
+from billing.receipts.write import write_plan_receipt
 from core import clock
 from core.db import ScopedSession
 from core.scope import Actor
@@ -136,6 +137,7 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
     """Apply a plan change now: product, price, cycle and credit as quoted. `actor`: who requested it, if not the actor of the session."""
     at = effective_from(quote)
     product = _product(db, quote.product_id)
+    old = subscription.product_id, subscription.quantity
     was = {"product_id": subscription.product_id, "quantity": subscription.quantity}
     if subscription.is_trial and quote.restarts:
         subscription.trial_ends_at = at  # what is charged now ends the trial
@@ -150,11 +152,13 @@ def apply(db: ScopedSession, customer: Customer, subscription: Subscription, quo
     credit.record_credit(db, quote)
     quote.applied_at, quote.ends_at, quote.outcome = at, subscription.next_billing_at, "applied"
     _keys(db, customer, subscription, product, was["product_id"] != product.id)
+    receipt = write_plan_receipt(db, subscription, "plan_change", quote, old=old, actor=actor, amount_minor=quote.due_minor)
     emit_subscription_event(
         db,
         subscription,
         "subscription.plan_changed",
         actor=actor,
+        **receipt,
         product=product.name,
         was=was,
         quantity=quote.quantity,

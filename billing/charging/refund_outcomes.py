@@ -24,6 +24,7 @@ from billing.model.invoices import Invoice, InvoiceLine
 from billing.model.parties import Business
 from billing.model.payments import Payment, Refund
 from billing.pricing import credit
+from billing.receipts.write import write_refund_receipt
 from core import clock
 from core.db import ScopedSession
 from core.money import largest_remainder, major, round_half_up
@@ -69,11 +70,13 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
     if refund.invoice_id:
         follow_money(db, business, payment, taken_by_disputes(db, payment))
     totals.add_refunded(db, business, refund.customer_id, refund.amount_minor, refund.currency)
+    actor, method = actor_of(refund), receipt_label(payment.method)
     emit_about(
         db,
         refund,
         "refund.succeeded",
-        actor=actor_of(refund),
+        actor=actor,
+        **write_refund_receipt(db, refund, actor=actor, paid_at=payment.created_at, method=method),
         payment_id=payment.id,
         amount=refund.amount_minor,
         currency=refund.currency,

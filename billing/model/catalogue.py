@@ -43,6 +43,7 @@ class Product(Base, Catalogue, FromAccount):
     license_key_message: Mapped[str | None]
     download: Mapped[dict[str, Any] | None]  # digital delivery: instructions, external_url
     image: Mapped[str | None]  # the path of a picture (billing/model/pictures.py)
+    successor_id: Mapped[str | None]  # the product that is sold instead, once this one is not
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -32,6 +32,7 @@ from billing.plan_changes.eligibility import PlanOption
 from billing.plan_changes.figures import ChangeTerms, compute_quote
 from billing.plan_changes.quote import options, quote
 from billing.pricing.next_charge import next_charge
+from billing.receipts.write import write_plan_receipt
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, NotFound
@@ -108,6 +109,7 @@ def cancel_scheduled(db: ScopedSession, subscription_id: str) -> None:
     if db.scope.actor.type in ("staff", "api_key"):
         product = db.scalar(select(Product.name).where(Product.id == change.product_id))
         withdrawn = {"product": product, "next_amount": next_charge(db, subscription), "currency": subscription.currency}
+    withdrawn |= write_plan_receipt(db, subscription, "plan_change_undone", change)
     plan_change_effects.cancel_scheduled(db, subscription, change, **withdrawn)
 
 
@@ -193,6 +195,7 @@ def _schedule(db: ScopedSession, subscription: Subscription, accepted: Quote) ->
         product=name,
         quantity=accepted.quantity,
         effective_at=change.effective_at.isoformat(),
+        **write_plan_receipt(db, subscription, "plan_change_scheduled", accepted),
     )
 
 

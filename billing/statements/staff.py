@@ -96,7 +96,8 @@ def carry_out_for(processor: PaymentProcessor, scope: Scope, statement_id: str, 
             statement.is_for_cause = was
             _decide(statement)
             return statement
-    cancel_now(processor, scope, subscription_id)
+        number = statement.number
+    cancel_now(processor, scope, subscription_id, statement=number)
     with processor.database.open(scope, write=True) as db:
         statement = _waiting(db, statement_id)
         statement.customer_id, statement.subscription_id = customer_id, subscription_id

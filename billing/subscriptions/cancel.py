@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +15,7 @@ from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
 from billing.model.parties import Business
 from billing.model.subscriptions import Subscription, load_subscription
+from billing.receipts.write import write_receipt
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Forbidden, Invalid
@@ -54,8 +56,8 @@ def cancel_at_period_end(
     actor = db.scope.actor
     by = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key"}.get(actor.type, "dodo_team")
     subscription.cancelled_by = {"type": by}
-    by_statement: dict[str, Any] = {"statement": statement} if statement else {}
-    emit_about(db, subscription, "subscription.cancellation_scheduled", feedback=feedback, ends_at=_ends_at(subscription), **by_statement)
+    proof: dict[str, Any] = {"statement": statement} if statement else write_receipt(db, subscription, "cancellation")
+    emit_about(db, subscription, "subscription.cancellation_scheduled", feedback=feedback, ends_at=_ends_at(subscription), **proof)
     return subscription
 
 
@@ -75,7 +77,8 @@ def keep(db: ScopedSession, subscription_id: str) -> Subscription:
         raise Conflict("CANCELLED_BY_CUSTOMER", N_("The customer cancelled this subscription. Only the customer can undo it."))
     subscription.cancel_at_period_end = False
     subscription.cancellation_feedback = subscription.cancellation_comment = subscription.cancelled_by = None
-    emit_about(db, subscription, "subscription.cancellation_revoked", ends_at=_ends_at(subscription))
+    receipt = write_receipt(db, subscription, "cancellation_undone")
+    emit_about(db, subscription, "subscription.cancellation_revoked", ends_at=_ends_at(subscription), **receipt)
     return subscription
 
 
@@ -85,8 +88,8 @@ def is_consumers_own(subscription: Subscription) -> bool:
     return by.get("type") == "customer" and not by.get("reported_by") and type_of_contract(subscription) == "consumer"
 
 
-def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> None:
-    """End the subscription now. `verb`: `cancel` or `expire`.
+def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel", proof: Mapping[str, Any] | None = None) -> None:
+    """End the subscription now. `verb`: `cancel` or `expire`. `proof`: the receipt of the action that ends it, for its event.
 
     Nothing is refunded. Open invoices become void; a payment for one that arrives later is refunded.
     """
@@ -101,7 +104,7 @@ def end(db: ScopedSession, subscription: Subscription, verb: str = "cancel") -> 
     keys = select(LicenseKey).where(LicenseKey.subscription_id == subscription.id, LicenseKey.status.in_(("active", "disabled")))
     for key in db.scalars(keys):
         key.status = "expired" if verb == "expire" else "disabled"
-    emit_about(db, subscription, f"subscription.{subscription.status}", ends_at=_ends_at(subscription))
+    emit_about(db, subscription, f"subscription.{subscription.status}", ends_at=_ends_at(subscription), **(proof or {}))
 
 
 def _ends_at(subscription: Subscription) -> str | None:

@@ -5,6 +5,8 @@ An open payment is cancelled at the gateway. If it succeeds anyway, settlement r
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 
 from billing.charging.payment_processor import PaymentProcessor
@@ -15,6 +17,7 @@ from billing.model.parties import Business
 from billing.model.payments import Payment
 from billing.model.quotes import scheduled_change
 from billing.model.subscriptions import Subscription, business_of, load_subscription
+from billing.receipts.write import write_receipt
 from billing.subscriptions.cancel import COMMENT_LIMIT, EXTERNAL, FEEDBACK, end
 from core.errors import N_, Forbidden, Invalid
 from core.scope import Scope, system
@@ -23,9 +26,17 @@ _ACTORS = {"customer": "customer", "staff": "merchant_user", "api_key": "api_key
 
 
 def cancel_now(
-    processor: PaymentProcessor, scope: Scope, subscription_id: str, feedback: str | None = None, comment: str | None = None
+    processor: PaymentProcessor,
+    scope: Scope,
+    subscription_id: str,
+    feedback: str | None = None,
+    comment: str | None = None,
+    *,
+    statement: str | None = None,
 ) -> Subscription:
     """End the subscription now, from active, on_hold, past_due or paused. Idempotent. Opens its own sessions.
+
+    `statement`: the number of the statement that cancels, if somebody declared it without signing in. Its own receipt is sent.
 
     Raises NotFound, Forbidden CANCELLATION_DISABLED (business customers), Conflict SUBSCRIPTION_INACTIVE, Invalid (feedback, comment).
     """
@@ -49,7 +60,10 @@ def cancel_now(
         lifecycle.move(lifecycle.SUBSCRIPTION, subscription.status, "cancel")
         if is_delegated(db, subscription, "end", EXTERNAL, feedback=feedback, comment=comment):
             return subscription
-        end(db, subscription)
+        proof: dict[str, Any] = (
+            {"statement": statement} if statement else write_receipt(db, subscription, "cancellation_now", actor=scope.actor)
+        )
+        end(db, subscription, proof=proof)
         subscription.cancel_at_period_end = False
         subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
         subscription.cancelled_by = {"type": _ACTORS.get(scope.actor.type, "dodo_team")}

@@ -12,6 +12,7 @@ from billing.model.parties import Business
 from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription, load_subscription
+from billing.receipts.write import write_receipt
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, Conflict, Forbidden
@@ -55,7 +56,7 @@ def pause(db: ScopedSession, subscription_id: str) -> Subscription:
         raise Conflict("SUBSCRIPTION_PAUSE_REQUIRES_PAYMENT_METHOD", N_("Save a payment method first. You need one to resume later."))
     subscription.status, subscription.paused_at = to, clock.now()
     activation.update_keys(db, subscription)
-    emit_subscription_event(db, subscription, "subscription.paused")
+    emit_subscription_event(db, subscription, "subscription.paused", **write_receipt(db, subscription, "pause"))
     return subscription
 
 
@@ -79,5 +80,6 @@ def resume(db: ScopedSession, subscription_id: str) -> Subscription:
     subscription.anchor_at, subscription.anchor_n = subscription.next_billing_at, subscription.period_n
     subscription.status, subscription.paused_at = to, None
     activation.update_keys(db, subscription)
-    emit_subscription_event(db, subscription, "subscription.unpaused", paused_seconds=int(length.total_seconds()))
+    receipt = write_receipt(db, subscription, "resume")
+    emit_subscription_event(db, subscription, "subscription.unpaused", paused_seconds=int(length.total_seconds()), **receipt)
     return subscription

@@ -25,6 +25,7 @@ from core.mail import Attachment, EmailMessage, render_email
 from core.outbox_claims import Work
 from core.scope import system
 from core.services import Services
+from portal.emails.receipts import receipt_of
 from portal.phrases import card
 
 log = structlog.get_logger()
@@ -196,6 +197,7 @@ class PurchaseEmails:
                 return
             details = details.redacted(plain(profile.name))
             attachments, more = (), {key: "" if isinstance(value, str) and key != "currency" else value for key, value in more.items()}
+        receipt, receipt_files = (None, ()) if pending_acceptance else receipt_of(self.services, work)
         portal_url = f"{settings.base_url}/business/{profile.business_id}/"
         subject, text, html = render_email(
             name,
@@ -214,6 +216,8 @@ class PurchaseEmails:
             refuse_url=settings.base_url + "/",
             details=details,
             card_label=card,
+            receipt=receipt,
             **more,
         )
-        self.services.mailer.send(EmailMessage(customer.email, subject, text, html, attachments=attachments), f"{work.id}:{name}")
+        files = (*attachments, *receipt_files)
+        self.services.mailer.send(EmailMessage(customer.email, subject, text, html, attachments=files), f"{work.id}:{name}")

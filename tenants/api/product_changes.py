@@ -32,6 +32,7 @@ class ProductChange(Body):
     metadata: Metadata | None = None
     name: Name | None = None
     price: Price | None = None
+    successor_product_id: Id | None = None
     tax_category: TaxCategory | None = None
 
 
@@ -77,8 +78,8 @@ def _clearable(sent: ProductChange) -> dict[str, Any]:
     columns = {
         "description": plain["description"] or "", "download": plain["digital_product_delivery"],
         "license_key_message": plain["license_key_activation_message"], "license_key_limit": plain["license_key_activations_limit"],
-        "license_key_duration": plain["license_key_duration"],
+        "license_key_duration": plain["license_key_duration"], "successor_id": plain["successor_product_id"],
     }  # fmt: skip
     names = ("description", "digital_product_delivery", "license_key_activation_message", "license_key_activations_limit",
-             "license_key_duration")  # fmt: skip
+             "license_key_duration", "successor_product_id")  # fmt: skip
     return {column: columns[column] for name, column in zip(names, columns, strict=True) if name in sent.model_fields_set}

@@ -91,6 +91,7 @@ class NewProduct(Body):
     license_key_duration: Duration | None = None
     license_key_enabled: bool | None = None
     metadata: Metadata | None = None
+    successor_product_id: Id | None = None
 
 
 class ProductQuery(PageQuery, Localized):
@@ -125,6 +126,7 @@ def create() -> ResponseReturnValue:
         license_key_duration=sent.license_key_duration.model_dump() if sent.license_key_duration else None,
         license_key_activation_message=sent.license_key_activation_message,
         download=sent.digital_product_delivery.model_dump() if sent.digital_product_delivery else None, metadata=sent.metadata,
+        successor_id=sent.successor_product_id,
     )  # fmt: skip
     return json_response(ProductShape.of(row))
 

@@ -104,6 +104,7 @@ def of_product(form: Form, fixed: Product | None = None) -> dict[str, Any]:
         "limit": form.whole("license_limit", 0, 1_000_000),
         "duration": {"count": lasts, "interval": form.choice("license_interval", INTERVALS, "Year")} if lasts else None,
         "message": form.text("license_message", 2500) or None,
+        "successor_id": form.typed.get("successor") or None,
     }
 
 
@@ -135,6 +136,7 @@ def typed_of(product: Product) -> dict[str, str]:
         "license_for": str(lasts.get("count") or ""),
         "license_interval": lasts.get("interval") or "Year",
         "license_message": product.license_key_message or "",
+        "successor": product.successor_id or "",
     }
 
 

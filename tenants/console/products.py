@@ -103,6 +103,7 @@ def edit_product(product_id: str) -> ResponseReturnValue:
         license_key_limit=made["limit"],
         license_key_duration=made["duration"],
         license_key_message=made["message"],
+        successor_id=made["successor_id"],
     )
     if row.price_minor != was:
         flash(
@@ -139,6 +140,12 @@ def _chosen_addons(currency: str) -> list[str]:
     return [addon.id for addon in staff_queries.addons(db()) if addon.id in ticked and addon.currency == currency]
 
 
+def _successors(row: Product) -> list[tuple[str, str]]:
+    """Return the recurring products that may be sold instead of this one; the first choice is none."""
+    found = [(item.id, item.name) for item in staff_queries.successors(db(), row)]
+    return [("", _("None")), *found]
+
+
 def _form(typed: Mapping[str, Any], errors: dict[str, str] | None = None, row: Product | None = None) -> str:
     ticked = set(request.form.getlist("addons")) if request.method == "POST" else set(row.addons if row else ())
     return render_template(
@@ -150,6 +157,7 @@ def _form(typed: Mapping[str, Any], errors: dict[str, str] | None = None, row: P
         interval=interval,
         addons=[addon for addon in staff_queries.addons(db()) if not addon.archived_at or addon.id in ticked],
         ticked=ticked,
+        successors=_successors(row) if row and row.is_recurring else [],
         collection=staff_queries.collection_of(db(), row.id) if row else None,
         collections_url=here("console.collections"),
         may_write=current_member().may("products.write"),

@@ -14,6 +14,8 @@ from billing.history import staff_lists
 from billing.history.failing_work import failing, needs_attention
 from billing.licenses import queries as license_queries
 from billing.model import lifecycle
+from billing.model.restarts import restart_of, restarted_from
+from billing.receipts.queries import receipts_of
 from billing.subscriptions import cancel as cancel_subscription
 from billing.subscriptions import queries as query
 from billing.subscriptions.consents import consents_of
@@ -80,6 +82,9 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
         is_undecided=row.collected_by == UNDECIDED and row.status in lifecycle.LIVE,
         delegated=_delegated(row),
         may_keep=not cancel_subscription.is_consumers_own(sold.subscription),
+        newer=restart_of(db(), row.business_id, row.id),
+        older_id=restarted_from(db(), row.business_id, row.id),
+        receipts=receipts_of(db(), row.business_id, row.id),
         may_end=current_member().may("subscriptions.cancel")
         and can(row.collected_by, "cancel")
         and lifecycle.may(lifecycle.SUBSCRIPTION, row.status, "cancel"),

@@ -66,6 +66,22 @@ def test_a_sold_product_keeps_its_agreed_price(api_site: Site) -> None:
     assert acorn.subscriptions.retrieve(began.subscription_id).recurring_pre_tax_amount == 2417
 
 
+def test_a_product_has_a_successor(api_site: Site) -> None:
+    acorn = api_site.sdk()
+    old, new = (acorn.products.create(name=name, price=MONTHLY, tax_category="saas") for name in ("Old", "New"))
+    acorn.products.update(old.product_id, extra_body={"successor_product_id": new.product_id})
+    raw = acorn.products.with_raw_response.retrieve(old.product_id).json()
+    assert raw["successor_product_id"] == new.product_id
+    for wrong, status in ((old.product_id, 422), ("pdt_unknown", 404)):
+        with pytest.raises(APIStatusError) as refused_change:
+            acorn.products.update(old.product_id, extra_body={"successor_product_id": wrong})
+        assert refused_change.value.status_code == status
+    acorn.products.update(old.product_id, name="Old one")
+    assert acorn.products.with_raw_response.retrieve(old.product_id).json()["successor_product_id"] == new.product_id, "not sent: kept"
+    acorn.products.update(old.product_id, extra_body={"successor_product_id": None})
+    assert acorn.products.with_raw_response.retrieve(old.product_id).json()["successor_product_id"] is None
+
+
 def test_a_picture_is_uploaded_and_shown(api_site: Site) -> None:
     acorn, raw = api_site.sdk(), io.BytesIO()
     Image.new("RGB", (40, 20), "red").save(raw, "JPEG")

@@ -28,6 +28,8 @@ READ = {  # column → (template, variable)
     "Passkey.is_backed_up": ("unified/passkeys.html", "passkey"),
     "Passkey.last_used_at": ("unified/passkeys.html", "passkey"),
     "ProviderLogin.last_used_at": ("unified/providers.html", "login"),
+    "Restart.created_at": ("tenants/console/subscription.html", "newer"),
+    "Statement.answer": ("tenants/console/statement.html", "row"),
     "Statement.decided_at": ("tenants/console/statement.html", "row"),
     "SourceId.loaded_at": ("tenants/console/customer.html", "loaded"),
 }

@@ -28,6 +28,7 @@ from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseInstance, LicenseKey
 from billing.model.payment_accounts import sandbox_account_id
+from billing.model.receipts import Receipt
 from billing.model.statements import Statement
 from billing.plan_changes.quote import quote
 from billing.subscriptions.billing_details import correct_invoice
@@ -182,6 +183,7 @@ def strangers(street: Street) -> Strangers:
         correction_id = correct_invoice(db, paid, {"name": "Ben Hill the younger", "country": "GB"}).id
         disputed = dispute_of(db, ben)
         declared = statement_of(db, street.birch)
+        receipt_id = db.scalar(select(Receipt.id).where(Receipt.customer_id == ben.customer_id))
     of_birch = catalogue_of(services, street.birch)
     people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
     people["Mallory"].sign_in(street.MALLORY)
@@ -250,6 +252,7 @@ def strangers(street: Street) -> Strangers:
             "refund_id": back.id,
             "dispute_id": disputed,
             "statement_id": declared,
+            "receipt_id": receipt_id,
             "key_id": key_id,
             "license_key_id": key_id,
             "instance_id": instance.id,

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from billing.model.catalogue import Addon, Collection, CollectionGroup, CollectionItem, Product
+from billing.subscriptions.end_now import cancel_now
+from billing.subscriptions.restart import RestartOrder, restart
+from billing.subscriptions.restart_offer import check, offer
+from core.scope import customer_of, system
 from tests.pages.console_setup import Site
 from tests.visitor import Visitor
 
@@ -243,3 +247,26 @@ def test_customers_see_the_order_that_staff_set(site: Site, ada: Visitor) -> Non
     assert options.index(site.products["acorn.more"]) == 0
     site.sam.submit(f"/items/{items[site.products['acorn.more']]}/offer")
     assert "Acorn Max" not in ada.get(ada.path).text
+
+
+def test_staff_name_a_successor_and_see_the_restart_at_both_rows(site: Site) -> None:
+    old, new = made(site, name="Old plan"), made(site, name="New plan", license_keys="", trial_days="0")
+    edited = {**PLAN, "name": "Old plan", "term": "until_cancelled"}
+    site.sam.get(site.at(f"/products/{old.id}"))
+    site.sam.post(site.at(f"/products/{old.id}"), {**edited, "successor": new.id})
+    assert site.row(Product, Product.id == old.id).successor_id == new.id
+    site.sam.get(site.at(f"/products/{old.id}"))
+    assert site.sam.page.soup.find("select", {"name": "successor"}).find("option", selected=True)["value"] == new.id
+    stranger = site.row(Product, Product.business_id != site.acorn)
+    site.sam.post(site.at(f"/products/{old.id}"), {**edited, "successor": stranger.id}, expect=404)
+    assert site.row(Product, Product.id == old.id).successor_id == new.id
+    buyer = site.ada_at_acorn
+    scope = customer_of(buyer.business_id, buyer.customer_id)
+    cancel_now(site.services.processor, scope, buyer.subscription_id)
+    with site.services.database.open(system(site.acorn)) as db:
+        digest = offer(db, check(db, buyer.subscription_id)).digest
+    done = restart(site.services.processor, scope, buyer.subscription_id, RestartOrder(digest, buyer.method_id))
+    first, second = (site.at(f"/sales/subscriptions/{id}") for id in (buyer.subscription_id, done.subscription_id))
+    page = site.sam.get(first)
+    assert page.soup.find("a", href=second) and "I cancel Acorn Team with Acorn Notes with immediate effect." in page.text
+    assert site.sam.get(second).soup.find("a", href=first)

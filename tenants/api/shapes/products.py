@@ -54,6 +54,7 @@ class ProductShape(Shape):
     name: str
     pricing_mode: str | None = None
     product_collection_id: str | None
+    successor_product_id: str | None = None
 
     @classmethod
     def of(cls, row: Product, collection_id: str | None = None) -> ProductShape:
@@ -67,7 +68,7 @@ class ProductShape(Shape):
             updated_at=row.updated_at, addons=row.addons or [], description=row.description or None,
             digital_product_delivery=download, image=image_url(row.image), license_key_activation_message=row.license_key_message,
             license_key_activations_limit=row.license_key_limit, license_key_duration=row.license_key_duration, name=row.name,
-            product_collection_id=collection_id,
+            product_collection_id=collection_id, successor_product_id=row.successor_id,
         )  # fmt: skip
 
 
