@@ -11,14 +11,15 @@ from flask_babel import gettext as _
 
 from auth.visit_rows import Account
 from billing.customers.customer_type import set_by_customer
-from billing.external.port import can
+from billing.external.port import DETAILS_OF_CUSTOMERS, can
 from billing.history import documents
-from billing.model.corrections import is_correctable
+from billing.model.corrections import why_not_correctable
 from billing.model.lifecycle import LIVE
 from billing.model.postal_addresses import PARTS, address_lines
 from billing.subscriptions import billing_details as command
 from billing.subscriptions import queries as query
 from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.shown_details import details_of, version_of
 from core.errors import Conflict, Invalid, NotFound
 from core.formatting import locale_of
 from core.links import here
@@ -44,9 +45,14 @@ def edit_billing_details(subscription_id: str) -> ResponseReturnValue:
     typed, customer_type = _submitted(), request.form.get("customer_type", "")
     try:
         set_by_customer(db(), row.customer_id, customer_type)
-        command.edit_billing(db(), row.id, **typed)
+        command.edit_billing(db(), row.id, **typed, version=request.form.get("version"))
     except Invalid as wrong:
-        return _page(row, theirs, {**typed, "customer_type": customer_type}, _translated(wrong)), 422
+        values = {**typed, "customer_type": customer_type}
+        return _page(row, theirs, values, _translated(wrong), version=request.form.get("version", "")), 422
+    except Conflict as wrong:
+        if wrong.code != "BILLING_DETAILS_CHANGED":
+            raise
+        return _page(row, theirs, _values_of_subscription(row, theirs), {"name": _(wrong.sentence)}), wrong.status
     if row.collected_by != "us":
         return back_to_subscription(row)
     flash(_("Saved. Future invoices for %(name)s will show these details.", name=row.name), "good")
@@ -71,7 +77,8 @@ def correct_invoice(invoice_id: str) -> ResponseReturnValue:
     return redirect(f"{here('invoices')}/{invoice_id}", 303)
 
 
-def _page(row: SubscriptionRow, theirs: Account, values: Mapping[str, Any], errors: dict[str, str] | None = None) -> str:
+def _page(row: SubscriptionRow, theirs: Account, values: Mapping[str, Any], errors: dict[str, str] | None = None, version: str = "") -> str:
+    """Return the form. It keeps the `version` of the details that it showed first."""
     return render_template(
         "portal/billing_details.html",
         row=row,
@@ -81,6 +88,8 @@ def _page(row: SubscriptionRow, theirs: Account, values: Mapping[str, Any], erro
         errors=errors or {},
         countries=countries(),
         customer_types=type_choices(),
+        version=version or version_of(details_of(row, theirs.customer_name)),
+        is_shared=row.collected_by in DETAILS_OF_CUSTOMERS,
     )
 
 
@@ -99,10 +108,10 @@ def _correction_page(found: documents.OneInvoice, values: Mapping[str, Any], err
 
 
 def _open(found: documents.OneInvoice) -> Account:
-    """Return the account of an invoice that can be corrected. Raises Conflict if the invoice is void."""
+    """Return the account of an invoice that can be corrected. Raises Conflict if it cannot."""
     theirs = open_account(found.invoice.business_id, found.invoice.customer_id)
-    if not is_correctable(found.invoice):
-        raise Conflict("INVOICE_VOID", _("This invoice is void and can’t be corrected."))
+    if (refused := why_not_correctable(found.invoice)) is not None:
+        raise Conflict(refused.code, _(refused.sentence))
     return theirs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from billing.charging.payment_processor import PaymentProcessor
-from billing.charging.refunds import check_refund, open_plan_change, paid_its_invoice, request_refund
+from billing.charging.refunds import PAID_EXTERNALLY, check_refund, is_paid_externally, open_plan_change, paid_its_invoice, request_refund
 from billing.model.payment_accounts import PaymentAccount
 from billing.model.payments import Payment, Refund
 from core.db import ScopedSession
@@ -41,8 +41,8 @@ def refund(
             raise NotFound(sentence=N_("There is no such payment."))
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", N_("Another refund of this payment was requested in the meantime."))
-        if payment.account_id is not None or payment.payment_account_id is None:
-            raise Conflict("UNSUPPORTED_ACTION", N_("This was paid through another system. Refund it there."))
+        if is_paid_externally(payment):
+            raise Conflict("UNSUPPORTED_ACTION", PAID_EXTERNALLY)
         _refuse_closed_account(db, payment)
         lines = list(items or [])
         if lines:
@@ -71,8 +71,8 @@ def _refuse_early(
             raise NotFound(sentence=N_("There is no such payment."))
         if after is not None and after != db.scalar(select(func.count()).select_from(Refund).where(Refund.payment_id == payment_id)):
             raise Conflict("REFUND_ASKED_TWICE", N_("Another refund of this payment was requested in the meantime."))
-        if payment.account_id is not None or payment.payment_account_id is None:
-            raise Conflict("UNSUPPORTED_ACTION", N_("This was paid through another system. Refund it there."))
+        if is_paid_externally(payment):
+            raise Conflict("UNSUPPORTED_ACTION", PAID_EXTERNALLY)
         _refuse_closed_account(db, payment)
         if payment.status != "succeeded":
             raise Conflict("PAYMENT_NOT_SUCCEEDED", N_("Only a successful payment can be refunded."))

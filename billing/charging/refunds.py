@@ -24,8 +24,14 @@ from core.scope import Actor
 from core.settings import Settings
 
 DISPUTED = N_("The customer disputed this payment with their bank. The disputed amount cannot be refunded as well.")
+PAID_EXTERNALLY = N_("This was paid through another system. Refund it there.")
 WINDOW = timedelta(days=90)
 """Time limit for requested refunds. Refunds of money that arrived too late have no limit."""
+
+
+def is_paid_externally(payment: Payment) -> bool:
+    """Return whether another system took the payment, so that it cannot be refunded here."""
+    return payment.account_id is not None or payment.payment_account_id is None
 
 
 def request_refund(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import select
 
+from billing.external.details import has_details
 from billing.external.enqueue import LEASE
 from billing.external.port import DelegatedCall, ExternalAnswer, ExternalBilling
 from billing.model import lifecycle
@@ -59,6 +60,7 @@ class ActionDispatcher:
             action["verb"],
             action["parameters"],
             action["key"],
+            action["customer_id"],
             by_customer=actor.type == "customer",
         )
         answer = ExternalAnswer("unknown")
@@ -79,7 +81,7 @@ class ActionDispatcher:
             at = clock.wall()
             if row is None or row.status not in ("pending", "opened") or (row.fence and row.check_at and row.check_at > at):
                 return None
-            action = {name: getattr(row, name) for name in ("system", "subscription_id", "verb", "parameters", "key")}
+            action = {name: getattr(row, name) for name in ("system", "subscription_id", "verb", "parameters", "key", "customer_id")}
             sent_before = row.sent_at is not None
             row.sent_at, row.check_at, row.fence = row.sent_at or at, at + LEASE, row.fence + 1
             actor = Actor(row.actor_type, row.actor_id)  # type: ignore[arg-type]
@@ -87,7 +89,7 @@ class ActionDispatcher:
 
     def _learn(self, external: ExternalBilling, call: DelegatedCall, actor: Actor) -> Record | None:
         try:
-            return external.learn(call.business_id, call.subscription_id, actor, call.parameters.get("invoice_id"))
+            return external.learn(call, actor)
         except PortalError as error:
             log.info("external system unreachable", action=call.key, why=error.code)
             return None
@@ -97,7 +99,7 @@ class ActionDispatcher:
             row = db.scalar(select(DelegatedAction).where(DelegatedAction.id == action_id).with_for_update())
             if row is None or row.fence != fence or row.status not in ("pending", "opened"):
                 return row.status if row is not None else "refused"
-            call = DelegatedCall(business_id, row.subscription_id, row.verb, row.parameters, row.key)
+            call = _call(row)
             at, row.attempts = clock.wall(), row.attempts + 1
             row.link, invoice_state = answer.link or row.link, _invoice_state(db, row, found)
             is_late = at - (row.sent_at or at) > GIVE_UP_AFTER
@@ -124,6 +126,10 @@ class ActionDispatcher:
     def _status(self, business_id: str, action_id: str) -> str:
         with self.database.open(system(business_id)) as db:
             return db.scalar(select(DelegatedAction.status).where(DelegatedAction.id == action_id)) or "refused"
+
+
+def _call(row: DelegatedAction) -> DelegatedCall:
+    return DelegatedCall(row.business_id, row.subscription_id, row.verb, row.parameters, row.key, row.customer_id)
 
 
 def _invoice_state(db: ScopedSession, row: DelegatedAction, found: Record | None) -> str | None:
@@ -159,7 +165,7 @@ def record_late_answer(db: ScopedSession, found: Sequence[Record]) -> None:
     for row in db.scalars(
         select(DelegatedAction).where(DelegatedAction.status == "unanswered", DelegatedAction.subscription_id.in_(sorted(subscriptions)))
     ):
-        call = DelegatedCall(row.business_id, row.subscription_id, row.verb, row.parameters, row.key)
+        call = _call(row)
         if is_in_force(subscriptions[row.subscription_id], call):
             row.status, row.answered_at = lifecycle.move(DELEGATED_ACTION, row.status, "confirm"), clock.wall()
 
@@ -179,10 +185,7 @@ def is_in_force(found: Record, call: DelegatedCall) -> bool:
         "pause": values["status"] == "paused",
         "resume": values["status"] == "active",
         "keep_plan": planned is None,
-        "edit_billing": all(
-            (values["billing"].get(name) or None) == (value or None) for name, value in (parameters.get("billing") or {}).items()
-        )
-        and (values["tax_id"] or None) == (parameters.get("tax_id") or None),
+        "edit_billing": call.verb == "edit_billing" and has_details(found, parameters),
     }
     return bool(states.get(call.verb))
 

@@ -21,7 +21,7 @@ Noun = Literal["payments", "invoices", "refunds"]
 
 VERBS: dict[str, frozenset[str]] = {
     "dodo": frozenset({"cancel", "keep", "end", "pause", "resume", "change_plan", "keep_plan", "change_method", "edit_billing"}),
-    "stripe": frozenset({"cancel", "keep", "end", "pause", "resume", "change_method", "change_plan", "pay_invoice"}),
+    "stripe": frozenset({"cancel", "keep", "end", "pause", "resume", "change_method", "change_plan", "edit_billing", "pay_invoice"}),
 }
 """System → the actions it supports. Subscriptions of any other system were imported from a file and support no actions."""
 
@@ -34,6 +34,9 @@ NO_USAGE_PLANS = frozenset({"us", "stripe"})
 
 NO_CODES = frozenset({"stripe"})
 """Systems that take no discount codes with a plan change."""
+
+DETAILS_OF_CUSTOMERS = frozenset({"stripe"})
+"""Systems that have one set of billing details for each customer, which all subscriptions of the customer share."""
 
 UNDECIDED = "undecided"
 """`collected_by` of an imported subscription that an earlier version also collected here.
@@ -61,6 +64,7 @@ class DelegatedCall:
     verb: str
     parameters: Mapping[str, Any]
     key: str
+    customer_id: str
     by_customer: bool = True
 
 
@@ -78,8 +82,8 @@ class ExternalBilling(Protocol):
 
     def send(self, act: DelegatedCall) -> ExternalAnswer: ...
 
-    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None, invoice_id: str | None = None) -> Record | None:
-        """Read a subscription from the other system and store it, with an invoice of it if `invoice_id` is given.
+    def learn(self, act: DelegatedCall, actor: Actor | None = None) -> Record | None:
+        """Read the subscription of an action from the other system and store it, with what else the action may have changed.
 
         Returns None if it is unknown there. Raises core.errors.Unavailable.
         """

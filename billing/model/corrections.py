@@ -9,6 +9,7 @@ from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.model.invoices import Invoice
+from core.errors import N_, Conflict
 from core.models import Base, CustomerOwned, JSONType, of_customer, within_customer
 
 
@@ -30,5 +31,19 @@ class Correction(Base, CustomerOwned):
     created_at: Mapped[datetime]
 
 
+ISSUED_EXTERNALLY = N_("Another billing system issued this invoice. Ask the business to correct it.")
+VOID = N_("This invoice is void and cannot be corrected.")
+
+
 def is_correctable(invoice: Invoice) -> bool:
-    return invoice.status != "void"
+    return why_not_correctable(invoice) is None
+
+
+def why_not_correctable(invoice: Invoice) -> Conflict | None:
+    """Return why no corrected document of the invoice can be issued here; None if it can.
+
+    An invoice that came with a file can be corrected: the business has left the system that issued it.
+    """
+    if invoice.is_mirrored:
+        return Conflict("UNSUPPORTED_ACTION", ISSUED_EXTERNALLY)
+    return Conflict("INVOICE_VOID", VOID) if invoice.status == "void" else None

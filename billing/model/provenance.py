@@ -21,6 +21,11 @@ class FromAccount:
 
     account_id: Mapped[str | None] = mapped_column(default=None)
 
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the row is a copy of one in an account at another billing system, which still has it."""
+        return (self.account_id or "").startswith(f"{ACCOUNT_PREFIX}_")
+
 
 @dataclass(frozen=True)
 class Origin:

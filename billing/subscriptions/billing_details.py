@@ -13,13 +13,15 @@ from sqlalchemy.orm import undefer
 from stdnum import get_cc_module
 
 from billing.external.enqueue import is_delegated
-from billing.model.corrections import Correction, is_correctable
+from billing.model.corrections import Correction, why_not_correctable
 from billing.model.events import emit_subscription_event
 from billing.model.invoices import Invoice
 from billing.model.lifecycle import LIVE
+from billing.model.parties import Customer
 from billing.model.postal_addresses import PARTS, address_lines
 from billing.model.subscriptions import Subscription, load_subscription
 from billing.pricing.taxes import is_reverse_charge
+from billing.subscriptions.shown_details import details_of, version_of
 from billing.subscriptions.tax_id_checks import marked, request_check
 from core import clock
 from core.db import ScopedSession
@@ -27,6 +29,7 @@ from core.errors import N_, Conflict, Invalid, NotFound
 from core.ids import new_id
 from core.outbox import emit
 
+CHANGED_MEANWHILE = N_("The billing details have changed since you opened them. Review them and save again.")
 EXTERNAL = N_("This subscription is billed by another system. Change it there.")
 _LIMITS = {"name": 200, "street": 200, "city": 100, "state": 100, "zipcode": 20, "business_name": 250, "tax_id": 50}
 _TOO_LONG = {  # whole sentences, so that each can be translated
@@ -96,10 +99,11 @@ def edit_billing(
     country: str,
     business_name: str | None = None,
     tax_id: str | None = None,
+    version: str | None = None,
 ) -> Subscription:
-    """Set the billing details of future invoices. A company name needs a tax number.
+    """Set the billing details of future invoices. A company name needs a tax number. `version`: of the details that the form showed.
 
-    Raises NotFound, Conflict (the subscription has ended), Invalid (fields as the parameters).
+    Raises NotFound, Conflict (the subscription has ended, the details have changed since), Invalid (fields as the parameters).
     """
     subscription = load_subscription(db, subscription_id)
     if subscription.status not in LIVE:
@@ -116,14 +120,18 @@ def edit_billing(
             "tax_id": tax_id,
         }
     )
-    company, number = new.pop("business_name"), new.pop("tax_id")
-    before = {**(subscription.billing or {}), "business_name": subscription.business_name, "tax_id": subscription.tax_id}
-    after: dict[str, Any] = {**new, "business_name": company, "tax_id": number}
-    changed = sorted(field for field, value in after.items() if (before.get(field) or None) != value)
+    before = details_of(subscription, db.scalar(select(Customer.name).where(Customer.customer_id == subscription.customer_id)))
+    if version and version != version_of(before):
+        raise Conflict("BILLING_DETAILS_CHANGED", CHANGED_MEANWHILE)
+    if subscription.collected_by == "us":
+        before["name"] = (subscription.billing or {}).get("name")
+    changed = sorted(field for field, value in new.items() if before[field] != value)
     if not changed:
         return subscription
+    company, number = new.pop("business_name"), new.pop("tax_id")
     address = {part: new[part] or "" for part in ("street", "city", "state", "zipcode", "country")}
-    if is_delegated(db, subscription, "edit_billing", EXTERNAL, billing=address, name=new["name"], business_name=company, tax_id=number):
+    requested = {"billing": address, "name": new["name"], "business_name": company, "tax_id": number, "before": before}
+    if is_delegated(db, subscription, "edit_billing", EXTERNAL, **requested):
         return subscription
     status = request_check(db, subscription.business_id, subscription.customer_id, number, new["country"])
     subscription.billing = marked(_replace_address(subscription.billing or {}, new), status)
@@ -141,13 +149,13 @@ def correct_invoice(db: ScopedSession, invoice_id: str, details: Mapping[str, st
     """Issue a corrected document with other buyer details (as `clean_details`). Amounts, tax and date of the invoice stay.
 
     Country and tax number decide the tax, so neither can change to one that would be taxed differently.
-    Raises NotFound, Conflict (void), Invalid.
+    Raises NotFound, Conflict (void, or issued by another billing system), Invalid.
     """
     invoice = db.scalar(select(Invoice).options(undefer(Invoice.snapshot)).where(Invoice.id == invoice_id).with_for_update())
     if invoice is None:
         raise NotFound(sentence=N_("There is no such invoice."))
-    if not is_correctable(invoice):
-        raise Conflict("INVOICE_VOID", N_("This invoice is void and cannot be corrected."))
+    if (refused := why_not_correctable(invoice)) is not None:
+        raise refused
     new = clean_details(details)
     _check_same_tax(invoice, new)
     previous = invoice.snapshot["buyer"]

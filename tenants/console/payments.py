@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
+from billing.charging.refunds import is_paid_externally
 from billing.history import staff_lists
 from billing.history.disputes import disputes_of
 from billing.history.tax_evidence import evidence_of, recorded_sale
@@ -66,7 +67,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
         exception_url=here("console.reconciliation"),
         evidence=view_of_evidence(evidence_of(db(), paid.invoice_id), recorded_sale(db(), paid.invoice_id)),
         is_waiting=(paid.unknown or paid.invoice_id is None) and any(waits.exception.id == paid.id for waits in staff_lists.waiting(db())),
-        may_refund=current_member().may("money.refund") and paid.left_minor > 0,
+        may_refund=current_member().may("money.refund") and paid.left_minor > 0 and not is_paid_externally(paid),
     )
 
 

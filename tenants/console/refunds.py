@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from billing.charging import reconciliation_exceptions
 from billing.charging import refund as refund_payment
-from billing.charging.refunds import DISPUTED, refundable
+from billing.charging.refunds import DISPUTED, PAID_EXTERNALLY, is_paid_externally, refundable
 from billing.customers.portal_settings import the_business
 from billing.history import staff_lists
 from billing.licenses import queries as license_queries
@@ -49,6 +49,8 @@ def make_refund(payment_id: str) -> ResponseReturnValue:
         item = staff_lists.payment(reading, payment_id)
         left = refundable(reading, item.payment)
     paid = item.payment
+    if is_paid_externally(paid):
+        raise Conflict("UNSUPPORTED_ACTION", PAID_EXTERNALLY)
     if left <= 0 < paid.amount_minor:
         flash(_(DISPUTED) if paid.disputed_minor else _("This payment has already been refunded in full."), "wait")
         return redirect(f"{here('console.payments')}/{payment_id}", 303)
@@ -120,6 +122,8 @@ def _amount_page(payment_id: str, typed: Any, errors: dict[str, str] | None = No
         item, back = staff_lists.payment(reading, payment_id), staff_lists.refunds_of(reading, payment_id)
         left = refundable(reading, item.payment)
     paid = item.payment
+    if is_paid_externally(paid):
+        raise Conflict("UNSUPPORTED_ACTION", PAID_EXTERNALLY)
     if paid.status != "succeeded" or left <= 0:
         raise Conflict("PAYMENT_ALREADY_REFUNDED", N_("Nothing is left to refund on this payment."))
     return render_template(

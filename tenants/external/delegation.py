@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from billing.external.port import DelegatedCall, ExternalAnswer, Noun
@@ -49,29 +50,35 @@ class AccountActions:
             answer = self.page_calls.wait_for(act.business_id, lambda: _send(lambda: self.system.send(reader.api, delegated), note))
         except NoAnswerYet:
             return ExternalAnswer("unknown")
-        if answer.state == "done" and act.verb == "change_plan":
+        if answer.state == "done" and act.verb in ("change_plan", "edit_billing"):  # they change more than the subscription
             read_events_soon(self.services.database, act.business_id, self.name)
         return answer
 
-    def learn(self, business_id: str, subscription_id: str, actor: Actor | None = None, invoice_id: str | None = None) -> Record | None:
-        reader, note = self._reader(business_id), self._note(business_id)
+    def learn(self, act: DelegatedCall, actor: Actor | None = None) -> Record | None:
+        reader, note = self._reader(act.business_id), self._note(act.business_id)
         reader.budget = ReadLimit(REQUESTS, SECONDS)
-        external_id = self._reference(reader, "subscription", subscription_id)
-        invoice = self._reference(reader, "invoice", invoice_id) if invoice_id else None
+        external_id = self._reference(reader, "subscription", act.subscription_id)
+        also = self._also(reader, act)
 
         def read() -> Record | None:
             found: list[Record] = _call_account(lambda: reader.read_records("subscription", external_id), note)
             if not found:
                 return None
-            if invoice:
-                found = [*_call_account(lambda: reader.read_records("invoice", invoice), note), *found]
+            for kind, id in also:
+                found = [*_call_account(partial(reader.read_records, kind, id), note), *found]
             _call_account(lambda: reader.keep(found, actor=actor), note)
-            if invoice and any(record.kind == "invoice" and record.values["status"] == "paid" for record in found):
-                read_events_soon(self.services.database, business_id, self.name)
+            if act.verb == "pay_invoice" and any(record.kind == "invoice" and record.values["status"] == "paid" for record in found):
+                read_events_soon(self.services.database, act.business_id, self.name)
             return reader.here(found[-1])
 
-        learned: Record | None = self._ask(business_id, read)
+        learned: Record | None = self._ask(act.business_id, read)
         return learned
+
+    def _also(self, reader: AccountReader, act: DelegatedCall) -> list[tuple[str, str]]:
+        """Return what an action may have changed beside its subscription, as (kind, id there)."""
+        if invoice_id := act.parameters.get("invoice_id"):
+            return [("invoice", self._reference(reader, "invoice", invoice_id))]
+        return [("customer", self._reference(reader, "customer", act.customer_id))] if act.verb == "edit_billing" else []
 
     def preview(self, business_id: str, subscription_id: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         reader = self._reader(business_id)

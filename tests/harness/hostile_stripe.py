@@ -81,10 +81,13 @@ class HostileStripe(HostileAccount):
         }  # fmt: skip
 
     def _customer(self) -> dict[str, Any]:
+        numbers = [{"id": self._id("txi"), "type": self._pick("eu_vat", "gb_vat"), "value": self._pick("DE136695976", "<b>", "X" * 9000),
+                    "country": self._pick("DE", None), "created": self._time()}]  # fmt: skip
         return {
             "id": self._id("cus"), "object": "customer", "email": self._pick(*self.emails), "name": self._pick("Liar", None), "phone": "1",
             "preferred_locales": ["de"], "metadata": {}, "created": self._time(),
-            "address": {"country": "GB", "line1": "1 Road"},
+            "address": {"country": "GB", "line1": "1 Road"}, "tax_ids": {"data": numbers},
+            "business_name": self._pick(None, "Lies Ltd", "L" * 9000), "individual_name": "Liar",
             "invoice_settings": {"default_payment_method": self._method()},
         }  # fmt: skip
 

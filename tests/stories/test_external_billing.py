@@ -236,7 +236,7 @@ def test_a_slow_look_up_is_not_run_by_another_worker(two: Two, ada: Visitor, mon
 def test_only_http_links_of_the_account_are_shown() -> None:
     for link, kept in (("https://checkout.example/1", True), ("javascript:alert(1)", False), (None, False)):
         api = SimpleNamespace(subscriptions=SimpleNamespace(update=lambda *given, link=link, **more: SimpleNamespace(payment_link=link)))
-        answer = dodo.DodoBilling().send(api, DelegatedCall("bus_1", "sub_1", "pause", {}, "key"))
+        answer = dodo.DodoBilling().send(api, DelegatedCall("bus_1", "sub_1", "pause", {}, "key", "cus_1"))
         assert (answer.link == link) is (kept or link is None)
 
 

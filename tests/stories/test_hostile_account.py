@@ -193,9 +193,14 @@ def act_on_everything(cast: Cast, reader: AccountReader) -> tuple[int, set[str]]
             for _ in range(5):  # every answer is another one
                 with suppress(Conflict, Unavailable):
                     shown += actions.preview(cast.acorn, subscription, plan) is not None
-            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "change_plan", plan | {"due_minor": 99_999}, f"k{n}")))
+            wanted = plan | {"due_minor": 99_999}
+            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "change_plan", wanted, f"k{n}", "cus_1")))
+            details = {name: None for name in ("street", "city", "state", "zipcode", "country", "name", "business_name", "tax_id")}
+            edit = {"billing": {**dict.fromkeys(("street", "city", "state", "zipcode"), ""), "country": "DE"}, "name": "Ada",
+                    "business_name": None, "tax_id": "DE136695976", "before": details}  # fmt: skip
+            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "edit_billing", edit, f"e{n}", "cus_1")))
             invoice = {"invoice_id": invoices[n % len(invoices)]} if invoices else {}  # without one: of the latest invoice
-            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "pay_invoice", invoice, f"i{n}")))
+            answers.append(actions.send(DelegatedCall(cast.acorn, subscription, "pay_invoice", invoice, f"i{n}", "cus_1")))
     assert all(answer.link is None or answer.link.startswith("https://pay.example/") for answer in answers)
     return shown, {answer.state for answer in answers}
 

@@ -3,99 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from billing.model.delegated_actions import DelegatedAction
+from billing.model.corrections import Correction
 from billing.model.invoices import Invoice
 from billing.model.payments import Payment
 from billing.renewals import dunning, renew, retry
+from billing.subscriptions.billing_details import correct_invoice
 from core import clock
-from core.outgoing import Outgoing
+from core.errors import Conflict
 from core.scope import system
 from tenants.external import pull as pulling
 from tests.cast import Cast
 from tests.conftest import on_sqlite
-from tests.harness.stripe_standin import StandIn, running
-from tests.harness.stripe_standin.billing import Merchant
-from tests.stories.stripe_mirror import KEY, make_events_due, mirrored, our_id, reader_of, work
+from tests.stories.billed_by_stripe import Story, billed_by_stripe
+from tests.stories.stripe_mirror import reader_of
 from tests.visitor import Visitor
 
 pytestmark = on_sqlite
 
 
-@dataclass
-class Story:
-    """`late`: Ada's unpaid subscription at Stripe; `open`: its invoice."""
-
-    ada: Visitor
-    stand_in: StandIn
-    merchant: Merchant
-    cedar: str
-    buyer: dict[str, Any]
-    late: dict[str, Any]
-    open: dict[str, Any]
-
-    @property
-    def services(self) -> Any:
-        return self.ada.services
-
-    @property
-    def url(self) -> str:
-        return f"/subscriptions/{our_id(self.services, self.cedar, self.late['id'])}"
-
-    def behave(self, behavior: str) -> None:
-        self.merchant.account.private[self.buyer["invoice_settings"]["default_payment_method"]]["behavior"] = behavior
-
-    def go_to_pay(self, expect: int = 200) -> Any:
-        self.ada.get(f"{self.url}/invoice-payment")
-        return self.ada.post(f"{self.url}/invoice-payment", follow=False, expect=expect)
-
-    def look_again(self, **changes: Any) -> None:
-        """Make the open action due, and let the worker look."""
-        with self.services.database.open(system(self.cedar), write=True) as db:
-            for row in db.scalars(select(DelegatedAction).where(DelegatedAction.status.in_(("pending", "opened")))):
-                row.check_at = clock.wall()
-                for name, value in changes.items():
-                    setattr(row, name, value)
-        work(self.services)
-
-    def follow_events(self) -> None:
-        make_events_due(self.services, self.cedar)
-        work(self.services)
-
-    def invoices(self) -> list[tuple[str, str, int, int]]:
-        with self.services.database.open(system(self.cedar)) as db:
-            query = select(Invoice.number, Invoice.status, Invoice.due_minor, Invoice.paid_minor).order_by(Invoice.number)
-            return [tuple(row) for row in db.execute(query)]
-
-    def number(self, invoice: dict[str, Any]) -> tuple[str, str, int, int]:
-        return next(row for row in self.invoices() if row[0] == invoice["number"])
-
-
 @pytest.fixture
 def story(cast: Cast, app: Any) -> Iterator[Story]:
-    services = cast.services
-    services.outgoing, before = Outgoing(replace(services.settings, outgoing_loopback=True)), services.outgoing
-    services.forwarder.systems["stripe"].page_calls._silent.clear()  # tests share an application
-    with running() as stand_in:
-        merchant = Merchant(stand_in.account(KEY))
-        buyer = merchant.customer(cast.ADA, "Ada Marlow")
-        late = merchant.subscribe(buyer, (merchant.price("Cedar Archive", 1500), 1))
-        merchant.account.private[buyer["invoice_settings"]["default_payment_method"]]["behavior"] = "insufficient_funds"
-        unpaid = merchant.renew(late)
-        cedar = mirrored(services, stand_in, name="Cedar Mail")
-        pulling.pull(reader_of(services, stand_in, cedar))
-        work(services)
-        ada = Visitor(app)
-        ada.sign_in(cast.ADA)
-        yield Story(ada, stand_in, merchant, cedar, buyer, late, unpaid)
-        assert stand_in.mistakes == []
-    services.outgoing = before
+    with billed_by_stripe(cast, app) as made:
+        yield made
 
 
 def test_an_open_invoice_is_shown_with_its_amount_and_paid_on_its_page(story: Story) -> None:
@@ -216,3 +151,30 @@ def test_another_customer_cannot_open_the_page(story: Story, cast: Cast, app: An
     ben.sign_in(cast.BEN)
     ben.get(f"{story.url}/invoice-payment", expect=404)
     ben.post(f"{story.url}/invoice-payment", expect=404)
+
+
+def test_what_only_the_issuer_can_change_is_not_offered(story: Story, cast: Cast, app: Any) -> None:
+    """Corrections and refunds of what Stripe invoiced are made at Stripe. The pages do not offer them, and the commands refuse."""
+    ada, owner = story.ada, story.owner(app, cast.SAM)
+    story.behave("ok")
+    story.merchant.pay(story.open)
+    story.follow_events()
+    here = story.invoice_here(story.open)
+    for invoice in (here, story.invoice_here(story.merchant.account.every("invoice")[-1])):
+        said = ada.get(f"/invoices/{invoice}").text
+        assert (
+            "Edit billing details" not in said and "Cedar Mail’s billing system issued this invoice. Ask Cedar Mail to correct it." in said
+        )
+        assert "Ask the business to correct it." in ada.get(f"/invoices/{invoice}/correction", expect=409).text
+        refused = ada.post(f"/invoices/{invoice}/correction", data={"name": "Ada", "country": "GB"}, expect=409)
+        assert "Another billing system issued this invoice." in refused.text
+        with story.services.database.open(system(story.cedar), write=True) as db, pytest.raises(Conflict, match="Another billing system"):
+            correct_invoice(db, invoice, {"name": "Ada Marlow", "country": "GB"})
+    with story.services.database.open(system(story.cedar)) as db:
+        assert db.scalar(select(func.count()).select_from(Correction)) == 0
+        payment = db.scalars(select(Payment.id).where(Payment.invoice_id == here)).one()
+    path = f"/console/{story.cedar}/sales/payments/{payment}"
+    page = owner.get(path)
+    assert page.soup is not None and not page.soup.select("a[href$='/refund']")
+    for answer in (owner.get(f"{path}/refund", expect=409), owner.post(f"{path}/refund", data={"how": "all"}, expect=409)):
+        assert "This was paid through another system. Refund it there." in answer.text

@@ -6,7 +6,8 @@ from typing import Any
 
 from billing.model.imported_records import Record
 from core.errors import Invalid
-from tenants.external.stripe.values import child, first_text, id_of, moment
+from tenants.external.stripe.billing_details import name_of
+from tenants.external.stripe.values import child, id_of, moment
 from tenants.external.system import Json
 from tenants.imports.shapes import record
 
@@ -19,7 +20,7 @@ def customer(data: Json) -> list[Record]:
         raise Invalid(fields={"email": NO_ADDRESS if not data.get("deleted") else "the customer was deleted"})
     locales = data.get("preferred_locales")
     found = record("customer", {
-        "customer_id": data.get("id"), "email": data["email"], "name": " ".join(first_text(data.get("name"), data["email"]).split())[:200],
+        "customer_id": data.get("id"), "email": data["email"], "name": name_of(data),
         "phone_number": _short(data.get("phone"), 40), "preferred_locale": locales[0] if isinstance(locales, list) and locales else None,
         "metadata": data.get("metadata"), "created_at": moment(data.get("created")),
     })  # fmt: skip

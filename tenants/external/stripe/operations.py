@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billing.external.port import DelegatedCall, ExternalAnswer
+from tenants.external.stripe.billing_details import edit
 from tenants.external.stripe.invoices import payment_page
 from tenants.external.stripe.plan_changes import change_plan
 from tenants.external.stripe.subscriptions import FEEDBACK
@@ -84,6 +85,10 @@ def _back(act: DelegatedCall) -> Json:
     return {"type": "redirect", "redirect": {"return_url": act.parameters["return_url"]}}
 
 
+def _edit_billing(api: Any, act: DelegatedCall) -> None:
+    edit(api, act)
+
+
 ACTIONS: dict[str, Callable[[Any, DelegatedCall], Any]] = {
     "cancel": _cancel,
     "keep": _keep,
@@ -92,6 +97,7 @@ ACTIONS: dict[str, Callable[[Any, DelegatedCall], Any]] = {
     "resume": _resume,
     "change_method": _change_method,
     "change_plan": _change_plan,
+    "edit_billing": _edit_billing,
     "pay_invoice": _pay_invoice,
 }
 """The same verbs as `VERBS["stripe"]` of billing/external/port.py."""

@@ -21,8 +21,10 @@ class StripeList(Resource):
 
 
 PRICE = ("product",)
-CUSTOMER = ("invoice_settings.default_payment_method",)
-SUBSCRIPTION = ("default_payment_method", "customer", "customer.invoice_settings.default_payment_method", "latest_invoice")
+CUSTOMER = ("invoice_settings.default_payment_method", "tax_ids")
+SUBSCRIPTION = (
+    "default_payment_method", "customer", "customer.invoice_settings.default_payment_method", "customer.tax_ids", "latest_invoice",
+)  # fmt: skip
 INVOICE_PAYMENT = ("invoice", "payment.payment_intent.latest_charge")
 OPEN_INVOICES = StripeList("unpaid invoices", "invoice", dated=True, path="/v1/invoices", filters=(("status", "open"),))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from billing.model.imported_records import Record
+from tenants.external.stripe.billing_details import details_of
 from tenants.external.stripe.catalogue import INTERVALS, is_by_use
 from tenants.external.stripe.customers import payment_method
-from tenants.external.stripe.values import address, child, children, currency, id_of, moment
+from tenants.external.stripe.values import child, children, currency, id_of, moment
 from tenants.external.system import Json
 from tenants.imports.shapes import record
 
@@ -30,6 +32,7 @@ def subscription(data: Json) -> list[Record]:
     if status == "active" and data.get("pause_collection"):
         status = "paused"  # at Stripe it stays active while nothing is collected
     method = _method(data, buyer)
+    details = details_of(buyer)
     feedback = child(data, "cancellation_details", "feedback")
     ends, cancel_at = _number(plan.get("current_period_end")), data.get("cancel_at")
     found = record("subscription", {
@@ -44,10 +47,12 @@ def subscription(data: Json) -> list[Record]:
         "cancelled_at": moment(data.get("canceled_at") or data.get("ended_at")) if status == "cancelled" else None,
         "cancellation_feedback": feedback if feedback in FEEDBACK else None,
         "cancellation_comment": child(data, "cancellation_details", "comment"),
-        "billing": address(child(buyer, "address")), "payment_method_id": id_of(method), "metadata": data.get("metadata"),
+        "billing": details["billing"], "tax_id": details["tax_id"], "customer_business_name": details["business_name"],
+        "payment_method_id": id_of(method), "metadata": data.get("metadata"),
         "created_at": moment(data.get("start_date") or data.get("created")),
     })  # fmt: skip
-    return [*payment_method(method, id_of(buyer)), found]
+    compared = {"billing_name": details["name"], "tax_ids": details["tax_ids"]}  # billing/external/details.py
+    return [*payment_method(method, id_of(buyer)), replace(found, more=found.more | compared)]
 
 
 def items_of(data: Json) -> list[Json]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, redirect, request
 
-from tests.harness.stripe_standin import billing_api, checkout, hosted_pages, intents, methods, money, specification, taxes
+from tests.harness.stripe_standin import billing_api, checkout, hosted_pages, intents, methods, money, specification, tax_ids, taxes
 from tests.harness.stripe_standin.hosted_pages import html
 from tests.harness.stripe_standin.world import Account, Object, Problem, Stored
 
@@ -81,6 +81,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/v1/disputes/{dispute}"): _retrieve("dispute"),
     **billing_api.OPERATIONS,
     **taxes.OPERATIONS,
+    **tax_ids.OPERATIONS,
 }
 
 
@@ -209,6 +210,7 @@ class _Call:
             for path in expand:
                 _expand(account, body, path.split("."))
             taxes.leave_out(body, expand)
+            tax_ids.leave_out(body, expand)
         try:
             specification.check_answer(self.method, name, body, status)
         except specification.NotInSpecification as wrong:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.harness.stripe_standin import intents, invoices, methods
+from tests.harness.stripe_standin import intents, invoices, methods, tax_ids
 from tests.harness.stripe_standin.cards import BY_NUMBER
 from tests.harness.stripe_standin.invoices import ADDRESS
 from tests.harness.stripe_standin.world import Account, Object
@@ -48,7 +48,8 @@ class Merchant:
     def customer(self, email: str | None, name: str | None = None, card: str | None = VISA) -> Object:
         made = self._make(
             "customer", email=email, name=name, balance=0, metadata={},
-            description=None, phone=None, address=dict(ADDRESS), preferred_locales=["en"],
+            description=None, phone=None, address=dict(ADDRESS), preferred_locales=["en"], discount=None,
+            tax_ids={"object": "list", "data": [], "has_more": False, "url": "/v1/customers/tax_ids"},
             invoice_settings={"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None},
         )  # fmt: skip
         self.account.emit("customer.created", made)
@@ -73,6 +74,10 @@ class Merchant:
     def move(self, customer: Object, **changes: Any) -> None:
         customer |= changes
         self.account.emit("customer.updated", customer)
+
+    def number(self, customer: Object, kind: str, value: str) -> Object:
+        """Give a customer a tax number."""
+        return tax_ids.create(self.account, {"type": kind, "value": value}, customer["id"])
 
     def delete(self, customer: Object) -> None:
         for item in self.account.every("subscription", customer=customer["id"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from tests.harness.stripe_standin import intents
 from tests.harness.stripe_standin.world import Account, Object
 
@@ -35,7 +37,8 @@ def issue(account: Account, now: int, subscription: Object, reason: str, lines: 
     net, tax = sum(item["amount"] for item in lines), sum(item["taxes"][0]["amount"] for item in lines)
     account.invoices += 1
     number, total = account.invoices, net + tax
-    before = account.objects[subscription["customer"]].get("balance", 0)
+    buyer = account.objects[subscription["customer"]]
+    before = buyer.get("balance", 0)
     due = total + before if total + before >= intents.MINIMUM[subscription["currency"]] else 0  # less is carried over
     return account.make(
         "invoice", created=now, number=f"{account.id[-4:].upper()}-{number:04d}", customer=subscription["customer"], status="open",
@@ -50,7 +53,9 @@ def issue(account: Account, now: int, subscription: Object, reason: str, lines: 
         period_end=now, period_start=now, post_payment_credit_notes_amount=0, pre_payment_credit_notes_amount=0,
         starting_balance=before, status_transitions={"finalized_at": now, "marked_uncollectible_at": None, "paid_at": None,
                                                 "voided_at": None},
-        subtotal=net, total=total, customer_address=dict(ADDRESS), hosted_invoice_url=f"{account.base_url}/i/{number}",
+        subtotal=net, total=total, customer_address=deepcopy(buyer["address"]), customer_name=buyer["name"],
+        customer_tax_ids=[{"type": item["type"], "value": item["value"]} for item in buyer["tax_ids"]["data"]],
+        hosted_invoice_url=f"{account.base_url}/i/{number}",
         invoice_pdf=f"{account.base_url}/pdf/{number}",
         total_taxes=[_tax(tax, net)],
     )  # fmt: skip

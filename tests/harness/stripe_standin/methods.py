@@ -6,6 +6,7 @@ import hashlib
 import time
 from typing import Any
 
+from tests.harness.stripe_standin import tax_ids
 from tests.harness.stripe_standin.cards import BY_TOKEN, TestCard, is_decline
 from tests.harness.stripe_standin.world import Account, Object, Problem
 
@@ -19,9 +20,10 @@ def create_customer(account: Account, values: dict[str, Any]) -> Object:
 
 def update_customer(account: Account, values: dict[str, Any], customer: str) -> Object:
     found = account.get(customer, "customer")
-    for name in ("email", "name", "description"):
+    for name in ("email", "description"):
         if name in values:
             found[name] = values[name] or None
+    tax_ids.change_details(found, values)
     found["metadata"] |= values.get("metadata", {})
     account.emit("customer.updated", found)
     return found

@@ -16,6 +16,7 @@ PREFIX = {
     "refund": "re", "dispute": "du", "event": "evt", "mandate": "mandate", "setup_attempt": "setatt",
     "product": "prod", "price": "price", "subscription": "sub", "subscription_item": "si", "invoice": "in", "invoice_payment": "inpay",
     "line_item": "il", "billing_portal.session": "bps", "webhook_endpoint": "we",
+    "tax_id": "txi", "discount": "di", "coupon": "coupon", "promotion_code": "promo", "credit_note": "cn",
     "tax.calculation": "taxcalc", "tax.transaction": "tax",
 }  # fmt: skip
 DAY = 24 * 3600
