@@ -19,6 +19,8 @@ from core.request_context import db, services
 from portal import bp
 from portal.phrases import bank_confirms, card_of, country_name, decline_reason
 from portal.request_accounts import account
+from portal.self_refund_phrases import reason_label
+from portal.self_refunds import refund_offer
 
 REFRESH_SECONDS = 4
 
@@ -60,6 +62,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
         corrections=query.corrections(db(), invoice_id),
         notes=notes_of(found.snapshot),
         disputes=disputes_of(db(), paid.id) if paid else [],
+        refund_offer=refund_offer(db(), paid),
     )
 
 
@@ -87,6 +90,7 @@ def refund(refund_id: str) -> ResponseReturnValue:
         payment=payment,
         invoice=paid,
         card=card_of(payment.method),
+        reason=reason_label(found.reason),
         account=account(found.business_id, found.customer_id),
         invoices_url=here("invoices"),
     )

@@ -15,6 +15,7 @@ from core.request_context import db
 from portal import bp
 from portal.phrases import bank_confirms, card_of, why_declined
 from portal.request_accounts import account
+from portal.self_refunds import refund_offer
 
 FAST_REFRESH, SLOW_REFRESH = 3, 30  # seconds
 CONFIRMING_SECONDS = 30  # how long "Confirming with your bank…" is shown after the customer returns
@@ -55,6 +56,7 @@ def payment(payment_id: str) -> ResponseReturnValue:
             reload=reload,
             is_due=dues,
             url=here("payment", payment_id=payment.id),
+            refund_offer=refund_offer(db(), payment) if payment.status == "succeeded" else None,
             is_first=is_first and not awaits_bank,
             bank_confirms=bank_confirms(payment.working_days or 1) if awaits_bank else "",
             again=f"?status={hint}&since={since}",

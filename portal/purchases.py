@@ -18,6 +18,7 @@ from portal.license_keys import mask_when_impersonated
 from portal.markdown import safe_html, safe_link
 from portal.phrases import card_of, consent_words
 from portal.request_accounts import account, businesses, is_several
+from portal.self_refunds import refund_offer
 from portal.statements.views import pdf_url
 
 PAGE = 25
@@ -69,5 +70,6 @@ def purchase(payment_id: str) -> ResponseReturnValue:
         consent_words=consent_words(),
         invoices=here("invoices"),
         disputes=disputed,
+        refund_offer=refund_offer(db(), paid),
         returned_refunds=documents.returned_refunds(db(), paid),
     )

@@ -29,6 +29,7 @@ from portal.renewals import is_charged, next_charge
 from portal.request_accounts import account, is_several
 from portal.restart import restart_links
 from portal.safe_rows import safe_rows
+from portal.self_refunds import subscription_offer
 from portal.state_slip import SlipAction, state_slip
 from portal.statements.views import pdf_url
 from portal.subscription_rows import SORTS, line, lines, may_change_method, may_edit_billing, sort
@@ -119,6 +120,7 @@ def _page(row: query.SubscriptionRow) -> str:
         pdf_of=pdf_url,
         history=timeline_entries(timeline.events(db(), row.business_id, row.id, without=PAYMENT_EVENTS), row),
         receipts=receipt_lines(receipt_query.receipts_of(db(), row.business_id, row.id)),
+        refund_offer=subscription_offer(db(), theirs, row.id),
         external_note=external_billing.note(row, theirs),
         is_charged=charged,
         can_do=lambda verb: can(row.collected_by, verb),

@@ -62,6 +62,7 @@ PARTS: dict[str, object] = {
     "languages": _l("languages"),
     "taxes": _l("taxes"),
     "api_origins": _l("web addresses that may call the customer API"),
+    "refunds": _l("refund policy"),
     "closed": _l("the business was closed"),
     "reopened": _l("the business was reopened"),
 }

@@ -116,12 +116,13 @@ class GatewayOperations:
                 if outcome.state == "succeeded":
                     refund_outcomes.record_refund_success(db, refund)
                 elif outcome.final:
+                    reconciliation_exceptions.clear_exception(db, refund_id)  # first: the failure may be one
                     refund_reversal.record_refund_failure(db, refund, outcome)
                 else:
                     refund.check_at = next_look_up(refund.fence)
                     if outcome.state == "not_found":  # it was sent, and is too old to be sent again
                         reconciliation_exceptions.record_exception(db, refund, "window_over")
-                if outcome.final:
+                if outcome.state == "succeeded":
                     reconciliation_exceptions.clear_exception(db, refund_id)
             return refund.status
 

@@ -65,7 +65,7 @@ def record_refund_success(db: ScopedSession, refund: Refund) -> None:
             "due_minor": refund.amount_minor,
             "credit_applied_minor": 0,
             "paid": {"state": "paid", "at": clock.now().isoformat(), "method": receipt_label(payment.method)},
-            **refund_sums(invoice, refund, parts if refund.lines else ()),
+            **refund_sums(invoice, refund.amount_minor, parts if refund.lines else ()),
         }
     if refund.invoice_id:
         follow_money(db, business, payment, taken_by_disputes(db, payment))
@@ -102,19 +102,19 @@ def allocate_refund(db: ScopedSession, invoice: Invoice, refund: Refund) -> list
     return out
 
 
-def refund_sums(invoice: Invoice, refund: Refund, named: Sequence[tuple[InvoiceLine, int]] = ()) -> dict[str, Any]:
-    """Return the lines and tax of a refund's document, one line for each tax rate, with the tax contained in the refunded amount.
+def refund_sums(invoice: Invoice, amount_minor: int, named: Sequence[tuple[InvoiceLine, int]] = ()) -> dict[str, Any]:
+    """Return the lines and tax of a refund's document, one line for each tax rate, with the tax contained in `amount_minor`.
 
     The amounts come from the `named` lines, or follow the proportions of the invoice.
     """
     rates = (
         [(item.tax_code, item.tax_bps, item.tax_reason, item.net_minor, item.tax_minor) for item, _ in named]
         or [(item.get("code"), item["bps"], item.get("reason"), item["net_minor"], item["tax_minor"]) for item in invoice.snapshot["tax"]]
-        or [(None, 0, None, refund.amount_minor, 0)]
+        or [(None, 0, None, amount_minor, 0)]
     )
     whole = sum(net + tax for *_, net, tax in rates)
     shares = [part for _, part in named] or largest_remainder(
-        [Fraction((net + tax) * refund.amount_minor, whole) if whole else Fraction(0) for *_, net, tax in rates], refund.amount_minor
+        [Fraction((net + tax) * amount_minor, whole) if whole else Fraction(0) for *_, net, tax in rates], amount_minor
     )
     sums: dict[tuple[Any, ...], list[int]] = {}
     for (code, bps, reason, net, tax), share in zip(rates, shares, strict=True):

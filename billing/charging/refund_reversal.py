@@ -24,11 +24,13 @@ from core.db import ScopedSession
 
 
 def record_refund_failure(db: ScopedSession, refund: Refund, outcome: ChargeOutcome) -> None:
-    """Record a failed refund and restore the credit that it had removed."""
+    """Record a failed refund and restore the credit that it had removed. Tell staff of one that the customer made."""
     refund.status = lifecycle.move(lifecycle.REFUND, refund.status, "fail")
     refund.settled_at, refund.check_at = clock.now(), None
     lock_subscription(db, refund.subscription_id)
     credit.restore(db, refund)
+    if refund.by_policy:
+        reconciliation_exceptions.record_exception(db, refund, "refund_failed", detail=outcome.error_code)
     _emit(db, refund, outcome, was_made=False)
 
 
@@ -70,6 +72,7 @@ def _emit(db: ScopedSession, refund: Refund, outcome: ChargeOutcome, *, was_made
         currency=refund.currency,
         error_code=outcome.error_code,
         was_made=was_made,
+        by_policy=refund.by_policy,
     )
 
 

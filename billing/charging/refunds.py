@@ -45,8 +45,11 @@ def request_refund(
     metadata: dict[str, Any] | None = None,
     actor: Actor | None = None,
     owed: bool = True,
+    by_policy: bool = False,
 ) -> Refund:
     """Create a pending refund of a payment. The caller has locked `payment`. `owed` False: no invoice was paid with the money.
+
+    `by_policy`: the customer makes it under the business's refund policy.
 
     Raises Conflict with the refund codes of the contract (§1.5), Invalid (lines). PAYMENT_NOT_BOOKED: a partial refund of a payment that
     is not fully recorded. PREVIOUS_PAYMENT_PENDING: a plan change that counts on this money waits for its payment.
@@ -79,6 +82,7 @@ def request_refund(
         meta=metadata or {},
         withdrawn=[],
         author=author_of(db, actor),
+        by_policy=by_policy,
         check_at=clock.wall(), fence=0, created_at=clock.now(),
     )  # fmt: skip
     refund.withdrawn = credit.withdraw(db, refund.invoice_id, amount_minor)

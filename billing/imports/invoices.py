@@ -143,7 +143,7 @@ def refund_snapshot(batch: ImportBatch, refund: Refund, invoice: Invoice, method
         "due_minor": refund.amount_minor,
         "credit_applied_minor": 0,
         "paid": {"state": "paid", "at": at, "method": method},
-        **refund_sums(invoice, refund),
+        **refund_sums(invoice, refund.amount_minor),
     }
 
 

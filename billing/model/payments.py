@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.model.provenance import FromAccount, never_collected_here, never_open
@@ -177,6 +177,7 @@ class Refund(Base, CustomerOwned, FromAccount):
     check_at: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
     author: Mapped[dict[str, Any] | None]  # {type, id} of the actor who requested it
+    by_policy: Mapped[bool] = mapped_column(default=False, server_default=false())  # the customer made it under the refund policy
     settled_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]  # it had succeeded, and the customer's bank returned the money then
     created_at: Mapped[datetime]

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "return_urls": [],
     "portal_return_url": None,
     "languages": [],
+    "refund_policy": {},
 }
 """Contract §5.5, with the stricter defaults of design §6.
 
@@ -44,6 +45,7 @@ Empty: no retries.
 `on_dispute` keep, hold or end: what happens to the subscription of a payment that the customer disputes. hold: it is paused, and resumes if
 the business wins. Kept by default: many disputes are mistakes or are won, and a customer who wants to leave can cancel.
 `languages`: the languages offered to customers, such as ["de", "en"], including its `locale`; empty: all supported languages.
+`refund_policy`: which payments customers refund themselves; see `billing/model/refund_policy.py`. Off by default.
 """
 
 

@@ -5,6 +5,7 @@ An open payment is cancelled at the gateway. If it succeeds anyway, settlement r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -19,6 +20,7 @@ from billing.model.quotes import scheduled_change
 from billing.model.subscriptions import Subscription, business_of, load_subscription
 from billing.receipts.write import write_receipt
 from billing.subscriptions.cancel import COMMENT_LIMIT, EXTERNAL, FEEDBACK, end
+from core.db import ScopedSession
 from core.errors import N_, Forbidden, Invalid
 from core.scope import Scope, system
 
@@ -63,13 +65,25 @@ def cancel_now(
         proof: dict[str, Any] = (
             {"statement": statement} if statement else write_receipt(db, subscription, "cancellation_now", actor=scope.actor)
         )
-        end(db, subscription, proof=proof)
-        subscription.cancel_at_period_end = False
-        subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
-        subscription.cancelled_by = {"type": _ACTORS.get(scope.actor.type, "dodo_team")}
-        planned = scheduled_change(db, subscription)
-        if planned is not None:
-            cancel_scheduled(db, subscription, planned)
+        end_at_once(db, subscription, feedback, comment, proof=proof)
     for payment in open_payments:
         processor.cancel(business_id, payment.id)
     return subscription
+
+
+def end_at_once(
+    db: ScopedSession,
+    subscription: Subscription,
+    feedback: str | None = None,
+    comment: str | None = None,
+    *,
+    proof: Mapping[str, Any] | None = None,
+) -> None:
+    """End a locked subscription and its scheduled plan change, as the actor of the session. `proof`: the receipt of the action."""
+    end(db, subscription, proof=proof)
+    subscription.cancel_at_period_end = False
+    subscription.cancellation_feedback, subscription.cancellation_comment = feedback, comment
+    subscription.cancelled_by = {"type": _ACTORS.get(db.scope.actor.type, "dodo_team")}
+    planned = scheduled_change(db, subscription)
+    if planned is not None:
+        cancel_scheduled(db, subscription, planned)

@@ -150,10 +150,11 @@ class PurchaseEmails:
             self._send(work, "refund_issued", details, f"refunds/{details.refund.id}")
 
     def refund_failed(self, work: Work) -> None:
-        """Only if the refund had succeeded: of another one the customer was never told."""
+        """Only if the refund had succeeded, or the customer made it: of another one the customer was never told."""
         details = self._load_details(work, refund_id=work.noun_id)
-        if work.data.get("was_made") and details and details.refund:
-            self._send(work, "refund_failed", details, f"refunds/{details.refund.id}")
+        was_made = bool(work.data.get("was_made"))
+        if details and details.refund and (was_made or details.refund.by_policy):
+            self._send(work, "refund_failed", details, f"refunds/{details.refund.id}", was_made=was_made)
 
     def _about_subscription(self, work: Work, name: str, extra: Callable[[EmailContext], dict[str, Any]] = lambda details: {}) -> None:
         details = self._load_details(work, subscription_id=work.noun_id)

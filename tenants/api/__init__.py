@@ -31,6 +31,7 @@ from tenants.api import (
     portal_sessions,
     product_changes,
     products,
+    refund_policy,
     refunds,
     subscription_changes,
     subscription_payments,
@@ -45,8 +46,8 @@ from tenants.rate_limits import Rates
 __all__ = [
     "addons", "brands", "collection_groups", "collections", "consents", "countries", "customer_extras", "customer_tokens", "customers",
     "discounts", "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes",
-    "portal_sessions", "product_changes", "products", "refunds", "register", "subscription_changes", "subscription_payments",
-    "subscriptions", "taxes", "webhooks",
+    "portal_sessions", "product_changes", "products", "refund_policy", "refunds", "register", "subscription_changes",
+    "subscription_payments", "subscriptions", "taxes", "webhooks",
 ]  # fmt: skip
 
 

@@ -71,7 +71,16 @@ BUSINESSES = (
             Item("year", "Acorn Solo, yearly", 9000, "Year", category="saas"),
         ),
         ("solo", "team", "max", "year"),
-        FREE,
+        FREE
+        | {
+            "refund_policy": {
+                "is_on": True,
+                "kinds": ["first_payment", "renewal"],
+                "amount": "prorated",
+                "days": 30,
+                "takes_requests": True,
+            }
+        },
     ),
     DemoBusiness(
         "birch",
@@ -92,7 +101,7 @@ BUSINESSES = (
             Item("backups", "Nightly backups", 400, "Month", category="saas"),
         ),
         ("small", "medium", "large"),
-        {"plan_change": True},
+        {"plan_change": True, "refund_policy": {"is_on": True, "days": 30, "kinds": ["renewal"], "amount": "prorated"}},
     ),
     DemoBusiness(
         "harbour",
@@ -129,6 +138,7 @@ BUSINESSES = (
             Item("serif", "Kiln Serif, web", 24000, keys=2, description="Two domains."),
             Item("mono", "Kiln Mono", 9500, keys=3),
         ),
+        settings={"refund_policy": {"is_on": True, "days": 60, "takes_requests": True}},
     ),
     DemoBusiness(
         "mizu",

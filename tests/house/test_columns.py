@@ -50,7 +50,7 @@ EXCEPTIONS = {  # column → why nothing writes or reads it
     "TaxIdCheck.error": "for operators who read the table: why VIES gave no answer",
     "ProviderLogin.issuer": "for operators who read the table; the code finds a login by its id, a hash of issuer and subject",
 }
-SHAPED_ONCE = {"retry_schedule_hours": "retries"}  # setting → its control, where that has another name
+SHAPED_ONCE = {"retry_schedule_hours": "retries", "refund_policy": "is_on"}  # setting → its control, where that has another name
 
 
 @pytest.fixture(scope="module")

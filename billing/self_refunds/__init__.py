@@ -1,0 +1,1 @@
+"""Refunds that customers make themselves under the business's refund policy."""
