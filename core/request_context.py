@@ -39,6 +39,10 @@ class DoorBusiness(Protocol):
     def seller(self) -> str: ...
     @property
     def support_email(self) -> str: ...
+    @property
+    def terms_url(self) -> str: ...
+    @property
+    def privacy_url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Door:
 
     @classmethod
     def of_business(cls, kind: DoorKind, business: DoorBusiness, home_url: str, *, everything_url: str = "") -> Door:
-        return cls(kind, business.name, home_url, business, business.business_id, everything_url=everything_url)
+        links = ("", "") if kind == "console" else (business.terms_url, business.privacy_url)
+        return cls(kind, business.name, home_url, business, business.business_id, *links, everything_url)
 
     @property
     def _shown(self) -> DoorBusiness | None:

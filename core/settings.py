@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from core import oidc_settings
 from core.address_policy import is_loopback
 from core.domain_names import BadDomain, ascii_domain
+from core.legal_settings import LegalSettings
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
 from core.proxies import Network, TrustedProxies, operator_networks
@@ -86,6 +87,7 @@ class Settings:
     bot_site_key: str = ""
     bot_secret: str = ""
     vies_url: str = ""  # REST service that checks EU VAT IDs; empty: they are not checked
+    legal: LegalSettings = LegalSettings()
 
     @property
     def is_test(self) -> bool:
@@ -170,6 +172,7 @@ class Settings:
             bot_site_key=get("PORTAL_BOT_SITE_KEY"),
             bot_secret=get("PORTAL_BOT_SECRET"),
             vies_url=_vies_url(get("PORTAL_VIES_URL"), mode),
+            legal=LegalSettings.read(get),
         )
         return settings.checked()
 

@@ -69,10 +69,12 @@ __all__ = [
 
 
 def register(app: Flask, services: Services) -> None:
-    """Register the emails about what customers buy and change. The pages are registered by each door."""
+    """Register the public legal pages, and the emails about what customers buy and change. Each door registers the other pages."""
+    from portal import legal
     from portal.emails import actions, address_change
     from portal.emails import purchases as purchase_emails
 
+    legal.register(app)
     purchase_emails.register(services)
     actions.register(services)
     address_change.register(services)

@@ -76,7 +76,7 @@ def restart_now(subscription_id: str) -> ResponseReturnValue:
     if wanted and (refusal := _refuse_codes(row, typed, wanted)):
         return refusal
     made = _offer(row, wanted)
-    if wanted != typed.codes:
+    if wanted != typed.codes or form.get("do") == "code":
         return _page(row, made, Typed(typed.method, wanted))
     if not typed.method:
         return _page(row, made, typed, errors={"method": _("Choose a payment method.")}), 422

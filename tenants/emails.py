@@ -60,6 +60,7 @@ PARTS: dict[str, object] = {
     "rules": _l("what customers can do"),
     "details": _l("name, address or time zone"),
     "languages": _l("languages"),
+    "legal": _l("legal pages"),
     "taxes": _l("taxes"),
     "api_origins": _l("web addresses that may call the customer API"),
     "refunds": _l("refund policy"),

@@ -42,9 +42,8 @@ def gate() -> ResponseReturnValue | None:
     if endpoint in ("auth.sign_in", "auth.business_sign_in") and request.method == "GET":
         return _start_handoff(domain, safe_next(request.args.get("next"), default=home))
     inside = endpoint.startswith("business.") and (request.view_args or {}).get("business_id", g.get("business_id")) == domain.business_id
-    inside = inside or (
-        endpoint.startswith("statements.") and (request.view_args or {}).get("business_id", domain.business_id) == domain.business_id
-    )
+    of = (request.view_args or {}).get("business_id", domain.business_id)
+    inside = inside or (endpoint.startswith(("statements.", "legal.")) and of == domain.business_id)
     if not (inside or endpoint in ("domains.come_in", "auth.logout") or endpoint.split(".")[0] in _ANYWHERE or _is_own_picture(domain)):
         raise NotFound()
     return None

@@ -29,6 +29,11 @@ class BusinessProfile:
     country: str | None = None  # in which it is established (alpha-2)
     archived_at: datetime | None = None
     languages: tuple[str, ...] = ()  # the languages it offers; empty means all supported languages
+    terms_url: str = ""
+    privacy_url: str = ""
+    accessibility_text: str = ""
+    cancelling_text: str = ""
+    may_cancel: bool = True  # its customers may cancel in the portal
 
     @property
     def logo_url(self) -> str | None:
@@ -68,6 +73,11 @@ def profile_of(business: Any) -> BusinessProfile:
         country=(business.address or {}).get("country") or None,
         archived_at=business.archived_at,
         languages=tuple(policy.setting(business, "languages")),
+        terms_url=policy.setting(business, "terms_url"),
+        privacy_url=policy.setting(business, "privacy_url"),
+        accessibility_text=policy.setting(business, "accessibility_text"),
+        cancelling_text=policy.setting(business, "cancelling_text"),
+        may_cancel=policy.allows(business, "cancel"),
     )
 
 

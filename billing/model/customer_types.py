@@ -17,7 +17,7 @@ class _Buyer(Protocol):
     tax_id: str | None
 
 
-class Contract(Protocol):
+class ConcludedContract(Protocol):
     @property
     def customer_type(self) -> str | None: ...
     @property
@@ -40,7 +40,7 @@ def type_for_purchase(customer: _Buyer, tax_id: str | None) -> CustomerType:
     return "business" if tax_id or customer.customer_type == "business" else "consumer"
 
 
-def type_of_contract(contract: Contract) -> CustomerType:
+def type_of_contract(contract: ConcludedContract) -> CustomerType:
     """Return the type of the customer when a subscription was concluded. Of older and imported ones it is unknown: the tax number tells."""
     if contract.customer_type in TYPES:
         return "business" if contract.customer_type == "business" else "consumer"

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from sqlalchemy import select
 
-from billing.model.customer_types import Contract, type_of_contract
+from billing.model.customer_types import ConcludedContract, type_of_contract
 from billing.model.parties import Business, Customer
 from core.db import ScopedSession
 from core.errors import N_, Conflict
@@ -33,6 +33,10 @@ DEFAULTS: dict[str, Any] = {
     "portal_return_url": None,
     "languages": [],
     "refund_policy": {},
+    "terms_url": "",
+    "privacy_url": "",
+    "accessibility_text": "",
+    "cancelling_text": "",
 }
 """Contract §5.5, with the stricter defaults of design §6.
 
@@ -44,6 +48,8 @@ Empty: no retries.
 `keys_on_full_refund` revoke or keep: applies to the license keys of a purchase that was refunded in full.
 `on_dispute` keep, hold or end: what happens to the subscription of a payment that the customer disputes. hold: it is paused, and resumes if
 the business wins. Kept by default: many disputes are mistakes or are won, and a customer who wants to leave can cancel.
+`terms_url`, `privacy_url`: https addresses that the footer links to; empty: no link.
+`accessibility_text`, `cancelling_text`: Markdown of the public pages `/legal/<business_id>/…`; empty: the portal's own text.
 `languages`: the languages offered to customers, such as ["de", "en"], including its `locale`; empty: all supported languages.
 `refund_policy`: which payments customers refund themselves; see `billing/model/refund_policy.py`. Off by default.
 """
@@ -66,7 +72,7 @@ def allows(business: HasSettings, verb: Literal["plan_change", "pause"]) -> bool
     return bool(setting(business, verb))
 
 
-def allows_cancelling(business: HasSettings, contract: Contract) -> bool:
+def allows_cancelling(business: HasSettings, contract: ConcludedContract) -> bool:
     """Return whether the customer may cancel this subscription when signed in. Consumers always may: no setting takes that from them."""
     return bool(setting(business, "cancel")) or type_of_contract(contract) == "consumer"
 

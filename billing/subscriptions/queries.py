@@ -50,7 +50,6 @@ class SubscriptionRow:
     billing: dict[str, Any]
     tax_id: str | None
     business_name: str | None
-    customer_type: str | None
     collected_by: str
     credit_minor: int
     created_at: datetime

@@ -24,6 +24,7 @@ from billing.pricing import prices
 from billing.pricing.calendar import nth
 from billing.pricing.prices import PriceLine
 from billing.subscriptions.new_subscription import new_subscription
+from billing.subscriptions.purchase_details import customer_type_for
 from core import clock
 from core.db import ScopedSession
 from core.errors import N_, BusinessArchived, Conflict, Forbidden, NotFound
@@ -156,9 +157,10 @@ def offer(db: ScopedSession, found: Restartable, codes: Sequence[str] = ()) -> R
         db, found.business, found.customer, codes, currency=product.currency, product_ids=[product.id]
     )  # fmt: skip
     addons, dropped = _addons(db, old, product)
+    details = _details(old, found.customer)
     made = new_subscription(
         found.business, product, old.customer_id, old.quantity, 0,
-        details=_details(old, found.customer), addons=addons, discounts=discounts, metadata=None,
+        details=details, customer_type=customer_type_for(found.customer, details), addons=addons, discounts=discounts, metadata=None,
     )  # fmt: skip
     at = clock.now()
     lines = prices.for_period(found.business, made, product, at, at)

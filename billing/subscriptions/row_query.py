@@ -73,7 +73,6 @@ _COLUMNS = (
     Subscription.billing,
     Subscription.tax_id,
     Subscription.business_name,
-    Subscription.customer_type,
     Subscription.collected_by,
     Subscription.credit_minor,
     Subscription.created_at,

@@ -9,7 +9,7 @@ from core.models import CustomerOwned, JSONType, UTCDateTime
 from core.rls import statements
 
 revision = "0042"
-down_revision = "0039"
+down_revision = "0041"
 branch_labels = None
 depends_on = None
 

@@ -26,7 +26,7 @@ from tenants.customer_api.requests import LooseBody
 from tenants.return_urls import clean_return_url
 
 
-class MethodChoice(LooseBody):
+class WantedMethod(LooseBody):
     """`new`: the customer enters it on a hosted page. `existing`: the saved payment method `payment_method_id`."""
 
     type: Literal["new", "existing"]
@@ -34,7 +34,7 @@ class MethodChoice(LooseBody):
     return_url: str | None = None
 
     @model_validator(mode="after")
-    def fits(self) -> MethodChoice:
+    def fits(self) -> WantedMethod:
         if self.type == "existing" and not self.payment_method_id:
             raise ValueError("type existing requires a payment_method_id")
         return self
@@ -72,13 +72,13 @@ def eligible(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/update-payment-method", endpoint="change_payment_method")
 @for_customer
-@route_spec(form="any", body=MethodChoice)
+@route_spec(form="any", body=WantedMethod)
 def change(subscription_id: str) -> ResponseReturnValue:
     """Pay a subscription with another payment method. If it is on hold, the amount due is charged with it at once."""
     with services().database.open(scope()) as reading:
         queries.get_subscription(reading, subscription_id)
         business = api_lists.business(reading, account().business_id)
-    sent = body(MethodChoice)
+    sent = body(WantedMethod)
     url = clean_return_url(services().settings, business, sent.return_url) if sent.return_url else own_return_url()
     if sent.type == "new":
         refuse_new_card_of_old_session()

@@ -56,6 +56,7 @@ DOORS = {  # the first word of an endpoint → whose door it is
     "incoming": "another billing system, by its signature",
     "payment_notifications": "a payment processor, by its signature",
     "statements": "whoever cancels without signing in",
+    "legal": "anybody",
     "mailbox": "an operator of a test deployment",
     "clock": "an operator of a test deployment",
     "healthz": "probes",

@@ -76,7 +76,8 @@ def test_commands_in_the_documentation_exist(app: Flask) -> None:
 
 
 def test_settings_in_the_documentation_exist() -> None:
-    known = set(re.findall(r'(?:\bget(?:\(|, )|\.upper\(\), )"([A-Z_]+)"', (ROOT / "core/settings.py").read_text("utf-8")))
+    sources = "".join((ROOT / name).read_text("utf-8") for name in ("core/settings.py", "core/legal_settings.py"))
+    known = set(re.findall(r'(?:\bget(?:\(|, )|\.upper\(\), )"([A-Z_]+)"', sources))
     used = {
         name
         for path in [RUNBOOK, *(ROOT / "docs/operations").glob("*.md")]

@@ -61,13 +61,13 @@ ROUTES = {
     " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
     " move_group offer_group remove_group",
     "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains taxes payment_accounts"
-    " payment_account payment_account_test",
+    " payment_account payment_account_test legal_pages",
     "settings.write": "change_settings change_details change_languages closing close_business change_taxes choose_tax_calculator"
     " new_tax_registration add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate"
     " tax_rate change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
     " request_payment_account_test set_default_currencies payment_method_moves upload_payment_method_moves"
-    " confirm_payment_method_moves discard_payment_method_moves",
+    " confirm_payment_method_moves discard_payment_method_moves change_legal_pages",
     "brand.write": "change_brand change_logo remove_logo",
     "developers.read": "keys webhooks webhook deliveries delivery events event provider apps one_app external_billing",
     "developers.keys": "new_key create_key revoke_key customer_api_origins save_customer_api_origins",

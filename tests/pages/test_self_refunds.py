@@ -144,10 +144,10 @@ def test_what_is_not_covered_says_why(site: Site) -> None:
 def test_strangers_get_404(site: Site) -> None:
     allow(site)
     ada, ben, bought = site.customer(site.ADA), site.customer(site.BEN), site.ada_at_acorn
-    elsewhere = f"/business/{site.birch}"
+    other_business = f"/business/{site.birch}"
     for visitor, url in (
         (ben, refund_url(bought.purchase_id)),
-        (ada, refund_url(bought.purchase_id, elsewhere)),
+        (ada, refund_url(bought.purchase_id, other_business)),
         (ada, refund_url(site.ben.purchase_id)),
         (ada, refund_url("pay_unknown")),
     ):

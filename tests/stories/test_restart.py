@@ -256,7 +256,7 @@ def test_a_code_is_shown_before_it_is_charged_and_guessing_is_limited(cast: Cast
     assert page.status == 429 and count(ada) == 1
 
 
-def test_license_keys_are_issued_anew(ada: Ada) -> None:
+def test_a_restart_issues_license_keys_of_its_own(ada: Ada) -> None:
     with ada.services.database.open(ada.business, write=True) as db:
         product = create_product(db, ada.buyer.business_id, name="Keyed", price=MONTHLY, license_key_enabled=True).id
     started = subscribe(

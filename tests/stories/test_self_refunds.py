@@ -352,9 +352,9 @@ def test_who_may_not(site: Site) -> None:
     with site.database.open(everything("another business"), write=True) as db:
         from billing.customers.businesses import create_business
 
-        elsewhere = create_business(db, name="Birch", currency="EUR").business_id
+        other_business = create_business(db, name="Birch", currency="EUR").business_id
     with pytest.raises(NotFound):
-        command.refund_own_payment(site.processor, customer_of(elsewhere, site.customer_id), bought.payment_id, page)
+        command.refund_own_payment(site.processor, customer_of(other_business, site.customer_id), bought.payment_id, page)
     with site.database.open(system(site.business_id), write=True) as db:
         block(db, site.customer_id)
     assert code_of(lambda: refund_own(site, bought.payment_id, page)) == "CUSTOMER_BLOCKED"

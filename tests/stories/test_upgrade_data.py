@@ -83,6 +83,8 @@ def grown(settings: Settings, before: dict[str, int]) -> dict[str, int]:
             "method_move_files",
             "processor_calls",
             "processor_customers",
+            "receipts",
+            "restarts",
             "statements",
             "tax_calculations",
             "tax_id_checks",
