@@ -69,7 +69,6 @@ def _cancelling(profile: BusinessProfile | None) -> str:
         "legal/cancelling.html",
         business=profile,
         text=safe_html(profile.cancelling_text if profile else services().settings.legal.cancelling),
-        may_cancel=profile is None or profile.may_cancel,
         form_url=f"/cancel/{profile.business_id}" if profile else "/cancel",
         label=cancel_labels(i18n.locale(), profile.country if profile else None)[0],
         sign_in_url=f"/login/{profile.business_id}" if profile else "/login",

@@ -33,7 +33,6 @@ class BusinessProfile:
     privacy_url: str = ""
     accessibility_text: str = ""
     cancelling_text: str = ""
-    may_cancel: bool = True  # its customers may cancel in the portal
 
     @property
     def logo_url(self) -> str | None:
@@ -77,7 +76,6 @@ def profile_of(business: Any) -> BusinessProfile:
         privacy_url=policy.setting(business, "privacy_url"),
         accessibility_text=policy.setting(business, "accessibility_text"),
         cancelling_text=policy.setting(business, "cancelling_text"),
-        may_cancel=policy.allows(business, "cancel"),
     )
 
 

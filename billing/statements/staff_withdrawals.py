@@ -1,4 +1,4 @@
-"""Staff find the contract of a withdrawal that waits, and note that a refund which was left to them is made."""
+"""Staff find the contract of a withdrawal that waits, and note that a refund which was left to them, or which failed, is made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from billing.model import lifecycle
 from billing.model.catalogue import Product
 from billing.model.invoices import Invoice
 from billing.model.parties import Customer
-from billing.model.payments import Payment
+from billing.model.payments import Payment, Refund
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
-from billing.statements.carry_out import lock_statement, tell
+from billing.model.withdrawals import Withdrawal
+from billing.statements.carry_out import lock_statement, queue, tell
 from billing.statements.matching import WITHDRAWABLE
 from billing.statements.signed_out import carry_out_for
 from billing.statements.staff import CHOICES
@@ -22,9 +23,9 @@ from billing.statements.withdraw import Contract
 from billing.statements.withdrawal_queries import withdrawal_by_statement
 from billing.statements.withdrawal_quote import WithdrawalQuote, quote_purchase, quote_subscription
 from core import clock
-from core.db import ScopedSession
+from core.db import Database, ScopedSession
 from core.errors import N_, Conflict, Invalid, NotFound
-from core.scope import Scope
+from core.scope import Scope, system
 
 
 @dataclass(frozen=True)
@@ -101,3 +102,17 @@ def settle(db: ScopedSession, statement_id: str) -> Statement:
     statement.decided_at = clock.now()
     tell(db, statement, "statement.settled")
     return statement
+
+
+def refund_failed(database: Database, business_id: str, refund_id: str) -> None:
+    """Leave a withdrawal to staff if one of its refunds failed. Idempotent."""
+    with database.open(system(business_id), write=True) as db:
+        refund = db.scalar(select(Refund).where(Refund.id == refund_id))
+        if refund is None or refund.status != "failed":
+            return
+        about = (Withdrawal.subscription_id == refund.subscription_id) | (Withdrawal.payment_id == refund.payment_id)
+        for row in db.scalars(select(Withdrawal).where(about)):
+            statement = lock_statement(db, row.id)
+            if refund_id in row.refund_ids and statement is not None and statement.status == "effective":
+                statement.answer_by = row.refund_by
+                queue(db, statement)

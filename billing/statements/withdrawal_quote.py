@@ -117,7 +117,7 @@ def quote_subscription(
 ) -> WithdrawalQuote:
     """Return what goes back of all `payments` of the subscription. The caller has locked them if it writes. `at`: by default now."""
     its_right = subscription_right(db, subscription, at)
-    from_at = _asked_to_begin(db, subscription.id) if its_right.rule.services == "proportionate" else None
+    from_at = _asked_to_begin(db, subscription.id, its_right.concluded_at) if its_right.rule.services == "proportionate" else None
     parts, used, length = [], 0, 0
     periods = _periods(db, subscription.id)
     for payment in payments:
@@ -215,10 +215,13 @@ def _used(payment: Payment, period: Period | None, from_at: datetime | None, at:
     return used, round((ends - starts) / DAY), min(kept, payment.amount_minor)
 
 
-def _asked_to_begin(db: ScopedSession, subscription_id: str) -> datetime | None:
-    """Return when the customer's consent to begin within the period was stored. A business cannot choose an earlier time."""
-    query = select(func.min(Consent.recorded_at)).where(Consent.subscription_id == subscription_id, Consent.kind == "immediate_start")
-    return db.scalar(query)
+def _asked_to_begin(db: ScopedSession, subscription_id: str, concluded_at: datetime) -> datetime | None:
+    """Return when the customer's consent to begin within the period was stored, if that was before the contract began.
+
+    A business could record a later one without asking, so it takes nothing away.
+    """
+    mine = (Consent.subscription_id == subscription_id, Consent.kind == "immediate_start", Consent.recorded_at <= concluded_at)
+    return db.scalar(select(func.min(Consent.recorded_at)).where(*mine))
 
 
 def _parties(db: ScopedSession, business_id: str, customer_id: str) -> tuple[Business, Customer]:

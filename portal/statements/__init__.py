@@ -23,7 +23,7 @@ def _not_cancelled(services: Services, work: Work) -> None:
 
 
 def register(app: Flask, services: Services) -> None:
-    from billing.statements import carry_out, signed_out
+    from billing.statements import carry_out, signed_out, staff_withdrawals
     from billing.subscriptions import consents
     from core.worker import Tick
     from portal.statements import emails
@@ -40,6 +40,11 @@ def register(app: Flask, services: Services) -> None:
         "statement.received",
         lambda work: signed_out.receive(services.processor, str(work.business_id), str(work.noun_id)),
         "statements.withdraw",
+    )
+    services.handlers.on(
+        "refund.failed",
+        lambda work: staff_withdrawals.refund_failed(services.database, str(work.business_id), str(work.noun_id)),
+        "statements.refund_failed",
     )
     for event in ("subscription.action_refused", "subscription.action_unanswered"):
         services.handlers.on(event, lambda work: _not_cancelled(services, work), "statements.not_cancelled")

@@ -53,12 +53,14 @@ def withdraw_at_business(business_id: str) -> ResponseReturnValue:
 
 
 @bp.get("/cancel/<business_id>/statements/<statement_id>/<token>")
+@bp.get("/withdraw/<business_id>/statements/<statement_id>/<token>")
 def received(business_id: str, statement_id: str, token: str) -> ResponseReturnValue:
     profile, statement = _statement(business_id, statement_id, token)
     return render_template("statements/received.html", business=profile, statement=statement, pdf_url=f"{request.path}/pdf")
 
 
 @bp.get("/cancel/<business_id>/statements/<statement_id>/<token>/pdf")
+@bp.get("/withdraw/<business_id>/statements/<statement_id>/<token>/pdf")
 def statement_pdf(business_id: str, statement_id: str, token: str) -> ResponseReturnValue:
     profile, statement = _statement(business_id, statement_id, token)
     try:
@@ -83,8 +85,8 @@ def token_of(statement_id: str) -> str:
 
 
 def pdf_url(business_id: str, statement_id: str) -> str:
-    """Return the address of a statement as PDF, for whoever declared it."""
-    return f"/cancel/{business_id}/statements/{statement_id}/{token_of(statement_id)}/pdf"
+    """Return the address of a withdrawal's statement as PDF, for whoever declared it."""
+    return f"/withdraw/{business_id}/statements/{statement_id}/{token_of(statement_id)}/pdf"
 
 
 def _form(profile: BusinessProfile | None, kind: str = "cancel") -> ResponseReturnValue:
@@ -118,7 +120,7 @@ def _form(profile: BusinessProfile | None, kind: str = "cancel") -> ResponseRetu
         else sentences.declared(declaration, chosen.name, i18n.locale()),
         kind=kind,
     )
-    return redirect(f"/cancel/{chosen.business_id}/statements/{statement.id}/{token_of(statement.id)}", 303)
+    return redirect(f"/{kind}/{chosen.business_id}/statements/{statement.id}/{token_of(statement.id)}", 303)
 
 
 def _several() -> str:

@@ -143,7 +143,7 @@ def _chosen_addons(currency: str) -> list[str]:
 def _successors(row: Product) -> list[tuple[str, str]]:
     """Return the recurring products that may be sold instead of this one; the first choice is none."""
     found = [(item.id, item.name) for item in staff_queries.successors(db(), row)]
-    return [("", _("None")), *found]
+    return [("", _("No product")), *found]
 
 
 def _form(typed: Mapping[str, Any], errors: dict[str, str] | None = None, row: Product | None = None) -> str:

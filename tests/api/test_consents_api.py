@@ -55,7 +55,7 @@ def test_one_is_added_to_a_payment_and_stays(api_site: Site, bought: dict[str, A
     {"consents": [{**START, "ip_address": "<b>"}]}, {"consents": [{**START, "type": "everything"}]}, {"consents": [{**START, "text": ""}]},
     {"consents": [{**START, "agreed_at": "2099-01-01T00:00:00Z"}]}, {"consents": [{**START, "recorded_at": "2020-01-01T00:00:00Z"}]},
 ])  # fmt: skip
-def test_incomplete_consents_are_refused(api_site: Site, bought: dict[str, Any], wrong: dict[str, Any]) -> None:
+def test_a_consent_without_text_or_with_wrong_values_is_refused(api_site: Site, bought: dict[str, Any], wrong: dict[str, Any]) -> None:
     about = {} if len(wrong) > 1 or wrong["consents"] == [START] else {"payment_id": bought["payment"]}
     assert api_site.raw("POST", "/consents", api_site.key, json={**about, **wrong}).status_code == 422
 

@@ -82,7 +82,8 @@ ROUTES = {
 }
 """Verb → the console's endpoints that are it. A new route needs its place here."""
 FRESH = set(
-    "choose_tax_calculator close_business close_exception closing make_refund refund change_role invite remove_member revoke_invitation"
+    "choose_tax_calculator carry_out_withdrawal close_business close_exception closing make_refund refund"
+    " change_role invite remove_member revoke_invitation"
     " new_key create_key revoke_key customer_api_origins save_customer_api_origins"
     " new_webhook create_webhook edit_webhook switch_webhook show_secret remove_webhook"
     " save_provider test_provider switch_provider remove_provider new_app create_app change_app renew_app_secret"

@@ -50,7 +50,8 @@ def test_the_pages_are_true_without_being_filled_in(site: Site) -> None:
     with site.services.database.open(system(site.birch), write=True) as db:
         db.scalars(select(Business)).one().settings = {"cancel": False}
     page = someone.get(f"/legal/{site.birch}/cancelling")
-    assert "Birch Hosting handles this itself" in page.text and "Open the subscription" not in page.text
+    assert "Open the subscription" in page.text, "consumers can, whatever the business has set"
+    assert "If you bought as a business" in page.text
     for unknown in ("/legal/bus_unknown/accessibility", "/legal/bus_unknown/cancelling", "/legal/other"):
         someone.get(unknown, expect=404)
 

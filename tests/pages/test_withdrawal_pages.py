@@ -14,6 +14,7 @@ from billing.model.parties import Business
 from billing.model.payments import Refund
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
+from billing.subscriptions.consents import Agreed, record
 from core import clock
 from core.scope import everything
 from tests.cast import Cast
@@ -129,3 +130,22 @@ def test_a_business_that_forbids_cancelling_cannot_forbid_it(cast: Cast, visitor
     ada.get(url)
     ada.submit("/withdrawal")
     assert len(rows(cast, Refund)) == 1
+
+
+@on_sqlite
+def test_the_page_says_since_when_and_why_the_right_ended(cast: Cast, visitor: Any) -> None:
+    ada = cast.ada_at_birch
+    with cast.services.database.open(everything("agreed before the contract"), write=True) as db:
+        row = db.scalars(select(Subscription).where(Subscription.id == ada.subscription_id)).one()
+        agreed = [Agreed("digital_content", "Deliver now.", "en")]
+        record(db, agreed, business_id=cast.birch, customer_id=ada.customer_id, subscription_id=row.id)
+        row.concluded_at = clock.now() + timedelta(seconds=1)
+    person, url = visitor(), f"/subscriptions/{ada.subscription_id}"
+    person.sign_in(Cast.ADA)
+    for path in (url, f"{url}/withdrawal"):
+        page = person.get(path)
+        assert "You agreed that the delivery begins at once and that you can’t withdraw then. It began on" in page.text
+    assert "Deliver now." in person.get(url).text
+    assert f"{url}/withdrawal" not in str(person.get("/").soup)
+    person.post(f"{url}/withdrawal", data={"shown": "2900", "csrf_token": person.token()}, expect=409)
+    assert not rows(cast, Refund)

@@ -109,7 +109,7 @@ def test_they_are_kept_three_years_and_a_year_after_the_end(cast: Cast) -> None:
     ],
     ids=["empty", "long", "null", "address", "future"],
 )  # fmt: skip
-def test_incomplete_consents_are_refused(cast: Cast, wrong: Agreed) -> None:
+def test_a_consent_without_text_or_with_wrong_values_is_refused(cast: Cast, wrong: Agreed) -> None:
     with pytest.raises(Invalid):
         add(cast, wrong, subscription_id=cast.ada_at_birch.subscription_id)
     assert not stored(cast)

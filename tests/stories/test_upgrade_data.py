@@ -79,6 +79,7 @@ def grown(settings: Settings, before: dict[str, int]) -> dict[str, int]:
     """Tables that have more rows on purpose: a webhook that waited as work, the sandbox account of each business, and new tables."""
     new = dict.fromkeys(
         (
+            "consents",
             "disputes",
             "method_move_files",
             "processor_calls",
@@ -89,6 +90,7 @@ def grown(settings: Settings, before: dict[str, int]) -> dict[str, int]:
             "tax_calculations",
             "tax_id_checks",
             "tax_reports",
+            "withdrawals",
         ),
         0,
     )

@@ -7,16 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from billing.charging.refund import refund
+from billing.charging.refunds import request_refund
 from billing.model.consents import Consent
 from billing.model.invoices import InvoiceLine
 from billing.model.licenses import LicenseKey
+from billing.model.parties import Business
 from billing.model.payments import Payment, Refund
 from billing.model.statements import Statement
 from billing.model.withdrawals import Withdrawal
+from billing.pricing.tax_setup import from_rates
 from billing.statements.withdraw import Contract
 from billing.subscriptions.consents import Agreed, record
+from billing.subscriptions.subscribe import buy, subscribe
 from core import clock
 from core.errors import Conflict
 from core.scope import everything, system
@@ -41,6 +46,17 @@ def agrees(site: Site, *items: Agreed, **contract: str) -> list[Consent]:
         return record(db, items, business_id=site.business_id, customer_id=site.customer_id, **contract)
 
 
+def agreed(site: Site, tax: dict[str, int] | None = None) -> None:
+    """Subscribe for 30.00 a month, with the consent to begin at once."""
+    with site.database.open(everything("tax of a story"), write=True) as db:
+        db.scalars(select(Business)).one().tax_setup = from_rates(tax or {})
+    began = subscribe(
+        site.processor, system(site.business_id), customer_id=site.customer_id, product_id=site.product(site.monthly(3000)),
+        billing={"country": "GB"}, payment_method_id=site.card(), consents=[START],
+    )  # fmt: skip
+    site.subscription_id = began.subscription_id or ""
+
+
 def turn(days: float) -> None:
     clock.turn(clock.now() - clock.wall() + timedelta(days=days))
 
@@ -62,8 +78,7 @@ def test_everything_goes_back_without_consent(site: Site, currency: str, price: 
 
 
 def test_used_days_are_kept_if_the_customer_asked_to_begin(site: Site) -> None:
-    site.subscribe(price=3000, tax={"GB": 2000})
-    agrees(site, START, subscription_id=site.subscription_id)
+    agreed(site, tax={"GB": 2000})
     turn(10.5)
     shown = quote(site, of(site))
     [paid] = site.rows(Payment)
@@ -80,8 +95,7 @@ def test_used_days_are_kept_if_the_customer_asked_to_begin(site: Site) -> None:
 
 
 def test_what_was_not_shown_is_not_done(site: Site) -> None:
-    site.subscribe(price=3000)
-    agrees(site, START, subscription_id=site.subscription_id)
+    agreed(site)
     turn(3.2)
     shown = quote(site, of(site)).refund_minor
     turn(1)
@@ -94,7 +108,6 @@ def test_what_was_not_shown_is_not_done(site: Site) -> None:
 def test_renewals_within_the_period_go_back_and_do_not_start_the_right_again(site: Site) -> None:
     site.subscribe(price=700)
     weekly = site.product({**site.monthly(700), "payment_frequency_interval": "Week"})
-    from billing.subscriptions.subscribe import subscribe
 
     site.subscription_id = subscribe(
         site.processor, system(site.business_id), customer_id=site.customer_id, product_id=weekly, billing={"country": "DE"},
@@ -149,6 +162,38 @@ def test_two_tabs_withdraw_once(site: Site, times: int) -> None:
     site.balanced()
 
 
+def test_a_refund_by_staff_at_the_same_time_pays_nothing_twice(site: Site) -> None:
+    began = site.subscribe(price=2900)
+    shown, refused = quote(site, of(site)).refund_minor, []
+
+    def run(do: Any) -> None:
+        try:
+            do()
+        except Conflict as error:
+            refused.append(error.code)
+
+    threads = [
+        threading.Thread(target=run, args=(do,))
+        for do in (
+            lambda: withdraws(site, of(site), shown),
+            lambda: refund(site.processor, system(site.business_id), began.payment_id, amount_minor=900),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    site.work()
+    made = sum(row.amount_minor for row in site.rows(Refund) if row.status == "succeeded")
+    assert made in (900, 2900) and len(refused) <= 1
+    if site.rows(Withdrawal):
+        assert site.subscription().status == "cancelled"
+        assert made == 2900 or site.rows(Statement)[0].status == "waiting"
+    else:
+        assert refused == ["WITHDRAWAL_CHANGED"]
+    site.balanced()
+
+
 def test_a_crash_before_the_refund_is_sent_refunds_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.subscribe()
 
@@ -182,8 +227,6 @@ def test_a_refund_in_progress_leaves_the_rest_to_staff(site: Site) -> None:
     with site.database.open(everything("a refund that waits"), write=True) as db:
         paid = db.get(Payment, (site.business_id, began.payment_id))
         assert paid is not None
-        from billing.charging.refunds import request_refund
-
         request_refund(db, paid, 100, "part", site.services.settings)
     shown = quote(site, of(site))
     assert (shown.refund_minor, shown.by_staff_minor) == (2800, 2800), "100 are on their way"
@@ -195,19 +238,19 @@ def test_a_refund_in_progress_leaves_the_rest_to_staff(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["immediate_start", "digital_content"])
 def test_a_business_cannot_end_the_right_afterwards(site: Site, kind: Any) -> None:
-    """A consent that is recorded after the purchase counts from then on, or not at all."""
-    began = site.subscribe(price=3000)
+    """A consent that is recorded after the purchase takes nothing away, whatever it says about its time."""
+    site.subscribe(price=3000)
     turn(5.1)
     agrees(
         site, Agreed(kind, "They said yes, really.", "en", agreed_at=clock.now() - timedelta(days=5)), subscription_id=site.subscription_id
     )
     shown = quote(site, of(site))
     assert (shown.right.state, shown.kept_minor) == ("open", 0)
-    assert began.payment_id
+    turn(2)
+    assert quote(site, of(site)).kept_minor == 0
 
 
 def test_digital_content_delivered_with_consent_ends_the_right(site: Site) -> None:
-    from billing.subscriptions.subscribe import buy
 
     product = site.product({"type": "one_time_price", "currency": "EUR", "price": 4900}, license_key_enabled=True)
     bought = buy(
@@ -222,7 +265,6 @@ def test_digital_content_delivered_with_consent_ends_the_right(site: Site) -> No
 
 
 def test_a_cart_is_withdrawn_from_item_by_item(site: Site) -> None:
-    from billing.subscriptions.subscribe import buy
 
     price = {"type": "one_time_price", "currency": "EUR", "price": 1000}
     items = [(site.product(price, license_key_enabled=True), 2), (site.product({**price, "price": 333}, license_key_enabled=True), 1)]

@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import select
 
 from billing.catalogue.discount_codes import create_discount
+from billing.charging.ports import ChargeOutcome
 from billing.charging.refund import refund
+from billing.charging.refund_reversal import reverse_refund
+from billing.charging.refunds import request_refund
 from billing.model.delegated_actions import DelegatedAction
 from billing.model.invoices import Invoice
 from billing.model.parties import Customer
@@ -132,8 +135,6 @@ def test_a_disputed_payment_ends_the_contract_and_leaves_the_money_to_the_bank(s
 def test_a_refund_left_to_staff_is_watched_until_it_is_made(site: Site) -> None:
     began = site.subscribe(price=2900)
     with site.database.open(everything("a refund that waits"), write=True) as db:
-        from billing.charging.refunds import request_refund
-
         paid = db.scalars(select(Payment).where(Payment.id == began.payment_id)).one()
         waiting = request_refund(db, paid, 100, "part", site.services.settings).id
     id = withdraws(site, Contract(subscription_id=site.subscription_id))
@@ -173,3 +174,19 @@ def test_what_another_system_bills_is_ended_there_and_refunded_by_staff(cast: Ca
     assert verbs == (["end"] if system_name == "stripe" else [])
     [receipt] = [email for email in person.emails(Cast.ADA) if "Receipt of your withdrawal" in email.subject]
     assert "Birch Hosting refunds" in receipt.text
+
+
+def test_a_refund_that_fails_afterwards_is_left_to_staff(cast: Cast, visitor: Any) -> None:
+    ada = Ada(cast)
+    goes(ada)
+    cast.services.worker.drain()
+    with ada.services.database.open(ada.business, write=True) as db:
+        assert db.scalars(select(Statement.status)).all() == ["effective"]
+        row = db.scalars(select(Refund).with_for_update()).one()
+        reverse_refund(db, row, ChargeOutcome("declined", row.key, error_code="RETURNED"))
+    visitor().emails()
+    with ada.services.database.open(ada.business) as db:
+        [statement] = db.scalars(select(Statement)).all()
+        state = withdrawal_by_statement(db, statement.id)
+    assert statement.status == "waiting"
+    assert state is not None and state.left_minor == state.withdrawal.refund_minor

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from billing.catalogue.products import create_product
 from billing.model.invoices import Invoice
 from billing.model.payments import Payment, Refund
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
 from billing.model.withdrawals import Withdrawal
 from billing.statements import staff_withdrawals
+from billing.subscriptions.subscribe import buy
 from core import clock
 from core.errors import Conflict
-from core.scope import everything
+from core.scope import everything, system
 from core.scope import staff as member
 from tests.cast import Cast
 from tests.conftest import on_sqlite
@@ -142,12 +144,7 @@ def test_the_footer_leads_to_the_page_of_every_business(cast: Cast, visitor: Any
 
 @on_sqlite
 def test_one_item_of_several_is_read_by_staff(cast: Cast, visitor: Any) -> None:
-    from billing.subscriptions.subscribe import buy
-    from core.scope import system
-
     with cast.services.database.open(system(cast.birch), write=True) as db:
-        from billing.catalogue.products import create_product
-
         other = create_product(db, cast.birch, name="Font", price={"type": "one_time_price", "currency": "EUR", "price": 900}).id
     bought = buy(
         cast.services.processor, system(cast.birch), customer_id=cast.ada_at_birch.customer_id,
