@@ -8,7 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from auth.models import Identity, IdentityEmail
 from billing.model.parties import Customer
 from core import clock, ids
-from core.db import ScopedSession
+from core.db import Database, ScopedSession
+from core.scope import everything
 
 
 def identity_of(db: ScopedSession, email: str, address_key: str) -> str:
@@ -42,6 +43,13 @@ def _name_and_locale(db: ScopedSession, address_key: str) -> tuple[str, str | No
         .limit(1)
     ).first()
     return (row[0], row[1]) if row else ("", None)
+
+
+def zone_of(database: Database, address_key: str) -> str | None:
+    """Return the time zone that the person of this address chose. None: none, or no such person."""
+    with database.open(everything("the time zone of an email's recipient")) as db:
+        of_address = IdentityEmail.identity_id == Identity.identity_id
+        return db.scalar(select(Identity.zone).join(IdentityEmail, of_address).where(IdentityEmail.email_key == address_key))
 
 
 def set_zone(db: ScopedSession, identity_id: str, zone: str | None) -> None:

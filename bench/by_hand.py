@@ -49,7 +49,8 @@ SELECT s.business_id, s.customer_id, s.id, s.status, s.quantity, s.currency, s.u
                JOIN collections t ON t.business_id = s.business_id AND t.id = ours.collection_id AND t.archived_at IS NULL
                WHERE other.business_id = s.business_id AND ours.product_id = s.product_id AND other.id <> s.product_id
                AND other.archived_at IS NULL AND other.price_type <> 'one_time_price' AND other.currency = s.currency),
-       p.addons, p.price_type,
+       p.addons, p.price_type, s.charge_from, z.id, z.unit_minor, z.old_unit_minor, z.applies_at, z.needs_consent, z.answer,
+       z.total_minor, w.stopped_at,
        EXISTS (SELECT 1 FROM payment_accounts a
                WHERE a.business_id = s.business_id AND a.state = 'open' AND a.kind IN ('sandbox', 'stripe')),
        m.removed_at IS NULL AND m.held_by = 'us' AND EXISTS (SELECT 1 FROM payment_accounts a
@@ -62,10 +63,12 @@ LEFT JOIN payments y ON y.business_id = s.business_id AND y.subscription_id = s.
 LEFT JOIN scheduled_changes q ON q.business_id = s.business_id AND q.subscription_id = s.id AND q.cancelled_at IS NULL
   AND q.applied_at IS NULL
 LEFT JOIN products n ON n.business_id = s.business_id AND n.id = q.product_id
+LEFT JOIN subscription_price_changes z ON z.business_id = s.business_id AND z.subscription_id = s.id AND z.status = 'announced'
+LEFT JOIN price_changes w ON w.business_id = s.business_id AND w.id = z.price_change_id
 WHERE c.email_key = ? AND s.status IN (%s)"""
-_DATES = (13, 15, 16, 17, 18, 20, 21, 22, 28, 45, 46)
+_DATES = (13, 15, 16, 17, 18, 20, 21, 22, 28, 45, 46, 63, 67, 71)
 _JSON = (8, 9, 23, 53, 57, 61)
-_BOOLEANS = (7, 19, 42, 54, 60, 63, 64)
+_BOOLEANS = (7, 19, 42, 54, 60, 68, 72, 73)
 
 
 @contextmanager

@@ -22,12 +22,14 @@ from portal import (  # noqa: E402
     history,
     invoice_payment,
     license_keys,
+    notifications,
     pause,
     pay,
     payment_methods,
     payments,
     plan_change,
     plan_codes,
+    price_change,
     profile,
     purchases,
     receipts,
@@ -49,12 +51,14 @@ __all__ = [
     "history",
     "invoice_payment",
     "license_keys",
+    "notifications",
     "pause",
     "pay",
     "payment_methods",
     "payments",
     "plan_change",
     "plan_codes",
+    "price_change",
     "profile",
     "purchases",
     "receipts",
@@ -70,11 +74,13 @@ __all__ = [
 
 def register(app: Flask, services: Services) -> None:
     """Register the public legal pages, and the emails about what customers buy and change. Each door registers the other pages."""
-    from portal import legal
-    from portal.emails import actions, address_change
+    from portal import legal, notice_off
+    from portal.emails import actions, address_change, notices
     from portal.emails import purchases as purchase_emails
 
     legal.register(app)
     purchase_emails.register(services)
     actions.register(services)
+    notices.register(services)
     address_change.register(services)
+    notice_off.register(app, services)

@@ -21,7 +21,7 @@ from billing.model.lifecycle import UNPAID_STATES
 from billing.model.parties import Business, Customer
 from billing.model.payments import Payment
 from billing.model.quotes import Quote, ScheduledChange
-from billing.model.subscriptions import Subscription
+from billing.model.subscriptions import Subscription, plan_notice_again
 from billing.pricing import credit
 from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import less_credit
@@ -199,6 +199,7 @@ def apply_scheduled(db: ScopedSession, subscription: Subscription) -> bool:
 
 def cancel_scheduled(db: ScopedSession, subscription: Subscription, change: ScheduledChange, why: str | None = None, **data: Any) -> None:
     change.cancelled_at = clock.now()
+    plan_notice_again(db, subscription.id)
     discount_redemption.release_scheduled(db, subscription.customer_id, subscription.id, added_discounts(subscription, change))
     emit_subscription_event(db, subscription, "subscription.plan_change_cancelled", product_id=change.product_id, why=why, **data)
 

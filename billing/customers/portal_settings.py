@@ -22,7 +22,7 @@ from core.outbox import emit
 
 RETRIES: dict[str, list[int]] = {"never": [], "two_weeks": [12, 24, 48, 72, 96, 120], "a_month": [12, 24, 48, 72, 96, 120, 168, 168]}
 """Hours between automatic retries after a soft decline (contract §5.8)."""
-TOGGLES = ("plan_change", "cancel", "pause", "multiple_subscriptions")
+TOGGLES = ("plan_change", "cancel", "pause", "multiple_subscriptions", "trial_notices", "renewal_notices", "card_notices")
 CHOICES: dict[str, tuple[str, ...]] = {
     "effective_on_upgrade": ("immediately", "next_billing_date"),
     "effective_on_downgrade": ("immediately", "next_billing_date"),

@@ -6,8 +6,12 @@ RENEWALS = "renewals"
 RETRIES = "retry"
 GRACE_ENDS = "end_grace"
 RECONCILIATION = "reconcile"
+NOTICE_PLANS = "plan_notice"
 RENEWAL_NOTICES = "remind_renewal"
 EXPIRY_NOTICES = "remind_expiry"
+PRICE_CHANGE_PLANS = "plan_price_change"
+PRICE_CHANGE_NOTICES = "announce_price_change"
+PRICE_CHANGE_STOPS = "stop_price_change"
 DUNNING = "dun"
 DUNNING_ENDS = "recover"
 TAX_ESTIMATES = "estimate_tax"
@@ -19,8 +23,12 @@ ALL = (
     RETRIES,
     GRACE_ENDS,
     RECONCILIATION,
+    NOTICE_PLANS,
     RENEWAL_NOTICES,
     EXPIRY_NOTICES,
+    PRICE_CHANGE_PLANS,
+    PRICE_CHANGE_NOTICES,
+    PRICE_CHANGE_STOPS,
     DUNNING,
     DUNNING_ENDS,
     TAX_ESTIMATES,

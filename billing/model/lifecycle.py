@@ -105,6 +105,18 @@ DELEGATED_ACTION: Table = {
     ("unanswered", "confirm"): ("confirmed",),
 }
 
+# The change of a subscription's price. `kept`: the customer did not agree, so the old price stays. `superseded`: another price was agreed
+# since it was planned.
+PRICE_CHANGE: Table = {
+    ("planned", "announce"): ("announced",),
+    ("planned", "stop"): ("stopped",),
+    ("planned", "supersede"): ("superseded",),
+    ("announced", "apply"): ("applied",),
+    ("announced", "keep"): ("kept",),
+    ("announced", "stop"): ("stopped",),
+    ("announced", "supersede"): ("superseded",),
+}
+
 # What somebody declared without signing in. `received`: not matched yet. `waiting`: staff decide. `planned`: it takes effect at the end of
 # a later billing period.
 STATEMENT: Table = {

@@ -84,6 +84,7 @@ class Customer(Base, CustomerOwned, FromAccount):
     blocked_at: Mapped[datetime | None]
     customer_type: Mapped[str | None]  # consumer, business; None: nobody said, see customer_types.customer_type_of
     customer_type_by: Mapped[str | None]  # customer, business: who said it
+    notices_off: Mapped[list[Any] | None]  # reminders that the customer switched off, see model/optional_notices.py
     created_at: Mapped[datetime]
 
     @hybrid_property

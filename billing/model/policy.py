@@ -37,6 +37,9 @@ DEFAULTS: dict[str, Any] = {
     "privacy_url": "",
     "accessibility_text": "",
     "cancelling_text": "",
+    "trial_notices": True,
+    "renewal_notices": True,
+    "card_notices": True,
 }
 """Contract §5.5, with the stricter defaults of design §6.
 
@@ -50,6 +53,8 @@ Empty: no retries.
 the business wins. Kept by default: many disputes are mistakes or are won, and a customer who wants to leave can cancel.
 `terms_url`, `privacy_url`: https addresses that the footer links to; empty: no link.
 `accessibility_text`, `cancelling_text`: Markdown of the public pages `/legal/<business_id>/…`; empty: the portal's own text.
+`trial_notices`, `renewal_notices`, `card_notices`: emails before a trial ends, before a renewal and before a card expires. Where the
+law demands the email (`billing/rights/table.toml`), it is sent anyway.
 `languages`: the languages offered to customers, such as ["de", "en"], including its `locale`; empty: all supported languages.
 `refund_policy`: which payments customers refund themselves; see `billing/model/refund_policy.py`. Off by default.
 """

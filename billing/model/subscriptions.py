@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint, select, text
+from sqlalchemy import Index, UniqueConstraint, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from billing.model.provenance import FromAccount, never_collected_here
@@ -47,6 +47,20 @@ class Subscription(Base, CustomerOwned, FromAccount):
             postgresql_where=text("collected_by = 'undecided'"),
             sqlite_where=text("collected_by = 'undecided'"),
         ),
+        Index(
+            "ix_subscriptions_notice_unplanned",
+            "business_id",
+            "next_billing_at",
+            postgresql_where=text("collected_by = 'us' AND status = 'active' AND coalesce(notice_version, 0) <> version"),
+            sqlite_where=text("collected_by = 'us' AND status = 'active' AND coalesce(notice_version, 0) <> version"),
+        ),
+        Index(
+            "ix_subscriptions_notice_due",
+            "business_id",
+            "notice_at",
+            postgresql_where=text("notice_at IS NOT NULL"),
+            sqlite_where=text("notice_at IS NOT NULL"),
+        ),
     )
 
     product_id: Mapped[str]
@@ -86,6 +100,9 @@ class Subscription(Base, CustomerOwned, FromAccount):
     customer_type: Mapped[str | None]  # consumer, business: when the contract was concluded; see customer_types.type_of_contract
     concluded_at: Mapped[datetime | None]  # when it first became active: the period for withdrawing counts from this day
     collected_by: Mapped[str] = mapped_column(default="us")
+    notice_at: Mapped[datetime | None]  # when the next charge is announced; None: not, or it was. See billing/renewals/notice_plan.py
+    notice_version: Mapped[int | None]  # the version that notice_at was computed for
+    charge_from: Mapped[datetime | None]  # a renewal whose notice was late is not charged before
     credit_minor: Mapped[int] = mapped_column(default=0)
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     version: Mapped[int] = mapped_column(default=1)
@@ -105,6 +122,14 @@ def load_subscription(db: ScopedSession, subscription_id: str, *, lock: bool = T
     if found is None:
         raise NotFound(sentence=N_("There is no such subscription."))
     return found
+
+
+def plan_notice_again(db: ScopedSession, subscription_id: str) -> None:
+    """Let the notice ahead of the next charge be planned again, after a change outside of the subscription's row."""
+    db.execute(
+        update(Subscription).where(Subscription.id == subscription_id).values(notice_version=None),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def business_of(database: Database, scope: Scope, subscription_id: str) -> str:

@@ -13,7 +13,7 @@ from billing.model.events import emit_subscription_event
 from billing.model.parties import Business, Customer
 from billing.model.payments import Payment
 from billing.model.quotes import Quote, ScheduledChange, scheduled_change
-from billing.model.subscriptions import Subscription, load_subscription
+from billing.model.subscriptions import Subscription, load_subscription, plan_notice_again
 from billing.plan_changes import confirm as confirm_plan_change
 from billing.plan_changes import eligibility
 from billing.plan_changes import quote as quote_plan_change
@@ -134,6 +134,7 @@ def _restore_scheduled(processor: PaymentProcessor, scope: Scope, quote_id: str,
         subscription = load_subscription(db, planned.subscription_id)
         if scheduled_change(db, subscription) is None:
             planned.cancelled_at = None
+            plan_notice_again(db, subscription.id)
             customer = db.scalar(select(Customer).where(Customer.customer_id == planned.customer_id))
             assert customer is not None
             discount_redemption.redeem(

@@ -25,7 +25,7 @@ from billing.model.parties import Business, Customer
 from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.quotes import Quote, ScheduledChange, scheduled_change
-from billing.model.subscriptions import Subscription, load_subscription
+from billing.model.subscriptions import Subscription, load_subscription, plan_notice_again
 from billing.plan_changes import eligibility
 from billing.plan_changes import quote as quote_plan_change
 from billing.plan_changes.eligibility import PlanOption
@@ -186,6 +186,7 @@ def _schedule(db: ScopedSession, subscription: Subscription, accepted: Quote) ->
         created_at=clock.now(),
     )
     db.add(change)
+    plan_notice_again(db, subscription.id)
     accepted.outcome = "scheduled"
     name = db.scalar(select(Product.name).where(Product.id == accepted.product_id))
     emit_subscription_event(

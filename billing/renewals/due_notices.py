@@ -21,8 +21,8 @@ def lock_subscription(db: ScopedSession, subscription_id: str) -> Subscription |
     return db.scalar(select(Subscription).where(Subscription.id == subscription_id).with_for_update())
 
 
-def select_due(db: ScopedSession, job: str, table: Any, order: Any, query: Select[Any, Any]) -> list[Row]:
-    """At most `BATCH` rows of the query by `order`, businesses in turn, without those that back off after a failure."""
+def select_due(db: ScopedSession, job: str, table: Any, order: Any, query: Select[Any, Any], *, limit: int = BATCH) -> list[Row]:
+    """At most `limit` rows of the query by `order`, businesses in turn, without those that back off after a failure."""
     query = query.where(recurring_jobs.rested(job, table.business_id, table.id))
-    found = db.execute(recurring_jobs.in_turns(query, table.business_id, order, table.id, limit=BATCH))
+    found = db.execute(recurring_jobs.in_turns(query, table.business_id, order, table.id, limit=limit))
     return [(business_id, item) for business_id, item in found]

@@ -37,6 +37,7 @@ def due_rows(db: ScopedSession, limit: int) -> list[tuple[str, str]]:
         Business.archived_at.is_(None),
         Subscription.status + literal_column("''") == literal_column("'active'"),
         or_(Subscription.previous_billing_at.is_(None), Subscription.previous_billing_at < today()),
+        or_(Subscription.charge_from.is_(None), Subscription.charge_from <= clock.now()),
     )
     ending = (Subscription.cancel_at_period_end, Subscription.status.in_(lifecycle.LIVE))
     found = {
@@ -64,6 +65,7 @@ def are_due() -> tuple[ColumnElement[bool], ...]:
                 Subscription.status == "active",
                 Business.archived_at.is_(None),
                 or_(Subscription.previous_billing_at.is_(None), Subscription.previous_billing_at < today()),
+                or_(Subscription.charge_from.is_(None), Subscription.charge_from <= clock.now()),
             ),
             and_(Subscription.status.in_(lifecycle.LIVE), Subscription.cancel_at_period_end),
         ),

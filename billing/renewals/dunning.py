@@ -1,6 +1,6 @@
 """Remind customers of unpaid renewals. Run by the worker; idempotent; follows the billing clock.
 
-* notices before a charge: `notices.py`
+* notices before a charge: `notice_plan.py` (when), `notices.py`
 * dunning: 1, 3, 5 and 7 days after a subscription went on hold; `dunning.recovered` when it was paid
 * automatic retries after soft declines, and the end of a grace period: `retry.py`, only where a business enabled them
 """
@@ -21,7 +21,8 @@ from billing.model.payment_accounts import takes_charges
 from billing.model.payments import Payment
 from billing.model.sent_notices import SentNotice, record_once
 from billing.model.subscriptions import Subscription
-from billing.renewals import retry
+from billing.price_changes import carry_out
+from billing.renewals import notice_plan, price_changes, retry
 from billing.renewals.due_notices import IS_TRADING, lock_subscription, select_due
 from billing.renewals.notices import expiring_cards, remind_expiry, remind_renewal, renewals_to_announce
 from core import clock, recurring_jobs
@@ -56,8 +57,12 @@ def run_due(processor: PaymentProcessor) -> int:
     """
     return sum(
         (
+            _run_job(processor, job_names.NOTICE_PLANS, notice_plan.unplanned, notice_plan.plan),
             _run_job(processor, job_names.RENEWAL_NOTICES, renewals_to_announce, remind_renewal),
             _run_job(processor, job_names.EXPIRY_NOTICES, expiring_cards, remind_expiry),
+            _run_job(processor, job_names.PRICE_CHANGE_PLANS, price_changes.to_plan, carry_out.plan),
+            _run_job(processor, job_names.PRICE_CHANGE_STOPS, price_changes.to_stop, carry_out.stop),
+            _run_job(processor, job_names.PRICE_CHANGE_NOTICES, price_changes.to_announce, carry_out.announce),
             _run_job(processor, job_names.DUNNING, _on_hold, dun),
             _run_job(processor, job_names.DUNNING_ENDS, _recovered, recover),
             retry.run_due(processor),

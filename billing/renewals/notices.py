@@ -1,6 +1,6 @@
-"""Notices ahead of a charge: before a trial's first charge and a long renewal, and before a card in use expires.
+"""Notices ahead of a charge: before a trial's first charge and before a renewal, and before a card in use expires.
 
-Renewals of a year or longer are announced at least seven days ahead. Idempotent; renewals follow the billing clock.
+When they are sent, and whether they may be switched off, is in `billing/rights/table.toml`. Idempotent; follows the billing clock.
 """
 
 from __future__ import annotations
@@ -8,110 +8,126 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import select
 
-from billing.model import job_names, policy
-from billing.model.catalogue import Product
+from billing.model import job_names, optional_notices, policy
 from billing.model.events import emit_about
 from billing.model.lifecycle import LIVE
-from billing.model.parties import Business
+from billing.model.parties import Business, Customer
 from billing.model.payment_accounts import is_chargeable, takes_charges
 from billing.model.payments import PaymentMethod
-from billing.model.quotes import ScheduledChange
 from billing.model.sent_notices import SentNotice, record_once
 from billing.model.subscriptions import Subscription
 from billing.pricing import prices
+from billing.renewals import notice_plan
 from billing.renewals.due_notices import IS_TRADING, lock_subscription, select_due
+from billing.rights.places import place_of
+from billing.rights.table import Occasion
 from billing.subscriptions import queries as subscription_queries
 from core import clock
 from core.db import ScopedSession
 from core.recurring_jobs import Row
 
-BEFORE_RENEWAL = timedelta(days=8)  # the email promises seven days; one day is spare for sending it
 BEFORE_EXPIRY = timedelta(days=30)
-
-
-def _is_long(table: Any) -> ColumnElement[bool]:
-    """A period of a year or longer."""
-    return or_(
-        table.interval == "Year",
-        and_(table.interval == "Month", table.interval_count >= 12),
-        and_(table.interval == "Week", table.interval_count >= 52),
-        and_(table.interval == "Day", table.interval_count >= 365),
-    )
-
-
-HAS_LONG_PLAN_SCHEDULED = exists().where(
-    ScheduledChange.business_id == Subscription.business_id,
-    ScheduledChange.subscription_id == Subscription.id,
-    ScheduledChange.cancelled_at.is_(None),
-    ScheduledChange.applied_at.is_(None),
-    Product.business_id == ScheduledChange.business_id,
-    Product.id == ScheduledChange.product_id,
-    _is_long(Product),
-)
-IN_TRIAL = and_(Subscription.trial_ends_at.is_not(None), Subscription.period_n == 0)
-IS_ANNOUNCED = or_(_is_long(Subscription), IN_TRIAL, HAS_LONG_PLAN_SCHEDULED)
+LISTED = 10
+"""How many subscriptions the email about an expiring card lists."""
 
 
 def renewals_to_announce(db: ScopedSession) -> list[Row]:
-    """Subscriptions whose next renewal is to be announced now."""
+    """Subscriptions whose next charge is to be announced now."""
     at = clock.now()
-    noticed = select(SentNotice.id).where(
-        SentNotice.business_id == Subscription.business_id,
-        SentNotice.noun_id == Subscription.id,
-        SentNotice.purpose == "renewal",
-        SentNotice.for_at == Subscription.next_billing_at,
-    )
     return select_due(
         db,
         job_names.RENEWAL_NOTICES,
         Subscription,
-        Subscription.next_billing_at,
-        (
-            select(Subscription.business_id, Subscription.id).where(
-                Subscription.status == "active",
-                Subscription.collected_by == "us",
-                Subscription.cancel_at_period_end.is_(False),
-                IS_ANNOUNCED,
-                IS_TRADING,
-                takes_charges(db, Subscription),
-                or_(Subscription.expires_at.is_(None), Subscription.next_billing_at < Subscription.expires_at),
-                Subscription.next_billing_at > at,
-                Subscription.next_billing_at <= at + BEFORE_RENEWAL,
-                ~noticed.exists(),
-            )
+        Subscription.notice_at,
+        select(Subscription.business_id, Subscription.id).where(
+            Subscription.notice_at <= at,
+            Subscription.status == "active",
+            Subscription.collected_by == "us",
+            Subscription.cancel_at_period_end.is_(False),
+            Subscription.next_billing_at > at,
+            IS_TRADING,
+            takes_charges(db, Subscription),
         ),
     )
 
 
 def remind_renewal(db: ScopedSession, subscription_id: str) -> None:
-    """Announce the next renewal, once per billing date."""
+    """Announce the next charge, once per billing date, unless the reminder is switched off. What the law demands is always sent."""
     subscription = lock_subscription(db, subscription_id)
-    if subscription is None or subscription.status != "active" or subscription.next_billing_at is None or subscription.cancel_at_period_end:
+    if subscription is None:
         return
-    business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
-    assert business is not None
-    if record_once(db, (subscription.business_id, subscription.customer_id), "renewal", subscription.id, subscription.next_billing_at):
+    notice = notice_plan.upcoming(db, subscription)
+    if notice is not None and notice.at is not None and notice.at > clock.now():  # it was planned for a date that has changed
+        notice_plan.store(db, subscription, notice.at)
+        return
+    if notice is not None and notice.at is not None and (notice.rule.demanded or _is_wanted(db, subscription, notice.occasion)):
+        announce(db, subscription, notice)
+    notice_plan.store(db, subscription, None)
+
+
+def announce(db: ScopedSession, subscription: Subscription, notice: notice_plan.Upcoming) -> None:
+    """Record the notice and write the event that sends it. The second call for a billing date does nothing."""
+    business, coming = _business(db, subscription), subscription_queries.get_subscription(db, subscription.id).coming()
+    if record_once(db, (subscription.business_id, subscription.customer_id), "renewal", subscription.id, notice.charge_at):
         emit_about(
             db,
             subscription,
             "subscription.renewal_reminder",
-            next_billing_at=subscription.next_billing_at.isoformat(),
+            next_billing_at=notice.charge_at.isoformat(),
             amount=next_amount(db, subscription),
             currency=subscription.currency,
-            product=subscription_queries.get_subscription(db, subscription.id).coming().name,
+            product=coming.name,
+            interval=coming.interval,
+            interval_count=coming.interval_count,
             trial=subscription.is_trial,
             may_cancel=policy.allows_cancelling(business, subscription),
+            place=place_of(subscription.billing),
+            demanded=notice.rule.demanded,
+            cancel_by="cancel_by" in notice.rule.content,
         )
+
+
+def may_charge(db: ScopedSession, subscription: Subscription) -> bool:
+    """Return whether a renewal that is due may be charged now. False: the notice that the law demands was late, and the charge waits.
+
+    The rule for late notices: nobody is charged without the notice that the law demands, and nobody loses access because the portal was
+    late. A notice that was not sent, because the worker did not run or because the date was moved, is sent at once. The charge then waits
+    until the shortest notice has passed (`charge_from`). The period keeps its dates.
+    """
+    notice = notice_plan.upcoming(db, subscription)
+    if notice is None or notice.at is None or not notice.rule.demanded or notice.rule.every != "charge":
+        return True
+    announced = notice_plan.announced_at(db, subscription)
+    if announced is None:
+        announce(db, subscription, notice)
+        announced = clock.now()
+    earliest = announced + notice_plan.shortest_notice(subscription, notice.rule)
+    if earliest <= clock.now():
+        return True
+    subscription.charge_from = earliest
+    return False
+
+
+def _is_wanted(db: ScopedSession, subscription: Subscription, occasion: Occasion) -> bool:
+    customer = db.scalar(select(Customer).where(Customer.customer_id == subscription.customer_id))
+    return customer is not None and occasion != "price_change" and optional_notices.is_on(_business(db, subscription), customer, occasion)
+
+
+def _business(db: ScopedSession, subscription: Subscription) -> Business:
+    business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
+    assert business is not None
+    return business
 
 
 def next_amount(db: ScopedSession, subscription: Subscription) -> int:
     """The amount the renewal will charge, in minor units: priced like its invoice, less credit, plus what was carried over."""
-    business = db.scalar(select(Business).where(Business.business_id == subscription.business_id))
     coming = subscription_queries.get_subscription(db, subscription.id).coming()  # a scheduled plan change is applied first
-    assert business is not None and coming.next_billing_at is not None
-    total = prices.total(prices.for_period(business, coming, coming.product, coming.next_billing_at, coming.next_billing_at))
+    assert coming.next_billing_at is not None
+    total = prices.total(
+        prices.for_period(_business(db, subscription), coming, coming.product, coming.next_billing_at, coming.next_billing_at)
+    )
     return total - min(coming.credit_minor, total)
 
 
@@ -162,11 +178,30 @@ def remind_expiry(db: ScopedSession, payment_method_id: str) -> None:
     if card is None or card.removed_at is not None or card.expiry_year is None or card.expiry_month is None:
         return
     owner, end = (card.business_id, card.customer_id), month_end(card.expiry_year, card.expiry_month)
+    customer = db.scalar(select(Customer).where(Customer.customer_id == card.customer_id))
+    business = db.scalar(select(Business).where(Business.business_id == card.business_id))
+    if customer is None or business is None or not optional_notices.is_on(business, customer, "card_expiring"):
+        return
     if record_once(db, owner, "expiring", card.id, end):
-        ids = list(db.scalars(select(Subscription.id).where(Subscription.payment_method_id == card.id, Subscription.status.in_(LIVE))))
+        paid = select(Subscription).where(Subscription.payment_method_id == card.id, Subscription.status.in_(LIVE))
+        subscriptions = list(db.scalars(paid.order_by(Subscription.next_billing_at, Subscription.id)))
         emit_about(
-            db, card, "payment_method.expiring", brand=card.brand, last4=card.last4, expires_at=end.isoformat(), subscription_ids=ids
+            db,
+            card,
+            "payment_method.expiring",
+            brand=card.brand,
+            last4=card.last4,
+            expires_at=end.isoformat(),
+            subscription_ids=[subscription.id for subscription in subscriptions],
+            charges=[_charge(db, subscription) for subscription in subscriptions[:LISTED] if subscription.next_billing_at],
         )
+
+
+def _charge(db: ScopedSession, subscription: Subscription) -> dict[str, Any]:
+    """Return what the email lists of a subscription: its name, and amount and date of the next charge."""
+    name = subscription_queries.get_subscription(db, subscription.id).coming().name
+    at = subscription.next_billing_at
+    return {"name": name, "amount": next_amount(db, subscription), "currency": subscription.currency, "at": at.isoformat() if at else None}
 
 
 def month_end(year: int, month: int) -> datetime:

@@ -24,10 +24,12 @@ from billing.model.parties import Business, Customer
 from billing.model.payment_accounts import is_chargeable
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.subscriptions import Subscription
+from billing.price_changes import carry_out as price_changes
 from billing.pricing import credit, prices
 from billing.pricing.calculated_tax import KnownAnswers
 from billing.pricing.calendar import nth
 from billing.pricing.credit_lines import less_credit
+from billing.renewals import notices
 from billing.renewals.due_subscriptions import due_rows, today
 from billing.subscriptions.cancel import end
 from billing.subscriptions.tax_id_checks import request_check
@@ -77,7 +79,10 @@ def prepare(processor: PaymentProcessor, business_id: str, subscription_id: str,
         if subscription.expires_at and subscription.next_billing_at >= subscription.expires_at:  # type: ignore[operator]
             end(db, subscription, "expire")
             return None
-        plan_change_effects.apply_scheduled(db, subscription)
+        if not notices.may_charge(db, subscription):
+            return None
+        plan_changed = plan_change_effects.apply_scheduled(db, subscription)
+        price_changes.apply_due(db, subscription, plan_changed=plan_changed)
         invoice = bill(processor, db, subscription, known or KnownAnswers())
         if invoice.status == "open" and invoice.due_minor == 0:  # free, or fully covered by credit
             invoice.status, invoice.paid_at = lifecycle.move(lifecycle.INVOICE, "open", "pay"), clock.now()

@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, or_, select, update
 
 from billing.model.lifecycle import LIVE
 from billing.model.payments import Payment, Refund
+from billing.model.price_changes import SubscriptionPriceChange
 from billing.model.subscriptions import Subscription
 from billing.renewals.dunning import DUNNING_DAYS
 from core import clock
@@ -32,7 +33,7 @@ def next_renewal(db: ScopedSession, after: datetime, businesses: Iterable[str] |
 
 
 def next_stop(db: ScopedSession, after: datetime) -> datetime:
-    """The next moment after `after` at which a turned clock must stop: due dates, dunning reminders and midnights (UTC).
+    """The next moment after `after` at which a turned clock must stop: due dates, notices, dunning reminders and midnights (UTC).
 
     Midnights, because a subscription that missed its dates renews once a day (safety 4.9).
     """
@@ -44,6 +45,12 @@ def next_stop(db: ScopedSession, after: datetime) -> datetime:
             Subscription.status == "on_hold", Subscription.on_hold_at > after - timedelta(days=max(DUNNING_DAYS))
         )
     ).all()
+    for column in (Subscription.notice_at, Subscription.charge_from):
+        if at := db.scalar(select(func.min(column)).where(column > after, Subscription.status == "active")):
+            stops.append(at)
+    planned = SubscriptionPriceChange
+    if at := db.scalar(select(func.min(planned.announce_at)).where(planned.status == "planned", planned.announce_at > after)):
+        stops.append(at)
     stops += [moment for at in on_hold if at for days in DUNNING_DAYS if (moment := at + timedelta(days=days)) > after]
     return min(stops)
 

@@ -8,11 +8,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from billing.model.customer_types import CustomerType
 
 EVERYWHERE = "*"
+Occasion = Literal["trial_end", "renewal", "price_change", "card_expiring"]
+Term = Literal["month", "over_month", "half_year", "year"]
+OCCASIONS: tuple[Occasion, ...] = get_args(Occasion)
+TERMS: tuple[Term, ...] = get_args(Term)
 _FILE = Path(__file__).with_name("table.toml")
 
 
@@ -77,6 +81,26 @@ class ConsentRule:
     after_end_years: int
 
 
+@dataclass(frozen=True)
+class NoticeRule:
+    """The rule for a notice before money moves. `earliest`, `send` and `latest` are days before; see table.toml for every field."""
+
+    places: tuple[str, ...]
+    parties: tuple[str, ...]
+    occasion: Occasion
+    earliest: int
+    send: int
+    latest: int
+    every: Literal["charge", "year"]
+    content: tuple[str, ...]
+    demanded: bool
+    source: str
+    checked: dt.date
+    certainty: str
+    terms: tuple[Term, ...] = TERMS
+    consent: bool = False
+
+
 Rule = TypeVar("Rule", CancelRule, WithdrawRule, ConsentRule)
 Worded = TypeVar("Worded", CancelRule, WithdrawRule)
 
@@ -87,6 +111,7 @@ class Table:
     cancel: tuple[CancelRule, ...]
     withdraw: tuple[WithdrawRule, ...]
     consent: tuple[ConsentRule, ...]
+    notice: tuple[NoticeRule, ...]
 
 
 @functools.cache
@@ -99,6 +124,7 @@ def table() -> Table:
         tuple(CancelRule(labels=_labels(row), **_places(row)) for row in read["cancel"]),
         tuple(WithdrawRule(labels=_labels(row), holidays=tuple(row.pop("holidays", ())), **_places(row)) for row in read["withdraw"]),
         tuple(ConsentRule(**_places(row)) for row in read["consent"]),
+        tuple(_notice_rule(row) for row in read["notice"]),
     )
 
 
@@ -115,6 +141,16 @@ def withdraw_rule(place: str | None, party: CustomerType = "consumer") -> Withdr
 def consent_rule(place: str | None = None, party: CustomerType = "consumer") -> ConsentRule:
     """As `cancel_rule`."""
     return _rule(table().consent, place, party)
+
+
+def notice_rule(place: str | None, party: CustomerType, occasion: Occasion, term: Term) -> NoticeRule:
+    """Return the rule for a notice to customers in `place` (DE, US-CA) with periods of this length."""
+    rows = [row for row in table().notice if row.occasion == occasion and party in row.parties and term in row.terms]
+    for wanted in _from_specific_to_general(place):
+        for row in rows:
+            if wanted in row.places:
+                return row
+    raise LookupError(f"no rule for {place}, {party}, {occasion}, {term}")
 
 
 def cancel_labels(language: str, country: str | None = None) -> list[Labels]:
@@ -162,3 +198,8 @@ def _labels(row: dict[str, Any]) -> dict[str, Labels]:
 
 def _places(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "places": tuple(row["places"]), "parties": tuple(row["parties"])}
+
+
+def _notice_rule(row: dict[str, Any]) -> NoticeRule:
+    lists: dict[str, Any] = {name: tuple(row.pop(name)) for name in ("places", "parties", "content", "terms") if name in row}
+    return NoticeRule(**lists, **row)

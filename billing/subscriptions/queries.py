@@ -87,6 +87,15 @@ class SubscriptionRow:
     has_other_plans: bool = False  # the subscription may change to another plan
     offered_addons: list[str] | None = None
     price_type: str = ""
+    charge_from: datetime | None = None  # a renewal whose notice was late is not charged before
+    price_change_id: str | None = None  # the announced price change
+    changed_unit_minor: int | None = None
+    unit_before_minor: int | None = None
+    price_changes_at: datetime | None = None
+    price_needs_consent: bool | None = None
+    price_answer: str | None = None
+    changed_total_minor: int | None = None  # of one period, tax and discounts included
+    price_change_stopped_at: datetime | None = None
     has_payment_account: bool = True
     method_is_chargeable: bool | None = True
     concluded_at: datetime | None = None
@@ -107,6 +116,12 @@ class SubscriptionRow:
     @property
     def is_trial(self) -> bool:
         return self.status == "active" and self.trial_ends_at is not None and self.period_n == 0
+
+    @property
+    def postponed_until(self) -> datetime | None:
+        """When the next charge is made, if it waits for a notice that was late."""
+        is_after = self.charge_from and self.next_billing_at and self.charge_from > self.next_billing_at
+        return self.charge_from if is_after and self.status == "active" and not self.cancel_at_period_end else None
 
     @property
     def is_ending(self) -> bool:
@@ -167,10 +182,18 @@ class SubscriptionRow:
             return 0
         return self.due_minor or 0
 
+    @property
+    def has_price_change(self) -> bool:
+        """An announced price change is open: not stopped by the business, and no other price was agreed since."""
+        is_open = self.price_change_id is not None and self.price_change_stopped_at is None and not self.is_ending
+        return is_open and self.status in LIVE and self.unit_minor == self.unit_before_minor and self.planned_product_id is None
+
     def coming(self) -> SubscriptionRow:
-        """The row as it will be at its next billing date, with the scheduled change applied."""
+        """The row as it will be at its next billing date, with the scheduled plan change or the announced price applied."""
         if self.planned_product_id is None:
-            return self
+            counts = self.has_price_change and (self.price_answer == "accepted" or not self.price_needs_consent)
+            is_next = self.price_changes_at and self.next_billing_at and self.next_billing_at >= self.price_changes_at
+            return replace(self, unit_minor=self.changed_unit_minor or 0, price_change_id=None) if counts and is_next else self
         return replace(
             self,
             product_id=self.planned_product_id,
@@ -226,7 +249,6 @@ def product_of(db: ScopedSession, business_id: str, product_id: str) -> Product:
 def unique_rows(rows: Any) -> list[SubscriptionRow]:
     """Convert rows, keeping the first of each subscription: several open invoices repeat it."""
     found: dict[tuple[str, str], SubscriptionRow] = {}
-    for row in rows:
-        subscription_row = SubscriptionRow(*row)
+    for subscription_row in (SubscriptionRow(*row) for row in rows):
         found.setdefault((subscription_row.business_id, subscription_row.id), subscription_row)
     return list(found.values())

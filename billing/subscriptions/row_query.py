@@ -13,6 +13,7 @@ from billing.model.consents import Consent
 from billing.model.invoices import Invoice
 from billing.model.payment_accounts import is_chargeable, takes_charges_of
 from billing.model.payments import Payment, PaymentMethod
+from billing.model.price_changes import PriceChange, SubscriptionPriceChange
 from billing.model.quotes import ScheduledChange
 from billing.model.subscriptions import Subscription
 from billing.model.withdrawals import Withdrawal
@@ -110,6 +111,15 @@ _COLUMNS = (
     _has_other_plans(),
     Product.addons,
     Product.price_type,
+    Subscription.charge_from,
+    SubscriptionPriceChange.id,
+    SubscriptionPriceChange.unit_minor,
+    SubscriptionPriceChange.old_unit_minor,
+    SubscriptionPriceChange.applies_at,
+    SubscriptionPriceChange.needs_consent,
+    SubscriptionPriceChange.answer,
+    SubscriptionPriceChange.total_minor,
+    PriceChange.stopped_at,
 )
 
 
@@ -175,4 +185,13 @@ def _select_rows(kinds: tuple[str, ...]) -> Select[Any]:
             ),
         )
         .outerjoin(_Planned, and_(_Planned.business_id == same, _Planned.id == ScheduledChange.product_id))
+        .outerjoin(
+            SubscriptionPriceChange,
+            and_(
+                SubscriptionPriceChange.business_id == same,
+                SubscriptionPriceChange.subscription_id == Subscription.id,
+                SubscriptionPriceChange.status == "announced",
+            ),
+        )
+        .outerjoin(PriceChange, and_(PriceChange.business_id == same, PriceChange.id == SubscriptionPriceChange.price_change_id))
     )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
 
 from auth import rate_limits
 from auth.email_names import plain
+from auth.identities import zone_of
 from billing.history import email_context as query
 from billing.history.email_context import EmailContext
 from billing.model.business_profile import BusinessProfile, profile_of
@@ -48,8 +48,6 @@ def register(services: Services) -> None:
         ("refund.succeeded", emails.refund_issued),
         ("refund.failed", emails.refund_failed),
         ("subscription.update_payment_method", emails.payment_method_updated),
-        ("payment_method.expiring", emails.card_expiring),
-        ("subscription.renewal_reminder", emails.renewal_reminder),
         ("dunning.started", emails.dunning_reminder),
         ("dunning.reminder", emails.dunning_reminder),
     ):
@@ -96,41 +94,12 @@ class PurchaseEmails:
         if details and details.subscription and details.subscription.status == "on_hold" and details.invoice:
             self._send(work, "dunning_reminder", details, f"subscriptions/{details.subscription.id}/payment-method")
 
-    def renewal_reminder(self, work: Work) -> None:
-        at = work.data.get("next_billing_at")
-        self._about_subscription(
-            work,
-            "renewal_reminder",
-            lambda details: {
-                "amount": work.data["amount"],
-                "plan": work.data.get("product") or details.what,
-                "trial": bool(work.data.get("trial")),
-                "may_cancel": work.data.get("may_cancel", True),
-                "renews_at": datetime.fromisoformat(at) if at else None,
-            },
-        )
-
     def payment_method_updated(self, work: Work) -> None:
         """Skip a card that was chosen with a payment: the payment's own email covers it."""
         details = self._load_details(work, subscription_id=work.noun_id)
         if details and details.subscription and not details.chosen_by_payment(work.at):
             page = f"subscriptions/{details.subscription.id}/payment-method"
             self._send(work, "payment_method_updated", details, page, card=self._card(work, work.data.get("payment_method_id")))
-
-    def card_expiring(self, work: Work) -> None:
-        ids = work.data.get("subscription_ids") or []
-        details = self._load_details(work, subscription_id=ids[0] if ids else None)
-        if details:
-            page = f"subscriptions/{ids[0]}/payment-method" if len(ids) == 1 else "payment-methods"
-            self._send(
-                work,
-                "card_expiring",
-                details,
-                page,
-                card=self._card(work, work.noun_id),
-                count=len(ids),
-                ends_at=datetime.fromisoformat(work.data["expires_at"]),
-            )
 
     def cancellation_scheduled(self, work: Work) -> None:
         """Skip a cancellation by a statement: its receipt says the same (`statements.py`)."""
@@ -183,7 +152,17 @@ class PurchaseEmails:
         with self.services.database.open(system(work.business_id)) as db:
             return query.email_context(db, work.customer_id, work.id, **which)
 
-    def _send(self, work: Work, name: str, details: EmailContext, page: str, attachments: tuple[Attachment, ...] = (), **more: Any) -> None:
+    def _send(
+        self,
+        work: Work,
+        name: str,
+        details: EmailContext,
+        page: str,
+        attachments: tuple[Attachment, ...] = (),
+        *,
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         settings, customer = self.services.settings, details.customer
         pending_acceptance = not customer.is_recognized
         if customer.is_declined:
@@ -197,13 +176,17 @@ class PurchaseEmails:
                 email_log.withhold(self.services.database, settings, work, customer.email, "limit")
                 return
             details = details.redacted(plain(profile.name))
-            attachments, more = (), {key: "" if isinstance(value, str) and key != "currency" else value for key, value in more.items()}
+            attachments, headers, more = (
+                (),
+                None,
+                {key: "" if isinstance(value, str) and key != "currency" else value for key, value in more.items()},
+            )
         receipt, receipt_files = (None, ()) if pending_acceptance else receipt_of(self.services, work)
         portal_url = f"{settings.base_url}/business/{profile.business_id}/"
         subject, text, html = render_email(
             name,
             profile.language_for(customer.locale),
-            zone=profile.zone,
+            zone=zone_of(self.services.database, customer.email_key) or profile.zone,
             to=customer.email,
             brand=None if pending_acceptance else profile.brand,
             sender=settings.name if pending_acceptance else profile.name,
@@ -221,4 +204,5 @@ class PurchaseEmails:
             **more,
         )
         files = (*attachments, *receipt_files)
-        self.services.mailer.send(EmailMessage(customer.email, subject, text, html, attachments=files), f"{work.id}:{name}")
+        email = EmailMessage(customer.email, subject, text, html, attachments=files, headers=headers or {})
+        self.services.mailer.send(email, f"{work.id}:{name}")

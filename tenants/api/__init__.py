@@ -29,6 +29,7 @@ from tenants.api import (
     pictures,
     plan_changes,
     portal_sessions,
+    price_changes,
     product_changes,
     products,
     refund_policy,
@@ -46,7 +47,7 @@ from tenants.rate_limits import Rates
 __all__ = [
     "addons", "brands", "collection_groups", "collections", "consents", "countries", "customer_extras", "customer_tokens", "customers",
     "discounts", "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes",
-    "portal_sessions", "product_changes", "products", "refund_policy", "refunds", "register", "subscription_changes",
+    "portal_sessions", "price_changes", "product_changes", "products", "refund_policy", "refunds", "register", "subscription_changes",
     "subscription_payments", "subscriptions", "taxes", "webhooks",
 ]  # fmt: skip
 

@@ -29,7 +29,17 @@ SAME = frozenset(
 )
 """Events that have the same name here and in the contract."""
 
-NO_CHANGE = frozenset({"subscription.created", "subscription.renewal_reminder"})
+NO_CHANGE = frozenset(
+    {
+        "subscription.created",
+        "subscription.renewal_reminder",
+        "subscription.price_change_announced",
+        "subscription.price_change_accepted",
+        "subscription.price_change_refused",
+        "subscription.price_change_stopped",
+        "subscription.price_kept",
+    }
+)
 PATTERNS = ("payment.*", "refund.*", "dispute.*", "subscription.*", "license_key.created", "dunning.*")
 SENT = tuple(item for item in KNOWN if item in SAME or item == "subscription.updated")
 """The types that we send, in the order of the contract."""

@@ -31,6 +31,7 @@ READ = {  # column → (template, variable)
     "Restart.created_at": ("tenants/console/subscription.html", "newer"),
     "Statement.answer": ("tenants/console/statement.html", "row"),
     "Statement.decided_at": ("tenants/console/statement.html", "row"),
+    "SubscriptionPriceChange.answered_at": ("portal/price_change.html", "change"),
     "SourceId.loaded_at": ("tenants/console/customer.html", "loaded"),
 }
 _environment = Environment(extensions=["jinja2.ext.i18n", "jinja2.ext.do"], autoescape=True)

@@ -25,16 +25,18 @@ from billing.model.method_move_files import MethodMoveFile
 from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
+from billing.model.price_changes import SubscriptionPriceChange
 from billing.model.sent_notices import SentNotice
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
 from billing.model.tax_calculations import TaxCalculation, TaxReport
 from billing.model.tax_id_checks import TaxIdCheck
+from billing.price_changes.order import NewPrice, order, stop
 from billing.subscriptions import consents
 from core import clock
 from core.outbox import emit
 from core.recurring_jobs import JobFailure
-from core.scope import everything
+from core.scope import everything, system
 from tenants import exports, idempotency_store
 from tenants.external.account import ExternalWebhook
 from tenants.idempotency_store import StoredCall
@@ -143,6 +145,24 @@ def remind_expiry(town: Town, _patch: Any) -> None:
     town.change(PaymentMethod, PaymentMethod.id == town.cast.ada_at_birch.method_id, **month)
     town.tick("dunning")
     assert town.reminded("expiring")
+
+
+def price_changes(town: Town, _patch: Any) -> None:
+    """A price rise at Acorn for many subscriptions, and a younger one at Birch for one: planned, announced and stopped."""
+    town.subscriptions(-35 * DAY, "next_billing_at")
+    changes = {}
+    for business, plan in ((town.cast.acorn, "acorn.plan"), (town.cast.birch, "birch.plan")):
+        with town.database.open(system(business), write=True) as db:
+            changes[business] = order(db, town.cast.products[plan], NewPrice(9900, clock.now())).id
+    rows = SubscriptionPriceChange
+    town.tick("dunning")
+    of_ada = (rows.business_id == town.cast.birch, rows.subscription_id == town.cast.ada_at_birch.subscription_id)
+    assert [row.status for row in town.rows(rows, *of_ada)] == ["announced"]
+    for business, change in changes.items():
+        with town.database.open(system(business), write=True) as db:
+            stop(db, change)
+    town.tick("dunning")
+    assert [row.status for row in town.rows(rows, *of_ada)] == ["stopped"]
 
 
 def planned_statement(town: Town, _patch: Any) -> None:
@@ -534,7 +554,7 @@ def old_consents(town: Town, patch: Any) -> None:
 SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "renewals": [renewals],
     "reconcile": [reconcile],
-    "dunning": [remind_renewal, remind_expiry, dun, recover, retry, end_grace],
+    "dunning": [remind_renewal, price_changes, remind_expiry, dun, recover, retry, end_grace],
     "planned statements": [planned_statement],
     "old webhook deliveries": [sweep_webhooks],
     "old calls": [old_calls],

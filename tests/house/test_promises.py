@@ -36,6 +36,10 @@ REFERENCE = {  # (file, header) → why it promises nothing
     ): "what laws say; what the portal does is in docs/merchants/customers.md",
     ("docs/rights.md", "where | language | first control | second control |"): "checked by tests/house/test_rights.py",
     ("docs/rights.md", "where | for | kept for | after the end of a subscription | source | checked"): "what laws say",
+    (
+        "docs/rights.md",
+        "where | for | period | how often | earliest | sent | latest | demanded by law | says | source | checked",
+    ): "checked by tests/house/test_rights.py and tests/stories/test_notice_calendar.py",
     ("docs/api.md", "| cases"): "measured by the harness that the text names",
 }
 BY_ROW, OF_ALL = "Tests, row by row:", "Tests of every row:"

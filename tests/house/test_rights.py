@@ -6,18 +6,25 @@ After a change of the table: `PORTAL_WRITE_RIGHTS=1 pytest tests/house/test_righ
 from __future__ import annotations
 
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from billing.documents.statement_words import WORDS
+from billing.model.customer_types import TYPES
 from billing.rights.table import (
     EVERYWHERE,
+    OCCASIONS,
+    TERMS,
     CancelRule,
     ConsentRule,
+    NoticeRule,
+    Occasion,
     WithdrawRule,
     cancel_labels,
     cancel_rule,
+    notice_rule,
     table,
     withdraw_labels,
     withdraw_rule,
@@ -26,6 +33,15 @@ from core.languages import supported
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/rights.md"
 CERTAINTY = {"read": "read in the primary text", "summary": "from a summary", "inferred": "inferred", "general": "not verified"}
+
+
+PERIODS = {"month": "up to a month", "over_month": "over a month", "half_year": "six months", "year": "a year"}
+TITLES = {
+    "trial_end": "A trial ends",
+    "renewal": "A renewal",
+    "price_change": "A higher price for existing subscribers",
+    "card_expiring": "A card expires",
+}
 
 
 def made() -> str:
@@ -67,6 +83,7 @@ def made() -> str:
             f"| {row.source} | {row.checked}, {CERTAINTY[row.certainty]} |"
             for row in table().consent
         ),
+        *_notices(),
         "",
     ]
     return "\n".join(rows)
@@ -112,6 +129,47 @@ def _withdraw_row(row: WithdrawRule) -> str:
     )
 
 
+def _notices() -> list[str]:
+    """Return the section about notices."""
+    text = [
+        "## Notices before money moves",
+        "",
+        "Days are counted before the charge; for a price change before the first charge of the new price, for a card before it",
+        "expires. The email is sent on the day *sent*, and counts from *earliest* to *latest*. For a trial that is shorter than that,",
+        "it is sent halfway through. *Each year*: once a year, before the last charge within a year of the email before. A period is *up",
+        "to a month*, *over a month*, *six months* (or more) or *a year* (or more). The rule follows the billing address of the",
+        "subscription, and whether a consumer or a business concluded it.",
+        "",
+        "Where the law demands a notice, neither the business nor the customer can switch it off. If it was sent late, for instance",
+        "because the worker did not run or the date was moved, it is sent at once, and the charge waits until the *latest* number of",
+        "days has passed. The subscription stays active meanwhile, and the period keeps its dates: nobody is charged without the notice",
+        "that the law demands, and nobody loses access because the portal was late. What customers see is in",
+        "[customers](merchants/customers.md).",
+    ]
+    for occasion, title in TITLES.items():
+        text += [
+            "",
+            f"### {title}",
+            "",
+            "| where | for | period | how often | earliest | sent | latest | demanded by law | says | source | checked |",
+        ]
+        text += ["|---|---|---|---|---|---|---|---|---|---|---|"]
+        text += [_notice(row) for row in table().notice if row.occasion == occasion]
+    return text
+
+
+def _notice(row: NoticeRule) -> str:
+    periods = "every" if set(row.terms) == set(TERMS) else ", ".join(PERIODS[term] for term in row.terms)
+    often = "each charge" if row.every == "charge" else "each year"
+    demanded = "yes" if row.demanded else "no"
+    demanded += ", with consent" if row.consent else ""
+    says = ", ".join(item.replace("_", " ") for item in row.content)
+    return (
+        f"| {_places(row)} | {', '.join(row.parties)} | {periods} | {often} | {row.earliest} | {row.send} | {row.latest} | {demanded} "
+        f"| {says} | {row.source} | {row.checked}, {CERTAINTY[row.certainty]} |"
+    )
+
+
 def _row(row: CancelRule) -> str:
     yes = {True: "required", False: "not required"}
     return (
@@ -120,7 +178,7 @@ def _row(row: CancelRule) -> str:
     )
 
 
-def _places(row: CancelRule | WithdrawRule | ConsentRule) -> str:
+def _places(row: CancelRule | WithdrawRule | ConsentRule | NoticeRule) -> str:
     return ", ".join("every other place" if place == EVERYWHERE else place for place in row.places)
 
 
@@ -188,3 +246,42 @@ def test_the_words_of_statements_are_complete() -> None:
     for language, words in WORDS.items():
         assert set(words) == set(WORDS["en"]), language
         assert all(("{day}" in words[name]) == ("{day}" in WORDS["en"][name]) for name in words), language
+
+
+PLACES = sorted({place for row in table().notice for place in row.places})
+
+
+@pytest.mark.parametrize("occasion", OCCASIONS)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_has_exactly_one_row_of_its_own_for_each_notice(place: str, occasion: Occasion) -> None:
+    assert {"US-CA", "US-NY", "US-MA", "EU", "FR", "DE", "GB", "CA-QC", "IN", "JP", "*"} <= set(PLACES)
+    for party, term in product(TYPES if place == "*" else ("consumer",), TERMS):
+        rows = [row for row in table().notice if place in row.places and (row.occasion, party in row.parties) == (occasion, True)]
+        assert len([row for row in rows if term in row.terms]) == 1, (party, term)
+
+
+@pytest.mark.parametrize("row", table().notice, ids=lambda row: f"{row.occasion} {','.join(row.places)} {','.join(row.parties)}")
+def test_a_notice_is_sent_within_its_window_and_names_its_source(row: NoticeRule) -> None:
+    assert row.earliest >= row.send >= row.latest > 0
+    assert row.certainty in CERTAINTY and len(row.source) > 20 and row.terms and row.parties
+    assert not row.consent or row.occasion == "price_change"
+
+
+@pytest.mark.parametrize(("place", "party", "occasion", "term", "found"), [
+    ("US-CA", "consumer", "renewal", "year", (45, 15, "charge", True)),
+    ("US-CA", "consumer", "renewal", "month", (45, 7, "year", True)),
+    ("US-CA", "business", "renewal", "year", (14, 7, "charge", False)),
+    ("US-CA", "consumer", "price_change", "month", (30, 7, "charge", True)),
+    ("US-NY", "consumer", "price_change", "year", (30, 5, "charge", True)),
+    ("US-MA", "consumer", "renewal", "over_month", (30, 5, "charge", True)),
+    ("FR", "consumer", "renewal", "year", (89, 31, "charge", True)),
+    ("FR", "consumer", "renewal", "month", (14, 7, "year", False)),
+    ("SE", "consumer", "renewal", "year", (14, 7, "charge", False)),
+    ("CA-QC", "consumer", "trial_end", "month", (10, 2, "charge", True)),
+    ("IN", "business", "renewal", "month", (8, 1, "charge", True)),
+    ("ZZ", "consumer", "renewal", "half_year", (30, 15, "charge", True)),
+    (None, "consumer", "renewal", "year", (30, 15, "charge", True)),
+])  # fmt: skip
+def test_the_rule_of_a_notice(place: str | None, party: str, occasion: str, term: str, found: tuple[int, int, str, bool]) -> None:
+    rule = notice_rule(place, party, occasion, term)  # type: ignore[arg-type]
+    assert (rule.earliest, rule.latest, rule.every, rule.demanded) == found

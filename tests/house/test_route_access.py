@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from billing.model.payment_accounts import sandbox_account_id
 from billing.model.receipts import Receipt
 from billing.model.statements import Statement
 from billing.plan_changes.quote import quote
+from billing.price_changes import order
+from billing.price_changes.order import NewPrice
 from billing.subscriptions.billing_details import correct_invoice
 from core import clock
 from core.ids import new_id
@@ -55,6 +58,7 @@ DOORS = {  # the first word of an endpoint → whose door it is
     "sandbox": "the pretend bank",
     "incoming": "another billing system, by its signature",
     "payment_notifications": "a payment processor, by its signature",
+    "notices": "whoever has the link in a reminder that switches it off",
     "statements": "whoever cancels without signing in",
     "legal": "anybody",
     "mailbox": "an operator of a test deployment",
@@ -126,6 +130,11 @@ def dispute_of(db: Any, buyer: Buyer) -> str:
     return row.id
 
 
+def price_change_of(db: Any, product_id: str) -> str:
+    """Order a price change that is planned for nobody yet. Returns its id."""
+    return order.order(db, product_id, NewPrice(9900, clock.now() + timedelta(days=300))).id
+
+
 def statement_of(db: Any, business_id: str) -> str:
     """Add a cancellation that waits for a decision. Returns its id."""
     at = clock.now()
@@ -157,6 +166,7 @@ def catalogue_of(services: Any, business_id: str) -> dict[str, str]:
         item = db.scalars(select(CollectionItem).order_by(CollectionItem.position)).first()
         code = create_discount(db, business_id, kind="percentage", amount=1000, code="BIRCH10")
         picture = announce_picture(db, business_id, addon.id)
+        price_change_id = price_change_of(db, str(item.product_id))
         return {
             "addon_id": addon.id,
             "collection_id": item.collection_id,
@@ -165,6 +175,7 @@ def catalogue_of(services: Any, business_id: str) -> dict[str, str]:
             "discount_id": code.id,
             "code": code.code,
             "image_id": picture.id,
+            "price_change_id": price_change_id,
         }
 
 

@@ -38,7 +38,7 @@ from tenants.impersonation import ImpersonationSession
 from tenants.roles import ROLES, VERBS, may
 from tenants.team import Membership
 from tenants.webhooks import endpoints, history
-from tests.house.test_route_access import dispute_of, statement_of
+from tests.house.test_route_access import dispute_of, price_change_of, statement_of
 from tests.pages.console_setup import Site
 from tests.visitor import Page, Visitor
 
@@ -55,8 +55,9 @@ ROUTES = {
     "subscriptions.cancel": "cancellation cancel keep close_copy carry_out_statement answer_statement",
     "money.read": "payments payment refunds reconciliation disputes dispute",
     "money.refund": "refund make_refund check_exception close_exception carry_out_withdrawal settle_statement",
-    "products.read": "products product addon collections collection",
-    "products.write": "new_product create_product edit_product archive_product unarchive_product new_addon create_addon edit_addon"
+    "products.read": "price_changes products product addon collections collection",
+    "products.write": "order_price_change stop_price_change new_product create_product edit_product archive_product unarchive_product"
+    " new_addon create_addon edit_addon"
     " archive_addon unarchive_addon new_collection create_collection edit_collection archive_collection unarchive_collection"
     " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
     " move_group offer_group remove_group",
@@ -153,6 +154,7 @@ def _ids(site: Site, business_id: str, buyer: Any, member: Visitor | None) -> di
             "item_id": site.products[f"{name}.plan"],
             "group_id": str(db.scalar(select(CollectionGroup.id))),
             "addon_id": create_addon(db, business_id, name="More room", currency="EUR", price=500).id,
+            "price_change_id": price_change_of(db, site.products[f"{name}.plan"]),
             **_technical(site, db, business_id),
         }
 
