@@ -82,6 +82,13 @@ TABLE: dict[str, dict[str, StatusLabel]] = {
         "effective": StatusLabel(_l("In effect"), "check", "good"),
         "dismissed": StatusLabel(_l("Answered"), "done", ""),
     },
+    "refund_request": {
+        "open": StatusLabel(_l("Waiting for an answer"), "clock", "wait"),
+        "overdue": StatusLabel(_l("Overdue"), "late", "due", True),
+        "refunded": REFUNDED,
+        "declined": StatusLabel(_l("Declined"), "cross", ""),
+        "withdrawn": StatusLabel(_l("Withdrawn"), "done", ""),
+    },
     "dispute": {
         "dispute_opened": StatusLabel(_l("Needs an answer"), "late", "due", True),
         "dispute_challenged": StatusLabel(_l("Answered"), "clock", "wait"),

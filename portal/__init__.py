@@ -33,6 +33,7 @@ from portal import (  # noqa: E402
     profile,
     purchases,
     receipts,
+    refund_requests,
     restart,
     search,
     self_refunds,
@@ -62,6 +63,7 @@ __all__ = [
     "profile",
     "purchases",
     "receipts",
+    "refund_requests",
     "register",
     "restart",
     "search",
@@ -77,6 +79,7 @@ def register(app: Flask, services: Services) -> None:
     from portal import legal, notice_off
     from portal.emails import actions, address_change, notices
     from portal.emails import purchases as purchase_emails
+    from portal.emails import refund_requests as request_emails
 
     legal.register(app)
     purchase_emails.register(services)
@@ -84,3 +87,4 @@ def register(app: Flask, services: Services) -> None:
     notices.register(services)
     address_change.register(services)
     notice_off.register(app, services)
+    request_emails.register(services)

@@ -38,7 +38,7 @@ def invoice(invoice_id: str) -> ResponseReturnValue:
     pay_url = ""
     is_payable = lifecycle.may(lifecycle.INVOICE, found.invoice.status, "pay") and not found.under_way
     if is_payable and found.invoice.subscription_id and exists_here("payment_method"):
-        path = "payment-method" if found.invoice.account_id is None else "invoice-payment"
+        path = "payment-method" if found.invoice.account_id is None else f"invoice-payment?invoice={found.invoice.id}"
         pay_url = f"{here('subscriptions')}/{found.invoice.subscription_id}/{path}"
     way, may_act = found.under_way, exists_here("payment_method")
     other_url = f"{here('subscriptions')}/{way.subscription_id}/payment-method" if way and way.charge_type == "renewal" and may_act else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import flash, render_template
+from flask import flash, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -36,7 +36,7 @@ def open_invoice_page(subscription_id: str) -> ResponseReturnValue:
         row = query.get_subscription(reading, subscription_id)
     theirs = open_account(row.business_id, row.customer_id)
     try:
-        link = command.open_invoice_page(dispatcher(), scope(), row.id)
+        link = command.open_invoice_page(dispatcher(), scope(), row.id, request.form.get("invoice") or None)
     except (Conflict, Unavailable) as wrong:
         with services().database.open(scope()) as reading:
             row = query.get_subscription(reading, subscription_id)
@@ -48,12 +48,13 @@ def open_invoice_page(subscription_id: str) -> ResponseReturnValue:
 
 
 def _page(row: SubscriptionRow, theirs: Account, problem: str = "") -> str:
-    invoice = command.external_invoice(db(), row.business_id, row.id)
+    invoices = command.external_invoices(db(), row.business_id, row.id)
+    chosen = request.values.get("invoice")  # the page begins with the one that its link named
     return render_template(
         "portal/invoice_payment.html",
         row=row,
         account=theirs,
-        invoice=invoice,
+        invoices=sorted(invoices, key=lambda item: item.id != chosen) or [None],
         url=f"{here('subscriptions')}/{row.id}",
         invoices_url=here("invoices"),
         problem=problem,

@@ -19,6 +19,9 @@ from billing.licenses import queries as license_queries
 from billing.model import policy as settings_of
 from billing.model.payments import Payment, Refund
 from billing.model.refund_policy import refund_policy
+from billing.model.refund_requests import CustomerRefundRequest
+from billing.refund_requests.ask import may_ask
+from billing.refund_requests.queries import latest_request
 from billing.self_refunds import facts
 from billing.self_refunds import refund_payment as command
 from billing.self_refunds.assessment import Assessment
@@ -39,16 +42,24 @@ from portal.step_up import is_fresh, prove
 
 HIDDEN = ("unpaid", "nothing_paid", "refunded", "in_progress", "unrecognized")
 """Obstacles that the page of the payment shows already, or that leave nothing to say."""
+POINTLESS = (*HIDDEN, "archived", "external", "disputed", "open_payment")
+"""Obstacles about which the business can do nothing, or whose sentence names its address."""
 
 
 @dataclass(frozen=True)
 class RefundOffer:
-    """What the page of a payment says about refunding it. `reasons`: why the customer cannot do it themselves."""
+    """What the page of a payment says about refunding it. `reasons`: why the customer cannot do it themselves.
+
+    `ask`: the address of the business, if asking can help. `request`: the latest request; `request_url`: where a new one is made.
+    """
 
     assessed: Assessment
     account: Account
     url: str
     reasons: list[str]
+    ask: str
+    request: CustomerRefundRequest | None
+    request_url: str
 
 
 def refund_offer(reading: ScopedSession, payment: Payment | None) -> RefundOffer | None:
@@ -62,7 +73,25 @@ def refund_offer(reading: ScopedSession, payment: Payment | None) -> RefundOffer
     assessed = command.assess_payment(reading, payment.id)
     if assessed.obstacle in HIDDEN:
         return None
-    return RefundOffer(assessed, theirs, here("own_refund", payment_id=payment.id), why_not(assessed, theirs))
+    asked = latest_request(reading, payment)
+    return RefundOffer(
+        assessed=assessed,
+        account=theirs,
+        url=here("own_refund", payment_id=payment.id),
+        reasons=why_not(assessed, theirs),
+        ask=_ask(assessed, theirs),
+        request=asked,
+        request_url=_request_url(assessed, asked),
+    )
+
+
+def _request_url(assessed: Assessment, asked: CustomerRefundRequest | None) -> str:
+    may_request = may_ask(assessed) and (asked is None or asked.status != "open")
+    return here("new_refund_request", payment_id=assessed.payment.id) if may_request else ""
+
+
+def _ask(assessed: Assessment, theirs: Account) -> str:
+    return "" if assessed.is_allowed or assessed.obstacle in POINTLESS else theirs.support_email
 
 
 def subscription_offer(reading: ScopedSession, theirs: Account, subscription_id: str) -> RefundOffer | None:
@@ -136,6 +165,7 @@ def _page(reading: ScopedSession, assessed: Assessment, errors: dict[str, str] |
     payment, theirs = assessed.payment, account(assessed.payment.business_id, assessed.payment.customer_id)
     row = subscription_queries.get_subscription(reading, payment.subscription_id) if payment.subscription_id else None
     name = row.name if row is not None else assessed.name
+    asked = latest_request(reading, payment)
     keys = {key.id for key in assessed.keys if key.status == "active"}
     masked = mask_when_impersonated(license_queries.keys(reading, payment_id=payment.id)) if row is None else []
     stops = settings_of.setting(theirs, "keys_on_full_refund") == "revoke"
@@ -151,6 +181,9 @@ def _page(reading: ScopedSession, assessed: Assessment, errors: dict[str, str] |
             back=_back(payment),
             conditions=condition_texts(assessed, theirs),
             reasons=why_not(assessed, theirs),
+            ask=_ask(assessed, theirs),
+            asked=asked,
+            request_url=_request_url(assessed, asked),
             card=card_of(payment.method),
             options=reason_options(),
             stopping=[key for key in masked if key.id in keys] if stops else [],

@@ -14,6 +14,7 @@ from billing.model.business_profile import BusinessProfile, public_profile
 from billing.model.disputes import Dispute
 from billing.model.parties import Customer
 from billing.model.statements import Statement
+from billing.refund_requests.queries import get_request
 from core import dispute_words, email_log, formatting, i18n
 from core.db import ScopedSession
 from core.mail import EmailMessage, render_email
@@ -167,6 +168,29 @@ class StaffEmails:
         values = {"statement": found, "url": f"{self._console(profile)}/sales/statements/{found.id}"}
         self._send(work, "statement_waiting", owners, profile, values)
 
+    def refund_request(self, work: Work) -> None:
+        """Tell the owners about a request, a message of the customer, or that the time to answer is over."""
+        kind = work.type.removeprefix("refund_request.")
+        if kind == "message" and not work.data.get("by_customer"):
+            return
+        with self._open(work) as db:
+            owners = self._owners(db)
+            found = get_request(db, str(work.noun_id))
+        if found.request.status != "open":
+            return
+        profile = self._profile(work)
+        limit = rate_limits.Limit(f"refund_requests:owners:{profile.business_id}", 20, rate_limits.DAY)
+        if not rate_limits.spend_for(self.services.database, f"{work.id}:owners", [limit]):
+            return  # the console lists it; a flood of requests must not fill the owners' mailboxes
+        values = {
+            "kind": kind,
+            "customer": found.customer.name or found.customer.email,
+            "amount": formatting.money(found.payment.amount_minor, found.payment.currency, profile.locale),
+            "answer_by": found.request.answer_by,
+            "url": f"{self._console(profile)}/sales/refund-requests/{found.request.id}",
+        }
+        self._send(work, "refund_request_staff", owners, profile, values)
+
     def _owners(self, db: ScopedSession) -> list[str]:
         return list(db.scalars(select(Membership.email).where(Membership.role == "owner", Membership.removed_at.is_(None))))
 
@@ -216,4 +240,6 @@ def register(services: Services) -> None:
     for change in ("opened", "won", "lost", "accepted", "expired", "cancelled"):
         services.handlers.on(f"dispute.{change}", emails.dispute_changed, sends=True)
     services.handlers.on("statement.waiting", emails.statement_waiting, "statements.staff", sends=True)
+    for event in ("received", "message", "overdue"):
+        services.handlers.on(f"refund_request.{event}", emails.refund_request, "refund_requests.staff", sends=True)
     services.handlers.on("reconciliation_exception.opened", emails.money_exceptions, sends=True)

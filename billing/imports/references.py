@@ -169,13 +169,11 @@ def _collection(names: Names, record: Record, values: dict[str, Any], more: dict
 
 
 def _subscription(names: Names, record: Record, values: dict[str, Any], more: dict[str, Any]) -> None:
-    values["product_id"] = names.known("product", values["product_id"], "product_id")
+    plan = values["product_id"]
+    values["product_id"] = names.known("product", plan, "product_id")
     if values["payment_method_id"]:
         values["payment_method_id"] = names.named("payment_method", values["payment_method_id"])
-    values["discounts"] = [
-        {**discount, "restricted_to": [names.get("product", product) or product for product in discount["restricted_to"]]}
-        for discount in values.get("discounts") or ()
-    ]
+    values["discounts"] = [_discount(names, discount, plan) for discount in values.get("discounts") or ()]
     more["addons"] = _addons(names, more["addons"])
     if planned := more["planned"]:
         more["planned"] = {
@@ -184,6 +182,13 @@ def _subscription(names: Names, record: Record, values: dict[str, Any], more: di
             "product_id": names.known("product", planned["product_id"], "scheduled_change.product_id"),
             "addons": [{**addon, "addon_id": found} for addon in planned["addons"] if (found := names.get("addon", addon["addon_id"]))],
         }
+
+
+def _discount(names: Names, discount: dict[str, Any], plan: str) -> dict[str, Any]:
+    """`items` are the plan of the subscription, and add-ons."""
+    products = [names.get("product", product) or product for product in discount["restricted_to"]]
+    items = [names.get("product" if item == plan else "addon", item) or item for item in discount.get("items") or ()]
+    return {**discount, "restricted_to": products, **({"items": items} if items else {})}
 
 
 def _invoice(names: Names, record: Record, values: dict[str, Any], more: dict[str, Any]) -> None:

@@ -80,8 +80,10 @@ def cycles_left(discount: dict[str, Any], period_n: int) -> int | None:
     return None if discount["cycles"] is None else max(discount["since"] + discount["cycles"] - 1 - max(period_n, discount["since"] - 1), 0)
 
 
-def fits(discount: dict[str, Any], product_id: str) -> bool:
-    return not discount["restricted_to"] or product_id in discount["restricted_to"]
+def fits(discount: dict[str, Any], product_id: str, item_id: str = "") -> bool:
+    """Return whether a discount applies to a product. `item_id`: of the plan or add-on, for a discount of some items (`items`) only."""
+    is_sold = not discount["restricted_to"] or product_id in discount["restricted_to"]
+    return is_sold and (not item_id or not discount.get("items") or item_id in discount["items"])
 
 
 def discount_label(discount: dict[str, Any]) -> str:
@@ -93,11 +95,14 @@ def discount_label(discount: dict[str, Any]) -> str:
     return f"{discount['code']} −{number} %"
 
 
-def discount_amounts(amounts: Sequence[int], product_ids: Sequence[str], discounts: Sequence[dict[str, Any]]) -> list[int]:
+def discount_amounts(
+    amounts: Sequence[int], product_ids: Sequence[str], discounts: Sequence[dict[str, Any]], item_ids: Sequence[str] = ()
+) -> list[int]:
     """Return the discount of each line in minor units, at most the amount of the line. Discounts apply one after another, in order."""
     left = list(amounts)
     for discount in discounts:
-        places = [i for i, product_id in enumerate(product_ids) if left[i] > 0 and fits(discount, product_id)]
+        ids = zip(product_ids, item_ids or [""] * len(product_ids), strict=True)
+        places = [i for i, (product_id, item_id) in enumerate(ids) if left[i] > 0 and fits(discount, product_id, item_id)]
         base = sum(left[i] for i in places)
         if not base or base < discount.get("least", 0):
             continue

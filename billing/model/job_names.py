@@ -17,6 +17,7 @@ DUNNING_ENDS = "recover"
 TAX_ESTIMATES = "estimate_tax"
 TAX_REPORTS = "report_tax"
 PLANNED_STATEMENTS = "planned_statement"
+OVERDUE_REQUESTS = "overdue_request"
 
 ALL = (
     RENEWALS,
@@ -34,4 +35,5 @@ ALL = (
     TAX_ESTIMATES,
     TAX_REPORTS,
     PLANNED_STATEMENTS,
+    OVERDUE_REQUESTS,
 )

@@ -130,6 +130,8 @@ STATEMENT: Table = {
     ("waiting", "dismiss"): ("dismissed",),
 }
 
+REFUND_REQUEST: Table = {("open", "refund"): ("refunded",), ("open", "decline"): ("declined",), ("open", "withdraw"): ("withdrawn",)}
+
 LICENSE_KEY: Table = {
     ("active", "disable"): ("disabled",),
     ("disabled", "disable"): ("disabled",),

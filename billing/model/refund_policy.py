@@ -16,6 +16,8 @@ KEY_RULES = ("any", "not_activated")
 MOST_DAYS = 90
 """A payment can be refunded for 90 days (`billing/charging/refunds.py`), so a longer policy would promise too much."""
 MOST_MONTHS = 36
+
+
 ANSWER_DAYS = (1, 20)
 """Bounds of the working days within which a business answers a refund request."""
 

@@ -159,7 +159,8 @@ def for_plan(
         (product.name, quantity, unit_minor, product.id),
         *((addon["name"], addon["quantity"], addon["unit_minor"], None) for addon in addons),
     ]
-    return _discounted(items, [product.id] * len(items), [tax] * len(items), [inclusive] * len(items), discounts)
+    item_ids = [product.id, *(addon.get("addon_id", "") for addon in addons)]
+    return _discounted(items, [product.id] * len(items), [tax] * len(items), [inclusive] * len(items), discounts, item_ids)
 
 
 def for_cart(
@@ -182,17 +183,16 @@ def _discounted(
     tax: Sequence[Treatment],
     inclusive: Sequence[bool],
     discounts: Sequence[dict[str, Any]],
+    item_ids: Sequence[str] = (),
 ) -> list[PriceLine]:
-    """Return the items as lines after the discounts, with the codes in their descriptions.
-
-    `product_ids`: the product of each item, which decides whether a discount applies to it.
-    """
+    """Return the items as lines after the discounts, with the codes in their descriptions. `item_ids`: plan and add-ons."""
     amounts = [quantity * unit for _, quantity, unit, _ in items]
     # with none of the discounts, with the first, with the first two, …
-    off = [discount_amounts(amounts, product_ids, discounts[:count]) for count in range(len(discounts) + 1)]
+    off = [discount_amounts(amounts, product_ids, discounts[:count], item_ids) for count in range(len(discounts) + 1)]
     out = []
     for place, (name, quantity, unit, product_id) in enumerate(items):
-        applied = [discount for discount in discounts if fits(discount, product_ids[place])] if off[-1][place] else []
+        ids = product_ids[place], item_ids[place] if item_ids else ""
+        applied = [discount for discount in discounts if off[-1][place] and fits(discount, *ids)]
         codes = ", ".join(discount_label(discount) for discount in applied)
         description = f"{name} ({codes})" if codes else name
         steps = [

@@ -21,9 +21,6 @@ from billing.pricing.proration import share
 from billing.self_refunds.facts import Facts
 from core import clock
 
-NEVER = ("archived", "unrecognized", "external", "unpaid", "nothing_paid", "refunded", "in_progress", "disputed", "too_old")
-"""Obstacles that staff cannot remove either, so that nothing can be requested."""
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -55,7 +52,6 @@ class Assessment:
     obstacle: str | None
     conditions: Sequence[Condition]
     amount_minor: int
-    refundable_minor: int
     sums: dict[str, Any]
     keys: Sequence[LicenseKey]
     paid_at: datetime
@@ -66,10 +62,6 @@ class Assessment:
     @property
     def is_allowed(self) -> bool:
         return self.policy.is_on and self.obstacle is None and all(condition.is_met for condition in self.conditions)
-
-    @property
-    def may_be_requested(self) -> bool:
-        return self.policy.takes_requests and self.obstacle not in NEVER and not self.is_allowed
 
     @property
     def ends_subscription(self) -> bool:
@@ -93,7 +85,6 @@ def assess(facts: Facts, as_of: datetime | None = None) -> Assessment:
         obstacle=_obstacle(facts, now, amount),
         conditions=_conditions(facts, policy, now, deadline) if policy.is_on else (),
         amount_minor=amount,
-        refundable_minor=facts.refundable_minor,
         sums=sums,
         keys=facts.keys,
         paid_at=facts.paid_at,

@@ -14,13 +14,15 @@ from billing.model.invoices import Invoice
 from billing.model.lifecycle import DELEGATED_ACTION, LIVE, SUBSCRIPTION
 from billing.model.subscriptions import Subscription, business_of, load_subscription
 from core.db import ScopedSession
-from core.errors import N_, Conflict, Unavailable
+from core.errors import N_, Conflict, NotFound, Unavailable
 from core.scope import Scope, system
 
 REFUSAL = N_("This subscription is billed by another system. Change its payment method there.")
 AWAY = N_("The business's billing system can't be reached right now. Nothing was changed. Please try again.")
 PAY_THERE = N_("This subscription is billed by another system. Pay it there.")
 NOT_PAYABLE = N_("This invoice can no longer be paid. Contact the business.")
+
+MOST_SHOWN = 50
 
 Verb = Literal["change_method", "pay_invoice"]
 
@@ -38,35 +40,43 @@ def open_method_page(forwarder: ActionDispatcher, scope: Scope, subscription_id:
     return _open(forwarder, scope, subscription_id, "change_method", REFUSAL, check)
 
 
-def open_invoice_page(forwarder: ActionDispatcher, scope: Scope, subscription_id: str) -> str | None:
-    """Return the URL of the page where the oldest open invoice is paid, or None if it is paid. Opens its own sessions.
+def open_invoice_page(forwarder: ActionDispatcher, scope: Scope, subscription_id: str, invoice_id: str | None = None) -> str | None:
+    """Return the URL of the page where an open invoice is paid, by default the oldest, or None if it is paid. Opens its own sessions.
 
     Without an open invoice here, the other system is asked for its latest one. Raises as `open_method_page`.
     """
+    if invoice_id is not None and _is_paid(forwarder, scope, subscription_id, invoice_id):
+        return None
 
     def check(db: ScopedSession, subscription: Subscription) -> dict[str, Any]:
-        unpaid = external_invoice(db, subscription.business_id, subscription.id)
-        if subscription.status not in LIVE and unpaid is None:
+        unpaid = external_invoices(db, subscription.business_id, subscription.id)
+        chosen = next((item.id for item in unpaid if invoice_id in (None, item.id)), None)
+        if chosen is None and (invoice_id is not None or subscription.status not in LIVE):
             raise Conflict("SUBSCRIPTION_INACTIVE", NOT_PAYABLE)
-        return {"invoice_id": unpaid.id} if unpaid is not None else {}
+        return {"invoice_id": chosen} if chosen is not None else {}
 
     return _open(forwarder, scope, subscription_id, "pay_invoice", PAY_THERE, check)
 
 
-def external_invoice(db: ScopedSession, business_id: str, subscription_id: str) -> Invoice | None:
-    """Return the oldest open invoice of a subscription."""
-    return db.scalar(
-        select(Invoice)
-        .where(
-            Invoice.business_id == business_id,
-            Invoice.subscription_id == subscription_id,
-            Invoice.status == "open",
-            Invoice.due_minor > 0,
-            Invoice.account_id.is_not(None),
-        )
-        .order_by(Invoice.issued_at, Invoice.id)
-        .limit(1)
+def _is_paid(forwarder: ActionDispatcher, scope: Scope, subscription_id: str, invoice_id: str) -> bool:
+    """Return whether an invoice of the subscription is paid. Raises NotFound for any other invoice."""
+    with forwarder.database.open(scope) as db:
+        status = db.scalar(select(Invoice.status).where(Invoice.id == invoice_id, Invoice.subscription_id == subscription_id))
+    if status is None:
+        raise NotFound(sentence=N_("There is no such invoice."))
+    return status == "paid"
+
+
+def external_invoices(db: ScopedSession, business_id: str, subscription_id: str) -> list[Invoice]:
+    """Return the open invoices of a subscription, the oldest first."""
+    query = select(Invoice).where(
+        Invoice.business_id == business_id,
+        Invoice.subscription_id == subscription_id,
+        Invoice.status == "open",
+        Invoice.due_minor > 0,
+        Invoice.account_id.is_not(None),
     )
+    return list(db.scalars(query.order_by(Invoice.issued_at, Invoice.id).limit(MOST_SHOWN)))
 
 
 def _open(forwarder: ActionDispatcher, scope: Scope, subscription_id: str, verb: Verb, refusal: str, check: Any) -> str | None:

@@ -9,7 +9,7 @@ from core.models import BusinessOwned, UTCDateTime
 from core.rls import statements
 
 revision = "0050"
-down_revision = "0048"
+down_revision = "0049"
 branch_labels = None
 depends_on = None
 

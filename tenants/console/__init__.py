@@ -38,6 +38,7 @@ from tenants.console import (
     products,
     reconciliation,
     refund_policy,
+    refund_requests,
     refunds,
     settings,
     staff_changes,
@@ -59,8 +60,8 @@ __all__ = [
     "activity", "addons", "api_keys", "apps", "blocking", "bp", "brand", "businesses", "collection_groups", "collections",
     "create_business", "customers", "deliveries", "disputes", "domains", "events", "exports", "external_billing", "failed_jobs", "home",
     "identity_provider", "impersonation", "languages", "legal_pages", "payment_account_keys", "payment_account_test", "payment_accounts",
-    "payment_method_moves", "payments", "portal_links", "price_changes", "products", "reconciliation", "refund_policy", "refunds",
-    "register", "settings", "staff_changes", "statements", "subscriptions", "taxes", "team", "webhooks", "withdrawals",
+    "payment_method_moves", "payments", "portal_links", "price_changes", "products", "reconciliation", "refund_policy", "refund_requests",
+    "refunds", "register", "settings", "staff_changes", "statements", "subscriptions", "taxes", "team", "webhooks", "withdrawals",
 ]  # fmt: skip
 
 

@@ -33,6 +33,7 @@ JOBS = {
     job_names.TAX_ESTIMATES: _l("Tax of the next charge"),
     job_names.TAX_REPORTS: _l("Tax record at Stripe Tax"),
     job_names.PLANNED_STATEMENTS: _l("Planned cancellation"),
+    job_names.OVERDUE_REQUESTS: _l("Reminder of a refund request"),
 }
 """Job → label. Other jobs are shown by their name."""
 

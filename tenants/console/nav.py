@@ -17,6 +17,7 @@ SECTIONS = (
     (_l("Sales"), _l("Subscriptions"), "console.subscriptions", "subscriptions.read"),
     (_l("Sales"), _l("Statements received"), "console.statements", "subscriptions.read"),
     (_l("Sales"), _l("Payments"), "console.payments", "money.read"),
+    (_l("Sales"), _l("Refund requests"), "console.refund_requests", "money.read"),
     (_l("Sales"), _l("Disputes"), "console.disputes", "money.read"),
     (_l("Catalogue"), _l("Products"), "console.products", "products.read"),
     (_l("Catalogue"), _l("Collections"), "console.collections", "products.read"),

@@ -58,6 +58,8 @@ class AccountReader:
     skipped: int = 0
     wait: Callable[[Callable[[], Any]], Any] = with_retries
     budget: ReadLimit = field(default_factory=lambda: ReadLimit(REQUESTS, SECONDS))
+    terms: dict[tuple[str, str], Json | None] = field(default_factory=dict)
+    """Objects that many others name and that never change, by (kind, id), so that each is read once."""
     _unavailable: set[str] = field(default_factory=set)
 
     def records_of(self, resource: Resource, items: Sequence[Any]) -> list[Record]:

@@ -12,7 +12,7 @@ from tenants.imports.fields import Id, Instant, Json, Metadata, Words
 
 
 class DiscountRecord(BaseModel):
-    """A discount of the API. Lists contain only its id."""
+    """A discount of the API. Lists contain only its id. `restricted_to_items`: the plan and add-ons that it reduces, by default all."""
 
     discount_id: Id | None = None
     code: Words | None = None
@@ -22,6 +22,7 @@ class DiscountRecord(BaseModel):
     position: Annotated[int, Field(ge=0, le=1000)] = 0
     preserve_on_plan_change: bool = False
     restricted_to: Annotated[list[Id], Field(max_length=1000)] = []
+    restricted_to_items: Annotated[list[Id], Field(max_length=100)] = []
     cycles_remaining: Annotated[int, Field(ge=0, le=100_000)] | None = None
     subscription_cycles: Annotated[int, Field(ge=0, le=100_000)] | None = None
     usage_limit: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
@@ -54,7 +55,8 @@ def carried(discounts: list[DiscountRecord]) -> list[Json]:
     """
     return [
         {"discount_id": item.discount_id or "", "code": item.code or "", "name": item.name, "type": item.type, "amount": item.amount,
-         "most": None, "least": 0, "restricted_to": list(item.restricted_to), "keeps": item.preserve_on_plan_change,
+         "most": None, "least": 0, "restricted_to": list(item.restricted_to),
+         **({"items": list(item.restricted_to_items)} if item.restricted_to_items else {}), "keeps": item.preserve_on_plan_change,
          "cycles": item.subscription_cycles if item.cycles_remaining is None else item.cycles_remaining, "since": 1, "position": place,
          "created_at": item.created_at.isoformat() if item.created_at else "1970-01-01T00:00:00+00:00",
          "expires_at": item.expires_at.isoformat() if item.expires_at else None, "usage_limit": item.usage_limit,

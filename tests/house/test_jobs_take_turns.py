@@ -26,6 +26,7 @@ from billing.model.parties import Business
 from billing.model.payment_accounts import PaymentAccount, PaymentAccountDetails, sandbox_account_id
 from billing.model.payments import Payment, PaymentMethod
 from billing.model.price_changes import SubscriptionPriceChange
+from billing.model.refund_requests import CustomerRefundRequest
 from billing.model.sent_notices import SentNotice
 from billing.model.statements import Statement
 from billing.model.subscriptions import Subscription
@@ -179,6 +180,20 @@ def planned_statement(town: Town, _patch: Any) -> None:
     town.add(Statement(id="stm_birch", number="S-B", **ids, **{**fields, "received_at": clock.now()}))
     town.tick("planned statements")
     assert town.subscription(ada).cancel_at_period_end
+
+
+def overdue_request(town: Town, _patch: Any) -> None:
+    at = clock.now() - HOUR
+    for buyer, ids in ((town.cast.ada_at_acorn, [f"rrq_{n}" for n in range(MANY)]), (town.cast.ada_at_birch, ["rrq_birch"])):
+        paid = town.rows(Payment, Payment.id == buyer.payment_id)[0]
+        payments = town.copies(paid, len(ids), key=lambda id: id, invoice_id=None)
+        for id, payment_id in zip(ids, payments, strict=True):
+            of = {"business_id": buyer.business_id, "customer_id": buyer.customer_id, "payment_id": payment_id}
+            late = at if buyer is town.cast.ada_at_acorn else at + timedelta(minutes=1)
+            town.add(CustomerRefundRequest(id=id, status="open", answer_by=late, created_at=at, **of))
+    town.tick("overdue refund requests")
+    [birch] = town.rows(CustomerRefundRequest, CustomerRefundRequest.id == "rrq_birch")
+    assert birch.reminded_at is not None
 
 
 def dun(town: Town, _patch: Any) -> None:
@@ -556,6 +571,7 @@ SCENARIOS: dict[str, list[Callable[[Town, Any], None]]] = {
     "reconcile": [reconcile],
     "dunning": [remind_renewal, price_changes, remind_expiry, dun, recover, retry, end_grace],
     "planned statements": [planned_statement],
+    "overdue refund requests": [overdue_request],
     "old webhook deliveries": [sweep_webhooks],
     "old calls": [old_calls],
     "old consents": [old_consents],

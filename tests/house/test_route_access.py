@@ -30,6 +30,7 @@ from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseInstance, LicenseKey
 from billing.model.payment_accounts import sandbox_account_id
 from billing.model.receipts import Receipt
+from billing.model.refund_requests import CustomerRefundRequest
 from billing.model.statements import Statement
 from billing.plan_changes.quote import quote
 from billing.price_changes import order
@@ -135,6 +136,15 @@ def price_change_of(db: Any, product_id: str) -> str:
     return order.order(db, product_id, NewPrice(9900, clock.now() + timedelta(days=300))).id
 
 
+def request_of(db: Any, ben: Buyer) -> str:
+    """Add an open refund request. Returns its id."""
+    at = clock.now()
+    of = {"business_id": ben.business_id, "customer_id": ben.customer_id, "payment_id": ben.payment_id}
+    row = CustomerRefundRequest(id=new_id("rrq"), status="open", answer_by=at, created_at=at, **of)
+    db.add(row)
+    return row.id
+
+
 def statement_of(db: Any, business_id: str) -> str:
     """Add a cancellation that waits for a decision. Returns its id."""
     at = clock.now()
@@ -196,6 +206,7 @@ def strangers(street: Street) -> Strangers:
         disputed = dispute_of(db, ben)
         declared = statement_of(db, street.birch)
         receipt_id = db.scalar(select(Receipt.id).where(Receipt.customer_id == ben.customer_id))
+        requested = request_of(db, ben)
     of_birch = catalogue_of(services, street.birch)
     people = {"anonymous": Visitor(app), "Mallory": Visitor(app), "Ada": Visitor(app), "Ben": Visitor(app)}
     people["Mallory"].sign_in(street.MALLORY)
@@ -265,6 +276,7 @@ def strangers(street: Street) -> Strangers:
             "dispute_id": disputed,
             "statement_id": declared,
             "receipt_id": receipt_id,
+            "request_id": requested,
             "key_id": key_id,
             "license_key_id": key_id,
             "instance_id": instance.id,

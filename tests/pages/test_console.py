@@ -38,7 +38,7 @@ from tenants.impersonation import ImpersonationSession
 from tenants.roles import ROLES, VERBS, may
 from tenants.team import Membership
 from tenants.webhooks import endpoints, history
-from tests.house.test_route_access import dispute_of, price_change_of, statement_of
+from tests.house.test_route_access import dispute_of, price_change_of, request_of, statement_of
 from tests.pages.console_setup import Site
 from tests.visitor import Page, Visitor
 
@@ -53,8 +53,9 @@ ROUTES = {
     "subscriptions.change": "pause_for resume_for staff_plan_change quote_plan_change staff_slip confirm_for keep_plan_for"
     " retry_failing collect_here",
     "subscriptions.cancel": "cancellation cancel keep close_copy carry_out_statement answer_statement",
-    "money.read": "payments payment refunds reconciliation disputes dispute",
-    "money.refund": "refund make_refund check_exception close_exception carry_out_withdrawal settle_statement",
+    "money.read": "payments payment refunds reconciliation disputes dispute refund_requests refund_request",
+    "money.refund": "refund make_refund check_exception close_exception carry_out_withdrawal settle_statement write_refund_request"
+    " decline_refund_request",
     "products.read": "price_changes products product addon collections collection",
     "products.write": "order_price_change stop_price_change new_product create_product edit_product archive_product unarchive_product"
     " new_addon create_addon edit_addon"
@@ -62,8 +63,9 @@ ROUTES = {
     " add_to_collection move_in_collection offer_in_collection remove_from_collection add_group rename_group"
     " move_group offer_group remove_group",
     "settings.read": "settings details languages languages_preview brand brand_preview brand_contrast domains taxes payment_accounts"
-    " payment_account payment_account_test legal_pages",
-    "settings.write": "change_settings change_details change_languages closing close_business change_taxes choose_tax_calculator"
+    " payment_account payment_account_test legal_pages refund_settings",
+    "settings.write": "change_settings change_refund_settings change_details change_languages closing close_business change_taxes"
+    " choose_tax_calculator"
     " new_tax_registration add_tax_registration tax_registration change_tax_registration remove_tax_registration new_tax_rate add_tax_rate"
     " tax_rate change_tax_rate remove_tax_rate new_payment_account connect_payment_account store_payment_webhook_secret"
     " make_default_payment_account stop_charges resume_charges close_payment_account payment_account_key replace_payment_account_key"
@@ -141,6 +143,7 @@ def _ids(site: Site, business_id: str, buyer: Any, member: Visitor | None) -> di
             "payment_id": buyer.payment_id,
             "dispute_id": dispute_of(db, buyer),
             "statement_id": statement_of(db, business_id),
+            "request_id": request_of(db, buyer),
             "product_id": site.products[f"{name}.plan"],
             "membership_id": membership,
             "invitation_id": item.id,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from billing.charging.ports import ChargeOutcome
 from billing.customers.refund_policy import change_refund_policy
 from billing.model.parties import Business
 from billing.model.payments import Payment, Refund
@@ -135,19 +136,36 @@ def test_what_is_not_covered_says_why(site: Site) -> None:
     page = ada.get(f"/subscriptions/{bought.subscription_id}")
     assert "You can’t refund this payment yourself. This is the first payment of a subscription." in page.text
     page = ada.get(refund_url(bought.payment_id))
+    assert "You can ask Acorn Notes for a refund: help@acorn.example" in page.text
     assert "(not met)" in page.text and not page.soup.find("input", {"name": "as_of"})
     clock.turn(timedelta(days=20))
     page = ada.get(f"/purchases/{bought.purchase_id}")
     assert "You paid on" in page.text and "The time ended on" in page.text
 
 
+def test_a_refund_that_the_bank_refuses_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(site)
+    ada = site.customer(site.ADA)
+    ada.get(refund_url(site.ada_at_acorn.payment_id))
+    monkeypatch.setattr(
+        type(site.services.gateway), "refund", lambda _self, request: ChargeOutcome("declined", request.key, error_code="REFUND_FAILED")
+    )
+    page = ada.submit("/refund")
+    assert "Your bank didn’t accept the refund of €29.00. The business has been notified." in page.text
+    [email] = [item for item in ada.emails(site.ADA) if "did not arrive" in item.subject]
+    assert "Your bank did not accept the refund. Acorn Notes has been notified." in email.text
+    assert [item.subject for item in ada.received(site.SAM) if "needs reconciliation" in item.subject]
+    page = site.sam.get(site.at("/sales/reconciliation"))
+    assert "The customer refunded this payment under your refund policy" in page.text and "2. Enter below what you did." in page.text
+
+
 def test_strangers_get_404(site: Site) -> None:
     allow(site)
     ada, ben, bought = site.customer(site.ADA), site.customer(site.BEN), site.ada_at_acorn
-    other_business = f"/business/{site.birch}"
+    other = f"/business/{site.birch}"
     for visitor, url in (
         (ben, refund_url(bought.purchase_id)),
-        (ada, refund_url(bought.purchase_id, other_business)),
+        (ada, refund_url(bought.purchase_id, other)),
         (ada, refund_url(site.ben.purchase_id)),
         (ada, refund_url("pay_unknown")),
     ):

@@ -87,6 +87,32 @@ def test_what_happens_to_an_invoice_at_stripe_is_followed(story: Story) -> None:
     assert "isn’t ready" in story.go_to_pay(expect=409).text.replace("isn't", "isn’t")
 
 
+def test_two_open_invoices_are_shown_and_each_can_be_paid(story: Story, cast: Cast) -> None:
+    """The second is paid first. The form of the other one stays, and ids of other subscriptions open nothing."""
+    ada, second = story.ada, story.merchant.renew(story.late)
+    story.follow_events()
+    assert [row[:2] for row in story.invoices()][1:] == [(story.open["number"], "open"), (second["number"], "open")]
+    older, newer = story.invoice_here(story.open), story.invoice_here(second)
+    page = ada.get(f"{story.url}/invoice-payment?invoice={newer}")
+    assert page.soup is not None
+    forms = [item["value"] for item in page.soup.select("form[action$='/invoice-payment'] input[name=invoice]")]
+    assert forms == [newer, older] and page.text.count("Pay €18.00 on the billing page") == 2
+    assert ada.get(f"/invoices/{newer}").soup.find("a", href=f"{story.url}/invoice-payment?invoice={newer}") is not None
+    assert ada.post(f"{story.url}/invoice-payment", data={"invoice": newer}, follow=False).opens == second["hosted_invoice_url"]
+    story.behave("ok")
+    story.merchant.pay(second)
+    story.look_again()
+    assert (story.number(second)[1], story.number(story.open)[1]) == ("paid", "open")
+    said = ada.post(f"{story.url}/invoice-payment", data={"invoice": newer}).text
+    assert "This invoice is paid." in said, "the form was sent again"
+    away = ada.post(f"{story.url}/invoice-payment", data={"invoice": older}, follow=False)
+    assert away.opens == story.open["hosted_invoice_url"]
+    with story.services.database.open(system(cast.acorn)) as db:
+        of_acorn = db.scalars(select(Invoice.id).limit(1)).one()
+    for wrong in (of_acorn, "inv_unknown"):
+        ada.post(f"{story.url}/invoice-payment", data={"invoice": wrong}, expect=404)
+
+
 def test_an_invoice_paid_meanwhile_is_not_paid_again(story: Story) -> None:
     story.behave("ok")
     story.ada.get(f"{story.url}/invoice-payment")

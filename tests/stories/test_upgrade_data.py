@@ -85,6 +85,8 @@ def grown(settings: Settings, before: dict[str, int]) -> dict[str, int]:
             "price_changes",
             "processor_calls",
             "processor_customers",
+            "refund_request_messages",
+            "refund_requests",
             "receipts",
             "restarts",
             "statements",

@@ -21,6 +21,7 @@ STORED = {
     "report_tax",
     "recover",
     "planned_statement",
+    "overdue_request",
 }
 
 

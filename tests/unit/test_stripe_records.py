@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import Invalid
-from tenants.external.stripe import catalogue, customers, payments, subscriptions
+from tenants.external.stripe import catalogue, customers, discounts, payments, subscriptions
 from tenants.external.stripe.webhooks import hint_of
 
 AT = 1_790_000_000
@@ -137,3 +137,9 @@ def test_a_customer_without_an_email_address_is_refused() -> None:
 def test_an_event_says_what_to_read(kind: str, about: dict[str, Any], expected: tuple[str, str]) -> None:
     found = hint_of({"id": "evt_1", "type": kind, "data": {"object": about}})
     assert (found.kind, found.noun) == expected
+
+
+@pytest.mark.parametrize("percent", [True, -1, 100.5, float("nan"), 1e300, "10", {}])
+def test_a_hostile_percentage_is_refused(percent: Any) -> None:
+    with pytest.raises(ValueError, match="percentage"):
+        discounts._amount({"percent_off": percent}, "EUR")

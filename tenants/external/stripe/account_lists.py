@@ -18,6 +18,7 @@ from core.scope import system
 from tenants.external.read_limits import ReadLimit
 from tenants.external.reader import REQUESTS, SECONDS, UNREADABLE, AccountReader
 from tenants.external.stripe import catalogue, customers, invoices, payments, subscriptions
+from tenants.external.stripe.discounts import discounts_of
 from tenants.external.stripe.resources import INVOICE_PAYMENT, ONE, OPEN_INVOICES, PRICE, SUBSCRIPTION
 from tenants.external.stripe.values import child, id_of
 from tenants.external.system import MAX_PAGES, REFERENCE, SIZE, AccountPage, Created, Json, ObjectMissing, Resource, reference_of
@@ -51,7 +52,10 @@ def translate(reader: AccountReader, kind: str, data: Json) -> list[Record]:
         return payments.invoice_payment(data) if data.get("object") == "invoice_payment" else payments.charge(data)
     if kind == "refund":
         return payments.refund(data, data.get(_PAID) or _paid(reader, data, reader.known("payment", _names(data))))
-    found = _TRANSLATORS[kind](data)
+    if kind == "subscription":
+        found = subscriptions.subscription(data, discounts_of(reader, data))
+    else:
+        found = _TRANSLATORS[kind](data)
     latest = data.get("latest_invoice") if kind == "subscription" else None
     if isinstance(latest, dict) and (_is_open(latest) or reader.known("invoice", [str(latest.get("id"))])):
         found = [*reader.read("invoice", latest), *found]
@@ -74,7 +78,6 @@ _TRANSLATORS: dict[str, Callable[[Json], list[Record]]] = {
     "addon": lambda data: [catalogue.addon(data)],
     "customer": customers.customer,
     "payment_method": customers.payment_method,
-    "subscription": subscriptions.subscription,
     "invoice": invoices.invoice,
 }
 

@@ -24,6 +24,7 @@ PRICE = ("product",)
 CUSTOMER = ("invoice_settings.default_payment_method", "tax_ids")
 SUBSCRIPTION = (
     "default_payment_method", "customer", "customer.invoice_settings.default_payment_method", "customer.tax_ids", "latest_invoice",
+    "discounts", "items.data.discounts",
 )  # fmt: skip
 INVOICE_PAYMENT = ("invoice", "payment.payment_intent.latest_charge")
 OPEN_INVOICES = StripeList("unpaid invoices", "invoice", dated=True, path="/v1/invoices", filters=(("status", "open"),))
@@ -42,7 +43,8 @@ RESOURCES = (
 ONE: dict[str, tuple[str, tuple[str, ...]]] = {
     "product": ("/v1/prices/{}", PRICE), "addon": ("/v1/prices/{}", PRICE), "customer": ("/v1/customers/{}", CUSTOMER),
     "subscription": ("/v1/subscriptions/{}", SUBSCRIPTION), "payment_method": ("/v1/payment_methods/{}", ()),
-    "refund": ("/v1/refunds/{}", ()), "invoice": ("/v1/invoices/{}", ()),
+    "refund": ("/v1/refunds/{}", ()), "invoice": ("/v1/invoices/{}", ()), "coupon": ("/v1/coupons/{}", ("applies_to",)),
+    "promotion_code": ("/v1/promotion_codes/{}", ()),
 }  # fmt: skip
-READABLE = frozenset({*ONE, "payment"})
+READABLE = frozenset({*ONE, "payment"} - {"coupon", "promotion_code"})
 """The kinds that can be read one by one: `ONE`: path and what is expanded. A payment has no path of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +24,8 @@ FEEDBACK = frozenset({
 DAY = 86_400
 
 
-def subscription(data: Json) -> list[Record]:
-    """Return a subscription and its payment method. Raises ValueError for one without items."""
+def subscription(data: Json, discounts: Sequence[Json] = ()) -> list[Record]:
+    """Return a subscription with its discounts, and its payment method. Raises ValueError for one without items."""
     plan, *more = items_of(data)
     buyer = data.get("customer")
     price, quantity = child(plan, "price") or {}, plan.get("quantity")
@@ -48,7 +49,7 @@ def subscription(data: Json) -> list[Record]:
         "cancellation_feedback": feedback if feedback in FEEDBACK else None,
         "cancellation_comment": child(data, "cancellation_details", "comment"),
         "billing": details["billing"], "tax_id": details["tax_id"], "customer_business_name": details["business_name"],
-        "payment_method_id": id_of(method), "metadata": data.get("metadata"),
+        "payment_method_id": id_of(method), "metadata": data.get("metadata"), "discounts": list(discounts),
         "created_at": moment(data.get("start_date") or data.get("created")),
     })  # fmt: skip
     compared = {"billing_name": details["name"], "tax_ids": details["tax_ids"]}  # billing/external/details.py

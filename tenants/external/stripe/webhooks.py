@@ -34,11 +34,12 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 EVENTS = [
     "customer.created", "customer.updated", "customer.deleted", "customer.subscription.created", "customer.subscription.updated",
-    "customer.subscription.deleted", "customer.subscription.paused", "customer.subscription.resumed", "customer.tax_id.created",
-    "customer.tax_id.updated", "customer.tax_id.deleted", "product.created", "product.updated", "product.deleted", "price.created",
-    "price.updated", "price.deleted", "invoice.finalized", "invoice.paid", "invoice.payment_failed", "invoice.voided", "invoice.updated",
-    "invoice.marked_uncollectible", "invoice_payment.paid", "charge.succeeded", "charge.failed", "charge.updated", "charge.refunded",
-    "refund.created", "refund.updated", "refund.failed", "payment_method.attached", "payment_method.detached", "payment_method.updated",
+    "customer.subscription.deleted", "customer.subscription.paused", "customer.subscription.resumed", "customer.discount.created",
+    "customer.discount.updated", "customer.discount.deleted", "customer.tax_id.created", "customer.tax_id.updated",
+    "customer.tax_id.deleted", "product.created", "product.updated", "product.deleted", "price.created", "price.updated", "price.deleted",
+    "invoice.finalized", "invoice.paid", "invoice.payment_failed", "invoice.voided", "invoice.updated", "invoice.marked_uncollectible",
+    "invoice_payment.paid", "charge.succeeded", "charge.failed", "charge.updated", "charge.refunded", "refund.created", "refund.updated",
+    "refund.failed", "payment_method.attached", "payment_method.detached", "payment_method.updated",
     "payment_method.automatically_updated",
 ]  # fmt: skip
 """What the portal asks an account to send."""

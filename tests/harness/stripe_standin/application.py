@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, redirect, request
 
-from tests.harness.stripe_standin import billing_api, checkout, hosted_pages, intents, methods, money, specification, tax_ids, taxes
+from tests.harness.stripe_standin import (
+    billing_api,
+    checkout,
+    discounts,
+    hosted_pages,
+    intents,
+    methods,
+    money,
+    specification,
+    tax_ids,
+    taxes,
+)
 from tests.harness.stripe_standin.hosted_pages import html
 from tests.harness.stripe_standin.world import Account, Object, Problem, Stored
 
@@ -82,6 +93,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     **billing_api.OPERATIONS,
     **taxes.OPERATIONS,
     **tax_ids.OPERATIONS,
+    **discounts.OPERATIONS,
 }
 
 
@@ -211,6 +223,7 @@ class _Call:
                 _expand(account, body, path.split("."))
             taxes.leave_out(body, expand)
             tax_ids.leave_out(body, expand)
+            discounts.expand_products(account, body, expand)
         try:
             specification.check_answer(self.method, name, body, status)
         except specification.NotInSpecification as wrong:
@@ -224,6 +237,8 @@ def _expand(account: Account, node: Any, path: list[str]) -> None:
     for item in node if isinstance(node, list) else [node]:
         first, *rest = path
         value = item.get(first) if isinstance(item, dict) else None
+        if isinstance(value, list) and not rest:
+            item[first] = [deepcopy(account.objects[part]) if isinstance(part, str) else part for part in value]
         if isinstance(value, str):
             item[first] = value = deepcopy(account.objects[value])
             if value.get("deleted"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.harness.stripe_standin import intents, invoices, methods, tax_ids
+from tests.harness.stripe_standin import discounts, intents, invoices, methods, tax_ids
 from tests.harness.stripe_standin.cards import BY_NUMBER
 from tests.harness.stripe_standin.invoices import ADDRESS
 from tests.harness.stripe_standin.world import Account, Object
@@ -79,6 +79,23 @@ class Merchant:
         """Give a customer a tax number."""
         return tax_ids.create(self.account, {"type": kind, "value": value}, customer["id"])
 
+    def coupon(self, name: str, code: str | None = None, **terms: Any) -> tuple[Object, Object | None]:
+        """Return a coupon with these terms (`discounts.coupon`), and its promotion code if there is one."""
+        made = discounts.coupon(self.account, name, self.now, **terms)
+        return made, discounts.promotion_code(self.account, made, code) if code else None
+
+    def discount(self, coupon: tuple[Object, Object | None], owner: Object) -> Object:
+        """Redeem a coupon for a customer, a subscription, or an item of one."""
+        kind = owner["object"]
+        made = discounts.discount(self.account, coupon[0], self.now, coupon[1], **{kind: owner["id"]})
+        if kind == "customer":
+            owner["discount"] = made
+            self.account.emit("customer.discount.created", made)
+        else:
+            owner["discounts"].append(made["id"])
+            self.account.emit("customer.subscription.updated", self.account.objects[owner.get("subscription", owner["id"])])
+        return made
+
     def delete(self, customer: Object) -> None:
         for item in self.account.every("subscription", customer=customer["id"]):
             if item["status"] != "canceled":
@@ -127,10 +144,6 @@ class Merchant:
             self.account.emit("customer.subscription.updated", subscription)
         return invoice
 
-    def pay(self, invoice: Object) -> None:
-        """Pay an open invoice with the card that the customer has now."""
-        self.collect(invoice)
-
     def pay_with(self, invoice: Object, number: str) -> bool:
         """Pay an open invoice with another card."""
         buyer = self.account.objects[invoice["customer"]]
@@ -145,6 +158,7 @@ class Merchant:
         if not kept:
             del self.account.objects[invoice["id"]]
             return invoice
+        discounts.used(self.account, subscription)
         subscription["latest_invoice"] = invoice["id"]
         if invoice["amount_due"] > 0:
             values = {"amount": invoice["amount_due"], "currency": invoice["currency"], "customer": buyer["id"]}
@@ -176,6 +190,8 @@ class Merchant:
         subscription["status"] = "active"
         self.account.emit("customer.subscription.updated", subscription)
         return True
+
+    pay = collect
 
     def charge(self, customer: Object, amount: int, currency: str = "eur", **facts: Any) -> Object:
         """Charge without an invoice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from tests.harness.stripe_standin import intents
+from tests.harness.stripe_standin import discounts, intents
 from tests.harness.stripe_standin.world import Account, Object
 
 ADDRESS = {"city": "London", "country": "GB", "line1": "12 High Street", "line2": None, "postal_code": "E1 6AN", "state": None}
@@ -33,10 +33,17 @@ def line(account: Account, subscription: Object, item: Object, part: tuple[int, 
 
 
 def issue(account: Account, now: int, subscription: Object, reason: str, lines: list[Object]) -> Object:
-    """Return an open invoice of these lines, with the customer's balance set off."""
+    """Return an open invoice of these lines, with discounts taken off and the customer's balance set off."""
+    items = subscription["items"]["data"]
+    discounts.apply(account, now, subscription, items, [item for item in lines if item["amount"] > 0])
+    for item in lines:
+        off = sum(part["amount"] for part in item["discount_amounts"])
+        if off:
+            item["taxes"] = [_tax(round((item["amount"] - off) / 5), item["amount"] - off)]
+    off = sum(part["amount"] for item in lines for part in item["discount_amounts"])
     net, tax = sum(item["amount"] for item in lines), sum(item["taxes"][0]["amount"] for item in lines)
     account.invoices += 1
-    number, total = account.invoices, net + tax
+    number, total = account.invoices, net - off + tax
     buyer = account.objects[subscription["customer"]]
     before = buyer.get("balance", 0)
     due = total + before if total + before >= intents.MINIMUM[subscription["currency"]] else 0  # less is carried over
@@ -57,7 +64,7 @@ def issue(account: Account, now: int, subscription: Object, reason: str, lines: 
         customer_tax_ids=[{"type": item["type"], "value": item["value"]} for item in buyer["tax_ids"]["data"]],
         hosted_invoice_url=f"{account.base_url}/i/{number}",
         invoice_pdf=f"{account.base_url}/pdf/{number}",
-        total_taxes=[_tax(tax, net)],
+        total_taxes=[_tax(tax, net - off)],
     )  # fmt: skip
 
 
