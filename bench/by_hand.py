@@ -19,8 +19,9 @@ from auth.sessions import Account, Visit, VisitGrant
 from bench.world import Bench
 from billing.model.business_profile import BusinessProfile
 from billing.model.lifecycle import ENDED
-from billing.subscriptions.queries import SHOWN, SubscriptionRow
+from billing.subscriptions.queries import SHOWN
 from billing.subscriptions.running import SubscriptionPage
+from billing.subscriptions.subscription_row import SubscriptionRow
 
 SESSION = """
 SELECT s.id, s.created_at, s.proved_at, i.identity_id, i.locale, i.zone, i.name, e.email, e.email_key, e.is_primary,

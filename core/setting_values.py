@@ -11,7 +11,7 @@ import click
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from core.domain_names import BadDomain, ascii_url
+from core.domain_names import BadDomain, ascii_domain, ascii_url
 
 Get = Callable[..., str]
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
@@ -121,3 +121,11 @@ def ascii_base_url(base_url: str) -> str:
         return ascii_url(base_url)
     except BadDomain as wrong:
         raise Misconfigured(f"PORTAL_BASE_URL is not a URL: {wrong}.") from wrong
+
+
+def mail_host(name: str) -> str:
+    """Return the name in ASCII, because the resolver and TLS would encode it by IDNA 2003."""
+    try:
+        return ascii_domain(name) if name else ""
+    except BadDomain as wrong:
+        raise Misconfigured(f"MAIL_SERVER is not a host name: {wrong}.") from wrong

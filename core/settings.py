@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from core import oidc_settings
 from core.address_policy import is_loopback
-from core.domain_names import BadDomain, ascii_domain
+from core.domain_names import BadDomain
 from core.legal_settings import LegalSettings
 from core.mime import address_of
 from core.oidc_settings import OidcProvider
@@ -26,6 +26,7 @@ from core.setting_values import (
     database_url,
     header_name,
     listen_address,
+    mail_host,
     mail_sender,
     number,
     number_or_none,
@@ -143,7 +144,7 @@ class Settings:
             database_replica_url=database_url(get, "DATABASE_REPLICA_URL"),
             database_backup_url=database_url(get, "DATABASE_BACKUP_URL"),
             secret_keys=tuple(key.strip() for key in get("SECRET_KEY").split(",") if key.strip()) or (DEFAULT_SECRET,),
-            mail_server=_mail_host(get("MAIL_SERVER")),
+            mail_server=mail_host(get("MAIL_SERVER")),
             mail_port=number(get, "MAIL_PORT", 465 if boolean(get, "MAIL_USE_SSL") else 25, 1, 65535),
             mail_use_tls=boolean(get, "MAIL_USE_TLS"),
             mail_use_ssl=boolean(get, "MAIL_USE_SSL"),
@@ -241,11 +242,3 @@ def _operator_networks(text: str) -> tuple[Network, ...]:
         return operator_networks(text)
     except ValueError as wrong:
         raise Misconfigured(f"PORTAL_OPERATOR_NETWORKS: {wrong}.") from wrong
-
-
-def _mail_host(name: str) -> str:
-    """Return the name in ASCII, because the resolver and TLS would encode it by IDNA 2003."""
-    try:
-        return ascii_domain(name) if name else ""
-    except BadDomain as wrong:
-        raise Misconfigured(f"MAIL_SERVER is not a host name: {wrong}.") from wrong

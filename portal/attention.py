@@ -12,7 +12,7 @@ from markupsafe import Markup
 from billing.external.port import can
 from billing.history.overview import SubscriptionSummary
 from billing.model.lifecycle import UNPAID_STATES
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.links import exists_here, here
 from core.template_context import amount_tag, date_tag, formatter
 from portal.phrases import bank_confirms, card, is_soon, last_day, sentence

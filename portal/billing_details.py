@@ -18,8 +18,8 @@ from billing.model.lifecycle import LIVE
 from billing.model.postal_addresses import PARTS, address_lines
 from billing.subscriptions import billing_details as command
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
 from billing.subscriptions.shown_details import details_of, version_of
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.errors import Conflict, Invalid, NotFound
 from core.formatting import locale_of
 from core.links import here

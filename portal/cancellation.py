@@ -14,7 +14,7 @@ from billing.licenses import queries as license_queries
 from billing.subscriptions import cancel as cancel_subscription
 from billing.subscriptions import queries as query
 from billing.subscriptions.end_now import cancel_now
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid
 from core.links import here

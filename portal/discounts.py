@@ -10,7 +10,7 @@ from flask_babel import ngettext
 
 from billing.model.discounts import cycles_left, fits
 from billing.model.quotes import Quote
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.template_context import formatter
 
 

@@ -14,7 +14,7 @@ from billing.external import latest as external_latest
 from billing.external.port import pays_there
 from billing.model.delegated_actions import DelegatedAction
 from billing.subscriptions import external_pages as command
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import clock
 from core.errors import Conflict, Unavailable
 from core.links import external, here

@@ -10,7 +10,7 @@ from auth.visit_rows import Account
 from billing.external.port import pays_there
 from billing.subscriptions import external_pages as command
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.errors import Conflict, Unavailable
 from core.links import here
 from core.request_context import db, scope, services

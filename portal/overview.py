@@ -12,7 +12,7 @@ from typing import Any
 from billing.history import overview
 from billing.history.overview import SubscriptionSummary
 from billing.subscriptions import running
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.request_context import db
 from core.template_context import formatter
 from portal.attention import needs, unfinished

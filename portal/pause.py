@@ -11,7 +11,7 @@ from billing.model import lifecycle, policy
 from billing.pricing import prices
 from billing.subscriptions import pause as pause_subscription
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import clock
 from core.errors import Conflict, Forbidden
 from core.links import here

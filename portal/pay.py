@@ -19,7 +19,7 @@ from billing.renewals import pay_dues as dues_payment
 from billing.renewals import payment_methods as saved
 from billing.renewals.payment_queries import declined_methods
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import i18n
 from core.errors import BusinessArchived, Conflict, Invalid, Unavailable
 from core.links import here

@@ -16,7 +16,7 @@ from billing.plan_changes import external as plan_change_external
 from billing.plan_changes.eligibility import PlanSelection
 from billing.pricing import prices
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import i18n
 from core.errors import Conflict, Invalid
 from core.links import external, here

@@ -17,7 +17,7 @@ from billing.plan_changes import choices, external
 from billing.plan_changes import discount_codes as command
 from billing.plan_changes.eligibility import PlanSelection
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.errors import Conflict
 from core.request_context import scope, services
 from portal import bp

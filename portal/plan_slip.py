@@ -13,7 +13,7 @@ from billing.model.discounts import discount_label as invoice_text
 from billing.model.quotes import Quote
 from billing.plan_changes.choices import PlanChoice, ShownPlans
 from billing.pricing import prices
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.links import here
 from core.template_context import formatter
 from portal.discounts import codes_of_change, line_name

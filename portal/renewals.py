@@ -12,7 +12,7 @@ from billing.model.lifecycle import UNPAID_STATES
 from billing.pricing import prices
 from billing.pricing.calendar import nth
 from billing.pricing.terms import Seller
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.template_context import formatter
 from portal.request_accounts import account
 

@@ -16,9 +16,9 @@ from billing.renewals import method_queries
 from billing.renewals.payment_queries import declined_methods
 from billing.subscriptions import queries as query
 from billing.subscriptions import restart as command
-from billing.subscriptions.queries import SubscriptionRow
 from billing.subscriptions.restart import OfferChanged, RestartOrder
 from billing.subscriptions.restart_offer import RestartOffer, check, may_restart, offer
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import i18n
 from core.db import ScopedSession
 from core.errors import Conflict, Invalid, Unavailable

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 
 log = structlog.get_logger()
 

@@ -11,6 +11,7 @@ from billing.history import billing_history, purchases
 from billing.history.billing_history import Filter, SearchTerms
 from billing.licenses import queries as license_queries
 from billing.subscriptions import queries as subscription_queries
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.request_context import db
 from portal import bp
 from portal.license_keys import mask_key
@@ -48,7 +49,7 @@ class SearchResults:
     A customer has few rows, so they are compared here. No database index supports a pattern in the middle of a text.
     """
 
-    subscriptions: list[subscription_queries.SubscriptionRow]
+    subscriptions: list[SubscriptionRow]
     purchases: list[purchases.PurchaseRow]
     businesses: list[tuple[str, str]]
 

@@ -191,6 +191,7 @@ def _page(reading: ScopedSession, assessed: Assessment, errors: dict[str, str] |
             is_fresh=is_fresh(),
             until=assessed.deadline if assessed.deadline > clock.now() else None,
             errors=errors or {},
+            others=[offer for other in facts.other_purchases(reading, payment) if (offer := refund_offer(reading, other)) is not None],
         )
     )
     page.headers["Cache-Control"] = "private, no-store"  # the form has the amount of this moment

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from auth.visit_rows import Account
 from billing.external.port import can
 from billing.model.lifecycle import UNPAID_STATES
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import clock
 from core.links import exists_here
 from core.template_context import amount_tag, date_tag, formatter

@@ -13,7 +13,7 @@ from auth.visit_rows import Account
 from billing.external.port import NO_USAGE_PLANS, can, pays_there
 from billing.model import lifecycle, policy
 from billing.pricing import prices
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import clock
 from core.links import exists_here, here
 from core.template_context import date_tag, formatter, state_tag

@@ -19,6 +19,7 @@ from billing.subscriptions import running
 from billing.subscriptions.consents import consents_of
 from billing.subscriptions.next_invoice import next_lines
 from billing.subscriptions.restart_offer import RESTARTABLE
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.links import exists_here, here
 from core.request_context import db
 from portal import bp, cursor, external_billing, withdrawal_rights
@@ -70,7 +71,7 @@ def subscription(subscription_id: str) -> ResponseReturnValue:
     return render_template("portal/left_out.html", row=row, account=account(row.business_id, row.customer_id)) if left_out else page
 
 
-def _page(row: query.SubscriptionRow) -> str:
+def _page(row: SubscriptionRow) -> str:
     theirs = account(row.business_id, row.customer_id)
     url = f"{here('subscriptions')}/{row.id}"
     renews = row.status == "active" and not (row.is_ending or theirs.archived_at) and row.next_billing_at and can(row.collected_by, "keep")

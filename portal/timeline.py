@@ -8,7 +8,7 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.outbox import Event
 from core.template_context import formatter
 from portal.phrases import card_of_event

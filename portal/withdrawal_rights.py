@@ -15,7 +15,7 @@ from billing.model.payments import Payment
 from billing.rights.right import Right, right
 from billing.rights.table import Labels, withdraw_labels
 from billing.statements.matching import WITHDRAWABLE
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import i18n
 from core.links import exists_here, here
 from core.template_context import formatter

@@ -41,11 +41,10 @@ from core.scope import Scope, system
 
 __all__ = ["PlanOption", "PlanChangeResult", "cancel_scheduled", "confirm", "options", "quote"]
 
-_FIGURES = (
+_FIGURES = (  # columns that must be equal when the quote is computed again for the same moment
     "version", "unit_minor", "addons", "discounts", "lines", "total_minor", "tax", "unused_minor", "balance_minor", "credit_applied_minor",
     "credit_minor", "due_minor", "value_minor", "restarts", "next_billing_at", "next_renewal_minor", "currency", "source_invoice_id",
 )  # fmt: skip
-"""Columns that must be equal when the quote is computed again for the same moment."""
 
 
 @dataclass(frozen=True)

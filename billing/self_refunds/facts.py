@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from billing.charging.refunds import refundable
+from billing.charging.refunds import WINDOW, refundable
 from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
 from billing.model.licenses import LicenseKey
@@ -20,6 +20,7 @@ from billing.model.payments import Payment, Refund
 from billing.model.provenance import made_here_first
 from billing.model.quotes import Quote
 from billing.model.subscriptions import Subscription
+from core import clock
 from core.db import ScopedSession
 from core.errors import NotFound
 
@@ -73,6 +74,20 @@ def latest_payment(db: ScopedSession, business_id: str, subscription_id: str) ->
     mine = (Payment.business_id == business_id, Payment.subscription_id == subscription_id)
     query = select(Payment).where(*mine, Payment.status == "succeeded", Payment.amount_minor > 0)
     return db.scalar(query.order_by(Payment.created_at.desc(), Payment.id.desc()).limit(1))
+
+
+def other_purchases(db: ScopedSession, payment: Payment, limit: int = 5) -> Sequence[Payment]:
+    """Return the customer's other one-time purchases at the same business that are not too old to be refunded, newest first."""
+    query = select(Payment).where(
+        Payment.business_id == payment.business_id,
+        Payment.customer_id == payment.customer_id,
+        Payment.id != payment.id,
+        Payment.subscription_id.is_(None),
+        Payment.status == "succeeded",
+        Payment.amount_minor > Payment.refunded_minor,
+        Payment.created_at > clock.now() - WINDOW,
+    )
+    return db.scalars(query.order_by(Payment.created_at.desc(), Payment.id.desc()).limit(limit)).all()
 
 
 def load_facts(db: ScopedSession, payment: Payment) -> Facts:

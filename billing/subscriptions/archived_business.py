@@ -11,7 +11,7 @@ from billing.licenses import queries as license_queries
 from billing.licenses.queries import KeyRow
 from billing.model.invoices import Invoice
 from billing.subscriptions import queries as subscription_queries
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.db import ScopedSession
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from billing.pricing import credit
 from billing.pricing.credit_lines import less_credit
 from billing.pricing.prices import PriceLine
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.db import ScopedSession
 
 

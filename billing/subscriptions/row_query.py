@@ -1,4 +1,4 @@
-"""The select statement of subscription rows, with the columns in the order of `queries.SubscriptionRow`."""
+"""The select statement of subscription rows, with the columns in the order of `subscription_row.SubscriptionRow`."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from sqlalchemy import case, func, literal, or_
 
 from billing.model.lifecycle import UNPAID_STATES
 from billing.model.subscriptions import Subscription
-from billing.subscriptions.queries import SHOWN, SubscriptionRow, unique_rows
+from billing.subscriptions.queries import SHOWN, unique_rows
 from billing.subscriptions.row_query import select_rows
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.db import ScopedSession
 
 Mark = tuple[datetime, str]

@@ -22,7 +22,7 @@ from billing.plan_changes import quote as quote_plan_change_command
 from billing.pricing import prices
 from billing.subscriptions import pause as pause_subscription
 from billing.subscriptions import queries as query
-from billing.subscriptions.queries import SubscriptionRow
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core import i18n
 from core.errors import Conflict, Invalid
 from core.links import here

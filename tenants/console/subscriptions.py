@@ -20,6 +20,7 @@ from billing.subscriptions import cancel as cancel_subscription
 from billing.subscriptions import queries as query
 from billing.subscriptions.consents import consents_of
 from billing.subscriptions.end_now import cancel_now
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.errors import N_, Conflict, Invalid
 from core.links import here
 from core.request_context import db, scope, services
@@ -144,7 +145,7 @@ def _request_sent(url: str) -> ResponseReturnValue:
     return redirect(url, 303)
 
 
-def _delegated(row: query.SubscriptionRow) -> tuple[str, str, str] | None:
+def _delegated(row: SubscriptionRow) -> tuple[str, str, str] | None:
     """Return (state, action, error) of the last action sent to an external billing system."""
     act = external_latest.latest(db(), row.business_id, row.id) if row.collected_by != "us" else None
     return (act.status, requested_change(act.verb), act.error or "") if act is not None else None

@@ -16,6 +16,7 @@ from billing.plan_changes.business_order import PlanChangePreview
 from billing.plan_changes.eligibility import PlanSelection
 from billing.pricing import prices
 from billing.subscriptions import queries
+from billing.subscriptions.subscription_row import SubscriptionRow
 from core.request_context import db, scope, services
 from core.scope import system
 from portal.billing_services import dispatcher, processor
@@ -94,7 +95,7 @@ def keep_plan(subscription_id: str) -> ResponseReturnValue:
     return "", 204
 
 
-def _check_own(subscription_id: str) -> queries.SubscriptionRow:
+def _check_own(subscription_id: str) -> SubscriptionRow:
     """Return the subscription. Raises NotFound, before the body is read."""
     with services().database.open(scope()) as reading:
         return queries.get_subscription(reading, subscription_id)

@@ -29,7 +29,6 @@ READ = {  # column → (template, variable)
     "Passkey.last_used_at": ("unified/passkeys.html", "passkey"),
     "ProviderLogin.last_used_at": ("unified/providers.html", "login"),
     "Restart.created_at": ("tenants/console/subscription.html", "newer"),
-    "Statement.answer": ("tenants/console/statement.html", "row"),
     "Statement.decided_at": ("tenants/console/statement.html", "row"),
     "SubscriptionPriceChange.answered_at": ("portal/price_change.html", "change"),
     "SourceId.loaded_at": ("tenants/console/customer.html", "loaded"),

@@ -159,6 +159,18 @@ def test_a_refund_that_the_bank_refuses_is_told(site: Site, monkeypatch: pytest.
     assert "The customer refunded this payment under your refund policy" in page.text and "2. Enter below what you did." in page.text
 
 
+def test_the_other_purchases_say_whether_they_can_be_refunded(site: Site) -> None:
+    allow(site)
+    ada, bought = site.customer(site.ADA), site.ada_at_acorn
+    page = ada.get(refund_url(bought.payment_id))
+    others = page.soup.find(attrs={"aria-labelledby": "others"})
+    assert "Acorn for desktop" in others.get_text() and others.find("a")["href"] == refund_url(bought.purchase_id)
+    clock.turn(timedelta(days=20))
+    others = ada.get(refund_url(bought.payment_id)).soup.find(attrs={"aria-labelledby": "others"})
+    assert "The time ended on" in others.get_text()
+    assert ada.get(refund_url(bought.purchase_id)).soup.find(attrs={"aria-labelledby": "others"}) is None
+
+
 def test_strangers_get_404(site: Site) -> None:
     allow(site)
     ada, ben, bought = site.customer(site.ADA), site.customer(site.BEN), site.ada_at_acorn
