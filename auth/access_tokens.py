@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from auth import sessions, tokens
 from auth.models import AccessToken
 from auth.sessions import Visit
-from auth.visit_rows import Account, load_customers
+from auth.visit_rows import Account, rows_of
 from billing.model.events import emit_customer_event
 from billing.model.parties import Customer
 from core import clock, ids
@@ -49,6 +49,7 @@ class TokenAccess:
     visit: Visit | None
     business_id: str | None
     vouched_at: datetime | None = None
+    expires_at: datetime | None = None
 
     @property
     def is_fresh(self) -> bool:
@@ -83,30 +84,38 @@ def make_for_customer(
     if customer is None:
         raise NotFound()
     creator = f"{db.scope.actor.type}:{db.scope.actor.id or ''}"
-    row, secret = _new(settings, may_act, business_id=business_id, customer_id=customer_id, created_by=creator, label="")
+    row, secret = _new(settings, may_act, business_id=business_id, customer_id=customer_id, created_by=creator)
     db.add(row)
     emit_customer_event(db, customer, "access_token.created", scopes=row.scopes)
     return row, secret
 
 
 def make_for_session(
-    database: Database, settings: Settings, visit: Visit, business_id: str | None, label: str, *, may_act: bool = True
+    database: Database,
+    settings: Settings,
+    visit: Visit,
+    business_id: str | None,
+    label: str,
+    *,
+    may_act: bool = True,
+    parent: TokenAccess | None = None,
 ) -> tuple[AccessToken, str]:
     """Create a token of a signed-in person: for everything, or for one business that they buy from.
 
-    A session has at most MOST live tokens: the oldest are revoked. Raises NotFound, Unauthorized.
+    `parent`: the token that requests it. The new token ends with it at the latest. A session has at most MOST live tokens: the oldest
+    are revoked, but never the parent. Raises NotFound, Unauthorized.
     """
     if visit.identity_id is None or visit.at_domain is not None:
         raise Unauthorized()
     if business_id is not None and sessions.scope_for_business(visit, business_id) is None:
         raise NotFound()
-    row, secret = _new(settings, may_act, session_id=visit.session_id, business_id=business_id, created_by="session", label=label[:80])
+    creator = f"token:{parent.token_id}" if parent else "session"
+    row, secret = _new(settings, may_act, session_id=visit.session_id, business_id=business_id, created_by=creator, label=label[:80])
+    row.expires_at = min(row.expires_at, parent.expires_at or row.expires_at) if parent else row.expires_at
     with database.open(everything("create an access token"), write=True) as db:
-        live = select(AccessToken.id).where(*_live(visit)).order_by(AccessToken.created_at.desc(), AccessToken.id).offset(MOST - 1)
-        surplus = list(db.scalars(live))
-        if surplus:
-            oldest = update(AccessToken).where(AccessToken.id.in_(surplus)).values(revoked_at=clock.wall())
-            db.execute(oldest, execution_options=_QUIETLY)
+        others = select(AccessToken.id).where(*_live(visit), AccessToken.id != (parent.token_id if parent else ""))
+        newest = others.order_by(AccessToken.created_at.desc(), AccessToken.id)
+        _end(db, AccessToken.id.in_(list(db.scalars(newest.offset(MOST - (2 if parent else 1))))))
         db.add(row)
         db.flush()
         db.expunge(row)
@@ -139,8 +148,8 @@ def read(database: Database, settings: Settings, secret: str) -> TokenAccess:
 
 def tokens_of(database: Database, visit: Visit) -> list[TokenRow]:
     """Return the live tokens that were made in this session, newest first."""
-    query = select(AccessToken).where(*_live(visit)).order_by(AccessToken.created_at.desc(), AccessToken.id).limit(100)
     with database.open(everything("list the tokens of a session")) as db:
+        query = select(AccessToken).where(*_live(visit)).order_by(AccessToken.created_at.desc(), AccessToken.id).limit(100)
         return [
             TokenRow(row.id, row.label, row.scopes, row.business_id, row.created_at, row.last_used_at, row.expires_at)
             for row in db.scalars(query)
@@ -172,7 +181,7 @@ def _new(
     may_act: bool,
     *,
     created_by: str,
-    label: str,
+    label: str = "",
     session_id: str | None = None,
     business_id: str | None = None,
     customer_id: str | None = None,
@@ -198,9 +207,9 @@ def _bearer(database: Database, row: AccessToken) -> TokenAccess | None:
     may_act = ACT in row.scopes.split()
     if row.session_id is None:
         scope = customer_of(str(row.business_id), str(row.customer_id))
-        accounts = load_customers(scope, row.business_id)
+        accounts = rows_of(scope, str(row.business_id))  # as with a portal link, a row that the person declined is closed
         vouched_at = row.created_at if row.created_by.startswith("api_key:") else None
-        return TokenAccess(row.id, may_act, scope, tuple(accounts), None, row.business_id, vouched_at) if accounts else None
+        return TokenAccess(row.id, may_act, scope, tuple(accounts), None, row.business_id, vouched_at, row.expires_at) if accounts else None
     visit = sessions.load_by_id(database, row.session_id)
     if visit is None or visit.identity_id is None:
         return None
@@ -208,11 +217,11 @@ def _bearer(database: Database, row: AccessToken) -> TokenAccess | None:
         sessions.scope_for_unified(visit)
         shown = tuple(account for account in visit.customers if not account.is_pending_acceptance)
         pairs = [(account.business_id, account.customer_id) for account in shown]
-        return TokenAccess(row.id, may_act, person(visit.identity_id, pairs), shown, visit, None)
+        return TokenAccess(row.id, may_act, person(visit.identity_id, pairs), shown, visit, None, None, row.expires_at)
     found = sessions.scope_for_business(visit, row.business_id)
     if found is None or visit.link is not None:  # a business's link in that browser does not lend its reach to the token
         return None
-    return TokenAccess(row.id, may_act, found, tuple(visit.customers), visit, row.business_id)
+    return TokenAccess(row.id, may_act, found, tuple(visit.customers), visit, row.business_id, None, row.expires_at)
 
 
 def _live(visit: Visit) -> tuple[ColumnElement[bool], ...]:
@@ -222,8 +231,17 @@ def _live(visit: Visit) -> tuple[ColumnElement[bool], ...]:
 
 def _revoke(database: Database, *which: ColumnElement[bool]) -> int:
     with database.open(everything("revoke an access token"), write=True) as db:
-        done = db.execute(update(AccessToken).where(*which).values(revoked_at=clock.wall()), execution_options=_QUIETLY)
-        return int(done.rowcount)  # type: ignore[attr-defined]
+        return _end(db, *which)
+
+
+def _end(db: ScopedSession, *which: ColumnElement[bool]) -> int:
+    """Revoke tokens and those that they made. Returns how many matched, without those that they made."""
+    found = db.execute(select(AccessToken.id, AccessToken.session_id).where(*which)).all()
+    of_sessions = AccessToken.session_id.in_([row.session_id for row in found if row.session_id])
+    made = and_(of_sessions, AccessToken.created_by.in_([f"token:{row.id}" for row in found]), AccessToken.revoked_at.is_(None))
+    ended = update(AccessToken).where(or_(AccessToken.id.in_([row.id for row in found]), made)).values(revoked_at=clock.wall())
+    db.execute(ended, execution_options=_QUIETLY)
+    return len(found)
 
 
 def _prefix(settings: Settings) -> str:

@@ -159,7 +159,7 @@ class AccessToken(Base):
     session_id: Mapped[str | None] = mapped_column(ForeignKey("browser_sessions.id"))
     business_id: Mapped[str | None]
     customer_id: Mapped[str | None]  # only without a session: who it is follows from the session otherwise
-    created_by: Mapped[str]  # "api_key:<id>", "staff:<id>", or "session"
+    created_by: Mapped[str]  # "api_key:<id>", "staff:<id>", "session", or "token:<id>" of the same session
     label: Mapped[str]  # shown in the list of sessions
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]

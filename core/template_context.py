@@ -174,6 +174,7 @@ def init(app: Flask) -> None:
         strip_bars=charts.strip_bars,
         turned_clock=turned_clock,
         statement_links=list,  # none, until portal/statements brings its pages
+        legal_links=list,  # none, until portal/legal brings its pages
     )
 
 

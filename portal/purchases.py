@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from billing.history import documents
 from billing.history import purchases as query
-from billing.history.disputes import disputes_of
+from billing.history.disputes import disputes_of, is_delivered
 from billing.licenses import queries as license_queries
 from billing.statements.withdrawal_queries import withdrawals_of, withdrawn_products
 from billing.subscriptions.consents import consents_of
@@ -37,9 +37,7 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     counts = {item.get("product_id"): item.get("quantity", 1) for item in found.payment.cart}
     paid = found.payment
     disputed = disputes_of(db(), payment_id)
-    back = paid.refunded_minor + sum(row.taken_minor for row in disputed)
-    # a purchase whose money went back in full is no longer delivered
-    is_delivered = paid.status == "succeeded" and (back < paid.amount_minor or not paid.amount_minor)
+    delivered = is_delivered(paid, disputed)
     withdrawals = withdrawals_of(db(), payment_id=payment_id)
     withdrawn = withdrawn_products(db(), payment_id) if withdrawals else set()
     consents, theirs = consents_of(db(), payment_id=payment_id), account(paid.business_id, paid.customer_id)
@@ -49,7 +47,7 @@ def purchase(payment_id: str) -> ResponseReturnValue:
     downloads = [
         (product.name, safe_html((product.download or {}).get("instructions")), safe_link((product.download or {}).get("external_url")))
         for product in found.products
-        if product.download and is_delivered and product.id not in withdrawn
+        if product.download and delivered and product.id not in withdrawn
     ]
     return render_template(
         "portal/purchase.html",
@@ -63,7 +61,7 @@ def purchase(payment_id: str) -> ResponseReturnValue:
         card=card_of(paid.method),
         consents=consents,
         withdraw_notice=withdrawal_rights.notice(
-            right, name, theirs, f"{here('purchases')}/{paid.id}", may_withdraw=is_delivered and paid.status == "succeeded"
+            right, name, theirs, f"{here('purchases')}/{paid.id}", may_withdraw=delivered and paid.status == "succeeded"
         ),
         withdrawals=withdrawals,
         pdf_of=pdf_url,

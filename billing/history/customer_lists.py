@@ -12,6 +12,7 @@ from billing.model.catalogue import Addon, Product
 from billing.model.licenses import LicenseKey
 from billing.model.parties import Customer
 from billing.model.payments import Payment, PaymentMethod
+from billing.model.provenance import made_here_first
 from billing.model.subscriptions import Subscription
 from core.db import ScopedSession
 
@@ -29,8 +30,9 @@ def subscriptions(db: ScopedSession, page: ListPage) -> list[SubscriptionOfCusto
 
 
 def subscription(db: ScopedSession, subscription_id: str) -> SubscriptionOfCustomer:
-    """Return (subscription, customer, product). Raises NotFound."""
-    row = require(db.execute(_SUBSCRIPTIONS.where(Subscription.id == subscription_id)).first(), "subscription", subscription_id)
+    """Return (subscription, customer, product). Raises NotFound. If an imported row shares the id, returns the one made here."""
+    query = _SUBSCRIPTIONS.where(Subscription.id == subscription_id).order_by(made_here_first(Subscription), Subscription.business_id)
+    row = require(db.execute(query.limit(1)).first(), "subscription", subscription_id)
     return row[0], row[1], row[2]
 
 

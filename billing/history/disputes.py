@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,12 @@ def dispute(db: ScopedSession, dispute_id: str) -> DisputeRow:
 def disputes_of(db: ScopedSession, payment_id: str) -> list[Dispute]:
     """Return the disputes of a payment, oldest first."""
     return list(db.scalars(select(Dispute).where(Dispute.payment_id == payment_id).order_by(Dispute.created_at, Dispute.id)))
+
+
+def is_delivered(payment: Payment, disputes: Sequence[Dispute]) -> bool:
+    """Whether a payment is paid and not all of it went back: then downloads are shown. `disputes`: of this payment."""
+    back = payment.refunded_minor + sum(row.taken_minor for row in disputes)
+    return payment.status == "succeeded" and (back < payment.amount_minor or not payment.amount_minor)
 
 
 def disputes_of_customer(db: ScopedSession, customer_id: str) -> list[Dispute]:

@@ -19,7 +19,8 @@ VALID = timedelta(minutes=15)
 class Quote(Base, CustomerOwned):
     """The cost of one plan change as shown at `as_of`. A quote is used once. Amounts are in minor units of `currency`, tax included.
 
-    due + unused + balance = total + credit. `outcome` is None until the quote is used, then charging, applied, declined or scheduled.
+    due + unused + balance = total + credit. `outcome` is None, or previewed if a program of the
+    customer has shown the quote, until it is used; then charging, applied, declined or scheduled.
     """
 
     __tablename__ = "quotes"

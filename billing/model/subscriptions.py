@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, UniqueConstraint, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from billing.model.provenance import FromAccount, never_collected_here
+from billing.model.provenance import FromAccount, made_here_first, never_collected_here
 from core.db import Database, ScopedSession
 from core.errors import N_, NotFound
 from core.models import Base, CustomerOwned, of_customer, within_business, within_customer
@@ -114,10 +114,22 @@ class Subscription(Base, CustomerOwned, FromAccount):
     def is_trial(self) -> bool:
         return self.status == "active" and self.trial_ends_at is not None and self.period_n == 0
 
+    @property
+    def stopped_at(self) -> datetime | None:
+        """Since when the subscription is not used any more, because it is paused or was cancelled, perhaps during a pause."""
+        if self.status not in ("paused", "cancelled"):
+            return None
+        ended_at = self.cancelled_at if self.status == "cancelled" else None
+        return min((at for at in (self.paused_at, ended_at) if at is not None), default=None)
+
 
 def load_subscription(db: ScopedSession, subscription_id: str, *, lock: bool = True) -> Subscription:
-    """Return a subscription of the scope, with its row locked unless it is only read. Raises NotFound."""
+    """Return a subscription of the scope, with its row locked unless it is only read. Raises NotFound.
+
+    If an imported row of another business shares the id, returns the one made here.
+    """
     wanted = select(Subscription).where(Subscription.id == subscription_id)
+    wanted = wanted.order_by(made_here_first(Subscription), Subscription.business_id).limit(1)
     found = db.scalar(wanted.with_for_update() if lock else wanted)
     if found is None:
         raise NotFound(sentence=N_("There is no such subscription."))
@@ -135,7 +147,8 @@ def plan_notice_again(db: ScopedSession, subscription_id: str) -> None:
 def business_of(database: Database, scope: Scope, subscription_id: str) -> str:
     """Return the id of the subscription's business, if the scope can see it. Raises NotFound."""
     with database.open(scope) as db:
-        found = db.scalar(select(Subscription.business_id).where(Subscription.id == subscription_id))
+        ids = select(Subscription.business_id).where(Subscription.id == subscription_id)
+        found = db.scalar(ids.order_by(made_here_first(Subscription), Subscription.business_id).limit(1))
     if found is None:
         raise NotFound(sentence=N_("There is no such subscription."))
     return found

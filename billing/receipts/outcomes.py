@@ -137,5 +137,9 @@ def _of(context: Context) -> Subscription:
 
 
 def _next_payment(context: Context) -> list[Row]:
-    at = _of(context).next_billing_at
-    return [(context.words["next_payment"], context.day(at))] if at and at > context.at else []
+    """Return the date of the next payment, unless the subscription ends before it."""
+    subscription, at = _of(context), _of(context).next_billing_at
+    if at is None or at <= context.at or subscription.cancel_at_period_end:
+        return []
+    ends = subscription.expires_at is not None and at >= subscription.expires_at
+    return [] if ends else [(context.words["next_payment"], context.day(at))]

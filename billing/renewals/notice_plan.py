@@ -127,3 +127,26 @@ def announced_at(db: ScopedSession, subscription: Subscription) -> datetime | No
             SentNotice.for_at == subscription.next_billing_at,
         )
     )
+
+
+def announced_in_time(db: ScopedSession, subscription: Subscription, rule: NoticeRule) -> datetime | None:
+    """Return when the charge that is due was first announced, for its date or for an earlier one that a pause has moved since.
+
+    A customer who pauses for a moment after the notice does not delay the charge. A notice before `earliest` does not count.
+    """
+    charge_at, since = subscription.next_billing_at, subscription.previous_billing_at
+    if charge_at is None:
+        return None
+    return db.scalar(
+        select(func.min(SentNotice.at)).where(
+            SentNotice.business_id == subscription.business_id,
+            SentNotice.noun_id == subscription.id,
+            SentNotice.purpose == "renewal",
+            (SentNotice.for_at == charge_at)
+            | (
+                (SentNotice.for_at > (since or subscription.created_at))
+                & (SentNotice.for_at < charge_at)
+                & (SentNotice.at >= charge_at - timedelta(days=rule.earliest))
+            ),
+        )
+    )

@@ -99,7 +99,7 @@ def may_charge(db: ScopedSession, subscription: Subscription) -> bool:
     notice = notice_plan.upcoming(db, subscription)
     if notice is None or notice.at is None or not notice.rule.demanded or notice.rule.every != "charge":
         return True
-    announced = notice_plan.announced_at(db, subscription)
+    announced = notice_plan.announced_in_time(db, subscription, notice.rule)
     if announced is None:
         announce(db, subscription, notice)
         announced = clock.now()

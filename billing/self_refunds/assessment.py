@@ -102,11 +102,15 @@ def deadline_of(policy: RefundPolicy, paid_at: datetime, zone: str, created_at: 
 
 
 def amount_of(facts: Facts, policy: RefundPolicy, as_of: datetime) -> int:
-    """Return the amount in minor units, tax included: what is left of the payment, or its unused share in seconds, rounded down."""
-    left = facts.refundable_minor
+    """Return the amount in minor units, tax included: what is left of the payment, or its unused share in seconds, rounded down.
+
+    What was refunded before, for example by a withdrawal, counts as unused time that went back.
+    """
+    left, paid = facts.refundable_minor, facts.payment
     if policy.amount == "full" or facts.subscription is None:
         return left
-    return int(left * unused_share(facts, as_of) // 1)
+    unused = int(paid.amount_minor * unused_share(facts, as_of) // 1)
+    return min(left, max(unused - paid.refunded_minor, 0))
 
 
 def unused_share(facts: Facts, as_of: datetime) -> Fraction:
@@ -117,10 +121,9 @@ def unused_share(facts: Facts, as_of: datetime) -> Fraction:
     invoice, subscription = facts.invoice, facts.subscription
     if invoice is None or subscription is None or invoice.starts_at is None or invoice.ends_at is None:
         return Fraction(0)
-    is_running = subscription.status in ("active", "paused")
-    ends_at = subscription.next_billing_at if is_running and subscription.next_billing_at else invoice.ends_at
-    stopped_at = subscription.paused_at if subscription.status == "paused" else subscription.cancelled_at
-    until = min(as_of, stopped_at) if stopped_at and subscription.status in ("paused", "cancelled") else as_of
+    has_date = subscription.status in ("active", "paused", "cancelled")
+    ends_at = subscription.next_billing_at if has_date and subscription.next_billing_at else invoice.ends_at
+    until = min(as_of, subscription.stopped_at or as_of)
     return share(max(ends_at - until, timedelta(0)), invoice.ends_at - invoice.starts_at)
 
 
@@ -141,7 +144,7 @@ def _obstacle(facts: Facts, now: datetime, amount: int) -> str | None:
         "open_payment": facts.open_payment,
         "blocked": facts.customer.blocked_at is not None,
         "account_closed": facts.is_account_closed,
-        "used_up": amount <= 0 < facts.refundable_minor,
+        "used_up": amount <= 0 < facts.refundable_minor and not payment.refunded_minor,
         "nothing_left": amount <= 0,
     }
     return next((code for code, applies in reasons.items() if applies), None)

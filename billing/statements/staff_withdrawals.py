@@ -9,18 +9,20 @@ from sqlalchemy import or_, select
 from billing.charging.payment_processor import PaymentProcessor
 from billing.model import lifecycle
 from billing.model.catalogue import Product
+from billing.model.disputes import Dispute
 from billing.model.invoices import Invoice
+from billing.model.lifecycle import DISPUTE_RETURNED
 from billing.model.parties import Customer
 from billing.model.payments import Payment, Refund
 from billing.model.statements import Statement
-from billing.model.subscriptions import Subscription
+from billing.model.subscriptions import Subscription, load_subscription
 from billing.model.withdrawals import Withdrawal
 from billing.statements.carry_out import lock_statement, queue, tell
 from billing.statements.matching import WITHDRAWABLE
 from billing.statements.signed_out import carry_out_for
 from billing.statements.staff import CHOICES
 from billing.statements.withdraw import Contract
-from billing.statements.withdrawal_queries import withdrawal_by_statement
+from billing.statements.withdrawal_queries import state_of, withdrawal_by_statement
 from billing.statements.withdrawal_quote import WithdrawalQuote, quote_purchase, quote_subscription
 from core import clock
 from core.db import Database, ScopedSession
@@ -105,14 +107,44 @@ def settle(db: ScopedSession, statement_id: str) -> Statement:
 
 
 def refund_failed(database: Database, business_id: str, refund_id: str) -> None:
-    """Leave a withdrawal to staff if one of its refunds failed. Idempotent."""
+    """Leave a withdrawal to staff if one of its refunds failed, or one that had been requested before it. Idempotent."""
     with database.open(system(business_id), write=True) as db:
         refund = db.scalar(select(Refund).where(Refund.id == refund_id))
         if refund is None or refund.status != "failed":
             return
+        _owe_again(db, refund.subscription_id)
         about = (Withdrawal.subscription_id == refund.subscription_id) | (Withdrawal.payment_id == refund.payment_id)
         for row in db.scalars(select(Withdrawal).where(about)):
             statement = lock_statement(db, row.id)
             if refund_id in row.refund_ids and statement is not None and statement.status == "effective":
                 statement.answer_by = row.refund_by
                 queue(db, statement)
+
+
+def dispute_returned(database: Database, business_id: str, dispute_id: str) -> None:
+    """Leave a withdrawal to staff if its customer disputed a payment, and the bank gave the money to the business. Idempotent."""
+    with database.open(system(business_id), write=True) as db:
+        dispute = db.scalar(select(Dispute).where(Dispute.id == dispute_id))
+        if dispute is not None and dispute.status in DISPUTE_RETURNED:
+            _owe_again(db, dispute.subscription_id)
+
+
+def _owe_again(db: ScopedSession, subscription_id: str | None) -> None:
+    """Add to a withdrawal what had been on its way to the customer when it was declared, and stayed with the business after all."""
+    if subscription_id is None:
+        return
+    # lock payments before the subscription, in the order that recording an outcome locks them
+    mine = select(Payment).where(Payment.subscription_id == subscription_id).order_by(Payment.created_at, Payment.id)
+    payments = list(db.scalars(mine.with_for_update()))
+    row = db.scalar(select(Withdrawal).where(Withdrawal.subscription_id == subscription_id))
+    if row is None:
+        return
+    statement, subscription, state = lock_statement(db, row.id), load_subscription(db, subscription_id), state_of(db, row)
+    quote = quote_subscription(db, subscription, payments, row.declared_at)
+    owed = state.refunded_minor + state.pending_minor + quote.refund_minor
+    if statement is None or owed <= row.refund_minor:
+        return
+    row.refund_minor = owed
+    if statement.status == "effective":
+        statement.answer_by = row.refund_by
+        queue(db, statement)

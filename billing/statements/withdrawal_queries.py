@@ -21,16 +21,21 @@ from core.scope import system
 
 @dataclass(frozen=True)
 class WithdrawalState:
-    """A withdrawal and how far its refund is, in minor units. A refund that failed counts as not made."""
+    """A withdrawal and how far its refund is, in minor units. A refund that failed counts as not made.
+
+    `most_minor`: what is left of a one-time purchase's payment, which another withdrawal from it may have refunded.
+    """
 
     withdrawal: Withdrawal
     refunded_minor: int
     pending_minor: int
+    most_minor: int | None = None
 
     @property
     def left_minor(self) -> int:
         """What staff still have to refund."""
-        return max(self.withdrawal.refund_minor - self.refunded_minor - self.pending_minor, 0)
+        left = max(self.withdrawal.refund_minor - self.refunded_minor - self.pending_minor, 0)
+        return left if self.most_minor is None else min(left, self.most_minor)
 
     @property
     def refund_by(self) -> datetime:
@@ -69,11 +74,26 @@ def withdrawal_by_statement(db: ScopedSession, statement_id: str) -> WithdrawalS
 
 
 def state_of(db: ScopedSession, row: Withdrawal) -> WithdrawalState:
-    """Return how far the refund is. Refunds that staff made afterwards count for the part that was left to them."""
+    """Return how far the refund is. Refunds that staff made afterwards count for the part that was left to them.
+
+    Refunds of other withdrawals from the same purchase do not count.
+    """
     about = Refund.subscription_id == row.subscription_id if row.subscription_id else Refund.payment_id == row.payment_id
     mine = about & (Refund.created_at >= row.declared_at)
+    if row.payment_id:
+        others = db.scalars(select(Withdrawal.refund_ids).where(Withdrawal.payment_id == row.payment_id, Withdrawal.id != row.id))
+        mine &= Refund.id.not_in([refund_id for ids in others for refund_id in ids])
     found = dict(db.execute(select(Refund.status, func.sum(Refund.amount_minor)).where(mine).group_by(Refund.status)).tuples().all())
-    return WithdrawalState(row, int(found.get("succeeded") or 0), int(found.get("pending") or 0))
+    return WithdrawalState(row, int(found.get("succeeded") or 0), int(found.get("pending") or 0), _left_of_purchase(db, row))
+
+
+def _left_of_purchase(db: ScopedSession, row: Withdrawal) -> int | None:
+    """Return what is left of the payment of a one-time purchase without refunds in progress."""
+    payment = db.scalar(select(Payment).where(Payment.id == row.payment_id)) if row.payment_id else None
+    if payment is None:
+        return None
+    pending = select(func.sum(Refund.amount_minor)).where(Refund.payment_id == payment.id, Refund.status == "pending")
+    return max(payment.left_minor - int(db.scalar(pending) or 0), 0)
 
 
 def customer_of_contract(db: ScopedSession, customer_id: str) -> Customer:

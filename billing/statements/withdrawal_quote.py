@@ -45,9 +45,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Period:
+    """What an invoice paid for. `moved_to`: when the paid time really ends, after pauses; only of the last period."""
+
     starts_at: datetime
     ends_at: datetime
     used_until: datetime
+    moved_to: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,12 @@ def quote_subscription(
     its_right = subscription_right(db, subscription, at)
     from_at = _asked_to_begin(db, subscription.id, its_right.concluded_at) if its_right.rule.services == "proportionate" else None
     parts, used, length = [], 0, 0
-    periods = _periods(db, subscription.id)
+    periods, until = _periods(db, subscription), at or clock.now()
+    until = min(until, subscription.stopped_at or until)
     for payment in payments:
         if payment.status != "succeeded" or not payment.amount_minor:
             continue
-        days, of_days, kept = _used(payment, periods.get(payment.invoice_id or ""), from_at, at or clock.now())
+        days, of_days, kept = _used(payment, periods.get(payment.invoice_id or ""), from_at, until)
         used, length = max(used, days), max(length, of_days)
         parts.append(_part(db, payment, kept, subscription_id=subscription.id))
     disputed = sum(payment.disputed_minor for payment in payments)
@@ -193,22 +197,31 @@ def blocked_by(db: ScopedSession, payment: Payment, subscription_id: str | None)
     return "plan_change" if waiting is not None and not waiting.status.startswith("requires_") else ""
 
 
-def _periods(db: ScopedSession, subscription_id: str) -> dict[str, Period]:
+def _periods(db: ScopedSession, subscription: Subscription) -> dict[str, Period]:
     """Return the period that each invoice paid for. A plan change within a period ends the time that the earlier invoice was used."""
     mine = select(Invoice.id, Invoice.starts_at, Invoice.ends_at).where(
-        Invoice.subscription_id == subscription_id, Invoice.status == "paid"
+        Invoice.subscription_id == subscription.id, Invoice.status == "paid"
     )
     rows = [(id, starts, ends) for id, starts, ends in db.execute(mine.order_by(Invoice.starts_at)) if starts and ends and starts < ends]
     later = [*(row[1] for row in rows[1:]), None]
-    return {id: Period(starts, ends, min(ends, then) if then else ends) for (id, starts, ends), then in zip(rows, later, strict=False)}
+    return {
+        id: Period(starts, ends, min(ends, then) if then else ends, None if then else subscription.next_billing_at)
+        for (id, starts, ends), then in zip(rows, later, strict=False)
+    }
 
 
 def _used(payment: Payment, period: Period | None, from_at: datetime | None, at: datetime) -> tuple[int, int, int]:
-    """Return (used days, days of the period, minor units kept for them). Only whole days count, so that the amount holds for a day."""
+    """Return (used days, days of the period, minor units kept for them). Only whole days count, so that the amount holds for a day.
+
+    Paused days are not used: they move the end of the period.
+    """
     if from_at is None or period is None:
         return 0, 0, 0
     starts, ends = period.starts_at, period.ends_at
-    used = (min(at, period.used_until) - max(starts, from_at)) // DAY
+    elapsed = min(at, period.used_until) - max(starts, from_at)
+    if period.moved_to is not None:
+        elapsed = min(elapsed, ends - starts - max(period.moved_to - at, timedelta(0)))
+    used = elapsed // DAY
     if used <= 0:
         return 0, round((ends - starts) / DAY), 0
     kept = payment.amount_minor * int((used * DAY).total_seconds()) // int((ends - starts).total_seconds())

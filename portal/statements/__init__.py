@@ -46,6 +46,12 @@ def register(app: Flask, services: Services) -> None:
         lambda work: staff_withdrawals.refund_failed(services.database, str(work.business_id), str(work.noun_id)),
         "statements.refund_failed",
     )
+    for event in ("dispute.won", "dispute.cancelled"):
+        services.handlers.on(
+            event,
+            lambda work: staff_withdrawals.dispute_returned(services.database, str(work.business_id), str(work.noun_id)),
+            "statements.dispute_returned",
+        )
     for event in ("subscription.action_refused", "subscription.action_unanswered"):
         services.handlers.on(event, lambda work: _not_cancelled(services, work), "statements.not_cancelled")
     emails.register(services)

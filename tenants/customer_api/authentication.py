@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from flask import Blueprint, Response, current_app, g, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from auth import access_tokens
@@ -111,10 +111,10 @@ def add_headers(response: Response) -> Response:
 
 @bp.errorhandler(BusinessArchived)
 def archived(error: BusinessArchived) -> ResponseReturnValue:
-    """Answer in plain text where the contract does (3.2); clients look for the words."""
+    """Answer in plain text where the contract does (3.2); clients look for the words. An error raised here would be answered with 500."""
     if access_of(current_app.view_functions[str(request.endpoint)]).in_words:
         return Response("This business is archived", 403, content_type="text/plain; charset=utf-8")
-    raise error
+    return jsonify(code=error.code, message=error.sentence), error.status
 
 
 def bearer() -> TokenAccess:

@@ -32,7 +32,12 @@ def product(product_id: str) -> ResponseReturnValue:
     addons = read.addons_of(db(), row.business_id, row.addons or [])
     shape = ProductShape.of(row).json()
     named = [AddonShape.of(addons[id]).json() for id in row.addons or [] if id in addons]
-    return jsonify({**shape, "metadata": {}, "digital_product_delivery": None, "addons": named})
+    hidden: Json = {
+        "metadata": {},
+        "digital_product_delivery": None,
+        "license_key_activation_message": None,
+    }  # of buyers, or of the business
+    return jsonify({**shape, **hidden, "addons": named})
 
 
 @bp.get("/customer-portal/products/<product_id>/collection", endpoint="collection_of_product")

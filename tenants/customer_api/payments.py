@@ -10,7 +10,10 @@ from pydantic import StringConstraints
 
 from billing.history import api_lists, customer_counts
 from billing.history import customer_lists as read
+from billing.history.disputes import disputes_of, is_delivered
 from billing.model.catalogue import Product
+from billing.model.payments import Payment
+from billing.statements.withdrawal_queries import withdrawn_products
 from billing.subscriptions import billing_details as command
 from core.errors import BadRequest, NotFound
 from core.request_context import db
@@ -64,7 +67,7 @@ def cart(payment_id: str) -> ResponseReturnValue:
     payment = api_lists.payment(db(), payment_id).payment
     lines = [line for line in api_lists.lines_of(db(), payment_id) if line.product_id]
     products = read.products_of(db(), payment.business_id, [str(line.product_id) for line in lines])
-    keys = read.keys_of_payment(db(), payment)
+    delivered, keys = _delivered(payment, products), read.keys_of_payment(db(), payment)
     items = []
     for line in lines:
         product = products[str(line.product_id)]
@@ -73,7 +76,7 @@ def cart(payment_id: str) -> ResponseReturnValue:
             "product_id": product.id, "product_name": product.name, "product_description": product.description or None,
             "product_image": image_url(product.image), "quantity": line.quantity, "price": line.net_minor + line.tax_minor,
             "currency": payment.currency, "is_subscription": product.is_recurring,
-            "digital_product_deliverable": _download(product),
+            "digital_product_deliverable": delivered.get(product.id),
             "license_keys": [
                 {
                     "id": key.id, "key": key.key, "status": key.state, "activations_limit": key.activations_limit,
@@ -89,16 +92,15 @@ def cart(payment_id: str) -> ResponseReturnValue:
 @for_customer
 @route_spec(form="any")
 def deliverables(payment_id: str) -> ResponseReturnValue:
-    """List the downloads and instructions of what a payment was for. Empty unless it was paid."""
+    """List the downloads and instructions of what a payment was for. Empty unless it was paid, as on the page."""
     payment = api_lists.payment(db(), payment_id).payment
-    if payment.status != "succeeded":
-        return jsonify(items=[])
     ids = [str(line.product_id) for line in api_lists.lines_of(db(), payment_id) if line.product_id]
     products = read.products_of(db(), payment.business_id, ids)
-    found = [(product, download) for product in products.values() if (download := _download(product))]
+    delivered = _delivered(payment, products)
     return jsonify(items=[
-        {"product_id": product.id, "name": product.name, "description": product.description or None, "deliverable": download}
-        for product, download in found
+        {"product_id": product.id, "name": product.name, "description": product.description or None, "deliverable": delivered[product.id]}
+        for product in products.values()
+        if product.id in delivered
     ])  # fmt: skip
 
 
@@ -119,8 +121,13 @@ def correct(payment_id: str) -> ResponseReturnValue:
     return jsonify(invoice_number=made.number)
 
 
-def _download(product: Product) -> Json | None:
-    stored = product.download or {}
-    if not stored:
-        return None
-    return {"files": [], "external_url": stored.get("external_url"), "instructions": stored.get("instructions")}
+def _delivered(payment: Payment, products: dict[str, Product]) -> dict[str, Json]:
+    """Return {product_id: download}. Unpaid, refunded and withdrawn products are left out, as on the page of a purchase."""
+    if not is_delivered(payment, disputes_of(db(), payment.id)):
+        return {}
+    withdrawn = withdrawn_products(db(), payment.id)
+    return {
+        row.id: {"files": [], "external_url": row.download.get("external_url"), "instructions": row.download.get("instructions")}
+        for row in products.values()
+        if row.download and row.id not in withdrawn
+    }

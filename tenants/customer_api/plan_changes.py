@@ -17,6 +17,7 @@ from billing.plan_changes.eligibility import PlanSelection
 from billing.pricing import prices
 from billing.subscriptions import queries
 from billing.subscriptions.subscription_row import SubscriptionRow
+from core.errors import Conflict
 from core.request_context import db, scope, services
 from core.scope import system
 from portal.billing_services import dispatcher, processor
@@ -56,26 +57,31 @@ def preview(subscription_id: str) -> ResponseReturnValue:
     """Return what the change would cost now, and the subscription after it. The price holds for 15 minutes."""
     _check_own(subscription_id)
     sent = body(WantedPlan)
-    return jsonify(_shown(subscription_id, _quote(subscription_id, sent)))
+    quote_id = _quote(subscription_id, sent)
+    repeat_quote.mark_previewed(services().database, scope(), quote_id)
+    return jsonify(_shown(subscription_id, quote_id))
 
 
 @bp.post("/customer-portal/subscriptions/<subscription_id>/change-plan", endpoint="change_plan")
 @for_customer
 @route_spec(form="any", body=WantedPlan)
 def change(subscription_id: str) -> ResponseReturnValue:
-    """Change the plan at the price that was previewed last. 409 QUOTE_STALE if it has changed: nothing is charged, preview again.
+    """Change the plan at the price that was previewed last. 409 QUOTE_STALE if it has changed, or nothing was previewed in the last 15
+    minutes: nothing is charged, preview again. A repeated call returns the outcome.
 
     A `payment_link` is the page where the customer has to confirm or enter a payment.
     """
     _check_own(subscription_id)
     sent = body(WantedPlan)
     selection, codes = _selection(subscription_id, sent), sent.discount_codes
-    quote_id = repeat_quote.last_shown(services().database, scope(), selection, codes) or _quote(subscription_id, sent)
+    quote_id = repeat_quote.last_shown(services().database, scope(), selection, codes)
+    if quote_id is None:
+        raise Conflict("QUOTE_STALE", "No price of this change has been shown in the last 15 minutes. Preview it. Nothing was charged.")
     with services().database.open(scope()) as reading:
         row = queries.get_subscription(reading, subscription_id)
         shown = choices.shown(reading, subscription_id, quote_id)
         before = prices.total(next_charge(row, account(row.business_id, row.customer_id)))
-    if needs_proof(row, shown.quote, before):
+    if shown.quote.used_at is None and needs_proof(row, shown.quote, before):
         require_recent_proof()
     if row.collected_by != "us":
         plan_change_external.order(services().database, scope(), quote_id)

@@ -24,7 +24,7 @@ def revoke() -> ResponseReturnValue:
 @for_person
 @route_spec(status=204)
 def revoke_unified() -> ResponseReturnValue:
-    """Revoke the token of this call: sign the program out. Tokens of single businesses that it made stay until the session ends."""
+    """Revoke the token of this call: sign the program out. Tokens of single businesses that it made end with it."""
     access_tokens.revoke_itself(services().database, bearer())
     return "", 204
 

@@ -72,7 +72,7 @@ def _of_customer(shape: Json, row: Subscription, product: Product, addons: dict[
 
 def _addon(held: Json, addon: Addon | None) -> Json:
     return {
-        "addon_id": held["addon_id"], "quantity": held["quantity"], "name": held.get("name"),
+        "addon_id": held["addon_id"], "quantity": held["quantity"], "name": held.get("name") or (addon.name if addon else held["addon_id"]),
         "description": (addon.description or None) if addon else None, "image": image_url(addon.image) if addon else None,
     }  # fmt: skip
 

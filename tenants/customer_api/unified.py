@@ -55,7 +55,7 @@ def business_token(business_id: str) -> ResponseReturnValue:
     visit = bearer().visit
     assert visit is not None  # a token of a person has a session
     _row, secret = access_tokens.make_for_session(
-        services().database, services().settings, visit, business_id, theirs.name, may_act=bearer().may_act
+        services().database, services().settings, visit, business_id, theirs.name, may_act=bearer().may_act, parent=bearer()
     )
     return jsonify(token=secret)
 

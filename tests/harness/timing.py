@@ -80,9 +80,9 @@ def posts(visitor: Visitor, path: str, field: str, page: str = "", **more: Any) 
     return ask
 
 
-def declares(visitor: Visitor, business_id: str, field: str, email: str, contract: str) -> Door:
-    """Declare a cancellation with a value in `field`, and open the page that answers. Nothing about the statement's number is compared."""
-    path = f"/cancel/{business_id}"
+def declares(visitor: Visitor, business_id: str, field: str, email: str, contract: str, page: str = "cancel") -> Door:
+    """Declare a cancellation or withdrawal with a value in `field`, and open the page that answers. The numbers are not compared."""
+    path = f"/{page}/{business_id}"
     send = {"name": "Ada Marlow", "type": "ordinary", "when": "earliest", "email": email, "contract": contract}
     visitor.get(path)
     token = visitor.token()
@@ -149,6 +149,17 @@ def doors(app: Any, cast: Cast) -> dict[str, tuple[Door, list[str], list[str]]]:
         "/cancel/<business>, address": (declares(Visitor(app), cast.acorn, "email", "", own), [cast.ADA], ["eda@marlow.example"]),
         "/cancel/<business>, contract": (declares(Visitor(app), cast.acorn, "contract", cast.ADA, ""), [own], [own[:-4] + "9" + own[-3:]]),
         "/cancel/<business>, others'": (declares(Visitor(app), cast.acorn, "contract", cast.ADA, ""), [own], [other]),
+        "/withdraw/<business>, address": (
+            declares(Visitor(app), cast.acorn, "email", "", own, "withdraw"),
+            [cast.ADA],
+            ["eda@marlow.example"],
+        ),
+        "/withdraw/<business>, contract": (
+            declares(Visitor(app), cast.acorn, "contract", cast.ADA, "", "withdraw"),
+            [own],
+            [own[:-4] + "9" + own[-3:]],
+        ),
+        "/withdraw/<business>, others'": (declares(Visitor(app), cast.acorn, "contract", cast.ADA, "", "withdraw"), [own], [other]),
         "/console/<business>/team": (posts(sam, f"{team}/invitations", "email", team, role="support"), people, strangers),
         "/console/invitations/<id>": (posts(ada, accept, "id", "/profile"), invited, [ids.new_id("inv") for _ in invited]),
     }

@@ -168,6 +168,10 @@ def test_a_domain_serves_its_business_only(site: Served) -> None:
     assert "Cancel a subscription of Acorn Notes" in at(Visitor(site.app), "/cancel").text
     assert at(Visitor(site.app), f"/cancel/{site.acorn}").status_code == 200
     assert at(Visitor(site.app), f"/cancel/{site.birch}", follow=False).status_code == 404
+    assert at(Visitor(site.app), "/withdraw").status_code == 200
+    assert at(Visitor(site.app), f"/withdraw/{site.birch}", follow=False).status_code == 404
+    assert "How cancelling works" in at(Visitor(site.app), "/legal/cancelling").text
+    assert at(Visitor(site.app), "/legal/accessibility").status_code == 200
     assert at(ada, "/healthz").status_code == 200 and at(ada, "/static/portal.css").status_code == 200
 
 

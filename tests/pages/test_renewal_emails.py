@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from billing.model.parties import Business
+from billing.model.parties import Business, Customer
 from billing.model.subscriptions import Subscription
 from billing.renewals import dunning
 from billing.subscriptions.subscribe import subscribe
@@ -26,6 +26,9 @@ def test_the_notice_has_amount_date_and_how_to_cancel(cast: Cast, visitor: Calla
     with cast.services.database.open(system(cast.acorn), write=True) as db:
         business = db.scalars(select(Business)).one()
         business.settings = {**business.settings, "cancel": may_cancel}
+        customer = db.scalars(select(Customer).where(Customer.customer_id == buyer.customer_id)).one()
+        customer.customer_type, customer.customer_type_by = ("consumer" if may_cancel else "business"), "business"
+        db.scalars(select(Subscription)).one().customer_type = customer.customer_type
         db.scalars(select(Subscription)).one().interval = "Year"
         db.scalars(select(Subscription)).one().next_billing_at = clock.now() + timedelta(days=7, hours=12)
     with ada.app.app_context():

@@ -253,3 +253,16 @@ def test_no_notice_of_what_another_system_bills_nor_of_a_closed_business(begin: 
     act(begin, archive_business, begin.acorn)
     live(begin, datetime(2028, 2, 1, tzinfo=UTC))
     assert sent(begin) == [] and len(charged(begin, ours)) == 2
+
+
+def test_a_short_pause_after_the_notice_does_not_delay_the_charge(begin: Cast) -> None:
+    """The charge is announced 25 days before. A pause of a minute an hour before it moves it by a minute, and the notice still counts."""
+    subscription_id = bought(begin, "California", "yearly")
+    due = datetime(2028, 1, 10, 9, tzinfo=UTC)
+    live(begin, due - timedelta(hours=1))
+    assert len(sent(begin)) == 1
+    act(begin, pause, subscription_id)
+    turn_to(clock.now() + timedelta(minutes=1))
+    act(begin, resume, subscription_id)
+    live(begin, due + timedelta(hours=1))
+    assert len(charged(begin, subscription_id)) == 2

@@ -8,8 +8,8 @@ from alembic import op
 from core.migration_steps import IndexStep
 from core.models import JSONType, UTCDateTime
 
-revision = "0046"
-down_revision = "0044"
+revision = "0044"
+down_revision = "0043"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ from alembic import op
 from core.models import CustomerOwned, UTCDateTime
 from core.rls import statements
 
-revision = "0049"
-down_revision = "0048"
+revision = "0047"
+down_revision = "0046"
 branch_labels = None
 depends_on = None
 

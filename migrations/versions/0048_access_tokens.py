@@ -8,8 +8,8 @@ from alembic import op
 from core.models import BusinessOwned, UTCDateTime
 from core.rls import statements
 
-revision = "0050"
-down_revision = "0049"
+revision = "0048"
+down_revision = "0047"
 branch_labels = None
 depends_on = None
 

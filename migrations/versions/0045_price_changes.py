@@ -8,8 +8,8 @@ from alembic import op
 from core.models import Catalogue, CustomerOwned, UTCDateTime
 from core.rls import statements
 
-revision = "0047"
-down_revision = "0046"
+revision = "0045"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
 

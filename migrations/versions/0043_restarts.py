@@ -8,7 +8,7 @@ from alembic import op
 from core.models import CustomerOwned, UTCDateTime
 from core.rls import statements
 
-revision = "0044"
+revision = "0043"
 down_revision = "0042"
 branch_labels = None
 depends_on = None
