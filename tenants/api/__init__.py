@@ -34,6 +34,7 @@ from tenants.api import (
     products,
     refund_policy,
     refunds,
+    rights,
     subscription_changes,
     subscription_payments,
     subscriptions,
@@ -47,8 +48,8 @@ from tenants.rate_limits import Rates
 __all__ = [
     "addons", "brands", "collection_groups", "collections", "consents", "countries", "customer_extras", "customer_tokens", "customers",
     "discounts", "disputes", "invoices", "license_keys", "licenses", "middleware", "openapi", "payments", "pictures", "plan_changes",
-    "portal_sessions", "price_changes", "product_changes", "products", "refund_policy", "refunds", "register", "subscription_changes",
-    "subscription_payments", "subscriptions", "taxes", "webhooks",
+    "portal_sessions", "price_changes", "product_changes", "products", "refund_policy", "refunds", "register", "rights",
+    "subscription_changes", "subscription_payments", "subscriptions", "taxes", "webhooks",
 ]  # fmt: skip
 
 

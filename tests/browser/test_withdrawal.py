@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from billing.model.payments import Refund
 from billing.model.subscriptions import Subscription
+from billing.rights.table import cancel_labels, withdraw_labels
 from core.scope import everything
 from core.services import Services
 from tests.browser.conftest import axe, sign_in
@@ -50,3 +51,27 @@ def test_the_pages_are_accessible_and_fit_a_phone(served: Services, played: Cast
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
             found.append(f"{path}: {width} px wide")
     assert not found, "\n".join(found)
+
+
+@on_sqlite
+@pytest.mark.parametrize("language", ["en", "de", "it", "pt-BR", "sv"])
+def test_cancelling_and_withdrawing_without_signing_in_in_each_language(
+    served: Services, played: Cast, person: Callable[..., Page], language: str
+) -> None:
+    """One page each: a screen reader finds every field by its label and the button by the words of the law. axe needs scripts."""
+    page = person(width=390)
+    page.set_extra_http_headers({"Accept-Language": language})
+    for path, labels in ((f"/cancel/{played.birch}", cancel_labels), (f"/withdraw/{played.birch}", withdraw_labels)):
+        page.goto(path)
+        assert page.locator("html").get_attribute("lang") == language
+        tree = page.locator("main").aria_snapshot()
+        wanted = labels(language.replace("-", "_"), None)[0]
+        assert f'heading "{wanted.first}" [level=1]' in tree and f'button "{wanted.second}"' in tree, tree
+        assert tree.count("textbox") >= 3 and "textbox:" not in tree, "every field has a name"
+        assert axe(page) == [], (path, language)
+    page.locator("input[name=name]").fill("Ada Marlow")
+    page.locator("input[name=email]").fill(played.ADA)
+    page.locator("input[name=contract]").fill(played.ada_at_birch.subscription_id or "")
+    page.locator("form button[type=submit]").first.click()
+    expect(page.locator("h1")).to_be_visible()
+    assert "/statements/" in page.url and axe(page) == []
