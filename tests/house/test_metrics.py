@@ -203,6 +203,7 @@ def everything_there_is(tmp_path_factory: pytest.TempPathFactory, past: Any, sql
         lanes._take_turn("nobody")
     instruments.REFUSED.labels("busy").inc(0)
     instruments.THROTTLED.labels("email").inc(0)
+    scrape(app)  # the requests are counted from the first answer on
     yield scrape(app)
     services.database.dispose()
     drop()
