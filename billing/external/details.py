@@ -10,7 +10,7 @@ from billing.model.imported_records import Record
 from billing.model.postal_addresses import PARTS
 
 PREFIXES = frozenset("AT BE BG CY CZ DE DK EE EL ES FI FR GB HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK XI".split())
-"""What a VAT number may begin with, beside the number in its country."""
+"""Country prefixes of VAT numbers. Some systems keep a number without its prefix."""
 
 
 def plain_number(number: str | None) -> str:
